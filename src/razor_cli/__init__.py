@@ -1,0 +1,3 @@
+"""razor-cli: make a vision model forget one concept, and prove it."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Concept data: sources of labelled pictures, prompts, and the disjoint sets an edit needs."""

@@ -1,0 +1,123 @@
+"""The disjoint sets that an edit and its proof need."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from razor_cli.data.prompts import DOMAINS, spoken
+from razor_cli.data.sources.base import Picture, Source
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pictures with one caption each. Pictures are rendered or decoded only when asked for."""
+
+    pictures: tuple[Picture, ...]
+    sources: dict[str, Source] = field(repr=False)  # by domain
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Where each picture comes from: what disjointness is judged by."""
+        return tuple(p.key for p in self.pictures)
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """The concept of each picture."""
+        return tuple(p.concept for p in self.pictures)
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """The caption of each picture: its own, or its domain's first template."""
+        return tuple(p.caption or DOMAINS[p.domain].caption(spoken(p.concept, p.domain), 0) for p in self.pictures)
+
+    def load(self, start: int = 0, stop: int | None = None) -> list[Image.Image]:
+        """Return the pictures start:stop as RGB images, in order."""
+        chosen = self.pictures[start:stop]
+        images: list[Image.Image | None] = [None] * len(chosen)
+        for domain, source in self.sources.items():
+            at = [i for i, p in enumerate(chosen) if p.domain == domain]
+            for i, image in zip(at, source.load([chosen[i] for i in at]), strict=True):
+                images[i] = image
+        return [i for i in images if i is not None]
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of keys, views and captions. File sources put the content hash into the key."""
+        lines = [f"{p.key}\t{p.view}\t{c}" for p, c in zip(self.pictures, self.captions, strict=True)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Forget and retain pictures that an edit is judged on: validation during search, evaluation once at the end."""
+
+    forget: Pairs
+    retain: Pairs
+
+
+@dataclass(frozen=True)
+class Suite:
+    """An unrelated zero-shot task: pictures, their class numbers, and the class prompts."""
+
+    name: str  # emoji_seen | emoji_held_out | cifar10
+    pairs: Pairs
+    labels: tuple[int, ...]
+    class_names: tuple[str, ...]
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptSets:
+    """Everything an edit of one target needs. All sets are pairwise disjoint by picture key.
+
+    `prompts[c]` is the zero-shot prompt of concept c, the target included; `class_names` are all concepts of the
+    target's domain (the label space of multiclass accuracy), the target first; `retain_names` those besides the target.
+    """
+
+    target: str
+    aliases: tuple[str, ...]
+    domain: str
+    forget: Pairs
+    retain: Pairs
+    validation: Judged
+    evaluation: Judged
+    class_names: tuple[str, ...]
+    prompts: dict[str, str]
+    generic_prompt: str
+    suites: tuple[Suite, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def forget_prompt(self) -> str:
+        """q_forget of M1 and M4."""
+        return self.prompts[self.target]
+
+    @property
+    def retain_names(self) -> tuple[str, ...]:
+        """Concepts of the target's domain that must stay."""
+        return self.class_names[1:]
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the hash of every set, for the run's provenance."""
+        sets = {"forget": self.forget, "retain": self.retain}
+        for name, judged in (("validation", self.validation), ("evaluation", self.evaluation)):
+            sets |= {f"{name}_forget": judged.forget, f"{name}_retain": judged.retain}
+        sets |= {f"suite_{s.name}": s.pairs for s in self.suites}
+        return {name: pairs.fingerprint() for name, pairs in sets.items()}
+
+
+def overlap(first: Pairs, second: Pairs) -> set[str]:
+    """Return the picture keys that two sets share."""
+    return set(first.keys) & set(second.keys)
+
+
+def class_prompts(names: Sequence[str], domain: str) -> dict[str, str]:
+    """Return the zero-shot prompt of each concept of one domain."""
+    template = DOMAINS[domain].zero_shot[0]
+    return {name: template.format(spoken(name, domain)) for name in names}

@@ -1,0 +1,1 @@
+"""Gradients, saliency, step search and caches: what every method shares."""
