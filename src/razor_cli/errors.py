@@ -18,7 +18,11 @@ class RazorError(Exception):
     def message(self) -> str:
         """Return the whole message, one part a line."""
         parts = [self.what]
-        parts += [f"  {label}: {value}" for label, value in (("allowed", self.allowed), ("found", self.found), ("fix", self.fix)) if value is not None]
+        parts += [
+            f"  {label}: {value}"
+            for label, value in (("allowed", self.allowed), ("found", self.found), ("fix", self.fix))
+            if value is not None
+        ]
         return "\n".join(parts)
 
 

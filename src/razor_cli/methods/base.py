@@ -8,44 +8,11 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 from razor_cli.data.sets import ConceptSets
+from razor_cli.engine.journal import Cost, Event
 from razor_cli.engine.lab import Lab
 from razor_cli.models.base import DualEncoder
 
-
-@dataclass(kw_only=True)
-class Cost:
-    """What an edit cost. Passes count pictures: `forwards` = pictures sent through a tower, `backwards` likewise."""
-
-    seconds: float = 0.0
-    gradient_seconds: float = 0.0
-    search_seconds: float = 0.0
-    forwards: int = 0
-    backwards: int = 0
-    evaluations: int = 0  # trial models scored on validation data
-    gradient_cache_hits: int = 0
-    peak_mb: float = 0.0
-
-
-@dataclass(kw_only=True)
-class Event:
-    """One step of an edit, one row of edit_log.csv. Metrics are of the validation set, in the metrics' printed units."""
-
-    step: int
-    action: str  # select | search | apply | grow | refuse | stop
-    component: str = ""
-    kind: str = ""
-    tower: str = ""
-    phi: float | None = None
-    weight_norm: float | None = None
-    forget_norm: float | None = None
-    retain_norm: float | None = None
-    cosine: float | None = None
-    step_size: float | None = None  # lambda
-    relative_step: float | None = None  # norm of the change over norm of the weights
-    before: dict[str, float] = field(default_factory=dict)
-    after: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    note: str = ""
+__all__ = ["Cost", "Edit", "Event", "Method"]
 
 
 @dataclass(kw_only=True)
@@ -66,7 +33,16 @@ class Method(Protocol):
     """A frozen dataclass of hyper-parameters with one verb."""
 
     families: ClassVar[tuple[str, ...]]  # families this method serves
-    stochastic: ClassVar[bool]  # only then must another seed change the edit
+
+    @property
+    def name(self) -> str:
+        """Label in tables, and folder of the runs: the name of the preset."""
+        ...
+
+    @property
+    def stochastic(self) -> bool:
+        """Tell whether another seed gives another edit."""
+        ...
 
     def edit(self, model: DualEncoder, sets: ConceptSets, lab: Lab) -> Edit:
         """Return the edit; the model's weights are the same afterwards, bit for bit."""

@@ -6,9 +6,9 @@ import io
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +18,27 @@ from razor_cli.errors import DataError
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 VALIDATION = 5000  # photographs at the end of the official training part that nothing trains on or edits with
 SIDE = 32
+ROW = 1 + 3 * SIDE * SIDE  # bytes of one row of the binary version: label, then red, green, blue planes
+PARTS = ("train", "test")
+FIX = "run `razor data prepare cifar10`, or point data.cifar_root at the folder that holds the files"
+
+
+def part_files(root: Path, part: str) -> list[Path]:
+    """Return the files of one official part (train or test), parquet before binary; raises DataError if there are none."""
+    for pattern in (f"{part}-*.parquet", "data_batch_*.bin" if part == "train" else "test_batch.bin"):
+        if files := sorted(root.rglob(pattern)):
+            return files
+    if pickled := sorted(root.rglob("data_batch_1" if part == "train" else "test_batch")):
+        raise DataError(
+            f"data.cifar_root: '{pickled[0].parent}' holds pickled batches, which are not read because a pickle can run code",
+            allowed="train-*.parquet and test-*.parquet of the hub's uoft-cs/cifar10, or cifar-10-batches-bin/*.bin",
+            fix="run `razor data prepare cifar10`, or unpack cifar-10-binary.tar.gz and point data.cifar_root at it",
+        )
+    raise DataError(
+        f"data.cifar_root: no CIFAR-10 {part} files under '{root}'",
+        found="neither train-*.parquet / test-*.parquet nor cifar-10-batches-bin/*.bin",
+        fix=FIX,
+    )
 
 
 class Cifar10:
@@ -40,7 +61,7 @@ class Cifar10:
     def pictures(self, concept: str, split: str) -> list[Picture]:
         """Return the photographs of one class in one split; the key is the part and row number."""
         part = "test" if split == "evaluation" else "train"
-        labels = self._parts[part][1]
+        labels = self.labels[part]
         rows = np.flatnonzero(labels == CLASSES.index(concept))
         if part == "train":
             border = len(labels) - VALIDATION * len(labels) // 50000
@@ -51,28 +72,61 @@ class Cifar10:
         """Decode photographs, 32 x 32 RGB."""
         return [self._decode(*p.key.split("/")[1:]) for p in pictures]
 
-    def _decode(self, part: str, row: str) -> Image.Image:
-        raw = self._parts[part][0][int(row)]
-        if isinstance(raw, np.ndarray):
-            return Image.fromarray(raw.reshape(3, SIDE, SIDE).transpose(1, 2, 0))
-        return Image.open(io.BytesIO(raw)).convert("RGB")
+    def flaw(self, part: str, row: int) -> str | None:
+        """Return why one photograph cannot be used, or None: it does not decode, or is not 32 x 32."""
+        try:
+            size = self._decode(part, str(row)).size
+        except (OSError, ValueError, SyntaxError, TypeError) as error:
+            return str(error)
+        return None if size == (SIDE, SIDE) else f"{size[0]} x {size[1]} pixels"
 
     @cached_property
-    def _parts(self) -> dict[str, tuple[list[bytes] | NDArray[np.uint8], NDArray[np.int64]]]:
-        return {part: self._read(part) for part in ("train", "test")}
+    def labels(self) -> dict[str, NDArray[np.int64]]:
+        """Class numbers of both parts, in row order. Photographs are read only when one is asked for."""
+        return {part: self._labels(part_files(self.root, part)) for part in PARTS}
 
-    def _read(self, part: str) -> tuple[list[bytes] | NDArray[np.uint8], NDArray[np.int64]]:
-        files = sorted(self.root.rglob(f"{part}-*.parquet"))
-        if files:
-            tables = [pq.read_table(f, columns=["img", "label"]) for f in files]
-            images = [row["bytes"] for t in tables for row in t["img"].to_pylist()]
-            return images, np.concatenate([t["label"].to_numpy() for t in tables])
-        binary = sorted(self.root.rglob("data_batch_*.bin" if part == "train" else "test_batch.bin"))
-        if binary:
-            rows = np.concatenate([np.frombuffer(f.read_bytes(), np.uint8).reshape(-1, 1 + 3 * SIDE * SIDE) for f in binary])
-            return rows[:, 1:], rows[:, 0].astype(np.int64)
-        raise DataError(
-            f"data.cifar_root: no CIFAR-10 {part} files under '{self.root}'",
-            found="neither train-*.parquet / test-*.parquet nor cifar-10-batches-bin/*.bin",
-            fix="run `razor data prepare cifar10`, or point data.cifar_root at the folder that holds the files",
-        )
+    def _decode(self, part: str, row: str) -> Image.Image:
+        raw = self._images[part][int(row)]
+        if isinstance(raw, np.ndarray):
+            return Image.fromarray(np.ascontiguousarray(raw.reshape(3, SIDE, SIDE).transpose(1, 2, 0)))
+        return Image.open(io.BytesIO(raw.as_py()), formats=("PNG", "JPEG")).convert("RGB")
+
+    @cached_property
+    def _images(self) -> dict[str, Any]:
+        return {part: self._pixels(part_files(self.root, part)) for part in PARTS}
+
+    def _labels(self, files: list[Path]) -> NDArray[np.int64]:
+        if files[0].suffix == ".bin":
+            labels = _rows(files)[:, 0].astype(np.int64)
+        else:
+            labels = np.array(_columns(files, "label")["label"].to_pylist(), np.int64)  # to_numpy would import pandas
+        if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(CLASSES):
+            raise DataError(f"data.cifar_root: '{files[0]}' has no labels 0 to 9", fix=FIX)
+        return labels
+
+    def _pixels(self, files: list[Path]) -> Any:
+        """Return rows [n, 3072] of uint8, or an Arrow column of encoded pictures (kept packed, unpacked one by one)."""
+        if files[0].suffix == ".bin":
+            return _rows(files)[:, 1:]
+        return _columns(files, "img")["img"].combine_chunks().field("bytes")
+
+
+def _rows(files: list[Path]) -> NDArray[np.uint8]:
+    parts = [np.frombuffer(f.read_bytes(), np.uint8) for f in files]
+    for file, part in zip(files, parts, strict=True):
+        if len(part) % ROW:
+            raise DataError(
+                f"data.cifar_root: '{file}' is truncated", found=f"{len(part)} bytes, not a multiple of {ROW}", fix=FIX
+            )
+    return np.concatenate(parts).reshape(-1, ROW)
+
+
+def _columns(files: list[Path], name: str) -> Any:
+    """Read one column of all parquet files as an Arrow table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pa.concat_tables([pq.ParquetFile(f).read(columns=[name]) for f in files]).select([name])
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DataError(f"data.cifar_root: '{files[0].parent}' has no readable column {name}", found=error, fix=FIX) from error

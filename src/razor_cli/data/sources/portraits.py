@@ -91,8 +91,8 @@ def _trait_vectors(name: str) -> tuple[str, ...]:
     """Return distinct varied-trait vectors of one name, in a fixed random order, enough for all splits."""
     rng = random.Random(f"razor-cli portraits {name}")
     found: dict[str, None] = {}
+    traits = (EYES, BROWS, MOUTHS, CLOTHES, [c.name for c in pa.ClothingColor])
     while len(found) < sum(PER_SPLIT.values()):
-        traits = (EYES, BROWS, MOUTHS, CLOTHES, [c.name for c in pa.ClothingColor])
         found["/".join(rng.choice(choices) for choices in traits)] = None
     return tuple(found)
 

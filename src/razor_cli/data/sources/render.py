@@ -25,7 +25,9 @@ def place(inner: str, size: tuple[float, float], background: str, rng: random.Ra
     angle = rng.uniform(-20, 20) * spread
     scale = 100 / max(size) * (0.9 + rng.uniform(-0.25, 0.15) * spread)
     dx, dy = (rng.uniform(-10, 10) * spread for _ in range(2))
-    move = f"translate({50 + dx:.3f} {50 + dy:.3f}) rotate({angle:.3f}) scale({scale:.5f}) translate({-size[0] / 2} {-size[1] / 2})"
+    move = (
+        f"translate({50 + dx:.3f} {50 + dy:.3f}) rotate({angle:.3f}) scale({scale:.5f}) translate({-size[0] / 2} {-size[1] / 2})"
+    )
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 100 100">'
         f'<rect width="100" height="100" fill="{background}"/><g transform="{move}">{inner}</g></svg>'

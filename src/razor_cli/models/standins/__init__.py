@@ -1,0 +1,1 @@
+"""Weights of the embedded stand-in models, with their cards."""

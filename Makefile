@@ -1,0 +1,52 @@
+# Every target sets up .venv by itself; the only thing needed beforehand is Python 3.11, 3.12 or 3.13.
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
+	$$p -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { command -v $$p; break; }; done)
+BIN := .venv/bin
+ARGS ?=
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types suite test-slow bench tables standins wheel-check clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.venv/.ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "razor-cli needs Python 3.11, 3.12 or 3.13; none is on the PATH (or give PYTHON=...)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch .venv/.ready
+
+run: .venv/.ready ## set up and run the main job: forget "Taylor Swift" in the embedded model (ARGS="..." adds settings)
+	$(BIN)/razor-run $(ARGS)
+
+test: lint types suite ## set up, then lint, types and the test suite
+
+lint: .venv/.ready ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.ready ## mypy
+	$(BIN)/mypy
+
+suite: .venv/.ready ## the test suite: offline, no GPU, two processes
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not gpu" $(ARGS)
+
+test-slow: .venv/.ready ## full-size models, real photographs (RAZOR_CIFAR10=DIR), other slow checks
+	$(TEST_ENV) $(BIN)/pytest -n 1 -m "slow" --timeout 1200 $(ARGS)
+
+bench: .venv/.ready ## speed ratios at the papers' sizes, and the forgetting table (CIFAR=DIR adds CIFAR-10 classes)
+	$(BIN)/python scripts/bench.py $(ARGS)
+
+tables: .venv/.ready ## the papers' tables from recorded runs, published beside measured
+	$(BIN)/razor tables table3 $(ARGS)
+
+standins: .venv/.ready ## train the embedded model again: make standins CIFAR=DIR (an hour on two cores)
+	@test -n "$(CIFAR)" || { echo "give CIFAR=DIR, a folder with CIFAR-10"; exit 2; }
+	$(BIN)/python scripts/train_standins.py clip --cifar $(CIFAR) $(ARGS)
+
+wheel-check: .venv/.ready ## build the wheel and run it from another folder in a fresh environment
+	$(BIN)/python scripts/check_wheel.py
+
+clean: ## remove outputs, caches and .venv
+	rm -rf outputs dist build .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

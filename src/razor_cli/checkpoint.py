@@ -1,0 +1,281 @@
+"""Weights on disk: read them as they are stored, hash them, and write them again with some tensors changed.
+
+Nothing is unpickled beyond tensors: safetensors, or `torch.load(weights_only=True)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ValidationError
+from torch import Tensor
+
+from razor_cli.errors import WeightsError
+
+TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
+# Looked for in a folder, in this order: Hugging Face, then an open_clip local folder.
+FOLDER_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+# Never copied beside edited weights: they may hold the weights as they were, in another format or in a history.
+OTHER_WEIGHTS = (
+    ".h5",
+    ".msgpack",
+    ".onnx",
+    ".onnx_data",
+    ".npz",
+    ".npy",
+    ".gguf",
+    ".ot",
+    ".pb",
+    ".tflite",
+    ".pkl",
+    ".index.json",
+)
+HISTORY_FOLDERS = (".git", ".cache")
+
+
+class _Index(BaseModel):
+    """What is read of a shard index."""
+
+    weight_map: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a checkpoint lies on disk: a single file, or a folder whose weights are in `files`."""
+
+    path: Path
+    files: tuple[Path, ...]
+    index: Path | None = None  # shard index of the folder
+
+    @property
+    def is_folder(self) -> bool:
+        """Tell a model folder from a weights file."""
+        return self.path != self.files[0]
+
+    def read(self) -> dict[str, Tensor]:
+        """Return all tensors as stored (CPU); raises WeightsError on damage or a name that lies in two shards."""
+        state: dict[str, Tensor] = {}
+        for file in self.files:
+            part = read_file(file)
+            if twice := state.keys() & part.keys():
+                raise WeightsError(f"two shards of {self.path} hold the same tensor", found=sorted(twice)[0])
+            state.update(part)
+        return state
+
+    def left_out(self) -> list[str]:
+        """Return the names inside a folder that `write_like` does not carry over, because they may hold the old weights."""
+        return sorted(str(p.relative_to(self.path)) for p, kept in _walk(self.path, self) if not kept) if self.is_folder else []
+
+
+def find_layout(path: str | Path) -> Layout:
+    """Return the layout of a weights file or of a Hugging Face or open_clip folder; raises WeightsError."""
+    path = Path(path)
+    if path.is_file():
+        if path.suffix not in WEIGHT_SUFFIXES:
+            raise WeightsError(
+                f"{path} is not a weights file", allowed=", ".join(WEIGHT_SUFFIXES), found=path.suffix or "no ending"
+            )
+        return Layout(path=path, files=(path,))
+    if not path.is_dir():
+        raise WeightsError(f"no weights at {path}", fix="name a weights file, or a Hugging Face or open_clip folder")
+    for name in FOLDER_FILES:
+        found = path / name
+        if found.is_file():
+            return _sharded(path, found) if name.endswith(".index.json") else Layout(path=path, files=(found,))
+    raise WeightsError(f"the folder {path} holds no weights that are known", allowed=", ".join(FOLDER_FILES))
+
+
+def _sharded(folder: Path, index: Path) -> Layout:
+    try:
+        names = sorted(set(_Index.model_validate_json(index.read_bytes()).weight_map.values()))
+    except ValidationError as error:
+        raise WeightsError(f"{index} is not a shard index", found=str(error).splitlines()[0]) from error
+    for name in names:
+        # A shard is a plain file of the folder: a name with a path in it could point anywhere.
+        if name != Path(name).name or "\\" in name or Path(name).suffix not in WEIGHT_SUFFIXES:
+            raise WeightsError(f"{index} names a shard that is not a weights file of its folder", found=repr(name))
+        if not (folder / name).is_file():
+            raise WeightsError(f"{index} names a shard that is missing", found=name)
+    if not names:
+        raise WeightsError(f"{index} names no shards")
+    return Layout(path=folder, files=tuple(folder / name for name in names), index=index)
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a weights file or folder by name, in the dtype they are stored in (CPU).
+
+    A `{"state_dict": …}` wrapper and a `module.` in front of all names are taken off. Raises WeightsError.
+    """
+    return find_layout(path).read()
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of one weights file by name; see `read_state`."""
+    return _load(path)[0]
+
+
+@dataclass(frozen=True)
+class _Wrapping:
+    """What was around the tensors of a torch file, so that it can be put back."""
+
+    state_dict: bool = False
+    prefix: str = ""
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], _Wrapping]:
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path), _Wrapping()
+        except (safetensors.SafetensorError, OSError) as error:
+            raise WeightsError(f"{path} is damaged or not a safetensors file", found=error) from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a hostile or damaged pickle raises nearly anything
+        raise WeightsError(
+            f"{path} cannot be read as plain weights",
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            fix="load it in the program that wrote it and save its state_dict() as .safetensors",
+        ) from error
+    wrapped = isinstance(content, dict) and isinstance(content.get("state_dict"), dict)
+    state = content["state_dict"] if wrapped else content
+    _check_tensors(path, state)
+    prefix = "module." if state and all(name.startswith("module.") for name in state) else ""
+    return {name[len(prefix) :]: tensor.detach() for name, tensor in state.items()}, _Wrapping(wrapped, prefix)
+
+
+def _check_tensors(path: Path, state: object) -> None:
+    fix = "save the model's state_dict() alone"
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path} holds no state dict", found=type(state).__name__, fix=fix)
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise WeightsError(
+                f"{path} holds an entry that is not a named tensor", found=f"{name!r}: {type(tensor).__name__}", fix=fix
+            )
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            raise WeightsError(
+                f"{path} holds a sparse or quantized tensor", found=name, fix="save the weights before quantization"
+            )
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """Return the dtype as it is written in headers: float16, bfloat16, int64, …"""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def tensor_hash(tensor: Tensor) -> str:
+    """Return the SHA-256 over dtype, shape and raw bytes (row-major) of a tensor."""
+    digest = hashlib.sha256(f"{dtype_name(tensor)} {list(tensor.shape)}\n".encode())
+    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def tensor_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return `tensor_hash` of every tensor by name."""
+    return {name: tensor_hash(tensor) for name, tensor in state.items()}
+
+
+def combined_hash(hashes: Mapping[str, str]) -> str:
+    """Return the state's hash from its tensors' hashes: SHA-256 over (name, tensor hash) in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(hashes):
+        # The length in front keeps two different sets of names from reading the same.
+        encoded = name.encode("utf-8", "surrogatepass")
+        digest.update(f"{len(encoded)}:".encode() + encoded + hashes[name].encode())
+    return digest.hexdigest()
+
+
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 over the sorted names, dtypes, shapes and raw bytes of a state; its order plays no part."""
+    return combined_hash(tensor_hashes(state))
+
+
+def write_like(source: Layout, target: Path, changed: Mapping[str, Tensor]) -> None:
+    """Write the checkpoint `source` to `target` in its own layout, with the tensors in `changed` replaced.
+
+    A file becomes a file of the kind that `target` ends with. Of a torch file only the weights go over: optimizer
+    states and moving averages may still hold what the edit removed. A folder is copied, but for other weight files and
+    histories (`Layout.left_out`). Raises WeightsError where a link leads out of the folder. Not atomic: the caller moves
+    the finished result into place.
+    """
+    if not source.is_folder:
+        _rewrite(source.path, target, changed)
+        return
+    for path, kept in _walk(source.path, source):
+        copy = target / path.relative_to(source.path)
+        if kept and path not in source.files:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.files:
+        if read_file(file).keys() & changed.keys():
+            _rewrite(file, target / file.name, changed)
+        else:
+            shutil.copyfile(file, target / file.name)
+
+
+def _rewrite(file: Path, target: Path, changed: Mapping[str, Tensor]) -> None:
+    state, wrapping = _load(file)
+    state = {name: changed.get(name, tensor).contiguous() for name, tensor in state.items()}
+    if file.suffix != ".safetensors":
+        # Tensors of torch files may share storage: torch.save would write all of it, a neighbour's old values with it.
+        state = {name: tensor.clone() for name, tensor in state.items()}
+    if target.suffix == ".safetensors":
+        safetensors.torch.save_file(state, target, metadata=_metadata(file) | {"format": "pt"})
+        return
+    named = {wrapping.prefix + name: tensor for name, tensor in state.items()}
+    torch.save({"state_dict": named} if wrapping.state_dict else named, target)
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    if file.suffix != ".safetensors":
+        return {}
+    with safetensors.safe_open(file, framework="pt") as opened:
+        return dict(opened.metadata() or {})
+
+
+def _walk(root: Path, source: Layout) -> Iterator[tuple[Path, bool]]:
+    """Yield what lies in a model folder, and whether it goes over into a copy; folders of history are yielded unopened."""
+    for entry in sorted(os.scandir(root), key=lambda e: e.name):
+        path = Path(entry.path)
+        if entry.name in HISTORY_FOLDERS:
+            yield path, False
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _walk(path, source)
+        elif path in source.files or path == source.index or not entry.name.lower().endswith(OTHER_WEIGHTS + WEIGHT_SUFFIXES):
+            _check_inside(path, source.path)
+            yield path, True
+        else:
+            yield path, False
+
+
+def _check_inside(path: Path, folder: Path) -> None:
+    # A snapshot of the hub's cache links into blobs/ of the same repository: that is its normal form.
+    home = folder.resolve()
+    roots = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(f"a link in {folder} leads nowhere", found=path.name) from error
+    if not any(real.is_relative_to(root) for root in roots):
+        raise WeightsError(
+            f"a link leads out of the folder {folder}", found=f"{path.name} -> {real}", fix="put the file itself there"
+        )
+    if not real.is_file():
+        raise WeightsError(f"{folder} holds something that is no plain file", found=path.name)

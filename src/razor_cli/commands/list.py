@@ -1,0 +1,92 @@
+"""`razor list`: what can be chosen, read from the configuration's own files."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from razor_cli.conf_files import bases, conf_dir, default_option, description, file_of, groups, values
+from razor_cli.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    import typer
+
+DEFAULTS_WIDTH = 70
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    MODELS = "models"
+    SCENARIOS = "scenarios"
+    DATA = "data"
+    METHODS = "methods"
+    QUANTIZATIONS = "quantizations"
+    METRICS = "metrics"
+
+    @property
+    def group(self) -> str:
+        """Return the configuration group."""
+        return self.value if self in (Kind.DATA, Kind.METRICS) else self.value.removesuffix("s")
+
+
+def table(kind: Kind) -> str:
+    """Return the options of one group, one a line: name, what it is, the settings it makes first; `*` marks the default."""
+    root, group = conf_dir(), kind.group
+    default = default_option(group)
+    rows = [(f"{group}={name}", name == default, file_of(group, name)) for name in groups([root])[group]]
+    named = max(len(name) for name, _, _ in rows)
+    said = max(len(description(file)) for _, _, file in rows)
+    lines = [
+        f"{name:<{named}} {'*' if is_default else ' '} {description(file):<{said}}  {settings(values(file))}"
+        for name, is_default, file in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def settings(content: dict[str, Any]) -> str:
+    """Return the first settings of a file, as many as fit."""
+    shown: list[str] = []
+    for key, value in content.items():
+        if key in ("_target_", "name", "kind", "family") or value in ([], False) or value is None or isinstance(value, dict):
+            continue
+        text = f"{key}={_shown(value)}"
+        if len(" ".join([*shown, text])) > DEFAULTS_WIDTH:
+            return " ".join([*shown, "…"])
+        shown.append(text)
+    return " ".join(shown)
+
+
+def _shown(value: object) -> str:
+    """Return a value as one types it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def whole(kind: Kind, name: str) -> str:
+    """Return a file with all its settings explained, after those it builds on. Raises ConfigError for an unknown name."""
+    options = groups([conf_dir()])[kind.group]
+    if name not in options:
+        close = nearest(name, options)
+        fix = f"did you mean {' or '.join(close)}?" if close else None
+        raise ConfigError(f"{kind.group}={name}: there is no such {kind.group}", allowed=", ".join(options), found=name, fix=fix)
+    file = file_of(kind.group, name)
+    texts = [whole(kind, base) for base in bases(file)] + [file.read_text(encoding="utf-8").rstrip()]
+    return "\n\n".join(texts)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `razor`."""
+    import typer
+
+    @app.command("list", help="What can be chosen; with a NAME, its file with every setting explained.")
+    def list_options(
+        kind: Kind | None = typer.Argument(None, help="What to list; all of them if left out.", show_default=False),  # noqa: B008
+        name: str | None = typer.Argument(None, help="One of them, e.g. `razor list methods razor`."),
+    ) -> None:
+        if name is not None and kind is not None:
+            print(whole(kind, name))
+            return
+        for each in Kind if kind is None else [kind]:
+            print(f"{each.value} ({each.group}=NAME, * is the default)\n{table(each)}\n")

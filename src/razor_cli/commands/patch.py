@@ -1,0 +1,113 @@
+"""`razor patch show | verify | apply | revert`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from razor_cli.patch_format import PatchHeader
+
+app = typer.Typer(no_args_is_help=True, help="Show, verify, apply and revert patches.")
+
+PatchFile = Annotated[Path, typer.Argument(help="Patch (or undo) file, .safetensors.")]
+Base = Annotated[Path, typer.Option("--base", help="Unedited weights: a file, or a Hugging Face or open_clip folder.")]
+Out = Annotated[Path, typer.Option("--out", help="Where the weights go: a file for a file, a folder for a folder.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output file that exists (never an input, never a folder).")]
+
+
+@app.command()
+def show(patch: PatchFile) -> None:
+    """Check a patch file by itself and print its header and its tensors."""
+    from razor_cli.patch import read_patch
+
+    header, values = read_patch(patch)
+    console = Console(highlight=False)
+    console.print(_header_table(header))
+    # Text, not markup: names and settings come from the file.
+    table = Table("tensor", "dtype", "shape", Column("bytes", justify="right"), box=None, pad_edge=False)
+    table.columns[0].overflow = "fold"
+    for name, entry in header.tensors.items():
+        shape = " × ".join(map(str, entry.shape)) or "scalar"
+        table.add_row(Text(name), Text(entry.dtype), shape, Text(f"{values[name].nbytes:,}", justify="right"))
+    console.print(table)
+    console.print(f"{len(values)} tensors, {sum(v.nbytes for v in values.values()):,} bytes; every value matches its hash")
+
+
+def _header_table(header: PatchHeader) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    target = header.target or ("not named" if header.target_sha256 else "none")
+    rows = {
+        "kind": f"{header.kind}, format {header.format_version}",
+        "made by": header.created_by,
+        "libraries": ", ".join(f"{name} {version}" for name, version in sorted(header.versions.items())),
+        "method": header.method,
+        "settings": json.dumps(header.settings, sort_keys=True),
+        "target": target,
+        "target sha256": header.target_sha256 or "none",
+        "before": header.base_hash,
+        "after": header.new_hash,
+    }
+    for label, value in rows.items():
+        table.add_row(label, Text(value))
+    return table
+
+
+@app.command()
+def verify(patch: PatchFile, base: Base) -> None:
+    """Check that a patch is whole and belongs to these weights; exit code 2 with the reasons where it does not."""
+    from razor_cli.errors import PatchError
+    from razor_cli.patch import verify as verify_patch
+
+    if problems := verify_patch(patch, base):
+        raise PatchError(f"{patch} does not belong to {base}", found="\n    ".join(["", *problems]))
+    typer.echo(f"{patch} is whole and belongs to {base}")
+
+
+@app.command()
+def apply(
+    patch: PatchFile,
+    base: Base,
+    out: Out,
+    no_undo: Annotated[
+        bool, typer.Option("--no-undo", help="Write no undo file: going back then needs the base weights.")
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Write the patched weights, in the layout of the base, with an undo file beside them."""
+    from razor_cli.checkpoint import find_layout
+    from razor_cli.patch import apply as apply_patch
+    from razor_cli.patch import undo_path_for
+
+    typer.echo(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force)}")
+    typer.echo("undo:    none" if no_undo else f"undo:    {undo_path_for(out)} (holds what was removed: do not pass it on)")
+    _echo_left_out(find_layout(base).left_out())
+
+
+@app.command()
+def revert(
+    patched: Annotated[Path, typer.Argument(help="Patched weights: a file or a folder.")],
+    out: Out,
+    undo: Annotated[Path | None, typer.Option("--undo", help="Undo file that `apply` wrote.")] = None,
+    base: Annotated[Path | None, typer.Option("--base", help="Unedited weights, instead of the undo file.")] = None,
+    force: Force = False,
+) -> None:
+    """Write the weights as they were before the patch, bit for bit."""
+    from razor_cli.checkpoint import find_layout
+    from razor_cli.patch import revert as revert_patch
+
+    typer.echo(f"weights: {revert_patch(patched, out, undo_path=undo, base_path=base, force=force)}")
+    _echo_left_out(find_layout(patched).left_out())
+
+
+def _echo_left_out(names: list[str]) -> None:
+    if names:
+        typer.echo(f"not copied (other weights, or histories that may hold them): {', '.join(names)}")

@@ -1,0 +1,139 @@
+"""From pools of candidates to ConceptSets: the one place where sets are drawn, checked and described."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from razor_cli.data.disjoint import check_disjoint
+from razor_cli.data.prompts import DOMAINS
+from razor_cli.data.sampling import FILES, Pool, Sizes, balanced, readers, rng_for, without_repeats
+from razor_cli.data.sets import ConceptSets, Judged, Pairs, Suite, class_prompts
+from razor_cli.data.sources.base import Picture, Source
+from razor_cli.data.sources.photo import mention, same
+from razor_cli.errors import DataError
+
+MIN_RETAIN = 24  # pictures of the whole pool; fewer make no contrastive batch
+
+
+def assemble(
+    *,
+    target: str,
+    aliases: Sequence[str],
+    keywords: Sequence[str],
+    domain: str,
+    own: Pool,
+    retain: Sequence[Pool],
+    classes: dict[str, str],
+    sizes: Sizes,
+    seed: int,
+    suites: Sequence[Suite] = (),
+    notes: Iterable[str] = (),
+) -> ConceptSets:
+    """Draw the six sets from the target's pool and the retain pools, and check that they share no picture.
+
+    `classes` maps each further concept of the label space to its prompt domain. Retain pictures whose caption holds one
+    of `keywords`, and contents that occur twice, are left out and counted in the notes.
+    """
+    told = list(notes)
+    pools, dropped = _clean(own, retain, mention(keywords, joined=True))
+    told += [f"retain: {n} {what} left out" for what, n in dropped.items() if n]
+    told.append("retain: drawn from " + ", ".join(f"{p.source.name} ({p.count()} pictures)" for p in pools[1:]))
+    own, retain = pools[0], pools[1:]
+    _enough(retain)
+    loaders = readers(pools)
+    groups = {split: {(i, c): g for i, p in enumerate(retain) for c, g in p.splits[split].items()} for split in own.splits}
+
+    def draw(name: str, split: str, forget: bool) -> Pairs:
+        candidates = own.splits[split] if forget else {f"{i} {c}": g for (i, c), g in groups[split].items()}
+        wanted = getattr(sizes, name)
+        pictures = balanced(candidates, wanted, rng_for(seed, name))
+        told.extend(_shortage(name, pictures, wanted))
+        return Pairs(tuple(pictures), _used(pictures, loaders))
+
+    sets = ConceptSets(
+        target=target,
+        aliases=tuple(aliases),
+        domain=domain,
+        forget=draw("forget", "train", True),
+        retain=draw("retain", "train", False),
+        validation=Judged(draw("validation_forget", "validation", True), draw("validation_retain", "validation", False)),
+        evaluation=Judged(draw("evaluation_forget", "evaluation", True), draw("evaluation_retain", "evaluation", False)),
+        class_names=(target, *classes),
+        prompts={name: class_prompts([name], d)[name] for name, d in {target: domain, **classes}.items()},
+        generic_prompt=DOMAINS[domain].generic,
+        suites=tuple(suites),
+        notes=tuple(told),
+    )
+    check_disjoint(sets)
+    return sets
+
+
+def make_suite(name: str, source: Source, split: str, *, without: Sequence[str], sizes: Sizes, seed: int) -> Suite:
+    """Return a zero-shot task over a source's concepts, less those that are called like the target."""
+    names = unlike(source.concepts(), without)
+    pictures = balanced({c: source.pictures(c, split) for c in names}, sizes.suite, rng_for(seed, f"suite {name}"))
+    prompts = class_prompts(names, source.domain)
+    return Suite(
+        name=name,
+        pairs=Pairs(tuple(pictures), {source.domain: source}),
+        labels=tuple(names.index(p.concept) for p in pictures),
+        class_names=tuple(names),
+        prompts=tuple(prompts[n] for n in names),
+    )
+
+
+def unlike(concepts: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Return the concepts that are none of `names`, ignoring case and reading `_` and `-` as spaces."""
+    excluded = {same(n) for n in names}
+    return [c for c in concepts if same(c) not in excluded]
+
+
+def _clean(own: Pool, retain: Sequence[Pool], named: re.Pattern[str]) -> tuple[list[Pool], dict[str, int]]:
+    """Return all pools without repeated contents and without retain captions that name the target, and what went."""
+    seen: set[str] = set()
+    first, repeats = without_repeats(own, seen)
+    pools, captions = [first], 0
+    for pool in retain:
+        if pool.source.name not in FILES:
+            pools.append(pool)
+            continue
+        kept, gone = _unnamed(pool, named)
+        captions += gone
+        kept, gone = without_repeats(kept, seen)
+        pools.append(kept)
+        repeats += gone
+    return pools, {"captions that name the target": captions, "pictures that occur twice": repeats}
+
+
+def _unnamed(pool: Pool, named: re.Pattern[str]) -> tuple[Pool, int]:
+    splits = {
+        split: {c: [p for p in g if not (p.caption and named.search(same(p.caption)))] for c, g in groups.items()}
+        for split, groups in pool.splits.items()
+    }
+    kept = Pool(source=pool.source, splits=splits)
+    return kept, pool.count() - kept.count()
+
+
+def _enough(retain: Sequence[Pool]) -> None:
+    found = sum(p.count() for p in retain)
+    empty = [s for s in ("train", "validation", "evaluation") if not any(g for p in retain for g in p.splits[s].values())]
+    if found < MIN_RETAIN or empty:
+        raise DataError(
+            "data.retain_root: too few pictures to keep the model's other knowledge by",
+            found=f"{found} pictures" + (f", none for {', '.join(empty)}" if empty else ""),
+            allowed=f"at least {MIN_RETAIN} (512 and more are usual)",
+            fix="point data.retain_root at more pictures, or run `razor data prepare cifar10` once",
+        )
+
+
+def _shortage(name: str, pictures: Sequence[Picture], wanted: int) -> list[str]:
+    origins = len({p.key for p in pictures})
+    views = f", views of {origins} originals" if origins < len(pictures) and name.endswith("forget") else ""
+    if len(pictures) < wanted:
+        return [f"{name}: {len(pictures)} pictures, data.n_{name}={wanted} asked for{views}"]
+    return [f"{name}: {len(pictures)} pictures{views}"] if views else []
+
+
+def _used(pictures: Sequence[Picture], loaders: dict[str, Source]) -> dict[str, Source]:
+    return {domain: loaders[domain] for domain in dict.fromkeys(p.domain for p in pictures)}

@@ -1,0 +1,74 @@
+"""Proof that sets share no picture, and that a stand-in never saw what it is judged on. By origin, never by pixels."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import combinations
+
+from razor_cli.data.sampling import content
+from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.data.sources.emoji import TRAINED_SETS
+from razor_cli.data.sources.portraits import Portraits
+from razor_cli.errors import RunError
+
+SEEN = "emoji_seen"  # the one suite that shows trained icons again, and says so
+
+
+def six_sets(sets: ConceptSets) -> dict[str, Pairs]:
+    """Return the six sets that must be pairwise disjoint."""
+    return {
+        "forget": sets.forget,
+        "retain": sets.retain,
+        "validation_forget": sets.validation.forget,
+        "validation_retain": sets.validation.retain,
+        "evaluation_forget": sets.evaluation.forget,
+        "evaluation_retain": sets.evaluation.retain,
+    }
+
+
+def check_disjoint(sets: ConceptSets) -> None:
+    """Raise RunError if two of the six sets, or a held-out suite and a set that an edit looks at, share a picture."""
+    origins = {name: {content(k) for k in pairs.keys} for name, pairs in six_sets(sets).items()}
+    pairs = list(combinations(origins.items(), 2))
+    edited = [(name, keys) for name, keys in origins.items() if not name.startswith("evaluation")]
+    suites = [(f"suite {s.name}", {content(k) for k in s.pairs.keys}) for s in sets.suites if s.name != SEEN]
+    pairs += [(suite, other) for suite in suites for other in edited]
+    for (first, a), (second, b) in pairs:
+        if shared := sorted(a & b):
+            raise RunError(f"data: the sets {first} and {second} share {len(shared)} pictures", found=", ".join(shared[:5]))
+
+
+def check_unseen(sets: ConceptSets) -> None:
+    """Raise RunError if an evaluation picture or a held-out suite shows what the stand-in was trained on."""
+    judged = {"evaluation_forget": sets.evaluation.forget, "evaluation_retain": sets.evaluation.retain}
+    judged |= {f"suite {s.name}": s.pairs for s in sets.suites if s.name != SEEN}
+    for name, pairs in judged.items():
+        if known := [k for k in pairs.keys if trained_on(k)]:
+            raise RunError(
+                f"data: {name} holds {len(known)} pictures that the stand-in was trained on", found=", ".join(known[:5])
+            )
+
+
+def trained_on(key: str) -> bool:
+    """Tell whether the stand-in may have seen the icon, trait vector or photograph behind a key.
+
+    For CIFAR-10 that is the whole official training part: copies of it differ in row order, so a row number of the
+    validation split proves nothing about the copy that the stand-in was trained on.
+    """
+    source, _, rest = key.partition("/")
+    if source == "portraits":
+        return key in _trained_portraits(rest.split("/")[0])
+    if source == "emoji":
+        return rest.split("/")[0] in TRAINED_SETS
+    return source == "cifar10" and rest.startswith("train/")
+
+
+@cache
+def _trained_portraits(name: str) -> frozenset[str]:
+    return frozenset(p.key for p in Portraits().pictures(name, "train"))
+
+
+def split_record(sets: ConceptSets) -> dict[str, list[str]]:
+    """Return the picture keys of every set and suite, for the run's folder."""
+    record = {name: list(pairs.keys) for name, pairs in six_sets(sets).items()}
+    return record | {f"suite_{s.name}": list(s.pairs.keys) for s in sets.suites}

@@ -1,0 +1,129 @@
+"""The scoreboard of a step search: validation metrics of a trial model at the least cost.
+
+Only the tower that changed is encoded, and of it only the blocks from the changed one on, from activations kept since
+the last change before it. `fast=False` is the slow reference: every trial encodes every picture and text anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from razor_cli.data.sets import ConceptSets
+from razor_cli.engine.criteria import Metrics, all_metrics, forget_metrics
+from razor_cli.engine.features import Gallery, chunked, embed, pixels_of
+from razor_cli.engine.journal import Cost
+from razor_cli.metrics.clip import Features
+from razor_cli.models.base import Component, Tower, swapped
+from razor_cli.models.dual import Clip, run_prefix, run_suffix
+
+CHUNK = 128
+KEPT_BYTES = 1 << 30  # activations kept for replay, per tower
+
+
+class Board:
+    """Validation pictures and texts with their committed embeddings; `trial` scores the weights as they are now."""
+
+    def __init__(self, model: Clip, sets: ConceptSets, cost: Cost, *, fast: bool) -> None:
+        self.model, self.cost, self.fast = model, cost, fast
+        self.gallery = Gallery(sets=sets, judged=sets.validation, suites=False)
+        self.inputs = {
+            Tower.VISION: chunked(pixels_of(model, self.gallery.parts()), CHUNK),
+            Tower.TEXT: chunked(model.tokenize(self.gallery.texts), CHUNK),
+        }
+        self.n_forget = len(sets.validation.forget)
+        self._saved: dict[Tower, dict[int, list[Any]]] = {Tower.VISION: {}, Tower.TEXT: {}}
+        self.embedded = {tower: self._encode(tower, 0) for tower in Tower}
+        self.base_util: float | None = None
+        self.base = self._metrics(self.embedded)
+        self.base_util = self.base["util"]
+        self.current = self.base
+
+    def trial(self, values: Mapping[str, Tensor], components: Sequence[Component], *, forget_only: bool = False) -> Metrics:
+        """Return validation metrics with `values` in place of the named parameters of `components` (prepared before).
+
+        `forget_only` leaves out what needs retain pictures (the fast engine then encodes only forget pictures).
+        """
+        self.cost.evaluations += 1
+        with torch.no_grad(), swapped(self.model, values):
+            if not self.fast:
+                return self._metrics({t: self._encode(t, 0) for t in Tower})
+            embedded = dict(self.embedded)
+            for tower, layer in _entry(components).items():
+                few = forget_only and tower is Tower.VISION
+                rows = self._encode(tower, layer, self.n_forget if few else None)
+                embedded[tower] = torch.cat([rows, self.embedded[tower][self.n_forget :]]) if few else rows
+            return forget_metrics(self._features(embedded)) if forget_only else self._metrics(embedded)
+
+    def _metrics(self, embedded: Mapping[Tower, Tensor]) -> Metrics:
+        return all_metrics(self._features(embedded), self.base_util)
+
+    def commit(self, components: Sequence[Component]) -> Metrics:
+        """Take the weights as they are now for granted: renew the changed towers and forget what lies behind the change."""
+        for tower, layer in _entry(components).items():
+            saved = self._saved[tower]
+            for kept in [k for k in saved if k > layer]:
+                del saved[kept]
+            with torch.no_grad():
+                self.embedded[tower] = self._encode(tower, layer if self.fast else 0)
+        self.current = self._metrics(self.embedded)
+        return self.current
+
+    def prepare(self, components: Sequence[Component]) -> None:
+        """Compute the activations that enter the first changed block of each tower, with the committed weights in place."""
+        for tower, layer in _entry(components).items():
+            if self.fast and layer > 0 and layer not in self._saved[tower]:
+                self._keep(tower, layer)
+
+    @torch.no_grad()
+    def _keep(self, tower: Tower, layer: int) -> None:
+        saved = self._saved[tower]
+        saved[layer] = [run_prefix(self.model, tower, chunk, layer) for chunk in self.inputs[tower]]
+        self._count(tower, layer / len(self.model.blocks(tower)))
+        while len(saved) > 1 and sum(_size(s) for s in saved.values()) > KEPT_BYTES:
+            del saved[next(iter(saved))]
+
+    @torch.no_grad()
+    def _encode(self, tower: Tower, layer: int, count: int | None = None) -> Tensor:
+        """Return embeddings of all inputs of a tower (the first `count` of them), from block `layer` on if that was kept."""
+        chunks = self.inputs[tower]
+        depth = len(self.model.blocks(tower))
+        total = sum(len(c) for c in chunks)
+        self._count(tower, (1 - layer / depth) * (1 if count is None else count / total))
+        saved = self._saved[tower].get(layer) if layer > 0 else None
+        if layer > 0 and saved is None:
+            raise RuntimeError(f"activations entering block {layer} of the {tower} tower were not prepared")
+        rows, done = [], 0
+        for number, chunk in enumerate(chunks):
+            if count is not None and done >= count:
+                break
+            keep = len(chunk) if count is None else min(len(chunk), count - done)
+            part = chunk[:keep]
+            if saved is None:
+                rows.append(embed(self.model, tower, part, CHUNK))
+            else:
+                rows.append(run_suffix(self.model, tower, part, layer, saved[number][:keep]))
+            done += keep
+        return torch.cat(rows)
+
+    def _count(self, tower: Tower, share: float) -> None:
+        if tower is Tower.VISION:
+            self.cost.forwards += round(share * sum(len(c) for c in self.inputs[tower]))
+
+    def _features(self, embedded: Mapping[Tower, Tensor]) -> Features:
+        return self.gallery.features(embedded[Tower.VISION], embedded[Tower.TEXT])
+
+
+def _entry(components: Sequence[Component]) -> dict[Tower, int]:
+    """Return the first changed block of every changed tower; 0 for what enters the first block."""
+    entry: dict[Tower, int] = {}
+    for component in components:
+        entry[component.tower] = min(entry.get(component.tower, component.layer), component.layer)
+    return {tower: max(layer, 0) for tower, layer in entry.items()}
+
+
+def _size(saved: list[Any]) -> int:
+    return sum(s.numel() * s.element_size() for s in saved if isinstance(s, Tensor))

@@ -1,0 +1,71 @@
+"""Gradients at the unedited weights, kept on disk by what they depend on and shared between runs."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+def content_key(parts: Mapping[str, object]) -> str:
+    """Return the hash that names a cache entry; equal parts give equal names whatever their order."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+class TensorCache:
+    """A folder of safetensors files named by content key.
+
+    Entries are written to a name of their own and moved into place, so a killed process leaves no half entry; a
+    damaged one is computed again. A lock per entry lets parallel jobs wait for the first instead of all computing it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        """Return the file of an entry."""
+        return self.folder / f"{key}.safetensors"
+
+    def load(self, key: str) -> dict[str, Tensor] | None:
+        """Return an entry, or None if it is absent or damaged (a damaged one is removed)."""
+        path = self.path(key)
+        try:
+            return load_file(path)
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError, ValueError):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+            return None
+
+    def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write an entry atomically."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f"{key}.{os.getpid()}.tmp"
+        try:
+            save_file({n: t.contiguous() for n, t in tensors.items()}, temporary)
+            os.replace(temporary, self.path(key))
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def get(self, key: str, compute: Callable[[], Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], bool]:
+        """Return an entry and whether it was there, computing and saving it if not."""
+        found = self.load(key)
+        if found is not None:
+            return found, True
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / f"{key}.lock"):
+            found = self.load(key)
+            if found is not None:
+                return found, True
+            tensors = dict(compute())
+            self.save(key, tensors)
+            return tensors, False

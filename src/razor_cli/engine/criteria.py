@@ -1,0 +1,34 @@
+"""What a step search looks at, in printed units (0 to 100), as cheaply as it can be had. No intervals."""
+
+from __future__ import annotations
+
+import torch
+
+from razor_cli.metrics.clip import Features, dual_wins, retain_prompts, search_metrics, similarity, top_k_hits
+
+Metrics = dict[str, float]
+
+
+def forget_metrics(features: Features) -> Metrics:
+    """Return what forget pictures alone tell: m1, m1_generic, m2, fa_top1, fa_top5."""
+    target = features.class_prompts[0]
+    labels = torch.zeros(len(features.forget_images), dtype=torch.long, device=features.forget_images.device)
+    values = {
+        ("m1" if name == "mean_of_classes" else "m1_generic"): dual_wins(features.forget_images, target, prompt).mean()
+        for name, prompt in retain_prompts(features).items()
+    }
+    values["m2"] = similarity(features.forget_images, target).mean()
+    for k in (1, 5):
+        if k < len(features.class_names):
+            values[f"fa_top{k}"] = top_k_hits(features.forget_images, features.class_prompts, labels, k).mean()
+    return {name: 100 * float(v) for name, v in values.items()}
+
+
+def all_metrics(features: Features, base_util: float | None) -> Metrics:
+    """Return the forget metrics with m4_generic, util, m5 and `others`, the accuracy on the target's domain without the target."""
+    found = search_metrics(features, base_util) | forget_metrics(features)
+    own = features.retain_concepts >= 0
+    if bool(own.any()):
+        hits = top_k_hits(features.retain_images[own], features.class_prompts, features.retain_concepts[own], 1)
+        found["others"] = 100 * float(hits.mean())
+    return found

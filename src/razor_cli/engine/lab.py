@@ -1,0 +1,144 @@
+"""What a method may ask for: gradients, the scoreboard, the seed; it counts what everything cost."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.engine.board import Board
+from razor_cli.engine.cache import TensorCache, content_key
+from razor_cli.engine.gradients import Loss, Named, retain_loss, set_gradient
+from razor_cli.engine.journal import Cost
+from razor_cli.losses import concept_cross_entropy, forget_cosine
+from razor_cli.models.dual import Clip
+
+ENGINE = 1  # raise when a change here alters gradients, so that cached ones are not taken for new
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientPlan:
+    """Which gradients a method wants."""
+
+    forget_loss: str = "cosine"  # cosine | concept_ce
+    forget_batch: int = 128
+    retain_batch: int = 128
+    chunk: int = 128  # pictures in memory at once; a larger batch is exact through gradient caching
+
+
+@dataclass(kw_only=True)
+class Lab:
+    """One model and its sets on the bench. `fast=False` is the slow reference engine without caches or replay."""
+
+    model: Clip
+    sets: ConceptSets
+    fast: bool = True
+    cache: TensorCache | None = None
+    seed: int = 0
+    say: Callable[[str], None] = lambda _: None
+    cost: Cost = field(default_factory=Cost)
+    _board: Board | None = field(default=None, init=False)
+
+    @property
+    def board(self) -> Board:
+        """Return the validation scoreboard, built on first use with the weights as they are then."""
+        if self._board is None:
+            with self.searching():
+                self._board = Board(self.model, self.sets, self.cost, fast=self.fast)
+        return self._board
+
+    def generator(self) -> torch.Generator:
+        """Return a fresh random generator of the run's seed."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def gradients(self, plan: GradientPlan, *, at_base: bool = True, sample: int | None = None) -> tuple[Named, Named]:
+        """Return (g_f, g_r), the gradients of the forget and the retain loss at the current weights, for all parameters.
+
+        At the unedited weights they come from the disk cache where it has them. `sample` takes only the first so many
+        pictures of each set (growth rounds may be scored on a sample).
+        """
+        started = time.perf_counter()
+        forget, retain = self._forget_gradient(plan, at_base, sample), self._retain_gradient(plan, at_base, sample)
+        self.cost.gradient_seconds += time.perf_counter() - started
+        return forget, retain
+
+    def _forget_gradient(self, plan: GradientPlan, at_base: bool, sample: int | None) -> Named:
+        loss: Loss = forget_cosine
+        if plan.forget_loss == "concept_ce":
+            return self._cached("forget", plan, at_base, sample, lambda: self._concept_gradient(plan, sample))
+        return self._cached(
+            "forget", plan, at_base, sample, lambda: self._pass(self.sets.forget, loss, plan.forget_batch, plan, sample)
+        )
+
+    def _retain_gradient(self, plan: GradientPlan, at_base: bool, sample: int | None) -> Named:
+        loss = retain_loss(self.model.scale)
+        return self._cached(
+            "retain", plan, at_base, sample, lambda: self._pass(self.sets.retain, loss, plan.retain_batch, plan, sample)
+        )
+
+    def _concept_gradient(self, plan: GradientPlan, sample: int | None) -> Named:
+        tokens = self.model.tokenize([self.sets.prompts[n] for n in self.sets.class_names])
+        scale = self.model.scale
+
+        def loss(images: Tensor, _texts: Tensor) -> Tensor:
+            return concept_cross_entropy(images, self.model.encode_text(tokens), 0, scale)
+
+        return self._pass(self.sets.forget, loss, plan.forget_batch, plan, sample)
+
+    def _pass(self, pairs: Pairs, loss: Loss, size: int, plan: GradientPlan, sample: int | None) -> Named:
+        pairs = Pairs(pairs.pictures[:sample], pairs.sources)
+        done = 0
+
+        def tick(count: int) -> None:
+            nonlocal done
+            done += count
+            self.cost.forwards += count
+            self.cost.backwards += count
+            self.say(f"gradients: {done} of {len(pairs)} pictures")
+
+        return set_gradient(self.model, pairs, loss, size, plan.chunk, tick)
+
+    def _cached(self, which: str, plan: GradientPlan, at_base: bool, sample: int | None, compute: Callable[[], Named]) -> Named:
+        if not at_base or self.cache is None:
+            return compute()
+        pairs = self.sets.forget if which == "forget" else self.sets.retain
+        parts = {
+            "engine": ENGINE, "torch": torch.__version__, "weights": self.model.weights_hash(), "set": pairs.fingerprint(),
+            "which": which, "plan": vars(plan), "sample": sample, "scale": self.model.scale, "device": self.model.device,
+            "prompts": self.sets.prompts if plan.forget_loss == "concept_ce" and which == "forget" else None,
+        }  # fmt: skip
+        found, hit = self.cache.get(content_key(parts), compute)
+        self.cost.gradient_cache_hits += hit
+        return found
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Count the time spent inside as search."""
+        started = time.perf_counter()
+        yield
+        self.cost.search_seconds += time.perf_counter() - started
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the whole edit: seconds and the process's peak memory."""
+        started = time.perf_counter()
+        yield
+        self.cost.seconds = time.perf_counter() - started
+        self.cost.peak_mb = peak_mb()
+
+
+def peak_mb() -> float:
+    """Return the process's peak resident memory so far in megabytes (Linux reports kilobytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def gradient_cache(output_dir: Path) -> TensorCache:
+    """Return the gradient cache that all runs under one output folder share."""
+    return TensorCache(output_dir / "cache" / "gradients")

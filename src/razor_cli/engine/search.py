@@ -1,0 +1,122 @@
+"""Step sizes: what a trial must keep, what it should reach, and the bisection between (RAZOR section 3.4, Algorithm 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from torch import Tensor
+
+from razor_cli.models.base import Component, parameters
+from razor_cli.models.dual import Clip
+
+Metrics = Mapping[str, float]
+
+
+class Return(StrEnum):
+    """Which acceptable trial a bisection returns (switch A13)."""
+
+    BEST_SCORE = "best_score"  # Algorithm 2
+    LARGEST_STABLE = "largest_stable"  # the paper's prose
+    SMALLEST_SUFFICIENT = "smallest_sufficient"  # ours: once the Target is met, look for a smaller step that meets it too
+
+
+class Prompt(StrEnum):
+    """Against which retain prompts forgetting is aimed at."""
+
+    BOTH = "both"
+    MEAN_OF_CLASSES = "mean_of_classes"
+    GENERIC = "generic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aim:
+    """Target and floors on the validation set, in printed units. Drops are against the unedited model."""
+
+    base: Metrics
+    m1: float
+    prompts: Prompt
+    m4_drop: float
+    m5: float
+    floor_m5: float
+    floor_m4_drop: float
+    floor_others_drop: float
+
+    def forgetting(self, found: Metrics) -> list[float]:
+        """Return the M1 values that must come down; a target without other classes has the generic one only."""
+        mean, generic = found.get("m1", found["m1_generic"]), found["m1_generic"]
+        return {Prompt.BOTH: [mean, generic], Prompt.MEAN_OF_CLASSES: [mean], Prompt.GENERIC: [generic]}[self.prompts]
+
+    def met(self, found: Metrics) -> bool:
+        """Tell whether the Target holds: forgotten, and utility kept."""
+        forgotten = all(v <= self.m1 for v in self.forgetting(found))
+        return forgotten and found["m5"] >= self.m5 and found["m4_generic"] >= self.base["m4_generic"] - self.m4_drop
+
+    def stable(self, found: Metrics, share: float = 1.0) -> bool:
+        """Tell whether a trial is finite and keeps utility within `share` of what may be spent (switch A11).
+
+        Forgetting is no constraint: single components could then never pass.
+        """
+        if not all(math.isfinite(v) for v in found.values()):
+            return False
+        drop = self.base["m4_generic"] - found["m4_generic"] <= share * self.floor_m4_drop
+        others = self.base.get("others", 0.0) - found.get("others", 0.0) <= share * self.floor_others_drop
+        return drop and others and 100 - found["m5"] <= share * (100 - self.floor_m5)
+
+    def score(self, found: Metrics) -> float:
+        """Return 0 when forgotten, else how far M1 is above its target, with M2 to tell equals apart (switch A12)."""
+        excess = sum(max(0.0, v - self.m1) for v in self.forgetting(found))
+        return -excess - 0.1 * max(0.0, found["m2"]) if excess > 0 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Result of a search: step size (0: none acceptable), its metrics, number of trials."""
+
+    step_size: float
+    metrics: Metrics
+    trials: int
+
+
+def bisect(
+    trial: Callable[[float], Metrics], upper: float, steps: int, aim: Aim, share: float, rule: Return, start: Metrics
+) -> Found:
+    """Bisect on [0, upper]: an acceptable midpoint raises the lower end, any other lowers the upper end."""
+    low, high = 0.0, upper
+    best, best_metrics, best_score = 0.0, start, aim.score(start)
+    for _ in range(steps):
+        middle = (low + high) / 2
+        metrics = trial(middle)
+        if not aim.stable(metrics, share):
+            high = middle
+            continue
+        score = aim.score(metrics)
+        enough = rule is Return.SMALLEST_SUFFICIENT and score == 0.0
+        larger = rule is Return.LARGEST_STABLE or score > best_score
+        if larger or (enough and (best == 0.0 or middle < best)):
+            best, best_metrics, best_score = middle, metrics, score
+        low, high = (low, middle) if enough else (middle, high)
+    return Found(step_size=best, metrics=best_metrics, trials=steps)
+
+
+def stepped(
+    model: Clip, components: Sequence[Component], directions: Sequence[Sequence[Tensor]], sizes: Sequence[float]
+) -> dict[str, Tensor]:
+    """Return theta - size * direction for every touched parameter, rounded to the dtype its file stores.
+
+    Rounding comes before evaluation, so that scores describe what a patch writes. With sizes of 0 the values are the
+    weights themselves.
+    """
+    live = parameters(model)
+    values = {name: live[name].clone() for c in components for name in c.params}
+    for component, direction, size in zip(components, directions, sizes, strict=True):
+        for view, change in zip(component.views(values), direction, strict=True):
+            view.sub_(change, alpha=size)
+    return {name: value.to(model.storage_dtype(name)).to(live[name].dtype) for name, value in values.items()}
+
+
+def norm(views: Sequence[Tensor]) -> float:
+    """Return the Euclidean norm over the concatenation of several tensors."""
+    return float(sum(float((v.double() ** 2).sum()) for v in views)) ** 0.5

@@ -1,0 +1,175 @@
+"""From the words of a command line to checked experiments, one or a sweep of them, and to one exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from razor_cli.command_line import Request
+from razor_cli.conf_files import conf_dir
+from razor_cli.errors import RazorError
+from razor_cli.overrides import shell_command
+from razor_cli.schema import Problem, together
+from razor_cli.settings import Experiment, check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hydra._internal.hydra import Hydra
+    from omegaconf import DictConfig
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one job of a sweep ended."""
+
+    overrides: tuple[str, ...]
+    exit_code: int
+    error: str = ""  # first line
+
+
+@contextmanager
+def hydra_here() -> Iterator[Hydra]:
+    """Give Hydra with our configuration."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir()), job_name="razor-run"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra
+
+
+def compose(request: Request) -> DictConfig:
+    """Return the composed configuration of one run. Raises ConfigError for what Hydra itself refuses."""
+    from hydra import compose as hydra_compose
+
+    with hydra_here(), _hydra_errors(request.problems):
+        return hydra_compose("config", overrides=request.overrides)
+
+
+@contextmanager
+def _hydra_errors(earlier: Sequence[Problem] = ()) -> Iterator[None]:
+    """Turn what Hydra and OmegaConf refuse into our error, together with the problems known before."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        problem = Problem(
+            what=lines[0] if lines else type(error).__name__, fix="`razor-run --cfg job` shows the settings there are"
+        )
+        raise together([*earlier, problem]) from error
+
+
+def run_once(request: Request) -> int:
+    """Check and execute one run; return its exit code."""
+    experiment = checked(request)
+    from razor_cli.run import execute
+
+    return execute(experiment)
+
+
+def checked(request: Request) -> Experiment:
+    """Return the experiment of a command line without a sweep. Raises ConfigError with every problem."""
+    return check(compose(request), request.problems, request.skip)
+
+
+@dataclass
+class Job:
+    """What Hydra's launcher calls for every point of a sweep; it never raises, so that one failure does not end the others."""
+
+    fail_fast: bool = False
+    debug: bool = False
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def __call__(self, cfg: DictConfig) -> Outcome:
+        """Check and execute one point."""
+        from hydra.core.hydra_config import HydraConfig
+
+        overrides = tuple(HydraConfig.get().overrides.task)
+        print(f"\n[{HydraConfig.get().job.num + 1}] {shell_command(overrides)}", flush=True)
+        outcome = Outcome(overrides=overrides, exit_code=0)
+        try:
+            experiment = check(cfg)
+            from razor_cli.run import execute
+
+            outcome = Outcome(overrides=overrides, exit_code=execute(experiment))
+        except Exception as error:  # every kind of failure is reported in the summary
+            code = report(error, debug=self.debug)
+            outcome = Outcome(overrides=overrides, exit_code=code, error=headline(error))
+        self.outcomes.append(outcome)
+        if self.fail_fast and outcome.error:
+            raise SweepStopped
+        return outcome
+
+
+class SweepStopped(BaseException):
+    """Ends a sweep at its first failure; not an Exception, because the launcher keeps those to itself."""
+
+
+def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False) -> int:
+    """Run every point of a sweep with the chosen launcher; return 0, or the exit code of the first job that has another."""
+    if request.problems:
+        raise together(request.problems)
+    job = Job(fail_fast=fail_fast, debug=debug)
+    overrides = [*request.overrides, "hydra.mode=MULTIRUN"]
+    try:
+        with hydra_here() as hydra, _hydra_errors():
+            batches = hydra.multirun(config_name="config", task_function=job, overrides=overrides)
+        outcomes = [r.return_value for batch in batches for r in batch]  # other launchers have copies of `job`
+    except SweepStopped:
+        outcomes = job.outcomes
+    print(summary(outcomes, stopped=fail_fast and any(o.error for o in outcomes)))
+    return next((o.exit_code for o in outcomes if o.exit_code), 0)
+
+
+def summary(outcomes: Sequence[Outcome], *, stopped: bool = False) -> str:
+    """Return the end of a sweep: how many jobs there were, and for each failed one its error and how to run it again."""
+    failed = [o for o in outcomes if o.error]
+    lines = [f"\nsweep: {len(outcomes)} jobs, {len(outcomes) - len(failed)} finished, {len(failed)} failed"]
+    lines += ["stopped at the first failure (fail_fast=true)"] if stopped else []
+    for number, outcome in enumerate(outcomes, 1):
+        if outcome.error:
+            lines += [f"  job {number}: {outcome.error}", f"    rerun: {shell_command(outcome.overrides)}"]
+        elif outcome.exit_code:
+            lines += [f"  job {number}: ended with exit code {outcome.exit_code}: {shell_command(outcome.overrides)}"]
+    return "\n".join(lines)
+
+
+def show(request: Request, flags: Namespace) -> int:
+    """Print the composed configuration or Hydra's own information; a configuration that would be refused is so called."""
+    with hydra_here() as hydra, _hydra_errors(request.problems):
+        if flags.info:
+            hydra.show_info(flags.info, config_name="config", overrides=request.overrides)
+            return 0
+        hydra.show_cfg("config", request.overrides, flags.cfg, flags.package, flags.resolve)
+    sys.stdout.flush()
+    checked(request)
+    return 0
+
+
+def headline(error: BaseException) -> str:
+    """Return the first line of an error, with its class."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
+
+
+def report(error: BaseException, *, debug: bool, how: str = "debug=true") -> int:
+    """Print an error for a person and return the exit code: 2 for what they can mend, 1 for a failure."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, RazorError):
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{headline(error)}\n  fix: {how} shows the traceback", file=sys.stderr)
+    return 1

@@ -1,0 +1,46 @@
+"""Losses of the dual encoder as pure functions of L2-normalised embeddings.
+
+Every forget loss here is written so that *ascending* it forgets; g_f is always the gradient of +L_f and signs are
+applied at the update only (sheet section 0).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pair_cosines(images: Tensor, texts: Tensor) -> Tensor:
+    """Return s_i = <v_i, t_i> for images [n, d] and their texts [n, d]."""
+    return (images * texts).sum(dim=-1)
+
+
+def forget_cosine(images: Tensor, texts: Tensor) -> Tensor:
+    """L_f = mean(1 - <v_i, t_i>) over forget pairs (RAZOR eq. 5); grows as the pairs come apart."""
+    return (1 - pair_cosines(images, texts)).mean()
+
+
+def concept_cross_entropy(images: Tensor, prompts: Tensor, target: int, scale: float) -> Tensor:
+    """L_f = cross-entropy of forget images [n, d] towards the target among class prompts [k, d] (RAZOR eq. 9, 12)."""
+    labels = torch.full((len(images),), target, device=images.device)
+    return F.cross_entropy(scale * images @ prompts.T, labels)
+
+
+def info_nce(images: Tensor, texts: Tensor, scale: float) -> Tensor:
+    """L_r = symmetric InfoNCE of a batch of n pairs at temperature 1/scale (RAZOR eq. 4); each pair is its own class."""
+    logits = scale * images @ texts.T
+    labels = torch.arange(len(images), device=images.device)
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def mismatch(now: Tensor, before: Tensor, form: str) -> Tensor:
+    """L_m over pairs with cosines `now` and frozen cosines `before` [n].
+
+    signed: mean(now - before) (RAZOR eq. 6); squared: mean((now - before)^2), the anchor of Table 1 and eq. 10, 13;
+    abs: mean(|now - before|). Squared and abs have no gradient at now = before.
+    """
+    drift = now - before
+    if form == "signed":
+        return drift.mean()
+    return (drift**2).mean() if form == "squared" else drift.abs().mean()

@@ -1,0 +1,190 @@
+"""Entry points of the two programs: `razor-run` runs experiments, `razor` looks at what they left.
+
+Nothing here imports torch, and help is printed before Hydra is imported: both answer in well under a second.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from razor_cli import __version__
+from razor_cli.conf_files import comments, conf_dir, default_option, groups
+
+if TYPE_CHECKING:
+    import typer
+
+INTERRUPTED = 130
+COMMANDS = {  # subcommand: (module, one line); the module is imported when its command is called
+    "list": ("razor_cli.commands.list", "what can be chosen: models, scenarios, data, methods ..."),
+    "show": ("razor_cli.commands.show", "one recorded run: its table, its edit, what it cost"),
+    "query": ("razor_cli.commands.query", "SQL over the scores of all recorded runs"),
+    "tables": ("razor_cli.commands.tables", "tables of the papers, published and measured side by side"),
+    "patch": ("razor_cli.commands.patch", "show, verify, apply and revert a patch"),
+    "data": ("razor_cli.commands.data", "fetch a data set once, and look at what a folder holds"),
+}
+EXAMPLES = """\
+usage: razor-run [GROUP=NAME ...] [KEY=VALUE ...] [-m] [--cfg job]
+
+Make a model forget one concept, and prove it.
+
+  razor-run target="Taylor Swift"
+      the stand-in model inside the package: nothing to download, about a minute
+  razor-run model=clip_vitb32 model.weights=FILE_OR_TAG data=folder data.root=DIR target="Taylor Swift"
+      your own model and photographs: DIR/<concept>/*.jpg
+  razor-run -m method=razor,slug method.towers=both,vision target="Taylor Swift,Elon Musk"
+      a sweep: every combination is a run of its own
+"""
+FLAGS = """\
+options
+  -m, --multirun     run every combination of comma-separated values
+  --cfg job          print the configuration that would run (also: hydra, all), with --resolve, -p PACKAGE
+  --info [WHAT]      how the configuration is put together (all, config, defaults, defaults-tree, plugins, searchpath)
+  --config-dir DIR   a folder of yours with more options, laid out like conf/
+  --version, --help
+
+exit codes: 0 done, 1 failure, 2 wrong request, 3 REJECTED with exit_on_reject=true, 130 interrupted
+A comma inside a name of a sweep: -m 'target="Downey, Robert",Taylor Swift'
+More: `razor list methods razor` prints a file with all its settings explained; `razor --help` lists the other commands.
+"""
+
+
+def help_text() -> str:
+    """Return the help of `razor-run`: commands, groups with their options, keys with their meaning."""
+    root = conf_dir()
+    available = groups([root])
+    width = max(map(len, available))
+    lines = []
+    for name, options in available.items():
+        default = default_option(name)
+        lines.append(f"  {name:<{width}}  {', '.join(f'{o}*' if o == default else o for o in options)}")
+    settings = [row for row in comments(root / "config.yaml") if row[2]]
+    wide = max(len(f"{key}={value}") for key, value, _ in settings)
+    keys = [f"  {f'{key}={value}':<{wide}}  {comment}" for key, value, comment in settings]
+    return "\n".join([EXAMPLES, "groups (* is the default)", *lines, "", "keys", *keys, "", FLAGS])
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """Return the flags and overrides of `razor-run`; everything that is no flag is an override."""
+    parser = ArgumentParser(prog="razor-run", add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--run", "-r", action="store_true")
+    parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("--package", "-p")
+    parser.add_argument(
+        "--info", "-i", nargs="?", const="all", choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
+    )
+    parser.add_argument("--config-dir", "-cd")
+    return parser.parse_intermixed_args(arguments)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Do what a `razor-run` command line says and return its exit code."""
+    flags = parse(arguments)
+    if flags.help or flags.version:
+        print(f"razor-cli {__version__}" if flags.version else help_text())
+        return 0
+    from razor_cli import command_line, launch
+
+    debug = _is_on("debug", flags.overrides)
+    try:
+        request = command_line.read(flags.overrides, multirun=flags.multirun, extra=flags.config_dir)
+        if flags.cfg or flags.info:
+            return launch.show(request, flags)
+        if flags.multirun:
+            return launch.run_sweep(request, fail_fast=_is_on("fail_fast", flags.overrides), debug=debug)
+        return launch.run_once(request)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # a person gets one line, or the traceback on demand
+        return launch.report(error, debug=debug)
+
+
+def _is_on(key: str, overrides: Sequence[str]) -> bool:
+    return any(o.lstrip("+").lower() == f"{key}=true" for o in overrides)
+
+
+def _interrupted() -> int:
+    print("\ninterrupted: nothing incomplete is recorded; the same command starts again", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _end(command: Callable[[Sequence[str]], int]) -> NoReturn:
+    """Leave with the command's exit code; a reader that went away (`| head`) is no failure of ours."""
+    try:
+        code = command(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+        code = 0
+    sys.exit(code)
+
+
+def razor_run() -> NoReturn:
+    """Entry point of `razor-run`."""
+    _end(run_command)
+
+
+def build_app(wanted: str | None) -> typer.Typer:
+    """Return the `razor` program with only the wanted command's module imported; the others are names with a line."""
+    import typer
+
+    app = typer.Typer(
+        name="razor",
+        help="Look at recorded runs, and apply or revert their patches. `razor-run` makes them.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @app.callback()
+    def root(debug: bool = typer.Option(False, "--debug", help="Show the traceback of a failure.")) -> None:
+        pass
+
+    for name, (module, line) in COMMANDS.items():
+        if name != wanted:
+            app.command(name, help=line)(_named_only)
+            continue
+        loaded = importlib.import_module(module)
+        if hasattr(loaded, "register"):
+            loaded.register(app)
+        else:
+            app.add_typer(loaded.app, name=name)
+    return app
+
+
+def _named_only() -> None:
+    """Stand for a command in the list of commands."""
+
+
+def razor_command(arguments: Sequence[str]) -> int:
+    """Do what a `razor` command line says and return its exit code."""
+    wanted = next((a for a in arguments if not a.startswith("-")), None)
+    try:
+        build_app(wanted)(list(arguments), prog_name="razor")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        return _interrupted() if code == INTERRUPTED else code
+    except KeyboardInterrupt:
+        return _interrupted()
+    except Exception as error:  # as above
+        from razor_cli.launch import report
+
+        return report(error, debug="--debug" in arguments, how="razor --debug")
+    return 0
+
+
+def razor() -> NoReturn:
+    """Entry point of `razor`."""
+    _end(razor_command)

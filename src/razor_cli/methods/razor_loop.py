@@ -1,0 +1,244 @@
+"""RAZOR's order of operations: score and select, blend and step component by component, grow (Algorithm 1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.engine.gradients import Named, batches, set_gradient
+from razor_cli.engine.journal import Event
+from razor_cli.engine.lab import Lab
+from razor_cli.engine.saliency import Saliency, measure, select
+from razor_cli.engine.search import Aim, Found, Metrics, bisect, norm, stepped
+from razor_cli.losses import mismatch, pair_cosines
+from razor_cli.methods.base import Edit
+from razor_cli.models.base import Component, parameters, swapped
+from razor_cli.models.dual import Clip
+
+if TYPE_CHECKING:
+    from razor_cli.methods.razor import Razor
+
+DRIFT_PAIRS = 512  # pairs the squared and absolute mismatch are measured on; their gradient is taken anew at each step
+
+
+class Loop:
+    """State of one RAZOR edit. The model carries the growing edit inside `run` and is restored when it ends."""
+
+    def __init__(self, method: Razor, model: Clip, sets: ConceptSets, lab: Lab) -> None:
+        self.method, self.model, self.sets, self.lab = method, model, sets, lab
+        self.components = model.components(method.granularity, method.towers, method.include_projections)
+        self.generator = lab.generator()
+        self.log: list[Event] = []
+        self.notes: list[str] = []
+        self.active: list[Component] = []
+        self.moved: list[Component] = []
+        self.values: dict[str, Tensor] = {}
+        self._anchors: dict[str, Tensor] = {}
+
+    def run(self) -> Edit:
+        """Compute the edit."""
+        with self.lab.timed(), ExitStack() as stack:
+            touched = dict.fromkeys(p for c in self.components for p in c.params)
+            self._original = {n: parameters(self.model)[n].clone() for n in touched}
+            stack.enter_context(swapped(self.model, self._original))  # restores every bit, whatever happens
+            gradients = self.lab.gradients(self.method.plan)
+            self.aim = self._make_aim()
+            self._stage_two(*gradients)
+            if self.method.step.value == "search":
+                self._grow()
+        return Edit(
+            values=self.values, components=[c.name for c in self.moved], log=self.log, cost=self.lab.cost, notes=self.notes
+        )
+
+    def _make_aim(self) -> Aim:
+        m = self.method
+        return Aim(
+            base=dict(self.lab.board.base), m1=m.target_m1, prompts=m.target_m1_prompts, m4_drop=m.target_m4_drop, m5=m.target_m5,
+            floor_m5=m.search_floor, floor_m4_drop=m.search_m4_drop, floor_others_drop=m.search_others_drop,
+        )  # fmt: skip
+
+    def _stage_two(self, forget: Named, retain: Named) -> None:
+        scored = self._score(self.components, forget, retain)
+        chosen = self._choose(scored)
+        self.lab.say(f"selected {len(chosen)} of {len(scored)} components")
+        for s in chosen:
+            self.log.append(self._event("select", s))
+        for rank, s in enumerate(chosen):
+            if rank and self.method.refresh_gradients:
+                forget, retain = self.lab.gradients(self.method.plan, at_base=False)
+                s = self._score([s.component], forget, retain)[0]
+            share = (rank + 1) / len(chosen) if self.method.budget.value == "shared" else 1.0
+            self._step([s], forget, retain, share, f"component {rank + 1} of {len(chosen)}")
+            self.active.append(s.component)
+            if self.method.early_stop and self.aim.met(self.lab.board.current):
+                self._stop("Target met on validation data")
+                return
+
+    def _grow(self) -> None:
+        for number in range(self.method.grow_rounds):
+            if self.aim.met(self.lab.board.current):
+                return
+            self.lab.say(f"growth round {number + 1} of {self.method.grow_rounds}")
+            forget, retain = self.lab.gradients(self.method.plan, at_base=False, sample=self.method.grow_sample)
+            names = {c.name for c in self.active}
+            outside = [c for c in self.components if c.name not in names]
+            if not outside:
+                return self._stop("every component is in use")
+            scored = self._score(outside, forget, retain)
+            best = max(range(len(scored)), key=self._rank(scored).__getitem__)
+            if scored[best].phi <= 0:
+                return self._stop("no component left with a positive saliency")
+            self.log.append(self._event("grow", scored[best]))
+            group = [scored[best]]
+            if self.method.grow_update.value == "all_active":
+                group = self._score(self.active, forget, retain) + group
+            self._step(group, forget, retain, 1.0, f"growth round {number + 1}")
+            self.active.append(scored[best].component)
+        if not self.aim.met(self.lab.board.current):
+            self._stop(f"Target not met after {self.method.grow_rounds} growth rounds")
+
+    def _stop(self, reason: str) -> None:
+        self.notes.append(reason)
+        self.log.append(Event(step=len(self.log), action="stop", after=dict(self.lab.board.current), note=reason))
+
+    def _score(self, components: Sequence[Component], forget: Named, retain: Named) -> list[Saliency]:
+        m = self.method
+        return measure(components, parameters(self.model), forget, retain, alpha=m.alpha, epsilon=m.epsilon, power=m.norm_power)
+
+    def _rank(self, scored: Sequence[Saliency]) -> list[float]:
+        """Return what components are ranked by: phi, or what a rival rule would use."""
+        rule = self.method.selector.value
+        if rule == "gradient_norm":
+            return [s.forget_norm for s in scored]
+        if rule == "cosine":
+            return [1 - s.cosine for s in scored]
+        if rule == "random":
+            return torch.rand(len(scored), generator=self.generator).tolist()
+        return [s.phi for s in scored]
+
+    def _choose(self, scored: Sequence[Saliency]) -> list[Saliency]:
+        m = self.method
+        every = m.selector.value == "all"
+        ranks = self._rank(scored)
+        kept = select(ranks, m.tau, "all" if every else m.tau_mode.value, None if every else m.max_components)
+        return [scored[i] for i in kept]
+
+    def _direction(self, s: Saliency, forget: Named, retain: Named) -> list[Tensor]:
+        """Return g_RAZOR = -lambda_f rho g_f + lambda_r g_r + lambda_m grad L_m of one component (eq. 7)."""
+        m, c = self.method, s.component
+        g_f, g_r = c.views(forget), c.views(retain)
+        g_m = self._mismatch_gradient(c, g_f)
+        parts = [(g_f, m.lambda_forget * m.rho), (g_r, m.lambda_retain), (g_m, m.lambda_mismatch)]
+        sign = 1.0 if m.forget_direction.value == "descend" else -1.0
+        total = [torch.zeros_like(v) for v in g_f]
+        for (views, weight), direction in zip(parts, (sign, 1.0, 1.0), strict=True):
+            length = norm(views)
+            if weight == 0 or length == 0:
+                continue
+            scale = {"none": 1.0, "unit": 1 / length, "match_retain": s.retain_norm / length}[m.normalize.value]
+            for out, view in zip(total, views, strict=True):
+                out.add_(view, alpha=direction * weight * scale)
+        return total
+
+    def _mismatch_gradient(self, component: Component, g_f: Sequence[Tensor]) -> list[Tensor]:
+        """Return grad L_m of one component. Signed drift on D_f has gradient -g_f; the other forms have none at theta_0."""
+        m = self.method
+        if m.lambda_mismatch == 0 or (not self.moved and m.mismatch_form.value != "signed"):
+            return [torch.zeros_like(v) for v in g_f]
+        if (m.mismatch_form.value, m.mismatch_set.value, m.forget_loss.value) == ("signed", "forget", "cosine"):
+            return [-v for v in g_f]
+        pairs = {"forget": [self.sets.forget], "retain": [self.sets.retain], "both": [self.sets.forget, self.sets.retain]}
+        chosen = pairs[m.mismatch_set.value]
+        found = [self._drift_gradient(Pairs(p.pictures[:DRIFT_PAIRS], p.sources), component) for p in chosen]
+        return [torch.stack(views).mean(0) for views in zip(*found, strict=True)]
+
+    def _drift_gradient(self, pairs: Pairs, component: Component) -> list[Tensor]:
+        """Return the mismatch gradient over some pairs, against their cosines at theta_0."""
+        key = pairs.fingerprint()
+        if key not in self._anchors:
+            self._anchors[key] = self._base_cosines(pairs)
+        before, position = self._anchors[key], 0
+
+        def loss(images: Tensor, texts: Tensor) -> Tensor:
+            nonlocal position
+            part = before[position : position + len(images)]
+            position += len(images)
+            return mismatch(pair_cosines(images, texts), part, self.method.mismatch_form.value)
+
+        def tick(count: int) -> None:
+            self.lab.cost.forwards += count
+            self.lab.cost.backwards += count
+
+        return component.views(set_gradient(self.model, pairs, loss, 128, 128, tick))
+
+    def _base_cosines(self, pairs: Pairs) -> Tensor:
+        base = {n: v for n, v in self._original.items() if n in self.values}
+        with torch.no_grad(), swapped(self.model, base):
+            parts = [
+                pair_cosines(self.model.encode_image(b.pixels), self.model.encode_text(b.tokens)[b.rows])
+                for b in batches(self.model, pairs, 128)
+            ]
+        self.lab.cost.forwards += len(pairs)
+        return torch.cat(parts)
+
+    def _step(self, group: Sequence[Saliency], forget: Named, retain: Named, share: float, what: str) -> None:
+        """Search the step of one component (or of a group that moves together), apply it, log it."""
+        started = time.perf_counter()
+        board, components = self.lab.board, [s.component for s in group]
+        directions = [self._direction(s, forget, retain) for s in group]
+        before = dict(board.current)
+        units = [self._unit(s, d) for s, d in zip(group, directions, strict=True)]
+
+        def trial(size: float) -> dict[str, float]:
+            return board.trial(stepped(self.model, components, directions, [size * u for u in units]), components)
+
+        with self.lab.searching():
+            board.prepare(components)
+            found = self._find(trial, share, before)
+        self.lab.say(f"{what}: {components[-1].name} step {found.step_size:.3g}")
+        if found.step_size > 0:
+            self._apply(components, directions, [found.step_size * u for u in units])
+        for s, d, u in zip(group, directions, units, strict=True):
+            event = self._event("apply" if found.step_size > 0 else "refuse", s)
+            event.step_size = found.step_size * u
+            event.relative_step = found.step_size * u * norm(d) / s.weight_norm if s.weight_norm else 0.0
+            event.before, event.after = before, dict(found.metrics)
+            event.seconds = (time.perf_counter() - started) / len(group)
+            self.log.append(event)
+
+    def _find(self, trial: Callable[[float], Metrics], share: float, before: Metrics) -> Found:
+        m = self.method
+        if m.step.value == "fixed":
+            return Found(step_size=m.step_size, metrics=trial(m.step_size), trials=1)
+        return bisect(trial, m.step_size, m.search_steps, self.aim, share, m.search_return, before)
+
+    def _unit(self, s: Saliency, direction: Sequence[Tensor]) -> float:
+        """Return what a step of 1 means: the component's own norm along the direction, or the direction as it is."""
+        length = norm(direction)
+        if self.method.step_scale.value == "absolute":
+            return 1.0
+        return s.weight_norm / length if length > 0 else 0.0
+
+    def _apply(self, components: Sequence[Component], directions: Sequence[Sequence[Tensor]], sizes: Sequence[float]) -> None:
+        values = stepped(self.model, components, directions, sizes)
+        live = parameters(self.model)
+        for name, value in values.items():
+            live[name].copy_(value)
+            self.values[name] = value.to(self.model.storage_dtype(name))
+        known = {c.name for c in self.moved}
+        self.moved += [c for c in components if c.name not in known]
+        with self.lab.searching():
+            self.lab.board.commit(components)
+
+    def _event(self, action: str, s: Saliency) -> Event:
+        c = s.component
+        return Event(
+            step=len(self.log), action=action, component=c.name, kind=c.kind, tower=c.tower.value, phi=s.phi,
+            weight_norm=s.weight_norm, forget_norm=s.forget_norm, retain_norm=s.retain_norm, cosine=s.cosine,
+        )  # fmt: skip

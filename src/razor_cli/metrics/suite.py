@@ -1,0 +1,56 @@
+"""All scores of one state of a model, in every reading of the paper that the settings ask for."""
+
+from __future__ import annotations
+
+from razor_cli.metrics import scoring
+from razor_cli.metrics.clip import Features, Reference, reference, search_metrics
+from razor_cli.metrics.readings import Metrics
+from razor_cli.metrics.score import Score
+
+__all__ = ["Features", "Metrics", "Reference", "evaluate", "reference", "score_state", "search_metrics"]
+
+
+def evaluate(
+    features: Features,
+    settings: Metrics,
+    *,
+    base: Reference | None = None,
+    base_q: Reference | None = None,
+    edit: Reference | None = None,
+    seed: int = 0,
+) -> list[Score]:
+    """Return every score of one state of a model.
+
+    `base`: the unedited model in full precision. `base_q`: the same under the quantization of this state. `edit`: the
+    edited model in full precision, for quantized rows. What needs a reference that is not given is `not computed`.
+    Raises RunError for embeddings that are not finite, ValueError for a reference measured on other pictures.
+    """
+    return score_state(reference(features), settings, base=base, base_q=base_q, edit=edit, seed=seed)
+
+
+def score_state(
+    now: Reference,
+    settings: Metrics,
+    *,
+    base: Reference | None = None,
+    base_q: Reference | None = None,
+    edit: Reference | None = None,
+    seed: int = 0,
+) -> list[Score]:
+    """Return every score of a state that is measured already; arguments as of `evaluate`."""
+    against = {"base": base, "base_q": base_q, "edit": edit}
+    for name, other in against.items():
+        if other is not None and other.sizes != now.sizes:
+            raise ValueError(f"the reference {name!r} was measured on other pictures: {other.sizes}, now {now.sizes}")
+    unedited = {"base": base, "base_q": base_q}
+    return [
+        *scoring.m1_scores(now, settings),
+        *scoring.m2_scores(now, settings, seed),
+        *scoring.m3_scores(now, settings, against, seed),
+        scoring.mia_score(now),
+        *scoring.m4_scores(now, settings, unedited),
+        *scoring.m5_scores(now, settings, unedited, seed),
+        *scoring.others_scores(now, settings, unedited),
+        *scoring.suite_scores(now, unedited),
+        *scoring.recovery_scores(now, settings, base, edit, seed),
+    ]

@@ -1,0 +1,26 @@
+"""What a run says while it works: a live line in a terminal, one line per finished stage everywhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+Say = Callable[[str], None]
+
+
+class Progress:
+    """Prints stages as they end, with their seconds; inside a stage `say` updates the live line."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Say]:
+        """Run a stage; the function it yields takes a word on where it is."""
+        started = time.perf_counter()
+        with self.console.status(title) as status:
+            yield lambda detail: status.update(f"{title}: {detail}")
+        self.console.print(f"{title} [dim]{time.perf_counter() - started:.1f} s[/dim]", highlight=False)

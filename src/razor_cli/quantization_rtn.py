@@ -1,0 +1,117 @@
+"""Round-to-nearest (RTN) weight quantization: pure functions from a weight to its codes and to its dequantized values.
+
+"Fake" quantization: the values that a b-bit kernel would multiply with, kept in the weight's own dtype. The weight error
+is that of real kernels, any tensor can be treated (`in_proj_weight` is no module) and inference needs no other library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from razor_cli.errors import RunError
+
+
+class Rounded(NamedTuple):
+    """A quantized weight: integer codes and the values they stand for, both in the weight's shape."""
+
+    codes: Tensor  # int32
+    values: Tensor  # in the weight's dtype
+
+
+def check_finite(weight: Tensor, name: str = "weight") -> None:
+    """Refuse NaN and infinity: one of them would spread over its whole row or group. Raises RunError."""
+    bad = weight.numel() - int(torch.isfinite(weight).sum())
+    if bad:
+        raise RunError(
+            f"{name} cannot be quantized: it holds values that are not finite",
+            found=f"{bad} of {weight.numel()} values",
+            fix="check the edit's step size, or the checkpoint",
+        )
+
+
+def rtn_symmetric(weight: Tensor, bits: int, group: int = 0) -> Rounded:
+    """Quantize with s = max|w| / (2^(bits-1) - 1), q = clamp(round(w / s)), per row or per group of `group` columns.
+
+    Args: weight [out, ...] (dimension 0 is the output channel, the rest is flattened), bits 2 to 16, group 0 = whole row.
+    Raises RunError for values that are not finite, ValueError for fewer than two dimensions.
+    """
+    top = 2 ** (bits - 1) - 1
+
+    def rounded(w: Tensor) -> Rounded:
+        scale = _usable(w.abs().amax(-1, keepdim=True) / top)
+        codes = torch.round(w / scale).clamp(-top - 1, top)
+        return Rounded(codes, codes * scale)
+
+    return _by_group(weight, group, rounded)
+
+
+def rtn_asymmetric(weight: Tensor, bits: int, group: int = 0) -> Rounded:
+    """Quantize with s = (max - min) / (2^bits - 1) and integer zero point z = round(-min / s), q = clamp(round(w / s) + z).
+
+    Arguments and errors as in `rtn_symmetric`. The zero point may lie outside the codes' range, when a group has one sign.
+    A group of equal values is kept as it is (code 0, s = |w|).
+    """
+    top = 2**bits - 1
+
+    def rounded(w: Tensor) -> Rounded:
+        low, high = w.amin(-1, keepdim=True), w.amax(-1, keepdim=True)
+        flat = (high - low) / top < torch.finfo(w.dtype).tiny
+        scale = torch.where(flat, _usable(high.abs()), (high - low) / top)
+        zero = -torch.round(low / scale)
+        codes = (torch.round(w / scale) + zero).clamp(0, top)
+        # The ends of the range have the end codes by definition. Where max/s and min/s lie on a rounding tie (a range
+        # centred on 0), float noise could give max the code below, and quantizing twice would then shrink the range.
+        codes = torch.where((w == high) & ~flat, float(top), codes)
+        return Rounded(codes, (codes - zero) * scale)
+
+    return _by_group(weight, group, rounded)
+
+
+def rtn_int8(weight: Tensor) -> Tensor:
+    """Return `weight` [out, ...] on the int8 grid: one symmetric scale per output channel (dimension 0), max|w| / 127."""
+    return rtn_symmetric(weight, 8).values
+
+
+def rtn_int8_codes(weight: Tensor) -> Tensor:
+    """Return the codes of `rtn_int8`, in -127..127."""
+    return rtn_symmetric(weight, 8).codes
+
+
+def rtn_int4(weight: Tensor, group: int = 64, symmetric: bool = False) -> Tensor:
+    """Return `weight` [out, ...] on the int4 grid: groups of `group` inputs, the last may be shorter; 0 = whole row."""
+    return _int4(weight, group, symmetric).values
+
+
+def rtn_int4_codes(weight: Tensor, group: int = 64, symmetric: bool = False) -> Tensor:
+    """Return the codes of `rtn_int4`, in 0..15 (symmetric: -7..7)."""
+    return _int4(weight, group, symmetric).codes
+
+
+def _int4(weight: Tensor, group: int, symmetric: bool) -> Rounded:
+    return rtn_symmetric(weight, 4, group) if symmetric else rtn_asymmetric(weight, 4, group)
+
+
+def _usable(scale: Tensor) -> Tensor:
+    """Return `scale` with 1 where it is zero or subnormal, so that a row of zeros stays zeros."""
+    return torch.where(scale < torch.finfo(scale.dtype).tiny, 1.0, scale)
+
+
+def _by_group(weight: Tensor, group: int, rounded: Callable[[Tensor], Rounded]) -> Rounded:
+    """Apply `rounded` in fp32 to [rows, groups, group] and to the shorter last group, and put the parts together."""
+    if weight.ndim < 2:
+        raise ValueError(f"a weight to quantize has rows and columns, got shape {tuple(weight.shape)}")
+    check_finite(weight)
+    rows = weight.detach().reshape(weight.shape[0], -1).float()
+    width = rows.shape[1]
+    size = min(group, width) if group else width
+    full = width - width % size
+    parts = [rounded(rows[:, :full].reshape(rows.shape[0], -1, size))]
+    if full < width:
+        parts.append(rounded(rows[:, full:].unsqueeze(1)))
+    codes = torch.cat([p.codes.flatten(1) for p in parts], dim=1).reshape(weight.shape)
+    values = torch.cat([p.values.flatten(1) for p in parts], dim=1).reshape(weight.shape)
+    return Rounded(codes.to(torch.int32), values.to(weight.dtype))

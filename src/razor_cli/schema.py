@@ -1,0 +1,225 @@
+"""Check plain values against a frozen dataclass, which is their schema, and report every problem at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from razor_cli.errors import ConfigError, nearest
+
+T = TypeVar("T")
+INVALID = object()  # what a refused value becomes, so that the check goes on
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path", NoneType: "null"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One refused setting: what is wrong (it names the full key), what is allowed, what was found, and the next step."""
+
+    what: str
+    allowed: object = None
+    found: object = None
+    fix: str | None = None
+
+    def error(self) -> ConfigError:
+        """Return this problem as an error of its own."""
+        return ConfigError(self.what, allowed=self.allowed, found=self.found, fix=self.fix)
+
+    @classmethod
+    def of(cls, error: Exception, key: str = "") -> Problem:
+        """Return the problem that a constructor complains about; `key` is put before a complaint that does not name it."""
+        if isinstance(error, ConfigError):
+            return cls(what=_named(error.what, key), allowed=error.allowed, found=error.found, fix=error.fix)
+        return cls(what=_named(str(error), key))
+
+
+def _named(what: str, key: str) -> str:
+    return what if key in what else f"{key}: {what}"
+
+
+def together(problems: Sequence[Problem]) -> ConfigError:
+    """Return one error that lists all problems."""
+    unique = list(dict.fromkeys(p.error().message() for p in problems))
+    if len(unique) == 1:
+        return problems[0].error()
+    listed = [f"\n{i}. " + text.replace("\n", "\n   ") for i, text in enumerate(unique, 1)]
+    return ConfigError(f"{len(unique)} problems in the configuration" + "".join(listed))
+
+
+def hints(cls: type) -> dict[str, Any]:
+    """Return the type of every field that a configuration may set."""
+    types = get_type_hints(cls)
+    return {f.name: types[f.name] for f in fields(cls) if f.init}
+
+
+def locate(target: object, place: str, key: str) -> type:
+    """Return the dataclass that `_target_` names; only classes inside `place`, a prefix within razor_cli, are reachable.
+
+    Raises:
+        ConfigError: another place, no such module or class, or a class that is no frozen dataclass.
+
+    """
+    where = f"{key}._target_"
+    if not isinstance(target, str) or not re.fullmatch(r"razor_cli(\.\w+)+", target) or not f"{target}.".startswith(place):
+        raise ConfigError(f"{where} may not point there: no code outside {place} is run", allowed=f"{place}*", found=target)
+    module, name = target.rsplit(".", 1)
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("razor_cli"):
+            raise
+        found = None
+    if not (isinstance(found, type) and is_dataclass(found) and found.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+        raise ConfigError(f"{where}: no frozen dataclass of that name", allowed=f"{place}*", found=target)
+    return found
+
+
+def build(cls: type[T], node: object, key: str, problems: list[Problem]) -> T | None:
+    """Return the dataclass that `node` describes, or None when something is missing; problems are appended.
+
+    A field whose value was refused takes its default, so that the rest of the node is checked all the same.
+    """
+    if not isinstance(node, Mapping):
+        problems.append(
+            Problem(what=f"{key or 'configuration'} must be a group of settings", allowed=sorted(hints(cls)), found=node)
+        )
+        return None
+    types = hints(cls)
+    values: dict[str, Any] = {}
+    for name, value in node.items():
+        if name == "_target_":
+            continue
+        if name not in types:
+            problems.append(unknown(name, key, types))
+        elif (converted := convert(value, types[name], _join(key, name), problems)) is not INVALID:
+            values[name] = converted
+    needed = [f.name for f in fields(cls) if f.init and f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
+    problems += [Problem(what=f"{_join(key, n)} is missing", allowed=describe(types[n])) for n in needed if n not in node]
+    return _construct(cls, values, key, problems) if values.keys() >= set(needed) else None
+
+
+def unknown(name: object, key: str, known: Mapping[str, object] | Sequence[str]) -> Problem:
+    """Return the problem of a setting that does not exist, with the nearest that do."""
+    close = [_join(key, n) for n in nearest(str(name), known)]
+    return Problem(
+        what=f"{_join(key, str(name))}: there is no such setting",
+        allowed=f"in {key}: {', '.join(sorted(known))}" if key else ", ".join(sorted(known)),
+        fix=f"did you mean {' or '.join(close)}?" if close else None,
+    )
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _construct(cls: type[T], values: dict[str, Any], key: str, problems: list[Problem]) -> T | None:
+    """Build the object; when it complains, drop the field it names and try again, to hear its next complaint too."""
+    defaults = {f.name for f in fields(cls) if f.default is not MISSING or f.default_factory is not MISSING}  # type: ignore[arg-type]
+    values = dict(values)
+    while True:
+        try:
+            return cls(**values)
+        except (ConfigError, ValueError) as error:
+            problem = Problem.of(error, key)
+            if problem not in problems:
+                problems.append(problem)
+            blamed = [n for n in values if n in defaults and re.search(rf"\b{re.escape(n)}\b", problem.what)]
+            if not blamed:
+                return None
+            del values[min(blamed, key=lambda n: (_join(key, n) not in problem.what, problem.what.find(n)))]
+
+
+def describe(kind: Any) -> str:
+    """Return what a field takes, in words."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(describe(k) for k in inner)
+    if origin in (list, tuple):
+        return f"a list [a, b] of {describe(inner[0])}"
+    if origin is dict:
+        return f"a mapping of names to {describe(inner[1])}"
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return ", ".join(str(m.value) for m in kind)
+    return WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def convert(value: object, kind: Any, key: str, problems: list[Problem]) -> Any:
+    """Return `value` as the type `kind`, or INVALID with the reason appended to `problems`."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any or kind is object:
+        return value
+    if origin in (Union, UnionType):
+        return _convert_union(value, kind, key, problems)
+    if origin in (list, tuple) and isinstance(value, (list, tuple)):
+        items = [convert(v, inner[0], f"{key}[{i}]", problems) for i, v in enumerate(value)]
+        return INVALID if INVALID in items else origin(items)
+    if origin is dict and isinstance(value, Mapping):
+        made = {str(k): convert(v, inner[1], _join(key, str(k)), problems) for k, v in value.items()}
+        return INVALID if any(v is INVALID for v in made.values()) else made
+    if isinstance(kind, type) and is_dataclass(kind):
+        built = build(kind, value, key, problems)
+        return INVALID if built is None else built
+    scalar = INVALID if origin else _scalar(value, kind)
+    if scalar is INVALID:
+        problems.append(_mismatch(value, kind, key))
+    return scalar
+
+
+def _convert_union(value: object, kind: Any, key: str, problems: list[Problem]) -> Any:
+    """Take the first alternative that fits; an exact type goes before a conversion."""
+    inner = sorted(get_args(kind), key=lambda k: k is not type(value))
+    for option in inner:
+        trial: list[Problem] = []
+        converted = convert(value, option, key, trial)
+        if converted is not INVALID and not trial:
+            return converted
+    real = [k for k in inner if k is not NoneType]
+    if len(real) == 1 and value is not None and (is_dataclass(real[0]) or get_origin(real[0])):
+        return convert(value, real[0], key, problems)  # the parts of the one alternative say it better
+    problems.append(_mismatch(value, kind, key))
+    return INVALID
+
+
+def _mismatch(value: object, kind: Any, key: str) -> Problem:
+    choices = [str(m.value) for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, Enum) for m in k]
+    close = nearest("none" if value is None else str(value), choices)
+    fix = f"did you mean {key}={' or '.join(close)}?" if close else None
+    if kind is str and isinstance(value, (int, float)):
+        fix = f"put it in quotes: {key}: '{value}'"
+    found = f"{value!r}" if isinstance(value, str) else "null" if value is None else value
+    return Problem(what=f"{key} has the wrong {'value' if choices else 'type'}", allowed=describe(kind), found=found, fix=fix)
+
+
+def _scalar(value: object, kind: Any) -> Any:
+    if kind is NoneType:
+        return None if value is None else INVALID
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return next((m for m in kind if (m.value == value and type(m.value) is type(value)) or str(m.value) == value), INVALID)
+    if kind is Path:
+        return Path(value).expanduser() if isinstance(value, (str, Path)) and str(value) else INVALID
+    if kind is float:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+        return float(value) if number else INVALID  # type: ignore[arg-type]
+    return value if type(value) is kind else INVALID
+
+
+def plain(value: object) -> Any:
+    """Return a checked object as plain, ordered values: dataclasses with their class, enums by value, paths as text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = {f.name: plain(getattr(value, f.name)) for f in sorted(dataclasses.fields(value), key=lambda f: f.name)}
+        return {"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **inner}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): plain(value[k]) for k in sorted(value, key=str)}
+    return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,180 @@
+"""Exit codes and messages of both programs, as a person meets them."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from razor_cli import main
+from razor_cli.errors import RunError, WeightsError
+from razor_cli.settings import Experiment
+
+
+class FakeRun(ModuleType):
+    """Stands for `razor_cli.run`: records what it is asked for and answers as told."""
+
+    def __init__(self) -> None:
+        super().__init__("razor_cli.run")
+        self.asked: list[Experiment] = []
+        self.answer: int | BaseException = 0
+        self.fails_on: str | None = None
+
+    def execute(self, experiment: Experiment) -> int:
+        self.asked.append(experiment)
+        if isinstance(self.answer, BaseException) and self.fails_on in (None, experiment.target):
+            raise self.answer
+        return self.answer if isinstance(self.answer, int) else 0
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRun:
+    fake = FakeRun()
+    monkeypatch.setitem(sys.modules, "razor_cli.run", fake)
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+def test_request_reaches_the_run_and_its_exit_code_comes_back(run: FakeRun, tmp_path: Path) -> None:
+    run.answer = 3
+    assert main.run_command(["target=Conan O'Brien", "data.n_forget=20", "exit_on_reject=true"]) == 3
+    assert (run.asked[0].target, run.asked[0].data.n_forget) == ("Conan O'Brien", 20)
+    assert list(tmp_path.iterdir()) == []  # no run folder of Hydra's
+
+
+def test_wrong_request_ends_with_2_before_anything_runs(run: FakeRun, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main.run_command(["method=razr", "data.n_forgot=3"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("ConfigError: 2 problems")
+    assert "did you mean method=razor" in err and "did you mean data.n_forget" in err
+    assert "Traceback" not in err and "hydra" not in err.lower()
+    assert run.asked == [] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "parts"),
+    [
+        (
+            WeightsError("model.weights: no", allowed="a tag", fix="do this"),
+            2,
+            ["WeightsError: model.weights: no", "allowed: a tag", "fix: do this"],
+        ),
+        (RunError("the search diverged"), 1, ["RunError: the search diverged"]),
+        (ValueError("inner trouble\nsecond line"), 1, ["ValueError: inner trouble", "debug=true shows the traceback"]),
+    ],
+)
+def test_failure_of_a_run(
+    run: FakeRun, capsys: pytest.CaptureFixture[str], error: Exception, code: int, parts: list[str]
+) -> None:
+    run.answer = error
+    assert main.run_command([]) == code
+    err = capsys.readouterr().err
+    assert [p for p in parts if p not in err] == []
+    assert "Traceback" not in err and "second line" not in err
+
+
+def test_debug_shows_the_traceback(run: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run.answer = ValueError("inner trouble")
+    assert main.run_command(["debug=true"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interrupt_ends_with_130_and_a_line(run: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run.answer = KeyboardInterrupt()
+    assert main.run_command([]) == 130
+    assert capsys.readouterr().err.strip().startswith("interrupted")
+
+
+def test_sweep_runs_every_point_as_a_run_of_its_own(run: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run_command(["-m", 'target="Downey, Robert",Conan O\'Brien', "method=slug,none"]) == 0
+    asked = [(e.target, type(e.method).__name__) for e in run.asked]
+    people = ("Downey, Robert", "Conan O'Brien")
+    assert asked == [(p, m) for p in people for m in ("Slug", "NoneEdit")]
+    assert "sweep: 4 jobs, 4 finished, 0 failed" in capsys.readouterr().out
+
+
+def test_failing_job_does_not_stop_the_sweep_and_the_summary_says_how_to_rerun(
+    run: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.answer, run.fails_on = RunError("it broke\n  found: much more"), "B C"
+    assert main.run_command(["-m", "target=A,B C,D", "data.n_forget=20"]) == 1
+    assert [e.target for e in run.asked] == ["A", "B C", "D"]
+    out = capsys.readouterr().out
+    end = out[out.index("sweep:") :]
+    assert "3 jobs, 2 finished, 1 failed" in end
+    assert "job 2: RunError: it broke\n    rerun: razor-run 'target=B C' data.n_forget=20" in end
+    assert "much more" not in end
+
+
+def test_refused_point_fails_alone_and_fail_fast_stops(run: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run_command(["-m", "data.n_forget=0,20"]) == 2
+    assert [e.data.n_forget for e in run.asked] == [20]
+    assert main.run_command(["-m", "data.n_forget=0,20", "fail_fast=true"]) == 2
+    assert len(run.asked) == 1
+    assert "1 jobs, 0 finished, 1 failed\nstopped at the first failure" in capsys.readouterr().out
+
+
+def test_wrong_choice_in_a_sweep_is_refused_before_the_first_job(run: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run_command(["-m", "method=none,razr"]) == 2
+    assert run.asked == [] and "method=razr" in capsys.readouterr().err
+
+
+def test_cfg_prints_the_configuration_and_runs_nothing(run: FakeRun, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main.run_command(["method=slug", "target=Beyoncé", "--cfg", "job", "--resolve"]) == 0
+    out = capsys.readouterr().out
+    assert "_target_: razor_cli.methods.slug.Slug" in out and "target: Beyoncé" in out
+    assert run.asked == [] and list(tmp_path.iterdir()) == []
+
+
+def test_cfg_of_a_wrong_request_prints_it_and_says_so(run: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run_command(["model=clip_vitb32", "--cfg", "job"]) == 2
+    out, err = capsys.readouterr()
+    assert "architecture: ViT-B-32" in out and "data=folder data.root=DIR" in err
+
+
+def test_info_answers(tmp_path: Path) -> None:  # in a process of its own: Hydra prints it through the root logger
+    code = "from razor_cli.main import run_command; raise SystemExit(run_command(['--info', 'defaults-tree', 'method=slug']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "method: slug" in done.stdout and list(tmp_path.iterdir()) == []
+
+
+def test_list_shows_every_option_and_a_file_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.razor_command(["list", "methods"]) == 0
+    table = capsys.readouterr().out
+    assert all(f"method={m}" in table for m in ("razor", "razor_paper", "slug_code", "none"))
+    assert any(line.startswith("method=razor ") and " * " in line for line in table.splitlines())
+    assert main.razor_command(["list", "methods", "razor"]) == 0
+    text = capsys.readouterr().out
+    assert "alpha: 0.5 #" in text and "lambda_forget: " in text
+    assert main.razor_command(["list"]) == 0
+    assert "quantization=int4" in capsys.readouterr().out
+
+
+def test_razor_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.razor_command(["list", "methods", "razr"]) == 2
+    assert "did you mean razor" in capsys.readouterr().err
+    assert main.razor_command(["list", "nonsense"]) == 2
+    assert main.razor_command(["nonsense"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", ["razor_run", "razor"])
+def test_help_is_quick_and_imports_no_torch(program: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.argv = ['x', '--help']\nfrom razor_cli.main import {program}\n"
+        f"try:\n    {program}()\nexcept SystemExit as end:\n"
+        f"    print('end', end.code, *(m in sys.modules for m in ('torch', 'pandas')))"
+    )
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+        seconds.append(time.perf_counter() - start)
+    assert done.stdout.endswith("end 0 False False\n")
+    assert all(
+        word in done.stdout
+        for word in (["razor_alg1", "output_dir", "-m"] if program == "razor_run" else ["list", "patch", "query"])
+    )
+    assert min(seconds) < 1.0

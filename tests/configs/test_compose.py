@@ -1,0 +1,103 @@
+"""Every yaml of every group composes, passes the check, explains itself, and starts with a command that works."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from razor_cli.command_line import read
+from razor_cli.conf_files import GROUPS, bases, comments, conf_dir, default_option, description, file_of, groups
+from razor_cli.launch import checked
+from razor_cli.schema import hints, locate
+from razor_cli.settings import PLACES, Experiment, Options
+
+FILES = [(group, name) for group, names in groups([conf_dir()]).items() for name in names]
+EXPECTED = {
+    "model": {"clip_tiny", "clip_vitb32", "clip_vitl14", "open_clip", "hf_clip"},
+    "scenario": {"identity", "class", "object"},
+    "data": {"standin", "folder", "webdataset", "cifar10"},
+    "method": {"razor", "razor_paper", "razor_alg1", "razor_anchor", "slug", "slug_code", "none", "random"},
+    "quantization": {"none", "int8", "int4", "bnb_int8", "nf4", "fp4", "all", "bitsandbytes"},
+    "metrics": {"default"},
+}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Return a folder with two concepts, which also passes for a data set and a model folder."""
+    for concept in ("Taylor Swift", "Someone Else"):
+        (tmp_path / "photos" / concept).mkdir(parents=True)
+    return tmp_path / "photos"
+
+
+def test_every_promised_option_is_there() -> None:
+    found = groups([conf_dir()])
+    assert {g: names - set(found.get(g, [])) for g, names in EXPECTED.items()} == {g: set() for g in EXPECTED}
+    assert {f.parent.name for f in conf_dir().glob("*/*.yaml")} <= {*GROUPS, "experiment"}
+
+
+@pytest.mark.parametrize(("group", "name"), FILES)
+def test_option_starts_with_a_command_that_composes_and_passes_the_check(
+    group: str, name: str, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "prepared" / "cifar10").mkdir(parents=True)
+    monkeypatch.setenv("RAZOR_DATA_DIR", str(tmp_path / "prepared"))
+    heads = [line for line in file_of(group, name).read_text().splitlines()[:2] if line.startswith("# razor-run ")]
+    assert len(heads) == 1
+    words = shlex.split(heads[0].removeprefix("# "))[1:]
+    filled = [w.replace("=DIR", f"={photos}").replace("FILE_OR_TAG", "laion400m_e32") for w in words]
+    assert isinstance(checked(read(filled)), Experiment)
+    assert f"{group}={name}" in words or (default_option(group) == name and any(w.startswith(f"{group}.") for w in words))
+
+
+@pytest.mark.parametrize(("group", "name"), [f for f in FILES if f[0] in GROUPS])
+def test_option_sets_every_field_of_its_class_and_no_other(group: str, name: str) -> None:
+    file = file_of(group, name)
+    content = yaml.safe_load(file.read_text())
+    layers = [yaml.safe_load(file_of(group, base).read_text()) for base in bases(file)] + [content]
+    keys = {key for layer in layers for key in layer} - {"_target_", "defaults"}
+    assert keys == set(hints(locate(content["_target_"], PLACES[group], group)))
+
+
+@pytest.mark.parametrize(("group", "name"), [f for f in FILES if f[0] in {"model", "scenario", "data", "method"}])
+def test_every_setting_says_what_it_does(group: str, name: str) -> None:
+    file = file_of(group, name)
+    unexplained = [key for key, _, comment in comments(file) if not comment and key not in {"_target_", "stand_in"}]
+    assert unexplained == []
+    assert description(file)
+
+
+def test_root_sets_every_option_and_explains_it() -> None:
+    rows = comments(conf_dir() / "config.yaml")
+    assert {key for key, _, comment in rows if comment} == set(hints(Options))
+
+
+def test_yaml_holds_values_only() -> None:
+    for file in conf_dir().glob("*/*.yaml"):
+        assert "${" not in file.read_text(), file.name
+
+
+def test_literal_preset_is_the_paper_and_the_others_say_how_they_differ() -> None:
+    paper, first, anchor, ours = (
+        checked(read([f"method={m}"])).method for m in ("razor_paper", "razor_alg1", "razor_anchor", "razor")
+    )
+    assert (paper.norm_power, paper.mismatch_form, paper.mismatch_set, paper.normalize) == (1, "signed", "forget", "none")
+    assert (paper.granularity, paper.budget, paper.search_return, paper.tau_mode) == (
+        "head_mlp",
+        "greedy",
+        "best_score",
+        "relative",
+    )
+    assert (first.norm_power, first.tau_mode) == (2, "absolute")
+    assert (anchor.mismatch_form, anchor.mismatch_set, anchor.normalize) == ("squared", "retain", "unit")
+    assert ours != paper
+    fast, code = (checked(read([f"method={m}"])).method for m in ("slug", "slug_code"))
+    assert fast.fast and not code.fast
+    assert (code.align, code.candidates, code.search_steps, code.init_rel, code.criterion) == (
+        "abs",
+        "code",
+        10,
+        0.1,
+        "top5_zero",
+    )

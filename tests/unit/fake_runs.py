@@ -1,0 +1,189 @@
+"""Small recorded runs with invented numbers, written through results.py itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from razor_cli.methods.base import Cost, Event
+from razor_cli.metrics.score import Score
+from razor_cli.provenance import Provenance, run_id
+from razor_cli.records import CostRecord, Decision, EditedComponent, Identity, RunRecord, Verdict
+from razor_cli.results import Run, open_run
+
+LEVELS = {"base": 96.5, "control": 96.0, "edit": 4.5}
+SHIFT = {"none": 0.0, "int8": 0.25, "int4": 1.5}
+PERCENT = {
+    ("m1", "dual/mean_of_classes", "down"): 0.0,
+    ("m1", "dual/generic", "down"): 1.0,
+    ("m4", "dual/generic", "up"): None,
+    ("m5", "retrieval/base", "up"): None,
+    ("others_acc", "macro", "up"): None,
+    ("concept_acc", "Elon Musk", "up"): None,
+    ("concept_acc", "Beyoncé", "up"): None,
+    ("zs_cifar10", "top1", "up"): None,
+    ("zs_emoji_held_out", "top1", "up"): None,
+}
+
+
+def percent(metric: str, variant: str, direction: str, value: float) -> Score:
+    low, high = max(0.0, value - 3.25), min(100.0, value + 3.25)
+    return Score(metric=metric, variant=variant, value=value, n=200, ci_low=low, ci_high=high, unit="%", direction=direction)
+
+
+def measured(state: str, quantization: str, offset: float) -> list[Score]:
+    shift = SHIFT[quantization] + offset
+    kept = {"base": 98.0, "control": 97.5, "edit": 96.0}[state] - shift
+    scores = []
+    for (metric, variant, direction), extra in PERCENT.items():
+        value = kept if extra is None else LEVELS[state] + extra + shift
+        if variant == "Elon Musk" and state == "edit":
+            value = 71.0
+        scores.append(percent(metric, variant, direction, value))
+    m2 = Score(
+        metric="m2",
+        variant="prompt",
+        value=22.0 + shift,
+        n=60,
+        ci_low=21.0,
+        ci_high=23.0 + shift,
+        unit="cos x100",
+        direction="down",
+    )
+    m3 = Score(
+        metric="m3",
+        variant="retain_sq_drift/x100/base",
+        value=0.125,
+        n=60,
+        ci_low=0.1,
+        ci_high=0.2,
+        unit="cos² x100",
+        direction="zero",
+    )
+    if state == "base":
+        m3 = Score(
+            metric="m3",
+            variant="retain_sq_drift/x100/base",
+            value=None,
+            n=0,
+            ci_low=None,
+            ci_high=None,
+            unit="cos² x100",
+            direction="zero",
+            reason="there is no drift without an edit",
+        )
+    if (state, quantization) == ("base", "none"):
+        return [*scores, m2, m3]
+    drop = Score(
+        metric="others_acc_drop",
+        variant="macro/base",
+        value=98.0 - kept,
+        n=200,
+        ci_low=-1.0,
+        ci_high=4.0,
+        unit="points",
+        direction="down",
+    )
+    worst = Score(
+        metric="others_worst", variant="Beyoncé", value=27.0, n=20, ci_low=5.0, ci_high=45.0, unit="points", direction="down"
+    )
+    return [*scores, m2, m3, drop, worst]
+
+
+def events() -> list[Event]:
+    return [
+        Event(
+            step=0, action="select", component="visual.3.head2", kind="head", tower="vision", phi=1.2345678901234567, cosine=-0.25
+        ),
+        Event(
+            step=1,
+            action="apply",
+            component="visual.3.head2",
+            kind="head",
+            tower="vision",
+            step_size=0.5,
+            relative_step=0.03125,
+            before={"m1": 96.5, "m4_generic": 98.0},
+            after={"m1": 4.5, "m4_generic": 97.0},
+            seconds=1.5,
+        ),
+        Event(step=2, action="refuse", component="text.0.mlp", kind="mlp", tower="text", note='utility, "too low"'),
+    ]
+
+
+def provenance(seed: int, finished: str) -> Provenance:
+    return Provenance(
+        package_version="0.1.0",
+        code_version="c0de" * 4,
+        git_commit=None,
+        python="3.12.1",
+        libraries={"torch": "2.8.0", "numpy": "2.1.0"},
+        platform="Linux x86_64",
+        device="cpu",
+        dtype="float32",
+        threads=2,
+        seed=seed,
+        weights_hash="ab" * 32,
+        data_fingerprints={"forget": "cd" * 32},
+        set_sizes={"forget": 60, "retain": 400, "evaluation_forget": 60},
+        started=finished,
+        finished=finished,
+    )
+
+
+def fake_run(
+    output_dir: Path,
+    *,
+    target: str = "Taylor Swift",
+    method: str = "razor",
+    scenario: str = "identity",
+    data: str = "portraits",
+    model: str = "clip_tiny",
+    stand_in: bool = True,
+    seed: int = 0,
+    rho: float = 0.1,
+    offset: float = 0.0,
+    quantizations: tuple[str, ...] = ("none", "int8", "int4"),
+    finished: str = "2026-01-02T03:04:05.678+00:00",
+    parts: int = 1,
+) -> Run:
+    """Record one run and return it."""
+    settings = {"target": target, "seed": seed, "model": {"name": model}, "method": {"name": method, "rho": rho}, "data": data}
+    name = run_id(settings, "ab" * 32, {"forget": "cd" * 32}, "c0de")
+    identity = Identity(
+        run_id=name,
+        model=model,
+        family="clip",
+        stand_in=stand_in,
+        scenario=scenario,
+        data=data,
+        target=target,
+        method=method,
+        seed=seed,
+    )
+    cost = Cost(
+        seconds=10.5, gradient_seconds=4.25, search_seconds=5.0, forwards=12345, backwards=460, evaluations=96, peak_mb=850.0
+    )
+    with open_run(output_dir, scenario, method, name) as run:
+        if run.complete:
+            return run
+        run.write_config(settings)
+        run.write_scores(identity, {(s, q): measured(s, q, offset) for s in LEVELS for q in quantizations})
+        run.write_log(events())
+        run.path("patch.safetensors").write_bytes(b"patch")
+        components = [
+            EditedComponent(
+                name=f"visual.{3 + i}.head2", kind="head", tower="vision", phi=1.25, step_size=0.5, relative_step=0.03125
+            )
+            for i in range(parts)
+        ]
+        run.finish(
+            RunRecord(
+                **identity.model_dump(),
+                settings=settings,
+                provenance=provenance(seed, finished),
+                cost=CostRecord.of(cost, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=5),
+                verdict=Verdict(decision=Decision.ACCEPTED, reasons=["M1 generic 5.5 [2.2, 8.8] ≤ 55 under none, int8, int4"]),
+                components=components,
+            )
+        )
+    return run
