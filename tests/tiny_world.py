@@ -179,6 +179,21 @@ def all_components(model: Clip) -> dict[str, Component]:
     return {c.name: c for g in Granularity for c in model.components(g, Towers.BOTH, include_projections=True)}
 
 
+def changed(edit: Edit, model: Clip) -> set[str]:
+    """Return the tensors in which an edit differs from the file."""
+    return {n for n, v in edit.values.items() if not torch.equal(v, model.stored[n])}
+
+
+def leaked(edit: Edit, model: Clip) -> list[str]:
+    """Return the tensors that differ from the file in entries that no component of the edit owns."""
+    known, live = all_components(model), parameters(model)
+    owned = {n: torch.zeros_like(live[n], dtype=torch.bool) for n in edit.values}
+    for component in (known[c] for c in edit.components):
+        for part in component.views(owned):
+            part.fill_(True)
+    return [n for n, v in edit.values.items() if not torch.equal(v[~owned[n]], model.stored[n][~owned[n]])]
+
+
 def without(sets: ConceptSets, forbid: Callable[[Noise], None]) -> ConceptSets:
     """Return the same sets over a source of their own, changed by `forbid`."""
     source = Noise()

@@ -83,7 +83,7 @@ def cosine_matrices(
     cell = max(0.2, min(0.42, 8.0 / max(rows, cols)))
     figure, axes = _figure(2 * cell * cols + 4.6, max(2.8, cell * rows + 2.4), 2, title)
     low, high = float(min(first.min(), second.min())), float(max(first.max(), second.max()))
-    image = None
+    image: Any = None
     for ax, matrix, name in zip(axes, (first, second), ("before", "after"), strict=True):
         image = ax.imshow(matrix, cmap="cividis", vmin=low, vmax=high, aspect="equal", interpolation="nearest")
         ax.set_title(name, fontsize=10)

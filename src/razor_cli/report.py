@@ -120,7 +120,9 @@ def _print_header(console: Console, words: Words, record: RunRecord) -> None:
     where = record.provenance
     model = Text(words(f"{record.model} ({record.family})"))
     if record.stand_in:
-        model.append("  STAND-IN: a small model to try things out, no real one", style="bold yellow")
+        model.append(
+            "  STAND-IN: small, trained by this project; its numbers say nothing about a real model", style="bold yellow"
+        )
     sizes = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in where.set_sizes.items())
     computed = f"{where.device}, {where.dtype}, {where.threads} threads, seed {record.seed}, {where.finished[:10]}"
     fields: list[tuple[str, str | Text]] = [("model", model), ("data", f"{record.scenario}, {record.data}: {sizes}")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from razor_cli import __version__, plots, provenance
 from razor_cli.data.build import Kind, build_sets
+from razor_cli.data.disjoint import six_sets, split_record
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.evaluation import Evaluator, Key, score_all
@@ -21,15 +23,17 @@ from razor_cli.methods.base import Edit
 from razor_cli.methods.random_control import control_of
 from razor_cli.metrics.clip import Features, similarity
 from razor_cli.metrics.score import Score
-from razor_cli.metrics.verdict import judge, parse_bounds
+from razor_cli.metrics.verdict import judge, parse_bounds, summary
+from razor_cli.models.base import parameters
 from razor_cli.models.dual import Clip
 from razor_cli.models.load import load
 from razor_cli.patch import write_patch
 from razor_cli.progress import Progress
 from razor_cli.quantization import weight_report
+from razor_cli.quantization_scope import transposed_weights
 from razor_cli.records import CostRecord, Decision, Identity, RunRecord, Verdict, edited_components
 from razor_cli.report import print_report
-from razor_cli.results import Run, open_run
+from razor_cli.results import Run, open_run, write_atomic
 from razor_cli.settings import Data, DataKind, Experiment, resolved
 
 REJECTED = 3  # exit code with exit_on_reject=true
@@ -57,7 +61,9 @@ def execute(experiment: Experiment, console: Console | None = None) -> int:
     )  # fmt: skip
     with open_run(experiment.output_dir, identity.scenario, identity.method, run_id, force=experiment.force) as run:
         if run.complete:
-            console.print(f"already recorded, nothing to compute ({time.perf_counter() - clock:.1f} s; force=true computes it again)")
+            console.print(
+                f"already recorded, nothing to compute ({time.perf_counter() - clock:.1f} s; force=true computes it again)"
+            )
         else:
             compute(experiment, model, sets, run, identity, progress, started, clock)
         print_report(console, run)
@@ -66,7 +72,14 @@ def execute(experiment: Experiment, console: Console | None = None) -> int:
 
 
 def compute(
-    experiment: Experiment, model: Clip, sets: ConceptSets, run: Run, identity: Identity, progress: Progress, started: str, clock: float
+    experiment: Experiment,
+    model: Clip,
+    sets: ConceptSets,
+    run: Run,
+    identity: Identity,
+    progress: Progress,
+    started: str,
+    clock: float,
 ) -> None:
     """Compute everything of one run and record it; nothing is visible under the run's name before the end."""
     run.write_config(resolved(experiment))
@@ -76,6 +89,7 @@ def compute(
         lab = Lab(model=model, sets=sets, fast=fast, cache=cache, seed=experiment.seed, say=say)
         edit = experiment.method.edit(model, sets, lab)
     run.write_log(edit.log)
+    write_atomic(run.path("split.json"), json.dumps(split_record(sets), indent=1, ensure_ascii=False))
     with progress.stage("evaluating base, control and edit") as say:
         evaluator = Evaluator(model=model, sets=sets, members=sets.forget, say=say)
         changes = {"base": {}, "control": control_of(model, edit.values, experiment.seed), "edit": edit.values}
@@ -90,21 +104,20 @@ def compute(
 
 def kind_of(experiment: Experiment) -> Kind:
     """Return which source shows the target."""
-    kind = experiment.data.kind
-    return Kind(experiment.scenario.pictures.value) if kind is DataKind.STANDIN else Kind(kind.value)
+    embedded = experiment.data.kind in (DataKind.STANDIN, DataKind.CIFAR10)
+    return Kind(experiment.scenario.pictures.value) if embedded else Kind(experiment.data.kind.value)
 
 
 def sets_of(experiment: Experiment) -> ConceptSets:
-    """Return the run's sets. CIFAR-10 is optional for the stand-in's own pictures, and looked for everywhere else."""
+    """Return the run's sets; another seed draws other pictures, unless data.seed holds them fixed."""
     data: Data = experiment.data
-    cifar: Path | str | None = data.cifar_root
-    if cifar is None and data.kind is not DataKind.STANDIN:
-        cifar = "auto"
     sizes = Sizes(**{f.name: getattr(data, f"n_{f.name}") for f in dataclasses.fields(Sizes)})
     return build_sets(
         kind=kind_of(experiment), target=experiment.target, domain=experiment.scenario.domain, aliases=tuple(data.aliases),
-        root=data.root, retain_root=data.retain_root, cifar_root=str(cifar) if cifar is not None else None, sizes=sizes,
-        max_corrupt=data.max_corrupt, stand_in=experiment.model.stand_in, seed=data.seed,
+        keyword=data.keyword, root=data.root, retain_root=data.retain_root, retain_domain=data.retain_domain,
+        cifar_root=data.cifar_root or "auto", class_names=tuple(data.class_names), sizes=sizes, max_corrupt=data.max_corrupt,
+        suites=tuple(s.value for s in experiment.scenario.suites), min_forget=data.min_forget, stand_in=experiment.model.stand_in,
+        seed=experiment.seed if data.seed is None else data.seed,
     )  # fmt: skip
 
 
@@ -112,16 +125,14 @@ def draw(run: Run, evaluator: Evaluator, sets: ConceptSets) -> None:
     """Draw the two pictures from the full-precision base and edit."""
     before, after = evaluator.features[("base", "none")], evaluator.features[("edit", "none")]
     target = sets.target
-    plots.similarity_histograms(
-        run.path("similarity.png"), *_cosines(before, after), title=f"Forgetting {target}: picture-caption cosines"
-    )
+    title = f"Forgetting {target}: picture-caption cosines"
+    plots.similarity_histograms(run.path("similarity.png"), *_cosines(before, after), title=title)
     rows = [target, *sets.retain_names[: SHOWN - 1]]
     matrices = [_matrix(f, len(rows)) for f in (before, after)]
     keep = [i for i in range(len(rows)) if all(bool(torch.isfinite(m[i]).all()) for m in matrices)]
     names = [rows[i] for i in keep]
-    plots.cosine_matrices(
-        run.path("cosines.png"), *(m[keep][:, keep].numpy() for m in matrices), names, names, title=f"Text-image cosines, {target} first"
-    )
+    first, second = (m[keep][:, keep].numpy() for m in matrices)
+    plots.cosine_matrices(run.path("cosines.png"), first, second, names, names, title=f"Text-image cosines, {target} first")
 
 
 def _cosines(before: Features, after: Features) -> list[Any]:
@@ -155,30 +166,30 @@ def record_of(
     """Return run.json."""
     bounds = parse_bounds(experiment.scenario.acceptance)
     judged = judge(scores, bounds) if bounds else None
-    verdict = Verdict(decision=Decision(judged.outcome.value), reasons=list(judged.reasons)) if judged else None
-    pairs = {"forget": sets.forget, "retain": sets.retain, "validation_forget": sets.validation.forget}
-    pairs |= {"validation_retain": sets.validation.retain, "evaluation_forget": sets.evaluation.forget}
-    pairs |= {"evaluation_retain": sets.evaluation.retain} | {f"suite_{s.name}": s.pairs for s in sets.suites}
+    verdict = Verdict(decision=Decision(judged.outcome.value), reasons=summary(judged, bounds)) if judged else None
+    pairs = six_sets(sets) | {f"suite_{x.name}": x.pairs for x in sets.suites}
     origin = provenance.collect(
         device=model.device, dtype="float32", threads=torch.get_num_threads(), seed=experiment.seed, started=started,
         weights_hash=model.weights_hash(), data_fingerprints=sets.fingerprints(), set_sizes={n: len(p) for n, p in pairs.items()},
     )  # fmt: skip
+    notes = [*sets.notes, *edit.notes, *survival(experiment, model, edit)]
     cost = CostRecord.of(edit.cost, run_seconds=seconds, peak_rss_mb=provenance.peak_rss_mb(), patch_bytes=patch_bytes)
     return RunRecord(
         **identity.model_dump(), settings=resolved(experiment), provenance=origin, cost=cost, verdict=verdict,
-        components=edited_components(edit.components, edit.log), notes=[*sets.notes, *edit.notes, *survival(experiment, model, edit)],
+        components=edited_components(edit.components, edit.log), notes=notes,
     )  # fmt: skip
 
 
 def survival(experiment: Experiment, model: Clip, edit: Edit) -> list[str]:
     """Return per quantization how much of the edit's direction survives rounding in the changed matrices."""
-    from razor_cli.models.base import parameters
-
     notes = []
     live = parameters(model)
     for scheme in experiment.quantization.schemes:
-        rows = weight_report({n: live[n] for n in edit.values}, edit.values, scheme, experiment.quantization)
+        before = {n: live[n] for n in edit.values}
+        rows = weight_report(before, edit.values, scheme, experiment.quantization, transposed_weights(model))
         if rows:
             codes, cosine = (sum(getattr(r, k) for r in rows) / len(rows) for k in ("codes_changed", "cos_survive"))
-            notes.append(f"{scheme}: the edit changes {100 * codes:.1f} % of the codes of its matrices, cosine to the intended change {cosine:.2f}")
+            notes.append(
+                f"{scheme}: {100 * codes:.1f} % of the codes of the edited matrices change, cosine to the edit {cosine:.2f}"
+            )
     return notes

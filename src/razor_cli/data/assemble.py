@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from razor_cli.data.disjoint import check_disjoint
 from razor_cli.data.prompts import DOMAINS
-from razor_cli.data.sampling import FILES, Pool, Sizes, balanced, readers, rng_for, without_repeats
+from razor_cli.data.sampling import FILES, Pool, Sizes, balanced, readers, rng_for, shared, without_repeats
 from razor_cli.data.sets import ConceptSets, Judged, Pairs, Suite, class_prompts
 from razor_cli.data.sources.base import Picture, Source
 from razor_cli.data.sources.photo import mention, same
@@ -42,23 +42,29 @@ def assemble(
     own, retain = pools[0], pools[1:]
     _enough(retain)
     loaders = readers(pools)
-    groups = {split: {(i, c): g for i, p in enumerate(retain) for c, g in p.splits[split].items()} for split in own.splits}
 
-    def draw(name: str, split: str, forget: bool) -> Pairs:
-        candidates = own.splits[split] if forget else {f"{i} {c}": g for (i, c), g in groups[split].items()}
-        wanted = getattr(sizes, name)
-        pictures = balanced(candidates, wanted, rng_for(seed, name))
-        told.extend(_shortage(name, pictures, wanted))
+    def forgotten(name: str, split: str) -> Pairs:
+        return finish(name, balanced(own.splits[split], getattr(sizes, name), rng_for(seed, name)))
+
+    def retained(name: str, split: str) -> Pairs:
+        wanted, rng = getattr(sizes, name), rng_for(seed, name)
+        groups = [{f"{i} {c}": g for c, g in p.splits[split].items()} for i, p in enumerate(retain)]
+        if split == "train":  # every concept in turn, so that a contrastive batch holds few captions twice
+            return finish(name, balanced(dict(pair for g in groups for pair in g.items()), wanted, rng))
+        return finish(name, shared(groups, wanted, rng))
+
+    def finish(name: str, pictures: list[Picture]) -> Pairs:
+        told.extend(_shortage(name, pictures, getattr(sizes, name)))
         return Pairs(tuple(pictures), _used(pictures, loaders))
 
     sets = ConceptSets(
         target=target,
         aliases=tuple(aliases),
         domain=domain,
-        forget=draw("forget", "train", True),
-        retain=draw("retain", "train", False),
-        validation=Judged(draw("validation_forget", "validation", True), draw("validation_retain", "validation", False)),
-        evaluation=Judged(draw("evaluation_forget", "evaluation", True), draw("evaluation_retain", "evaluation", False)),
+        forget=forgotten("forget", "train"),
+        retain=retained("retain", "train"),
+        validation=Judged(forgotten("validation_forget", "validation"), retained("validation_retain", "validation")),
+        evaluation=Judged(forgotten("evaluation_forget", "evaluation"), retained("evaluation_retain", "evaluation")),
         class_names=(target, *classes),
         prompts={name: class_prompts([name], d)[name] for name, d in {target: domain, **classes}.items()},
         generic_prompt=DOMAINS[domain].generic,

@@ -112,6 +112,22 @@ def balanced(groups: Groups, count: int, rng: random.Random) -> list[Picture]:
     return drawn
 
 
+def shared(pools: Sequence[Groups], count: int, rng: random.Random) -> list[Picture]:
+    """Draw up to `count` pictures, half of them from the first pool (the target's kind), the rest in equal parts from the others.
+
+    Where a pool is short the others fill up. Judging needs many pictures of the concepts most like the target: their accuracy
+    is what an edit is likeliest to hurt.
+    """
+    drawn = [balanced(g, count, rng) for g in pools]
+    if len(pools) == 1:
+        return drawn[0]
+    shares = [count - count // 2, *[count // 2 // (len(pools) - 1)] * (len(pools) - 1)]
+    chosen = [pictures[:share] for pictures, share in zip(drawn, shares, strict=True)]
+    spare = [p for pictures, share in zip(drawn, shares, strict=True) for p in pictures[share:]]
+    flat = [p for pictures in chosen for p in pictures]
+    return flat + spare[: count - len(flat)]
+
+
 def content(key: str) -> str:
     """Return what makes a picture itself: for picture files the hash alone, whichever source read them."""
     source, _, rest = key.partition("/")

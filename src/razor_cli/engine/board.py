@@ -72,6 +72,11 @@ class Board:
         self.current = self._metrics(self.embedded)
         return self.current
 
+    def rescore(self) -> Metrics:
+        """Return validation metrics of the weights as they are now, everything encoded anew."""
+        with torch.no_grad():
+            return self._metrics({tower: self._encode(tower, 0) for tower in Tower})
+
     def prepare(self, components: Sequence[Component]) -> None:
         """Compute the activations that enter the first changed block of each tower, with the committed weights in place."""
         for tower, layer in _entry(components).items():

@@ -52,7 +52,7 @@ class TensorCache:
         temporary = self.folder / f"{key}.{os.getpid()}.tmp"
         try:
             save_file({n: t.contiguous() for n, t in tensors.items()}, temporary)
-            os.replace(temporary, self.path(key))
+            temporary.replace(self.path(key))
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -25,7 +25,7 @@ def forget_metrics(features: Features) -> Metrics:
 
 
 def all_metrics(features: Features, base_util: float | None) -> Metrics:
-    """Return the forget metrics with m4_generic, util, m5 and `others`, the accuracy on the target's domain without the target."""
+    """Return the forget metrics with m4_generic, util, m5 and `others`, the accuracy on the other concepts."""
     found = search_metrics(features, base_util) | forget_metrics(features)
     own = features.retain_concepts >= 0
     if bool(own.any()):

@@ -80,6 +80,7 @@ def cached_gradient(model: DualEncoder, batch: Batch, loss: Loss, chunk: int) ->
     to_images, to_texts = torch.autograd.grad(value, [images, texts])
     total = {n: torch.zeros_like(p) for n, p in params.items()}
     text_parts = [slice(i, i + chunk) for i in range(0, len(batch.tokens), chunk)]
+    work: list[tuple[Callable[[Tensor], Tensor], Tensor, Tensor]]
     work = [(model.encode_image, batch.pixels[p], to_images[p]) for p in parts]
     work += [(model.encode_text, batch.tokens[p], to_texts[p]) for p in text_parts]
     for encode, inputs, seed in work:

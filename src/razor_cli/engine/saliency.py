@@ -24,7 +24,7 @@ class Saliency:
 
 
 def ratio_saliency(weight: float, forget: float, cosine: float, *, alpha: float, epsilon: float, power: int) -> float:
-    """phi = |g_f|^p / (|theta|^p + eps) * (1 - cos)^alpha, RAZOR eq. 2 (p = 1) and Algorithm 1 (p = 2).
+    """Phi = |g_f|^p / (|theta|^p + eps) * (1 - cos)^alpha, RAZOR eq. 2 (p = 1) and Algorithm 1 (p = 2).
 
     1 - cos is clamped at 0, as rounding makes it slightly negative for aligned gradients.
     """
@@ -93,7 +93,7 @@ def select(scores: Sequence[float], tau: float, mode: str, cap: int | None) -> l
 
 
 def pareto_front(importance: Sequence[float], alignment: Sequence[float]) -> list[int]:
-    """Return the indices that no other one beats in both higher importance and lower alignment, both strictly (SLUG 3.1 step 4)."""
+    """Return the indices that no other one beats in both higher importance and lower alignment, both strictly (SLUG)."""
     return [
         i
         for i in range(len(importance))

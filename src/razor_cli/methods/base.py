@@ -10,7 +10,7 @@ from torch import Tensor
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.journal import Cost, Event
 from razor_cli.engine.lab import Lab
-from razor_cli.models.base import DualEncoder
+from razor_cli.models.dual import Clip
 
 __all__ = ["Cost", "Edit", "Event", "Method"]
 
@@ -44,6 +44,6 @@ class Method(Protocol):
         """Tell whether another seed gives another edit."""
         ...
 
-    def edit(self, model: DualEncoder, sets: ConceptSets, lab: Lab) -> Edit:
+    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
         """Return the edit; the model's weights are the same afterwards, bit for bit."""
         ...

@@ -52,7 +52,15 @@ class RandomControl:
             sizes = [self.relative_step * w / norm(d) for w, d in zip(weights, directions, strict=True)]
             values = stepped(model, chosen, directions, sizes)
         log = [
-            Event(step=i, action="apply", component=c.name, kind=c.kind, tower=c.tower.value, step_size=s, relative_step=self.relative_step)
+            Event(
+                step=i,
+                action="apply",
+                component=c.name,
+                kind=c.kind,
+                tower=c.tower.value,
+                step_size=s,
+                relative_step=self.relative_step,
+            )
             for i, (c, s) in enumerate(zip(chosen, sizes, strict=True))
         ]
         stored = {n: v.to(model.storage_dtype(n)) for n, v in values.items()}

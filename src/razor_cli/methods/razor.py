@@ -169,7 +169,9 @@ class Razor:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed="1 or more, or null")
         if self.rho == 0:
-            raise ConfigError("method.rho: 0 is out of range", allowed="above 0, up to 1; method.lambda_forget=0 drops the forget term")
+            raise ConfigError(
+                "method.rho: 0 is out of range", allowed="above 0, up to 1; method.lambda_forget=0 drops the forget term"
+            )
         if self.tau_mode is TauMode.QUANTILE and not 0 <= self.tau <= 1:
             raise ConfigError(f"method.tau: {self.tau} is no quantile", allowed="0 to 1 with method.tau_mode=quantile")
         if self.lambda_forget == self.lambda_retain == self.lambda_mismatch == 0:

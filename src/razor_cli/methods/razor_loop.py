@@ -69,10 +69,11 @@ class Loop:
         self.lab.say(f"selected {len(chosen)} of {len(scored)} components")
         for s in chosen:
             self.log.append(self._event("select", s))
-        for rank, s in enumerate(chosen):
+        for rank, selected in enumerate(chosen):
+            s = selected
             if rank and self.method.refresh_gradients:
                 forget, retain = self.lab.gradients(self.method.plan, at_base=False)
-                s = self._score([s.component], forget, retain)[0]
+                s = self._score([selected.component], forget, retain)[0]
             share = (rank + 1) / len(chosen) if self.method.budget.value == "shared" else 1.0
             self._step([s], forget, retain, share, f"component {rank + 1} of {len(chosen)}")
             self.active.append(s.component)

@@ -84,7 +84,13 @@ class Slug:
     retain_batch: int = 16
 
     def __post_init__(self) -> None:
-        ranges = {"search_steps": (1, 64), "init_rel": (0, 100), "criterion_value": (0, 100), "forget_batch": (2, 65536), "retain_batch": (2, 65536)}
+        ranges = {
+            "search_steps": (1, 64),
+            "init_rel": (0, 100),
+            "criterion_value": (0, 100),
+            "forget_batch": (2, 65536),
+            "retain_batch": (2, 65536),
+        }
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}")
@@ -138,7 +144,13 @@ class Slug:
                 metrics = board.trial(values, group, forget_only=self.fast and lab.fast)
                 forgotten = self._forgotten(metrics)
                 trials.append(
-                    Trial(component=s.component, step_size=size, relative=size * s.forget_norm / s.weight_norm, metrics=metrics, forgotten=forgotten)
+                    Trial(
+                        component=s.component,
+                        step_size=size,
+                        relative=size * s.forget_norm / s.weight_norm,
+                        metrics=metrics,
+                        forgotten=forgotten,
+                    )
                 )
                 low, high = (low, size) if forgotten else (size, high)
                 size = 2 * size if high is None else (low + high) / 2
@@ -178,7 +190,9 @@ class Slug:
         stem = component.name.rsplit(".", 2)[0]
         kind = next((k for k in (".mlp.", ".self_attn.", ".attn.") if k in component.name), None)
         every = model.components(Granularity.TENSOR, Towers.BOTH)
-        return [c for c in every if kind and c.name.startswith(stem) and kind in c.name and "out_proj" not in c.name] or [component]
+        return [c for c in every if kind and c.name.startswith(stem) and kind in c.name and "out_proj" not in c.name] or [
+            component
+        ]
 
     def _values(self, trial: Trial, model: Clip, forget: Named) -> tuple[dict[str, Tensor], list[Component]]:
         group = self._group(trial.component, model)
@@ -201,5 +215,3 @@ def _trial_event(s: Saliency, trial: Trial, base: Metrics, seconds: float) -> Ev
     event.before, event.after = dict(base), dict(trial.metrics)
     event.note = "forgotten" if trial.forgotten else ""
     return event
-
-

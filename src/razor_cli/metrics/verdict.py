@@ -111,6 +111,27 @@ class Verdict:
         return tuple(f.line for f in self.findings)
 
 
+def summary(verdict: Verdict, bounds: Mapping[str, Bound]) -> list[str]:
+    """Return one line per bound: its outcome (the worst of all widths), the demand, and the value at each width."""
+    lines = []
+    for name, bound in bounds.items():
+        found = [f for f in verdict.findings if f.name == name]
+        outcomes = {f.outcome for f in found}
+        worst = next(o for o in (Outcome.REJECTED, Outcome.UNDECIDED, Outcome.ACCEPTED) if o in outcomes)
+        kind = f"{bound.metric}{' drop' if bound.drop_at_most is not None else ''}{' ' + bound.variant if bound.variant else ''}"
+        cells = [f"{f.quantization} {_cell(f)}" + ("" if len(outcomes) == 1 else f" {f.outcome}") for f in found]
+        lines.append(f"{worst}  {name}: {kind} {_demand(bound)}; {'; '.join(cells)}")
+    return lines
+
+
+def _cell(finding: Finding) -> str:
+    if finding.value is None:
+        return finding.line
+    if finding.low is None or finding.high is None:
+        return f"{finding.value:.1f} without an interval"
+    return f"{finding.value:.1f} [{finding.low:.1f}, {finding.high:.1f}]"
+
+
 def parse_bounds(acceptance: Mapping[str, Mapping[str, Any]]) -> dict[str, Bound]:
     """Return the bounds of a scenario's `acceptance:` mapping. Raises ConfigError that lists every problem at once."""
     known, bounds, problems = [f.name for f in fields(Bound)], {}, []

@@ -95,7 +95,7 @@ def check_activation(architecture: str, is_quick: bool, path: Path, weights: str
     right = architecture.removesuffix("-quickgelu") if is_quick else f"{architecture}-quickgelu"
     kind = {True: "QuickGELU", False: "GELU"}
     raise WeightsError(
-        f"model.architecture={architecture} uses {kind[is_quick]}, but model.weights='{weights}' was trained with {kind[expected]}",
+        f"model.architecture={architecture} uses {kind[is_quick]}, model.weights='{weights}' was trained with {kind[expected]}",
         found=f"weights want {right}",
         fix=f"set model.architecture={right}",
     )
@@ -118,14 +118,14 @@ def load_hugging_face(label: str, folder: str | None) -> Clip:
         raise WeightsError(
             f"model.weights: '{folder}' is no Hugging Face CLIP folder", found="no config.json in it", fix=NO_WEIGHTS
         )
-    from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
+    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
     path = Path(folder).expanduser()
-    config = CLIPConfig.from_pretrained(path)
+    config: Any = CLIPConfig.from_pretrained(path)
     module = CLIPModel(config)
     stored = read_state(path)
     _fill(module, stored, f"model.weights='{path.name}'")
-    tokenizer = CLIPTokenizerFast.from_pretrained(path)
+    tokenizer = CLIPTokenizer.from_pretrained(path)
     length = config.text_config.max_position_embeddings
 
     def tokenize(texts: list[str]) -> Tensor:
@@ -199,8 +199,9 @@ def _open_clip_view(
             )
         )  # fmt: skip
     return Clip(
-        label=label, stand_in=stand_in, module=module.eval(), layouts=(layouts[0], layouts[1]), image_features=module.encode_image,
-        text_features=module.encode_text, transform=transform, tokenizer=tokenizer, stored=stored, source=source, architecture=architecture,
+        label=label, stand_in=stand_in, module=module.eval(), layouts=(layouts[0], layouts[1]), transform=transform,
+        image_features=module.encode_image, text_features=module.encode_text, tokenizer=tokenizer, stored=stored,
+        source=source, architecture=architecture,
     )  # fmt: skip
 
 

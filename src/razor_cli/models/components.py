@@ -137,7 +137,7 @@ def tower_of(name: str) -> Tower:
 def layer_of(name: str, layout: TowerLayout) -> int:
     """Return the block a parameter is in; -1 before the first block, the number of blocks after the last."""
     if name.startswith(layout.prefix):
-        return int(name[len(layout.prefix) :].split(".")[0])
+        return int(name[len(layout.prefix) :].split(".", maxsplit=1)[0])
     after = ("ln_post", "ln_final", "post_layernorm", "final_layer_norm", "proj")
     before = ("conv1", "ln_pre", "pre_layrnorm", "patch_embedding")
     is_after = any(word in name for word in after) and not any(word in name for word in before)

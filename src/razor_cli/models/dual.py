@@ -86,7 +86,7 @@ class Clip:
         return self._hash
 
 
-class _Reached(Exception):
+class _ReachedError(Exception):
     """Raised inside a forward pass when the wanted block has been computed."""
 
 
@@ -96,12 +96,12 @@ def run_prefix(model: Clip, tower: Tower, inputs: Tensor, layer: int) -> Any:
 
     def stop(_module: nn.Module, _args: Any, output: Any) -> None:
         caught.append(output)
-        raise _Reached
+        raise _ReachedError
 
     handle = model.blocks(tower)[layer - 1].register_forward_hook(stop)
     try:
         _features(model, tower)(inputs)
-    except _Reached:
+    except _ReachedError:
         return caught[0]
     finally:
         handle.remove()

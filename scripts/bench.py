@@ -1,0 +1,184 @@
+"""Speed ratios at the papers' sizes, the default run's time, and the forgetting table of the recommended preset.
+
+    python scripts/bench.py [speed] [default] [forgetting] [--cifar DIR] [--output DIR]
+
+Without a part all are run. Ratios are taken inside one process, so they hold on any machine; seconds are of this one. Exit
+code 1 if a number misses its aim. Runs of the forgetting table are recorded like any other and found again by `razor query`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from razor_cli.data.build import Kind, build_sets
+from razor_cli.data.sampling import Sizes
+from razor_cli.data.sets import ConceptSets, Judged, Pairs
+from razor_cli.data.sources.portraits import PAPER_NAMES
+from razor_cli.engine.journal import Cost
+from razor_cli.engine.lab import Lab
+from razor_cli.methods.base import Method
+from razor_cli.methods.razor import Razor
+from razor_cli.methods.slug import Criterion, Slug
+from razor_cli.models.load import load
+from razor_cli.results import Run, complete_runs
+
+PAPER = {"forget": 4000, "retain": 7900, "validation_forget": 200, "validation_retain": 300}
+CIFAR_CLASSES = ("airplane", "dog", "ship")
+RAZOR_RUN = Path(sys.executable).with_name("razor-run")
+Check = tuple[str, float, float, bool]  # what, measured, aim, smaller is better
+
+
+def paper_sized(target: str) -> ConceptSets:
+    """Return the stand-in's sets tiled to the papers' sizes: further copies cost what further pictures cost."""
+    sizes = Sizes(forget=240, retain=1024, validation_forget=120, validation_retain=PAPER["validation_retain"])
+    sets = build_sets(kind=Kind.PORTRAITS, target=target, domain="person", sizes=sizes, stand_in=True)
+
+    def tiled(pairs: Pairs, count: int) -> Pairs:
+        return Pairs((pairs.pictures * (count // len(pairs) + 1))[:count], pairs.sources)
+
+    judged = Judged(tiled(sets.validation.forget, PAPER["validation_forget"]), sets.validation.retain)
+    forget, retain = tiled(sets.forget, PAPER["forget"]), tiled(sets.retain, PAPER["retain"])
+    return replace(sets, forget=forget, retain=retain, validation=judged)
+
+
+def cost_of(method: Method, sets: ConceptSets, *, fast: bool = True) -> Cost:
+    """Return the cost of one edit without any cache on disk."""
+    model = load(name="clip_tiny", library="stand_in", architecture=None, weights=None, device="cpu")
+    return method.edit(model, sets, Lab(model=model, sets=sets, fast=fast)).cost
+
+
+def speed(console: Console) -> list[Check]:
+    """Measure edits against their gradient pass."""
+    sets = paper_sized("Taylor Swift")
+    console.print(f"{len(sets.forget)} forget and {len(sets.retain)} retain pairs, {sum(PAPER.values()) - 11900} search pictures")
+    unreachable = {"target_m1": 0.0, "search_others_drop": 100.0}  # so that every component and round is paid for
+    plain = cost_of(Razor(grow_rounds=0, **unreachable), sets)  # type: ignore[arg-type]
+    grown = cost_of(Razor(grow_rounds=2, **unreachable), sets)  # type: ignore[arg-type]
+    slug = cost_of(Slug(), sets)
+    small = replace(sets, forget=Pairs(sets.forget.pictures[:240], sets.forget.sources))
+    small = replace(small, retain=Pairs(sets.retain.pictures[:512], sets.retain.sources))
+    searches = [cost_of(Slug(criterion=Criterion.M1_BELOW), small, fast=fast).search_seconds for fast in (True, False)]
+    rounds = (grown.seconds - plain.seconds) / 2 / plain.gradient_seconds
+    for name, cost in (("RAZOR", plain), ("SLUG", slug)):
+        seconds = f"gradient pass {cost.gradient_seconds:.1f} s, search {cost.search_seconds:.1f} s"
+        console.print(f"{name}: {seconds}, {cost.evaluations} trials")
+    return [
+        ("RAZOR without growth / its gradient pass", plain.seconds / plain.gradient_seconds, 1.6, True),
+        ("one growth round / a gradient pass", rounds, 1.1, True),
+        ("SLUG / its gradient pass", slug.seconds / slug.gradient_seconds, 1.6, True),
+        ("SLUG search, plain engine / fast engine", searches[1] / searches[0], 8.0, False),
+    ]
+
+
+def default(console: Console, output: Path) -> list[Check]:
+    """Time the default run and a second one with another rho, which finds its gradients on disk."""
+    checks: list[Check] = []
+    for words, aim, what in (([], 60.0, "default run, s"), (["method.rho=0.4"], 25.0, "second run with another rho, s")):
+        start = time.perf_counter()
+        call([*words, "force=true", f"output_dir={output}"])
+        checks.append((what, time.perf_counter() - start, aim, True))
+    record = next(r for r in complete_runs(output) if r.record.settings["method"]["rho"] != 0.4).record  # type: ignore[index]
+    checks.append(("default run, peak resident MB", record.cost.peak_rss_mb, 2048.0, True))
+    return checks
+
+
+def call(words: list[str]) -> None:
+    """Run razor-run and let its errors through."""
+    subprocess.run([RAZOR_RUN, *words], check=True, stdout=subprocess.DEVNULL, env=os.environ)
+
+
+AIMS: dict[str, tuple[str, str, Callable[[float], bool]]] = {
+    "M1 mean ≤ 55": ("m1", "dual/mean_of_classes", lambda v: v <= 55),
+    "M1 generic ≤ 55": ("m1", "dual/generic", lambda v: v <= 55),
+    "M4 drop ≤ 2": ("m4_drop", "dual/generic/base", lambda v: v <= 2),
+    "M5 ≥ 97": ("m5", "retrieval/base", lambda v: v >= 97),
+    "others drop ≤ 3": ("others_acc_drop", "macro/base", lambda v: v <= 3),
+}
+
+
+def forgetting(console: Console, output: Path, cifar: Path | None) -> list[Check]:
+    """Forget each of the ten names (and three classes) with the recommended preset and hold them against the aims."""
+    checks = []
+    cases: list[tuple[str, tuple[str, ...], list[str]]] = [("identity", PAPER_NAMES, [])]
+    if cifar:
+        cases.append(("class", CIFAR_CLASSES, ["scenario=class", "data=cifar10", f"data.cifar_root={cifar}"]))
+    for scenario, targets, words in cases:
+        for target in targets:
+            extra = [f"data.cifar_root={cifar}"] if cifar and scenario == "identity" else []
+            console.print(f"  {scenario}: {target}")
+            call([*words, *extra, f"target={target}", f"output_dir={output}"])
+        runs = [r for r in complete_runs(output) if r.record.scenario == scenario and r.record.method == "razor"]
+        runs = [r for r in runs if r.record.settings["method"]["rho"] != 0.4]  # type: ignore[index]
+        met = show_targets(console, scenario, runs, "edit")
+        show_targets(console, scenario, runs, "control")
+        checks.append(
+            (f"{scenario}: targets that meet every aim at every width, of {len(targets)}", float(met), 0.8 * len(targets), False)
+        )
+    return checks
+
+
+def show_targets(console: Console, scenario: str, runs: list[Run], state: str) -> int:
+    """Print one row per target and width; return how many targets meet every aim at every width."""
+    table = Table(title=f"{scenario}, {state}, evaluation data; values outside their aim are marked !")
+    for name in ("target", "weights", *AIMS):
+        table.add_column(name)
+    met = 0
+    for run in sorted(runs, key=lambda r: r.record.target):
+        fine = True
+        for width in dict.fromkeys(row.quantization for row in run.scores):
+            cells = []
+            for metric, variant, good in AIMS.values():
+                found = {
+                    (s.score.metric, s.score.variant): s.score.value
+                    for s in run.scores
+                    if (s.state, s.quantization) == (state, width)
+                }
+                value = found.get((metric, variant))
+                right = value is not None and good(value)
+                fine &= right
+                cells.append("–" if value is None else f"{value:.1f}" + ("" if right else " !"))
+            table.add_row(run.record.target, width, *cells)
+        met += fine
+    console.print(table)
+    return met
+
+
+def main() -> None:
+    """Run the chosen parts and print each number beside its aim."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=["speed", "default", "forgetting", []], default=[])
+    parser.add_argument("--cifar", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
+    args = parser.parse_args()
+    console, checks = Console(), []
+    parts = args.parts or ["speed", "default", "forgetting"]
+    if "speed" in parts:
+        checks += speed(console)
+    if "default" in parts:
+        checks += default(console, args.output)
+    if "forgetting" in parts:
+        checks += forgetting(console, args.output, args.cifar)
+    table = Table(title="benchmark")
+    for name in ("what", "measured", "aim", ""):
+        table.add_column(name)
+    missed = 0
+    for what, measured, aim, smaller in checks:
+        good = measured <= aim if smaller else measured >= aim
+        missed += not good
+        table.add_row(what, f"{measured:.2f}", f"{'≤' if smaller else '≥'} {aim:g}", "met" if good else "MISSED")
+    console.print(table)
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Compare settings of RAZOR on validation pictures of names that no published table uses.
+
+    python scripts/tune.py [--targets N] [--cifar DIR] [--only NAME,NAME]
+
+The validation split is cut in two: the step search sees one half, the numbers printed here come from the other. Evaluation
+pictures and the ten names of the papers' tables take no part, so a preset chosen by this table is not chosen on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from razor_cli.data.build import Kind, build_sets
+from razor_cli.data.sampling import Sizes
+from razor_cli.data.sets import ConceptSets, Judged, Pairs
+from razor_cli.engine.board import Board
+from razor_cli.engine.cache import TensorCache
+from razor_cli.engine.journal import Cost
+from razor_cli.engine.lab import Lab
+from razor_cli.engine.search import Return
+from razor_cli.methods.razor import Budget, Normalize, Razor
+from razor_cli.models.base import Towers, swapped
+from razor_cli.models.dual import Clip
+from razor_cli.models.load import load
+
+TARGETS = ("Ada Quill", "Nils Abernath", "Hana Mirov", "Quentin Marsh", "Zelda Thorne", "Chidi Okarra")
+OURS = Razor(
+    normalize=Normalize.UNIT, lambda_forget=4.0, budget=Budget.SHARED, search_return=Return.SMALLEST_SUFFICIENT,
+    search_others_drop=3.0, target_m1=40.0,
+)  # fmt: skip
+SETTINGS = {
+    "literal (razor_paper)": Razor(),
+    "unit, forget 4": Razor(normalize=Normalize.UNIT, lambda_forget=4.0),
+    "ours": OURS,
+    "ours, forget 8": replace(OURS, lambda_forget=8.0),
+    "ours, forget 2": replace(OURS, lambda_forget=2.0),
+    "ours, step 0.3": replace(OURS, step_size=0.3),
+    "ours, greedy": replace(OURS, budget=Budget.GREEDY),
+    "ours, M1 20": replace(OURS, target_m1=20.0),
+    "ours, floor 99": replace(OURS, search_floor=99.0, target_m5=98.5),
+    "ours, cap 16": replace(OURS, max_components=16, tau=0.3),
+    "ours, vision": replace(OURS, towers=Towers.VISION),
+    "ours, text": replace(OURS, towers=Towers.TEXT),
+    "ours, alpha 1": replace(OURS, alpha=1.0),
+    "ours, alpha 0": replace(OURS, alpha=0.0),
+}
+SHOWN = ("m1", "m1_generic", "m2", "m4_generic", "m5", "others", "fa_top1")
+
+
+def halves(target: str, cifar: Path | None) -> tuple[ConceptSets, Judged]:
+    """Return sets whose validation is the searched half, and the half that is measured."""
+    sizes = Sizes(validation_forget=120, validation_retain=800)
+    kind, domain = (Kind.CIFAR10, "object") if cifar and target in ("cat", "truck", "horse") else (Kind.PORTRAITS, "person")
+    sets = build_sets(kind=kind, target=target, domain=domain, sizes=sizes, cifar_root=cifar, stand_in=True)
+    parts = [
+        Judged(*(Pairs(p.pictures[i::2], p.sources) for p in (sets.validation.forget, sets.validation.retain))) for i in (0, 1)
+    ]
+    return replace(sets, validation=parts[0]), parts[1]
+
+
+def measured(model: Clip, method: Razor, sets: ConceptSets, judged: Judged, cache: TensorCache) -> dict[str, float]:
+    """Edit and return the metrics of the measured half, M4 and others as drops."""
+    edit = method.edit(model, sets, Lab(model=model, sets=sets, cache=cache))
+    board = Board(model, replace(sets, validation=judged), Cost(), fast=True)
+    base = board.base
+    with swapped(model, {n: v.float() for n, v in edit.values.items()}):
+        found = board.rescore()
+    drops = {k: base[k] - found[k] for k in ("m4_generic", "others")}
+    return {**found, **drops, "seconds": edit.cost.seconds, "trials": edit.cost.evaluations, "parts": len(edit.components)}
+
+
+def meets(found: dict[str, float]) -> bool:
+    """Tell whether the acceptance thresholds hold, by value."""
+    forgotten = found["m1"] <= 55 and found["m1_generic"] <= 55
+    return forgotten and found["m4_generic"] <= 2 and found["m5"] >= 97 and found["others"] <= 3
+
+
+def main() -> None:
+    """Print one row per setting."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--targets", type=int, default=4)
+    parser.add_argument("--names", help="comma-separated targets instead of the built-in ones")
+    parser.add_argument("--cifar", type=Path)
+    parser.add_argument("--only", help="comma-separated settings")
+    parser.add_argument("--cache", type=Path, default=Path("outputs/cache/gradients"))
+    args = parser.parse_args()
+    console, cache = Console(width=150), TensorCache(args.cache)
+    model = load(name="clip_tiny", library="stand_in", architecture=None, weights=None, device="cpu")
+    chosen = [s.strip() for s in args.only.split(",")] if args.only else list(SETTINGS)
+    worlds = {t: halves(t, args.cifar) for t in (args.names.split(",") if args.names else TARGETS[: args.targets])}
+    table = Table(title=f"validation, half not searched; mean over {', '.join(worlds)}")
+    for column in ("setting", "met", *SHOWN, "seconds", "trials", "parts"):
+        table.add_column(column)
+    for name in chosen:
+        rows = []
+        for target, (sets, judged) in worlds.items():
+            rows.append(measured(model, SETTINGS[name], sets, judged, cache))
+            cells = " ".join(f"{k} {rows[-1][k]:.1f}" for k in (*SHOWN, "seconds", "trials"))
+            console.print(f"{name} · {target}: {cells}{' MET' if meets(rows[-1]) else ''}", highlight=False)
+        means = [f"{statistics.mean(r[k] for r in rows):.1f}" for k in (*SHOWN, "seconds", "trials", "parts")]
+        table.add_row(name, f"{sum(map(meets, rows))}/{len(rows)}", *means)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+"""RAZOR: what follows from its formulas, tested on a model that can really forget."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tiny_world import bits, changed, leaked, make_clip, make_sets, preset, run, without
+from torch import Tensor
+
+from razor_cli.data.sets import Pairs
+from razor_cli.engine import lab as lab_module
+from razor_cli.engine.board import Board
+from razor_cli.engine.gradients import set_gradient
+from razor_cli.engine.journal import Cost, Event
+from razor_cli.engine.lab import GradientPlan, Lab
+from razor_cli.engine.saliency import Saliency
+from razor_cli.engine.search import norm
+from razor_cli.losses import pair_cosines
+from razor_cli.methods import razor_loop
+from razor_cli.methods.base import Edit
+from razor_cli.methods.razor_loop import Loop
+from razor_cli.models.base import Component, parameters, swapped
+from razor_cli.models.dual import Clip
+
+SETS = make_sets()
+UNREACHABLE = {"target_m1": 0.0, "target_m5": 100.0, "target_m4_drop": 0.0}
+MET = {"target_m1": 100.0, "target_m5": 0.0, "target_m4_drop": 100.0}
+ONE = {"tau": math.inf, "grow_rounds": 0}
+
+
+def events(edit: Edit, action: str) -> list[Event]:
+    return [e for e in edit.log if e.action == action]
+
+
+def razor(model: Clip, base: str = "razor_paper", lab: dict[str, Any] | None = None, **settings: Any) -> Edit:
+    return run(preset(base, **settings), model, SETS, **(lab or {}))
+
+
+@pytest.mark.parametrize("step", ["search", "fixed"])
+@pytest.mark.parametrize("search_return", ["best_score", "largest_stable", "smallest_sufficient"])
+def test_a_step_of_size_zero_changes_no_bit(clip: Clip, step: str, search_return: str) -> None:
+    edit = razor(clip, step=step, step_size=0.0, search_return=search_return, grow_rounds=1, search_steps=2)
+    assert changed(edit, clip) == set()
+
+
+@pytest.mark.parametrize("granularity", ["head_mlp", "attn_mlp", "block", "tensor"])
+@pytest.mark.parametrize("towers", ["both", "vision", "text"])
+def test_whatever_is_outside_k_keeps_its_bits(clip: Clip, granularity: str, towers: str) -> None:
+    edit = razor(
+        clip, granularity=granularity, towers=towers, include_projections=True, step="fixed", step_size=0.1, early_stop=False,
+        tau_mode="topk", tau=3,
+    )  # fmt: skip
+    assert len(edit.components) == 3
+    assert changed(edit, clip) and leaked(edit, clip) == []
+    if towers != "both":
+        assert all(("visual" in n) is (towers == "vision") for n in changed(edit, clip))
+
+
+@pytest.mark.parametrize("normalize", ["none", "unit"])
+@pytest.mark.parametrize("base", ["razor_paper", "razor_anchor"])
+def test_ascent_lowers_similarity_and_descent_raises_it(clip32: Clip, normalize: str, base: str) -> None:
+    settings = {"step": "fixed", "step_size": 0.01, "lambda_retain": 0.0, "normalize": normalize} | ONE
+    moves = {}
+    for direction in ("auto", "ascend", "descend"):
+        (event,) = events(razor(clip32, base, forget_direction=direction, **settings), "apply")
+        moves[direction] = event.after["m2"] - event.before["m2"]
+    assert moves["ascend"] < -0.01 and moves["descend"] > 0.01
+    assert moves["auto"] == moves["ascend"]
+
+
+def test_forgetting_needs_the_forget_term(clip32: Clip) -> None:
+    settings = {"step": "fixed", "step_size": 0.01, "lambda_forget": 0.0, "lambda_mismatch": 0.0} | ONE
+    (event,) = events(razor(clip32, **settings), "apply")
+    assert event.after["m2"] - event.before["m2"] > -0.5
+
+
+def drift_by_hand(model: Clip, pairs: Pairs, before: Tensor | None, power: int) -> dict[str, Tensor]:
+    """Return the gradient of mean((s - s0) ** power) over all pairs by plain autograd, without the engine."""
+    params = {n: p for n, p in model.module.named_parameters() if n != "logit_scale"}
+    s = pair_cosines(
+        model.encode_image(model.preprocess(pairs.load())), model.encode_text(model.tokenize(pairs.captions))
+    )
+    loss = ((s - (s.detach() if before is None else before)) ** power).mean()
+    return dict(zip(params, torch.autograd.grad(loss, list(params.values())), strict=True))
+
+
+def cosines(model: Clip, pairs: Pairs) -> Tensor:
+    with torch.no_grad():
+        return pair_cosines(model.encode_image(model.preprocess(pairs.load())), model.encode_text(model.tokenize(pairs.captions)))
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, model: Clip, **settings: Any) -> list[tuple[Component, Tensor, Tensor, dict[str, Tensor]]]:
+    """Run an edit, and return at each step the component, its mismatch and forget gradients, and the weights at that time."""
+    seen, real = [], Loop._mismatch_gradient
+
+    def spy(self: Loop, component: Component, g_f: Any) -> Any:
+        found = real(self, component, g_f)
+        weights = {n: v.clone() for n, v in parameters(model).items()}
+        seen.append((component, *(torch.cat([v.reshape(-1) for v in views]) for views in (found, g_f)), weights))
+        return found
+
+    monkeypatch.setattr(Loop, "_mismatch_gradient", spy)
+    razor(model, step="fixed", step_size=0.1, early_stop=False, tau_mode="topk", tau=2, **settings)
+    assert len(seen) == 2
+    return seen
+
+
+def close(a: Tensor, b: Tensor, tolerance: float = 1e-5) -> bool:
+    return float((a - b).norm()) <= tolerance * float(b.norm())
+
+
+def test_signed_mismatch_is_minus_the_forget_gradient(clip32: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    component, g_m, g_f, _ = spied(monkeypatch, clip32, mismatch_form="signed")[0]
+    assert close(g_m, component.vector(drift_by_hand(clip32, SETS.forget, None, 1)))
+    assert close(g_m, -g_f) and float(g_f.norm()) > 0
+
+
+@pytest.mark.parametrize("which", ["forget", "retain", "both"])
+@pytest.mark.parametrize("forget_loss", ["cosine", "concept_ce"])
+def test_signed_mismatch_of_any_set_is_the_gradient_of_its_mean_cosine(
+    clip32: Clip, monkeypatch: pytest.MonkeyPatch, which: str, forget_loss: str
+) -> None:
+    component, g_m, g_f, _ = spied(monkeypatch, clip32, mismatch_form="signed", mismatch_set=which, forget_loss=forget_loss)[0]
+    chosen = {"forget": [SETS.forget], "retain": [SETS.retain], "both": [SETS.forget, SETS.retain]}[which]
+    by_hand = [component.vector(drift_by_hand(clip32, p, None, 1)) for p in chosen]
+    assert close(g_m, torch.stack(by_hand).mean(0))
+    if (which, forget_loss) != ("forget", "cosine"):
+        assert not close(g_m, -g_f, 1e-2)
+
+
+@pytest.mark.parametrize("form", ["squared", "abs"])
+@pytest.mark.parametrize("which", ["forget", "retain", "both"])
+def test_squared_and_absolute_mismatch_vanish_at_the_start_and_pull_back_later(
+    clip32: Clip, monkeypatch: pytest.MonkeyPatch, form: str, which: str
+) -> None:
+    first, second = spied(monkeypatch, clip32, mismatch_form=form, mismatch_set=which, lambda_mismatch=1.0)
+    assert float(first[1].norm()) == 0.0
+    assert float(second[1].norm()) > 0.0
+    if form == "squared":
+        chosen = {"forget": [SETS.forget], "retain": [SETS.retain], "both": [SETS.forget, SETS.retain]}[which]
+        anchors = [cosines(clip32, p) for p in chosen]  # at the unedited weights
+        with swapped(clip32, second[3]):
+            by_hand = [second[0].vector(drift_by_hand(clip32, p, s0, 2)) for p, s0 in zip(chosen, anchors, strict=True)]
+        assert close(second[1], torch.stack(by_hand).mean(0), 1e-4)
+
+
+def test_squared_mismatch_has_no_gradient_at_the_start_by_its_own_formula(clip32: Clip) -> None:
+    loop = Loop(preset("razor_anchor"), clip32, SETS, Lab(model=clip32, sets=SETS))
+    loop._original = {}
+    for component in loop.components[:6]:
+        views = loop._drift_gradient(SETS.retain, component)
+        reference = component.vector(drift_by_hand(clip32, SETS.retain, None, 1))
+        assert norm(views) <= 1e-5 * float(reference.norm())
+
+
+@pytest.mark.parametrize("normalize", ["none", "unit", "match_retain"])
+@pytest.mark.parametrize("direction", ["ascend", "descend"])
+def test_the_blend_is_equation_seven(clip32: Clip, normalize: str, direction: str) -> None:
+    method = preset(
+        "razor_paper", normalize=normalize, forget_direction=direction, lambda_forget=2.0, rho=0.25, lambda_retain=3.0, lambda_mismatch=0.5
+    )
+    loop = Loop(method, clip32, SETS, Lab(model=clip32, sets=SETS))
+    forget, retain = loop.lab.gradients(method.plan)
+    for s in loop._score(loop.components[::5], forget, retain):
+        found = torch.cat([v.reshape(-1) for v in loop._direction(s, forget, retain)])
+        g_f, g_r = s.component.vector(forget), s.component.vector(retain)
+        unit_f, unit_r = g_f / g_f.norm(), g_r / g_r.norm()
+        sign = -1.0 if direction == "ascend" else 1.0
+        f, r = {"none": (g_f, g_r), "unit": (unit_f, unit_r), "match_retain": (unit_f * g_r.norm(), g_r)}[normalize]
+        assert close(found, sign * 2.0 * 0.25 * f + 3.0 * r - 0.5 * f, 1e-4)
+
+
+@pytest.mark.parametrize("mode", ["relative", "absolute", "zscore"])
+def test_an_infinite_threshold_edits_exactly_one_component(clip: Clip, mode: str) -> None:
+    edit = razor(clip, tau_mode=mode, step="fixed", step_size=0.1, **ONE)
+    assert len(events(edit, "select")) == len(edit.components) == 1
+    assert leaked(edit, clip) == []
+
+
+def phi(s: Saliency) -> float:
+    return s.phi
+
+
+def test_the_one_component_is_the_most_salient(clip: Clip) -> None:
+    method = preset("razor_paper", **ONE, step="fixed", step_size=0.1)
+    loop = Loop(method, clip, SETS, Lab(model=clip, sets=SETS))
+    scored = loop._score(loop.components, *loop.lab.gradients(method.plan))
+    assert run(method, clip, SETS).components == [max(scored, key=phi).component.name]
+
+
+def test_without_growth_rounds_nothing_grows(clip: Clip) -> None:
+    edit = razor(clip, tau=math.inf, grow_rounds=0, **UNREACHABLE)
+    assert events(edit, "grow") == []
+    assert edit.cost.evaluations == 8
+
+
+@pytest.mark.parametrize("grow_update", ["new_only", "all_active"])
+def test_growth_only_adds_within_its_bound_and_its_budget(clip: Clip, grow_update: str) -> None:
+    edit = razor(clip, tau_mode="topk", tau=2, grow_rounds=6, grow_update=grow_update, search_steps=3, **UNREACHABLE)
+    chosen = [e.component for e in events(edit, "select")]
+    grown = [e.component for e in events(edit, "grow")]
+    assert len(chosen) == 2 and 1 <= len(grown) <= 6
+    assert len(set(chosen + grown)) == len(chosen + grown)
+    assert set(edit.components) <= set(chosen + grown)
+    assert edit.cost.evaluations <= (2 + 6) * 3
+    assert leaked(edit, clip) == []
+    moved = [e.component for e in edit.log if e.action in {"apply", "refuse"}]
+    repeated = len(moved) > len(set(moved))
+    assert repeated is (grow_update == "all_active")
+
+
+def test_growth_looks_at_the_model_as_it_is_then(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, seen = bits(clip), []
+    real = Lab.gradients
+
+    def spy(self: Lab, plan: GradientPlan, **keywords: Any) -> Any:
+        seen.append((keywords.get("at_base", True), bits(clip) == base, keywords.get("sample")))
+        return real(self, plan, **keywords)
+
+    monkeypatch.setattr(Lab, "gradients", spy)
+    razor(clip, tau=math.inf, grow_rounds=2, grow_sample=4, search_steps=3, **UNREACHABLE)
+    assert seen[0] == (True, True, None)
+    assert seen[1:] == [(False, False, 4)] * 2
+
+
+@pytest.mark.parametrize("early_stop", [True, False])
+def test_a_target_that_is_met_adds_nothing(clip: Clip, early_stop: bool) -> None:
+    edit = razor(clip, tau_mode="topk", tau=3, early_stop=early_stop, search_steps=3, **MET)
+    assert events(edit, "grow") == []
+    stepped = {e.component for e in edit.log if e.action in {"apply", "refuse"}}
+    assert len(stepped) == (1 if early_stop else 3)
+
+
+@pytest.mark.parametrize("base", ["razor_paper", "razor", "razor_anchor"])
+def test_only_the_ratios_of_the_three_weights_matter(clip: Clip, base: str) -> None:
+    plain = preset(base, search_steps=4, grow_rounds=1)
+    scaled = replace(
+        plain, lambda_forget=4 * plain.lambda_forget, lambda_retain=4 * plain.lambda_retain, lambda_mismatch=4 * plain.lambda_mismatch
+    )
+    a, b = run(plain, clip, SETS), run(scaled, clip, SETS)
+    assert a.components == b.components and a.values
+    assert all(torch.equal(a.values[n], b.values[n]) for n in a.values)
+    other = run(replace(plain, lambda_forget=4 * plain.lambda_forget), clip, SETS)
+    assert any(n not in other.values or not torch.equal(a.values[n], other.values[n]) for n in a.values)
+
+
+def test_an_absolute_step_is_a_factor_and_a_relative_one_a_share_of_the_norm(clip32: Clip) -> None:
+    for scale in ("relative_norm", "absolute"):
+        edit = razor(clip32, step="fixed", step_size=0.05, step_scale=scale, **ONE)
+        (event,) = events(edit, "apply")
+        delta = math.sqrt(sum(float((v - clip32.stored[n]).double().square().sum()) for n, v in edit.values.items()))
+        assert delta == pytest.approx(event.relative_step * event.weight_norm, rel=1e-3)
+        if scale == "relative_norm":
+            assert event.relative_step == pytest.approx(0.05)
+        else:
+            assert event.step_size == 0.05
+
+
+@pytest.mark.parametrize("base", ["razor", "razor_paper"])
+def test_a_shared_budget_is_spent_in_equal_parts(clip: Clip, base: str) -> None:
+    edit = razor(clip, base, budget="shared", early_stop=False, grow_rounds=0, search_floor=90.0, search_return="largest_stable")
+    steps = [e for e in edit.log if e.action in {"apply", "refuse"}]
+    assert len(steps) >= 2
+    for rank, event in enumerate(steps, 1):
+        assert 100 - event.after["m5"] <= 10 * rank / len(steps) + 1e-9
+
+
+@pytest.mark.parametrize("base", ["razor", "razor_paper", "razor_anchor"])
+def test_the_log_tells_what_the_saved_values_do(clip: Clip, base: str) -> None:
+    edit = razor(clip, base)
+    applied = events(edit, "apply")
+    assert applied and [e.step for e in edit.log] == list(range(len(edit.log)))
+    reference = Board(clip, SETS, Cost(), fast=False)
+    assert applied[0].before == pytest.approx(reference.base, abs=1e-4)
+    assert reference.trial({n: v.float() for n, v in edit.values.items()}, []) == pytest.approx(applied[-1].after, abs=1e-4)
+
+
+@pytest.mark.parametrize("base", ["razor", "razor_anchor"])
+def test_gradients_see_forget_and_retain_only_and_nothing_sees_evaluation(
+    clip: Clip, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = {*SETS.evaluation.forget.keys, *SETS.evaluation.retain.keys}
+    validation = {*SETS.validation.forget.keys, *SETS.validation.retain.keys}
+    poisoned = without(SETS, lambda source: source.forbidden.update(evaluation))
+    touched: set[str] = set()
+
+    def spy(model: Clip, pairs: Pairs, *rest: Any) -> Any:
+        source = pairs.sources["person"]
+        start = len(source.loaded)
+        found = set_gradient(model, pairs, *rest)
+        touched.update(source.loaded[start:])
+        return found
+
+    monkeypatch.setattr(lab_module, "set_gradient", spy)
+    monkeypatch.setattr(razor_loop, "set_gradient", spy)
+    run(preset(base, tau=math.inf, grow_rounds=1, search_steps=2, **UNREACHABLE), clip, poisoned)
+    assert touched == {*SETS.forget.keys, *SETS.retain.keys}
+    everything = set(poisoned.forget.sources["person"].loaded)
+    assert everything == touched | validation and not everything & evaluation
+
+
+def test_fresh_gradients_between_components_change_the_edit(clip: Clip) -> None:
+    settings = {"step": "fixed", "step_size": 0.2, "early_stop": False, "tau_mode": "topk", "tau": 3}
+    stale, fresh = razor(clip, **settings), razor(clip, refresh_gradients=True, **settings)
+    assert stale.components == fresh.components
+    assert fresh.cost.backwards == 3 * stale.cost.backwards
+    first = events(stale, "apply")[0], events(fresh, "apply")[0]
+    assert first[0].relative_step == first[1].relative_step
+    assert any(not torch.equal(stale.values[n], fresh.values[n]) for n in stale.values)
+
+
+def test_cost_counts_pictures(clip: Clip) -> None:
+    edit = razor(clip, step="fixed", step_size=0.1, **ONE)
+    assert edit.cost.backwards == len(SETS.forget) + len(SETS.retain)
+    assert edit.cost.evaluations == 1 and edit.cost.seconds > 0
+    assert make_clip().weights_hash() == clip.weights_hash()

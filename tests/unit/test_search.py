@@ -1,0 +1,193 @@
+"""Step sizes: what is acceptable, what is better, and where a bisection ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tiny_world import TARGET, make_sets
+from torch import Tensor
+
+from razor_cli.engine.board import Board
+from razor_cli.engine.journal import Cost
+from razor_cli.engine.search import Aim, Found, Prompt, Return, bisect, norm, stepped
+from razor_cli.models.base import Component, Granularity, Towers, parameters, swapped
+from razor_cli.models.dual import Clip
+
+BASE = {"m1": 100.0, "m1_generic": 100.0, "m2": 20.0, "m4_generic": 80.0, "m5": 100.0, "others": 90.0}
+STEPS = 8
+
+
+def aim(**changes: Any) -> Aim:
+    values: dict[str, Any] = {
+        "base": BASE, "m1": 55.0, "prompts": Prompt.BOTH, "m4_drop": 2.0, "m5": 98.0,
+        "floor_m5": 90.0, "floor_m4_drop": 2.0, "floor_others_drop": 100.0,
+    }  # fmt: skip
+    return Aim(**(values | changes))
+
+
+def line(size: float) -> dict[str, float]:
+    """Forgetting and utility fall evenly: the target is met from 0.45 on, and a step costs ten points of M5."""
+    return BASE | {"m1": 100 - 100 * size, "m1_generic": 100 - 100 * size, "m5": 100 - 10 * size}
+
+
+def search(rule: Return, function: Callable[[float], dict[str, float]] = line, share: float = 1.0, **changes: Any) -> Found:
+    return bisect(function, 1.0, STEPS, aim(**changes), share, rule, BASE)
+
+
+@pytest.mark.parametrize("rule", list(Return))
+def test_every_trial_is_counted_and_made(rule: Return) -> None:
+    sizes: list[float] = []
+
+    def trial(size: float) -> dict[str, float]:
+        sizes.append(size)
+        return line(size)
+
+    found = search(rule, trial)
+    assert found.trials == len(sizes) == STEPS
+    assert sizes[0] == 0.5 and all(0 < s < 1 for s in sizes)
+    assert all(abs(a - b) == 0.5 ** (i + 2) for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)))
+    assert found.step_size in sizes and found.metrics == line(found.step_size)
+
+
+def test_rules_end_where_they_say() -> None:
+    assert search(Return.LARGEST_STABLE).step_size == 1 - 0.5**STEPS
+    assert search(Return.BEST_SCORE).step_size == 0.5  # the first that meets the target; larger ones score no better
+    smallest = search(Return.SMALLEST_SUFFICIENT).step_size
+    assert 0.45 <= smallest < 0.45 + 2 * 0.5**STEPS
+
+
+@pytest.mark.parametrize("rule", list(Return))
+def test_a_floor_before_the_target_bounds_every_rule(rule: Return) -> None:
+    found = search(rule, floor_m5=96.0)  # stable up to 0.4
+    assert 0.4 - 2 * 0.5**STEPS < found.step_size <= 0.4
+
+
+@pytest.mark.parametrize("rule", list(Return))
+def test_a_share_of_the_budget_shortens_the_step(rule: Return) -> None:
+    found = search(rule, floor_m5=96.0, share=0.5)  # stable up to 0.2
+    assert 0.2 - 2 * 0.5**STEPS < found.step_size <= 0.2
+
+
+@pytest.mark.parametrize("rule", list(Return))
+@pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
+def test_nothing_acceptable_gives_zero_and_the_metrics_of_the_start(rule: Return, poison: float) -> None:
+    assert search(rule, lambda s: line(s) | {"m5": 0.0}) == Found(step_size=0.0, metrics=BASE, trials=STEPS)
+    assert search(rule, lambda s: line(s) | {"m2": poison}) == Found(step_size=0.0, metrics=BASE, trials=STEPS)
+
+
+def test_a_step_that_forgets_nothing_is_not_the_best() -> None:
+    assert search(Return.BEST_SCORE, lambda _: BASE).step_size == 0.0
+    assert search(Return.BEST_SCORE, lambda s: line(-s / 10) | {"m5": 100.0}).step_size == 0.0
+
+
+def test_a_start_that_is_forgotten_already_needs_no_step() -> None:
+    start = line(0.6)
+    for rule in (Return.BEST_SCORE, Return.SMALLEST_SUFFICIENT):
+        assert bisect(lambda s: line(0.6 + s / 10), 1.0, STEPS, aim(), 1.0, rule, start).step_size == 0.0
+
+
+def test_met_needs_forgetting_and_utility() -> None:
+    good = BASE | {"m1": 55.0, "m1_generic": 55.0, "m4_generic": 78.0, "m5": 98.0}
+    assert aim().met(good)
+    for worse in ({"m1": 55.1}, {"m1_generic": 55.1}, {"m4_generic": 77.9}, {"m5": 97.9}):
+        assert not aim().met(good | worse)
+    assert aim(prompts=Prompt.GENERIC).met(good | {"m1": 100.0})
+    assert aim(prompts=Prompt.MEAN_OF_CLASSES).met(good | {"m1_generic": 100.0})
+    assert aim().met({k: v for k, v in good.items() if k != "m1"})  # no other classes: the generic prompt alone
+
+
+def test_stable_looks_at_utility_only_and_a_gain_is_no_drop() -> None:
+    assert aim().stable(BASE)
+    assert aim().stable(BASE | {"m1": 0.0, "m4_generic": 78.0, "m5": 90.0, "others": 0.0})
+    assert aim().stable(BASE | {"m4_generic": 100.0})
+    assert not aim().stable(BASE | {"m4_generic": 77.9})
+    assert not aim().stable(BASE | {"m5": 89.9})
+    assert not aim(floor_others_drop=3.0).stable(BASE | {"others": 86.9})
+    assert aim(floor_others_drop=3.0).stable(BASE | {"others": 87.0})
+    halves = {"m4_generic": 78.5, "m5": 94.0, "others": 88.0}
+    for name, value in halves.items():
+        assert aim(floor_others_drop=3.0).stable(BASE | {name: value})
+        assert not aim(floor_others_drop=3.0).stable(BASE | {name: value}, share=0.5)
+
+
+def test_score_rises_as_the_target_nears() -> None:
+    scores = [aim().score(line(s)) for s in (0.0, 0.2, 0.4, 0.5, 0.9)]
+    assert scores[0] < scores[1] < scores[2] < scores[3] == scores[4] == 0.0
+    assert aim().score(BASE | {"m2": 30.0}) < aim().score(BASE | {"m2": 20.0}) < 0
+    assert aim(prompts=Prompt.GENERIC).score(BASE | {"m1_generic": 50.0}) == 0.0
+
+
+def drawn(component: Component, live: dict[str, Tensor], seed: int = 0) -> list[Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    return [torch.randn(v.shape, generator=g) for v in component.views(live)]
+
+
+@pytest.mark.parametrize("name", ["visual.1.head2", "text.0.mlp", "visual.proj"])
+def test_stepped_moves_owned_slices_against_the_direction_and_rounds(clip: Clip, name: str) -> None:
+    live = parameters(clip)
+    component = next(c for c in clip.components(Granularity.HEAD_MLP, Towers.BOTH, True) if c.name == name)
+    direction = drawn(component, live)
+    before = {n: v.clone() for n, v in live.items()}
+    zero = stepped(clip, [component], [direction], [0.0])
+    assert all(torch.equal(zero[p], before[p]) for p in component.params) and set(zero) == set(component.params)
+    moved = stepped(clip, [component], [direction], [0.25])
+    assert all(torch.equal(live[n], before[n]) for n in live)
+    assert all(torch.equal(v, v.half().float()) and v.dtype is torch.float32 for v in moved.values())
+    rest = {n: v.clone() for n, v in moved.items()}
+    for view, old, change in zip(component.views(moved), component.views(before), direction, strict=True):
+        assert torch.equal(view, (old - 0.25 * change).half().float())
+    for view, old in zip(component.views(rest), component.views(before), strict=True):
+        view.copy_(old)
+    assert all(torch.equal(rest[n], before[n]) for n in rest)
+
+
+def test_stepped_adds_up_components_that_share_a_tensor(clip32: Clip) -> None:
+    heads = [c for c in clip32.components(Granularity.HEAD_MLP, Towers.VISION) if c.name in {"visual.0.head0", "visual.0.head3"}]
+    live = parameters(clip32)
+    directions = [drawn(c, live, i) for i, c in enumerate(heads)]
+    together = stepped(clip32, heads, directions, [0.1, 0.2])
+    with swapped(clip32, stepped(clip32, heads[:1], directions[:1], [0.1])):
+        one_by_one = stepped(clip32, heads[1:], directions[1:], [0.2])
+    assert together.keys() == one_by_one.keys()
+    assert all(torch.equal(together[n], one_by_one[n]) for n in together)
+
+
+def test_norm_is_that_of_the_concatenation() -> None:
+    assert norm([torch.tensor([3.0]), torch.tensor([[0.0, 4.0]])]) == 5.0
+    assert norm([torch.zeros(3)]) == 0.0
+
+
+@pytest.mark.parametrize("name", ["visual.0.head1", "visual.2.mlp", "text.1.head0", "visual.proj", "text_projection"])
+@pytest.mark.parametrize("forget_only", [False, True])
+def test_a_trial_of_the_fast_board_equals_the_plain_one(clip: Clip, name: str, forget_only: bool) -> None:
+    sets = make_sets()
+    component = next(c for c in clip.components(Granularity.HEAD_MLP, Towers.BOTH, True) if c.name == name)
+    values = stepped(clip, [component], [drawn(component, parameters(clip))], [0.3])
+    fast, plain = (Board(clip, sets, Cost(), fast=f) for f in (True, False))
+    assert fast.base == plain.base
+    fast.prepare([component])
+    found, expected = (b.trial(values, [component], forget_only=forget_only) for b in (fast, plain))
+    assert {k: expected[k] for k in found} == pytest.approx(found, abs=1e-4)
+    assert found != {k: fast.base[k] for k in found}
+    assert ("m5" in found) is not forget_only
+    assert fast.trial({}, []) == fast.base
+
+
+def test_a_board_follows_what_was_committed(clip: Clip) -> None:
+    """Activations kept before a change must not survive it: later trials start from the changed weights."""
+    sets, live = make_sets(), parameters(clip)
+    every = {c.name: c for c in clip.components(Granularity.HEAD_MLP, Towers.BOTH, True)}
+    early, late = every["visual.0.mlp"], every["visual.2.mlp"]
+    fast, plain = (Board(clip, sets, Cost(), fast=f) for f in (True, False))
+    fast.prepare([late])
+    first = stepped(clip, [early], [drawn(early, live)], [0.2])
+    with swapped(clip, first):
+        assert fast.commit([early]) == pytest.approx(plain.commit([early]), abs=1e-4)
+        fast.prepare([late])
+        second = stepped(clip, [late], [drawn(late, live)], [0.2])
+        assert fast.trial(second, [late]) == pytest.approx(plain.trial(second, [late]), abs=1e-4)
+    assert sets.target == TARGET
