@@ -1,6 +1,6 @@
 """Compare settings of RAZOR on validation pictures of names that no published table uses.
 
-    python scripts/tune.py [--targets N] [--cifar DIR] [--only NAME,NAME]
+    python scripts/tune.py [--targets N] [--cifar DIR] [--only "NAME;NAME"]
 
 The validation split is cut in two: the step search sees one half, the numbers printed here come from the other. Evaluation
 pictures and the ten names of the papers' tables take no part, so a preset chosen by this table is not chosen on them.
@@ -24,7 +24,7 @@ from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.journal import Cost
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import Return
-from razor_cli.methods.razor import Budget, Normalize, Razor
+from razor_cli.methods.razor import Budget, ForgetLoss, Normalize, Razor
 from razor_cli.models.base import Towers, swapped
 from razor_cli.models.dual import Clip
 from razor_cli.models.load import load
@@ -38,6 +38,9 @@ SETTINGS = {
     "literal (razor_paper)": Razor(),
     "unit, forget 4": Razor(normalize=Normalize.UNIT, lambda_forget=4.0),
     "ours": OURS,
+    "ours, concept CE": replace(OURS, forget_loss=ForgetLoss.CONCEPT_CE),
+    "ours, concept CE, forget 2": replace(OURS, forget_loss=ForgetLoss.CONCEPT_CE, lambda_forget=2.0, lambda_mismatch=0.0),
+    "ours, concept CE, step 0.3": replace(OURS, forget_loss=ForgetLoss.CONCEPT_CE, lambda_mismatch=0.0, step_size=0.3),
     "ours, forget 8": replace(OURS, lambda_forget=8.0),
     "ours, forget 2": replace(OURS, lambda_forget=2.0),
     "ours, step 0.3": replace(OURS, step_size=0.3),
@@ -87,12 +90,12 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=4)
     parser.add_argument("--names", help="comma-separated targets instead of the built-in ones")
     parser.add_argument("--cifar", type=Path)
-    parser.add_argument("--only", help="comma-separated settings")
+    parser.add_argument("--only", help="settings, separated by semicolons")
     parser.add_argument("--cache", type=Path, default=Path("outputs/cache/gradients"))
     args = parser.parse_args()
     console, cache = Console(width=150), TensorCache(args.cache)
     model = load(name="clip_tiny", library="stand_in", architecture=None, weights=None, device="cpu")
-    chosen = [s.strip() for s in args.only.split(",")] if args.only else list(SETTINGS)
+    chosen = [s.strip() for s in args.only.split(";")] if args.only else list(SETTINGS)
     worlds = {t: halves(t, args.cifar) for t in (args.names.split(",") if args.names else TARGETS[: args.targets])}
     table = Table(title=f"validation, half not searched; mean over {', '.join(worlds)}")
     for column in ("setting", "met", *SHOWN, "seconds", "trials", "parts"):

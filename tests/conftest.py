@@ -18,7 +18,7 @@ os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATAS
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-class NetworkBlocked(OSError):
+class NetworkBlockedError(OSError):
     """A test tried to reach another machine."""
 
 
@@ -32,7 +32,7 @@ def no_network() -> Iterator[None]:
         def guarded(self: socket.socket, address: Any, real: Any = real) -> Any:
             if self.family == socket.AF_UNIX:
                 return real(self, address)
-            raise NetworkBlocked(f"tests must not use the network, but something connects to {address}")
+            raise NetworkBlockedError(f"tests must not use the network, but something connects to {address}")
 
         patch.setattr(socket.socket, name, guarded)
     yield

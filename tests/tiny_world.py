@@ -205,6 +205,5 @@ def without(sets: ConceptSets, forbid: Callable[[Noise], None]) -> ConceptSets:
     def both(j: Judged) -> Judged:
         return Judged(forget=moved(j.forget), retain=moved(j.retain))
 
-    return replace(
-        sets, forget=moved(sets.forget), retain=moved(sets.retain), validation=both(sets.validation), evaluation=both(sets.evaluation)
-    )
+    judged = {"validation": both(sets.validation), "evaluation": both(sets.evaluation)}
+    return replace(sets, forget=moved(sets.forget), retain=moved(sets.retain), **judged)

@@ -136,5 +136,5 @@ def _fonts() -> list[str]:
 
 def _save(figure: Figure, path: Path) -> None:
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(out, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None})
     write_atomic(Path(path), out.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -14,12 +15,18 @@ from torch import Tensor
 
 from razor_cli.models.base import Component, Granularity, Slice, Tower, Towers, parameters, swapped
 from razor_cli.models.clip import _hf_layout, _open_clip_view
-from razor_cli.models.components import HUGGING_FACE, NOT_CANDIDATES, TowerLayout, head_slices, layer_of, list_components, mlp_slices
+from razor_cli.models.components import (
+    HUGGING_FACE,
+    NOT_CANDIDATES,
+    TowerLayout,
+    head_slices,
+    layer_of,
+    list_components,
+    mlp_slices,
+)
 from razor_cli.models.dual import Clip
 
-HF_PARTS = {
-    "attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2", "ln_1": "layer_norm1", "ln_2": "layer_norm2",
-}  # fmt: skip
+HF_PARTS = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 
 
 def counted(component: Component, live: dict[str, Tensor], counts: dict[str, Tensor]) -> None:
@@ -77,7 +84,9 @@ def test_head_rows_of_q_k_and_v_and_columns_of_the_output(model: Clip) -> None:
     head = next(c for c in model.components(Granularity.HEAD_MLP, Towers.BOTH) if c.name == "visual.1.head2")
     block = "visual.transformer.resblocks.1.attn."
     rows = [(0, start, start + 8) for start in (16, 32 + 16, 64 + 16)]
-    expected = {(block + n, *r) for n in ("in_proj_weight", "in_proj_bias") for r in rows} | {(block + "out_proj.weight", 1, 16, 24)}
+    expected = {(block + n, *r) for n in ("in_proj_weight", "in_proj_bias") for r in rows} | {
+        (block + "out_proj.weight", 1, 16, 24)
+    }
     assert {(s.param, s.dim, s.start, s.stop) for s in head.slices} == expected
 
 
@@ -150,9 +159,7 @@ def test_slices_by_hugging_face_names_are_the_same_entries(model: Clip, tower: T
     layout = model.layouts[0 if tower is Tower.VISION else 1]
     live = parameters(model)
     prefix = "vision_model.encoder.layers."
-    other = TowerLayout(
-        tower=tower, prefix=prefix, layers=layout.layers, width=layout.width, heads=layout.heads, projection=None, names=HUGGING_FACE
-    )
+    other = replace(layout, prefix=prefix, projection=None, names=HUGGING_FACE)
     renamed: dict[str, Tensor] = {}
     for layer in range(layout.layers):
         block = layout.block(layer)
@@ -160,15 +167,13 @@ def test_slices_by_hugging_face_names_are_the_same_entries(model: Clip, tower: T
             fused = live[f"{block}attn.in_proj_{kind}"].chunk(3)
             renamed |= {f"{prefix}{layer}.self_attn.{x}_proj.{kind}": part for x, part in zip("qkv", fused, strict=True)}
             renamed |= {f"{prefix}{layer}.{new}.{kind}": live[f"{block}{old}.{kind}"] for old, new in HF_PARTS.items()}
-    for layer in range(layout.layers):
-        for head in range(layout.heads):
-            ours, theirs = (
-                torch.cat([s.of(t[s.param]).reshape(-1) for s in head_slices(x, layer, head)]) for x, t in ((layout, live), (other, renamed))
-            )
-            assert torch.equal(ours, theirs)
-        ours, theirs = (
-            torch.cat([s.of(t[s.param]).reshape(-1) for s in mlp_slices(x, layer)]) for x, t in ((layout, live), (other, renamed))
-        )
+
+    def owned(layout: TowerLayout, tensors: dict[str, Tensor]) -> list[Tensor]:
+        layers, heads = range(layout.layers), range(layout.heads)
+        parts = [head_slices(layout, x, h) for x in layers for h in heads] + [mlp_slices(layout, x) for x in layers]
+        return [torch.cat([piece.of(tensors[piece.param]).reshape(-1) for piece in part]) for part in parts]
+
+    for ours, theirs in zip(owned(layout, live), owned(other, renamed), strict=True):
         assert torch.equal(ours, theirs)
 
 

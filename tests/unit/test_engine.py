@@ -66,7 +66,11 @@ def test_the_fast_board_encodes_less(clip: Clip) -> None:
 
 
 def same(a: Edit, b: Edit) -> bool:
-    return steps(a) == steps(b) and a.values.keys() == b.values.keys() and all(torch.equal(a.values[n], b.values[n]) for n in a.values)
+    return (
+        steps(a) == steps(b)
+        and a.values.keys() == b.values.keys()
+        and all(torch.equal(a.values[n], b.values[n]) for n in a.values)
+    )
 
 
 def test_a_second_edit_takes_its_gradients_from_the_cache(clip: Clip, tmp_path: Path) -> None:

@@ -116,7 +116,9 @@ def test_concept_gradient_goes_through_both_towers(model: Clip) -> None:
     prompts = [SETS.prompts[n] for n in SETS.class_names]
 
     def loss(images: Tensor, _: Tensor) -> Tensor:
-        return F.cross_entropy(model.scale * images @ model.encode_text(model.tokenize(prompts)).T, torch.zeros(12, dtype=torch.long))
+        return F.cross_entropy(
+            model.scale * images @ model.encode_text(model.tokenize(prompts)).T, torch.zeros(12, dtype=torch.long)
+        )
 
     assert SETS.class_names[0] == TARGET
     assert_close(forget, full_gradient(model, SETS.forget, loss), 1e-5)
@@ -206,7 +208,9 @@ def test_replay_equals_the_full_forward_to_the_bit(model: Clip, tower: Tower, la
     if layer <= 1:  # the prefix holds for whatever changes from its block on
         with swapped(model, values):
             assert torch.equal(run_suffix(model, tower, inputs, layer, saved), encode(inputs))
-            assert not torch.equal(run_suffix(model, tower, inputs, layer, saved), run_suffix(model, tower, inputs, layer, saved * 2))
+            assert not torch.equal(
+                run_suffix(model, tower, inputs, layer, saved), run_suffix(model, tower, inputs, layer, saved * 2)
+            )
 
 
 @torch.no_grad()

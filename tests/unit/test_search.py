@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,7 +18,16 @@ from razor_cli.engine.search import Aim, Found, Prompt, Return, bisect, norm, st
 from razor_cli.models.base import Component, Granularity, Towers, parameters, swapped
 from razor_cli.models.dual import Clip
 
-BASE = {"m1": 100.0, "m1_generic": 100.0, "m2": 20.0, "m4_generic": 80.0, "m5": 100.0, "others": 90.0}
+BASE = {
+    "m1": 100.0,
+    "m1_generic": 100.0,
+    "margin": 10.0,
+    "margin_generic": 4.0,
+    "m2": 20.0,
+    "m4_generic": 80.0,
+    "m5": 100.0,
+    "others": 90.0,
+}
 STEPS = 8
 
 
@@ -49,7 +59,7 @@ def test_every_trial_is_counted_and_made(rule: Return) -> None:
     found = search(rule, trial)
     assert found.trials == len(sizes) == STEPS
     assert sizes[0] == 0.5 and all(0 < s < 1 for s in sizes)
-    assert all(abs(a - b) == 0.5 ** (i + 2) for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)))
+    assert all(abs(a - b) == 0.5 ** (i + 2) for i, (a, b) in enumerate(pairwise(sizes)))
     assert found.step_size in sizes and found.metrics == line(found.step_size)
 
 
@@ -117,7 +127,9 @@ def test_stable_looks_at_utility_only_and_a_gain_is_no_drop() -> None:
 def test_score_rises_as_the_target_nears() -> None:
     scores = [aim().score(line(s)) for s in (0.0, 0.2, 0.4, 0.5, 0.9)]
     assert scores[0] < scores[1] < scores[2] < scores[3] == scores[4] == 0.0
-    assert aim().score(BASE | {"m2": 30.0}) < aim().score(BASE | {"m2": 20.0}) < 0
+    for margin in ("margin", "margin_generic"):  # M1 still at 100: the margin tells the two apart
+        assert aim().score(BASE) < aim().score(BASE | {margin: BASE[margin] / 2}) < 0
+    assert aim().score(BASE | {"m2": 5.0}) == aim().score(BASE), "all texts moving away together is no forgetting"
     assert aim(prompts=Prompt.GENERIC).score(BASE | {"m1_generic": 50.0}) == 0.0
 
 
@@ -191,3 +203,26 @@ def test_a_board_follows_what_was_committed(clip: Clip) -> None:
         second = stepped(clip, [late], [drawn(late, live)], [0.2])
         assert fast.trial(second, [late]) == pytest.approx(plain.trial(second, [late]), abs=1e-4)
     assert sets.target == TARGET
+
+
+def test_a_trial_is_given_up_half_way_only_if_it_is_really_lost(clip: Clip) -> None:
+    """With the rest of the pictures counted as right, utility is never underestimated: no acceptable step is refused."""
+    sets, live = make_sets(), parameters(clip)
+    component = next(c for c in clip.components(Granularity.HEAD_MLP, Towers.VISION) if c.name == "visual.1.mlp")
+    fast, plain = (Board(clip, sets, Cost(), fast=f) for f in (True, False))
+    fast.half = fast.n_forget + 16
+    fast.prepare([component])
+    judge = aim(base=fast.base, floor_m4_drop=5.0, floor_others_drop=20.0, floor_m5=80.0)
+    given_up = 0
+    for size in (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6):
+        values = stepped(clip, [component], [drawn(component, live)], [size])
+        whole = plain.trial(values, [component])
+        hopeful = fast._optimistic(fast.embedded)
+        assert hopeful["m4_generic"] >= fast.base["m4_generic"] and hopeful["others"] >= fast.base["others"]
+        found = fast.trial(values, [component], lost=lambda m: not judge.stable(m))
+        assert judge.stable(found) is judge.stable(whole)
+        if found != pytest.approx(whole, abs=1e-4):
+            given_up += 1
+            assert not judge.stable(found)
+            assert all(found[n] >= whole[n] - 1e-4 for n in ("m4_generic", "others", "m5"))
+    assert given_up >= 1

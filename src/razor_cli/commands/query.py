@@ -1,0 +1,46 @@
+"""`razor query`: SQL over everything that was recorded."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """How the result is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def query(
+    sql: Annotated[str, typer.Argument(help="one select over the views scores, runs and edit_log")],
+    output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
+    form: Annotated[Format, typer.Option("--format", help="table, csv, json or markdown")] = Format.TABLE,
+) -> None:
+    """Ask over all complete runs. Views: scores (a row per number), runs (a row per run), edit_log (a row per step)."""
+    from razor_cli.archive import answer, render
+
+    columns, rows = answer(output_dir, sql)
+    if form is not Format.TABLE:
+        typer.echo(render(columns, rows, form.value), nl=False)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row))
+    console = Console()
+    console.print(table)
+    console.print(f"{len(rows)} rows", highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(query)

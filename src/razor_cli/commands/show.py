@@ -1,0 +1,26 @@
+"""`razor show`: the report of a recorded run, as razor-run printed it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="a run's folder, the beginning of its id, or `latest`")] = "latest",
+    output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
+) -> None:
+    """Print the report of a recorded run; nothing is computed."""
+    from rich.console import Console
+
+    from razor_cli.report import print_report
+    from razor_cli.results import find_run
+
+    print_report(Console(), find_run(output_dir, run))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(show)

@@ -6,14 +6,14 @@ the last change before it. `fast=False` is the slow reference: every trial encod
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.criteria import Metrics, all_metrics, forget_metrics
+from razor_cli.engine.criteria import Metrics, all_metrics, forget_metrics, upper_bounds
 from razor_cli.engine.features import Gallery, chunked, embed, pixels_of
 from razor_cli.engine.journal import Cost
 from razor_cli.metrics.clip import Features
@@ -35,6 +35,8 @@ class Board:
             Tower.TEXT: chunked(model.tokenize(self.gallery.texts), CHUNK),
         }
         self.n_forget = len(sets.validation.forget)
+        pictures = self.n_forget + len(sets.validation.retain)
+        self.half = min(pictures, max(self.n_forget, CHUNK * (-(-pictures // CHUNK) // 2)))
         self._saved: dict[Tower, dict[int, list[Any]]] = {Tower.VISION: {}, Tower.TEXT: {}}
         self.embedded = {tower: self._encode(tower, 0) for tower in Tower}
         self.base_util: float | None = None
@@ -42,21 +44,41 @@ class Board:
         self.base_util = self.base["util"]
         self.current = self.base
 
-    def trial(self, values: Mapping[str, Tensor], components: Sequence[Component], *, forget_only: bool = False) -> Metrics:
+    def trial(
+        self,
+        values: Mapping[str, Tensor],
+        components: Sequence[Component],
+        *,
+        forget_only: bool = False,
+        lost: Callable[[Metrics], bool] | None = None,
+    ) -> Metrics:
         """Return validation metrics with `values` in place of the named parameters of `components` (prepared before).
 
-        `forget_only` leaves out what needs retain pictures (the fast engine then encodes only forget pictures).
+        `forget_only` leaves out what needs retain pictures (the fast engine then encodes only forget pictures). `lost` tells
+        whether metrics rule a trial out; the fast engine asks it half-way, with every picture still to come counted as right,
+        and returns those optimistic metrics if even they do.
         """
         self.cost.evaluations += 1
         with torch.no_grad(), swapped(self.model, values):
             if not self.fast:
                 return self._metrics({t: self._encode(t, 0) for t in Tower})
-            embedded = dict(self.embedded)
-            for tower, layer in _entry(components).items():
-                few = forget_only and tower is Tower.VISION
-                rows = self._encode(tower, layer, self.n_forget if few else None)
-                embedded[tower] = torch.cat([rows, self.embedded[tower][self.n_forget :]]) if few else rows
+            embedded, entry = dict(self.embedded), _entry(components)
+            if Tower.TEXT in entry:
+                embedded[Tower.TEXT] = self._encode(Tower.TEXT, entry[Tower.TEXT])
+            if Tower.VISION in entry:
+                first = self.n_forget if forget_only else self.half
+                rows = self._encode(Tower.VISION, entry[Tower.VISION], 0, first)
+                embedded[Tower.VISION] = torch.cat([rows, self.embedded[Tower.VISION][first:]])
+                if not forget_only:
+                    hopeful = self._optimistic(embedded) if lost else None
+                    if lost and hopeful and lost(hopeful):
+                        return hopeful
+                    embedded[Tower.VISION] = torch.cat([rows, self._encode(Tower.VISION, entry[Tower.VISION], first)])
             return forget_metrics(self._features(embedded)) if forget_only else self._metrics(embedded)
+
+    def _optimistic(self, embedded: Mapping[Tower, Tensor]) -> Metrics:
+        """Return metrics in which only the first half of the pictures was looked at and all others count as right."""
+        return {**self.base, **upper_bounds(self._features(embedded), self.half - self.n_forget)}
 
     def _metrics(self, embedded: Mapping[Tower, Tensor]) -> Metrics:
         return all_metrics(self._features(embedded), self.base_util)
@@ -92,26 +114,27 @@ class Board:
             del saved[next(iter(saved))]
 
     @torch.no_grad()
-    def _encode(self, tower: Tower, layer: int, count: int | None = None) -> Tensor:
-        """Return embeddings of all inputs of a tower (the first `count` of them), from block `layer` on if that was kept."""
+    def _encode(self, tower: Tower, layer: int, start: int = 0, stop: int | None = None) -> Tensor:
+        """Return embeddings of the inputs start:stop of a tower, from block `layer` on if its input was kept.
+
+        Whole chunks keep their composition, so that the same weights give the same bits however a trial is cut.
+        """
         chunks = self.inputs[tower]
-        depth = len(self.model.blocks(tower))
         total = sum(len(c) for c in chunks)
-        self._count(tower, (1 - layer / depth) * (1 if count is None else count / total))
+        stop = total if stop is None else min(stop, total)
+        self._count(tower, (1 - layer / len(self.model.blocks(tower))) * (stop - start) / total)
         saved = self._saved[tower].get(layer) if layer > 0 else None
         if layer > 0 and saved is None:
             raise RuntimeError(f"activations entering block {layer} of the {tower} tower were not prepared")
-        rows, done = [], 0
+        rows = [self.embedded[tower][:0]] if start >= stop else []
         for number, chunk in enumerate(chunks):
-            if count is not None and done >= count:
-                break
-            keep = len(chunk) if count is None else min(len(chunk), count - done)
-            part = chunk[:keep]
+            low, high = max(start - number * CHUNK, 0), min(stop - number * CHUNK, len(chunk))
+            if low >= high:
+                continue
             if saved is None:
-                rows.append(embed(self.model, tower, part, CHUNK))
+                rows.append(embed(self.model, tower, chunk[low:high], CHUNK))
             else:
-                rows.append(run_suffix(self.model, tower, part, layer, saved[number][:keep]))
-            done += keep
+                rows.append(run_suffix(self.model, tower, chunk[low:high], layer, saved[number][low:high]))
         return torch.cat(rows)
 
     def _count(self, tower: Tower, share: float) -> None:

@@ -10,13 +10,17 @@ Metrics = dict[str, float]
 
 
 def forget_metrics(features: Features) -> Metrics:
-    """Return what forget pictures alone tell: m1, m1_generic, m2, fa_top1, fa_top5."""
+    """Return what forget pictures alone tell: m1 and margin against both retain prompts, m2, fa_top1, fa_top5.
+
+    margin: mean of <v, q_forget> - <v, q_retain>, x 100; it moves long before the first picture changes sides.
+    """
     target = features.class_prompts[0]
     labels = torch.zeros(len(features.forget_images), dtype=torch.long, device=features.forget_images.device)
-    values = {
-        ("m1" if name == "mean_of_classes" else "m1_generic"): dual_wins(features.forget_images, target, prompt).mean()
-        for name, prompt in retain_prompts(features).items()
-    }
+    values = {}
+    for name, prompt in retain_prompts(features).items():
+        suffix = "" if name == "mean_of_classes" else "_generic"
+        values["m1" + suffix] = dual_wins(features.forget_images, target, prompt).mean()
+        values["margin" + suffix] = (features.forget_images @ (target - prompt)).mean()
     values["m2"] = similarity(features.forget_images, target).mean()
     for k in (1, 5):
         if k < len(features.class_names):
@@ -31,4 +35,18 @@ def all_metrics(features: Features, base_util: float | None) -> Metrics:
     if bool(own.any()):
         hits = top_k_hits(features.retain_images[own], features.class_prompts, features.retain_concepts[own], 1)
         found["others"] = 100 * float(hits.mean())
+    return found
+
+
+def upper_bounds(features: Features, seen: int) -> Metrics:
+    """Return the largest m4_generic and `others` that are still possible after `seen` retain pictures, and an m5 of 100."""
+    total = len(features.retain_images)
+    wins = dual_wins(features.retain_images[:seen], features.generic_prompt, features.class_prompts[0])
+    found = {"m4_generic": 100 * (float(wins.sum()) + total - seen) / total, "m5": 100.0}
+    own = features.retain_concepts >= 0
+    if bool(own.any()):
+        early = own[:seen]
+        images, labels = features.retain_images[:seen][early], features.retain_concepts[:seen][early]
+        hits = float(top_k_hits(images, features.class_prompts, labels, 1).sum()) if bool(early.any()) else 0.0
+        found["others"] = 100 * (hits + int(own.sum()) - int(early.sum())) / int(own.sum())
     return found

@@ -93,12 +93,32 @@ def cached_gradient(model: DualEncoder, batch: Batch, loss: Loss, chunk: int) ->
     return total
 
 
-def set_gradient(model: DualEncoder, pairs: Pairs, loss: Loss, size: int, chunk: int, tick: Callable[[int], None]) -> Named:
-    """Return the mean of the batch gradients over a set; `tick(n)` is told of every n pictures done."""
+def split_gradient(model: DualEncoder, batch: Batch, loss: Loss, chunk: int) -> Named:
+    """Return the gradient of a loss that is a mean over pictures, chunk by chunk, each weighted by its size.
+
+    This serves losses that encode texts of their own, which gradient caching would not differentiate.
+    """
+    total: Named = {}
+    for start in range(0, len(batch), chunk):
+        part = Batch(pixels=batch.pixels[start : start + chunk], tokens=batch.tokens, rows=batch.rows[start : start + chunk])
+        share = len(part) / len(batch)
+        for name, gradient in batch_gradient(model, part, loss).items():
+            total[name] = total[name].add_(gradient, alpha=share) if name in total else gradient * share
+    return total
+
+
+def set_gradient(
+    model: DualEncoder, pairs: Pairs, loss: Loss, size: int, chunk: int, tick: Callable[[int], None], *, separable: bool = False
+) -> Named:
+    """Return the mean of the batch gradients over a set; `tick(n)` is told of every n pictures done.
+
+    Batches above `chunk` are computed exactly in parts; `separable` says that the loss is a mean over pictures.
+    """
+    in_parts = split_gradient if separable else cached_gradient
     total: Named = {}
     count = 0
     for batch in batches(model, pairs, size):
-        part = batch_gradient(model, batch, loss) if len(batch) <= chunk else cached_gradient(model, batch, loss, chunk)
+        part = batch_gradient(model, batch, loss) if len(batch) <= chunk else in_parts(model, batch, loss, chunk)
         for name, gradient in part.items():
             if name in total:
                 total[name] += gradient

@@ -90,9 +90,11 @@ class Lab:
         def loss(images: Tensor, _texts: Tensor) -> Tensor:
             return concept_cross_entropy(images, self.model.encode_text(tokens), 0, scale)
 
-        return self._pass(self.sets.forget, loss, plan.forget_batch, plan, sample)
+        return self._pass(self.sets.forget, loss, plan.forget_batch, plan, sample, separable=True)
 
-    def _pass(self, pairs: Pairs, loss: Loss, size: int, plan: GradientPlan, sample: int | None) -> Named:
+    def _pass(
+        self, pairs: Pairs, loss: Loss, size: int, plan: GradientPlan, sample: int | None, *, separable: bool = False
+    ) -> Named:
         pairs = Pairs(pairs.pictures[:sample], pairs.sources)
         done = 0
 
@@ -103,7 +105,7 @@ class Lab:
             self.cost.backwards += count
             self.say(f"gradients: {done} of {len(pairs)} pictures")
 
-        return set_gradient(self.model, pairs, loss, size, plan.chunk, tick)
+        return set_gradient(self.model, pairs, loss, size, plan.chunk, tick, separable=separable)
 
     def _cached(self, which: str, plan: GradientPlan, at_base: bool, sample: int | None, compute: Callable[[], Named]) -> Named:
         if not at_base or self.cache is None:

@@ -45,9 +45,8 @@ class Aim:
     floor_others_drop: float
 
     def forgetting(self, found: Metrics) -> list[float]:
-        """Return the M1 values that must come down; a target without other classes has the generic one only."""
-        mean, generic = found.get("m1", found["m1_generic"]), found["m1_generic"]
-        return {Prompt.BOTH: [mean, generic], Prompt.MEAN_OF_CLASSES: [mean], Prompt.GENERIC: [generic]}[self.prompts]
+        """Return the M1 values that must come down."""
+        return self._both(found, "m1")
 
     def met(self, found: Metrics) -> bool:
         """Tell whether the Target holds: forgotten, and utility kept."""
@@ -66,9 +65,19 @@ class Aim:
         return drop and others and 100 - found["m5"] <= share * (100 - self.floor_m5)
 
     def score(self, found: Metrics) -> float:
-        """Return 0 when forgotten, else how far M1 is above its target, with M2 to tell equals apart (switch A12)."""
+        """Return 0 when forgotten, else minus how far M1 is above its target and how far its margin is above 0 (switch A12).
+
+        M1 stays at 100 until the first picture changes sides, and M2 falls also when all texts move away together; the
+        margin tells steps apart that both cannot.
+        """
         excess = sum(max(0.0, v - self.m1) for v in self.forgetting(found))
-        return -excess - 0.1 * max(0.0, found["m2"]) if excess > 0 else 0.0
+        left = sum(max(0.0, m) for m in self._both(found, "margin"))
+        return -excess - left if excess > 0 else 0.0
+
+    def _both(self, found: Metrics, name: str) -> list[float]:
+        """Return a metric against the retain prompts aimed at; a target without other classes has the generic one only."""
+        mean, generic = found.get(name, found[f"{name}_generic"]), found[f"{name}_generic"]
+        return {Prompt.BOTH: [mean, generic], Prompt.MEAN_OF_CLASSES: [mean], Prompt.GENERIC: [generic]}[self.prompts]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +95,8 @@ def bisect(
     """Bisect on [0, upper]: an acceptable midpoint raises the lower end, any other lowers the upper end."""
     low, high = 0.0, upper
     best, best_metrics, best_score = 0.0, start, aim.score(start)
+    if rule is Return.SMALLEST_SUFFICIENT and best_score == 0.0:  # forgotten already: the smallest step is none
+        return Found(step_size=0.0, metrics=start, trials=0)
     for _ in range(steps):
         middle = (low + high) / 2
         metrics = trial(middle)

@@ -196,8 +196,11 @@ class Loop:
         before = dict(board.current)
         units = [self._unit(s, d) for s, d in zip(group, directions, strict=True)]
 
+        fixed = self.method.step.value == "fixed"  # then no floor rules a trial out
+
         def trial(size: float) -> dict[str, float]:
-            return board.trial(stepped(self.model, components, directions, [size * u for u in units]), components)
+            values = stepped(self.model, components, directions, [size * u for u in units])
+            return board.trial(values, components, lost=None if fixed else lambda m: not self.aim.stable(m, share))
 
         with self.lab.searching():
             board.prepare(components)

@@ -75,7 +75,7 @@ class Slug:
     towers: Towers = Towers.BOTH
     search_steps: int = 10
     init_rel: float = 0.1
-    criterion: Criterion = Criterion.M1_BELOW
+    criterion: Criterion = Criterion.TOP5_ZERO
     criterion_value: float = 50.0
     pick: Pick = Pick.BEST_UTILITY
     siblings: bool = False
@@ -97,6 +97,7 @@ class Slug:
 
     def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
         """Return the best single-tensor step along +g_f on the Pareto front of both towers."""
+        self._check_classes(len(sets.class_names))
         with lab.timed():
             forget, retain = lab.gradients(GradientPlan(forget_batch=self.forget_batch, retain_batch=self.retain_batch))
             front = self._front(model, forget, retain)
@@ -114,6 +115,16 @@ class Slug:
             event.step = step
         note = f"chose {chosen.component.name} at {chosen.relative:.3g} of its norm" if chosen else "no trial met the criterion"
         return Edit(values=values, components=[c.name for c in moved], log=log, cost=lab.cost, notes=[note])
+
+    def _check_classes(self, count: int) -> None:
+        """Refuse a criterion that fewer classes than this can never, or always, meet."""
+        needed = {Criterion.TOP5_ZERO: 6, Criterion.TOP1_ZERO: 2, Criterion.M1_BELOW: 0}[self.criterion]
+        if count < needed:
+            raise ConfigError(
+                f"method.criterion={self.criterion} needs at least {needed} classes in the label space",
+                found=f"{count}",
+                fix="method.criterion=m1_below, or name more classes: data.class_names=[...]",
+            )
 
     def _front(self, model: Clip, forget: Named, retain: Named) -> list[Saliency]:
         """Return the Pareto front of each tower: high |g_f|/|theta| against low alignment."""
@@ -187,12 +198,12 @@ class Slug:
         """Return the tensors that move with one: itself, or with `siblings` the block's q/k/v or both MLP matrices."""
         if not self.siblings:
             return [component]
-        stem = component.name.rsplit(".", 2)[0]
         kind = next((k for k in (".mlp.", ".self_attn.", ".attn.") if k in component.name), None)
+        if kind is None or "out_proj" in component.name:
+            return [component]
+        stem = component.name[: component.name.index(kind) + len(kind)]
         every = model.components(Granularity.TENSOR, Towers.BOTH)
-        return [c for c in every if kind and c.name.startswith(stem) and kind in c.name and "out_proj" not in c.name] or [
-            component
-        ]
+        return [c for c in every if c.name.startswith(stem) and "out_proj" not in c.name]
 
     def _values(self, trial: Trial, model: Clip, forget: Named) -> tuple[dict[str, Tensor], list[Component]]:
         group = self._group(trial.component, model)

@@ -52,7 +52,9 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
         raise WeightsError(f"model.architecture: open_clip has no '{architecture}'", found=near and f"near: {near}")
     path = resolve_weights(architecture, weights)
     check_activation(architecture, bool(config.get("quick_gelu")), path, weights)
-    module, _, transform = open_clip.create_model_and_transforms(architecture, pretrained=None)
+    module, _, transform = open_clip.create_model_and_transforms(
+        architecture, pretrained=None, **preprocessing(architecture, path, weights)
+    )
     stored = read_state(path)
     _fill(module, stored, f"model.weights='{path.name}' in model.architecture={architecture}")
     tokenizer = open_clip.get_tokenizer(architecture)
@@ -103,13 +105,41 @@ def check_activation(architecture: str, is_quick: bool, path: Path, weights: str
 
 def trained_with_quick_gelu(architecture: str, path: Path, weights: str | None) -> bool | None:
     """Return whether a checkpoint was trained with QuickGELU, None if nothing tells."""
-    if path.is_dir() and (path / "open_clip_config.json").is_file():
-        return bool(json.loads((path / "open_clip_config.json").read_text()).get("model_cfg", {}).get("quick_gelu"))
-    for tag in open_clip.list_pretrained_tags_by_model(architecture):
-        entry = open_clip.get_pretrained_cfg(architecture, tag)
-        if tag == weights or (entry.get("url") and Path(entry["url"]).name == path.name):
-            return bool(entry.get("quick_gelu"))
+    config = _folder_config(path)
+    if config is not None:
+        return bool(config.get("model_cfg", {}).get("quick_gelu"))
+    entry = released_as(architecture, path, weights)
+    if entry is not None:
+        return bool(entry.get("quick_gelu"))
     return True if "quickgelu" in path.name.lower() else None
+
+
+def released_as(architecture: str, path: Path, weights: str | None) -> dict[str, Any] | None:
+    """Return open_clip's entry of a tag, or of a file that still has its released name; looks at the QuickGELU sibling too."""
+    plain = architecture.removesuffix("-quickgelu")
+    for name in (architecture, plain, f"{plain}-quickgelu"):
+        for tag in open_clip.list_pretrained_tags_by_model(name):
+            entry: dict[str, Any] = open_clip.get_pretrained_cfg(name, tag)
+            is_tag = tag == weights and name == architecture
+            if is_tag or (entry.get("url") and Path(entry["url"]).name == path.name):
+                return entry
+    return None
+
+
+def preprocessing(architecture: str, path: Path, weights: str | None) -> dict[str, Any]:
+    """Return the keywords that make open_clip's transform the one a checkpoint was trained with; none if nothing tells."""
+    found = (_folder_config(path) or {}).get("preprocess_cfg") or released_as(architecture, path, weights) or {}
+    names = {"mean": "image_mean", "std": "image_std", "interpolation": "image_interpolation", "resize_mode": "image_resize_mode"}
+    values = {word: found[name] for name, word in names.items() if found.get(name)}
+    return {word: tuple(v) if isinstance(v, list) else v for word, v in values.items()}
+
+
+def _folder_config(path: Path) -> dict[str, Any] | None:
+    file = path / "open_clip_config.json"
+    if not path.is_dir() or not file.is_file():
+        return None
+    config: dict[str, Any] = json.loads(file.read_text())
+    return config
 
 
 def load_hugging_face(label: str, folder: str | None) -> Clip:
@@ -152,10 +182,11 @@ def load_hugging_face(label: str, folder: str | None) -> Clip:
 
 def _hf_transform(path: Path, size: int) -> Any:
     keywords: dict[str, Any] = {}
-    file = path / "preprocessor_config.json"
-    if file.is_file():
-        saved = json.loads(file.read_text())
-        keywords = {k: tuple(saved[v]) for k, v in (("mean", "image_mean"), ("std", "image_std")) if v in saved}
+    for name in ("processor_config.json", "preprocessor_config.json"):  # newer versions keep it inside the former
+        if (path / name).is_file():
+            saved = json.loads((path / name).read_text())
+            saved = saved.get("image_processor", saved)
+            keywords |= {k: tuple(saved[v]) for k, v in (("mean", "image_mean"), ("std", "image_std")) if v in saved}
     return open_clip.transform.image_transform(size, is_train=False, **keywords)
 
 

@@ -1,0 +1,112 @@
+"""Tables as values, and their four forms: Markdown, CSV, LaTeX (booktabs), HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+
+import jinja2
+
+FORMS = {"md": "markdown", "csv": "csv", "tex": "latex", "html": "html"}  # ending: name
+
+HTML = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ doc.title }}</title>
+<style>
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem; color: #1b1b1b; }
+table { border-collapse: collapse; margin: .6rem 0 1.6rem; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
+td.absent { color: #777; }
+caption { text-align: left; font-weight: 600; padding: .4rem 0; }
+li { margin: .2rem 0; }
+</style></head><body>
+<h1>{{ doc.title }}</h1>
+{% for panel in doc.panels %}
+<table><caption>{{ panel.title }}</caption>
+<thead><tr>{% for c in panel.columns %}<th>{{ c }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in panel.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table>
+{% endfor %}
+<h2>Notes</h2><ul>{% for note in doc.notes %}<li>{{ note }}</li>{% endfor %}</ul>
+</body></html>
+"""
+LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\to$",
+    "±": r"$\pm$", "≤": r"$\le$", "≥": r"$\ge$", "–": "--", "×": r"$\times$",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One block of a table; cells are finished texts."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A table of the papers: panels, and notes that belong to them."""
+
+    name: str
+    title: str
+    panels: list[Panel]
+    notes: list[str] = field(default_factory=list)
+
+
+def render(doc: Document, form: str) -> str:
+    """Return a document in one of FORMS' endings."""
+    return {"md": markdown, "csv": comma_separated, "tex": latex, "html": html}[form](doc)
+
+
+def markdown(doc: Document) -> str:
+    """Return GitHub-flavoured Markdown."""
+    parts = [f"# {doc.title}\n"]
+    for panel in doc.panels:
+        lines = [panel.columns, ("---",) * len(panel.columns), *panel.rows]
+        parts.append(f"## {panel.title}\n\n" + "\n".join("| " + " | ".join(_md(c) for c in line) + " |" for line in lines) + "\n")
+    parts.append("## Notes\n\n" + "\n".join(f"- {_md(n)}" for n in doc.notes) + "\n")
+    return "\n".join(parts)
+
+
+def _md(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def comma_separated(doc: Document) -> str:
+    """Return one CSV of all panels, the panel's title in the first column."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for panel in doc.panels:
+        writer.writerow(("panel", *panel.columns))
+        writer.writerows((panel.title, *row) for row in panel.rows)
+    return out.getvalue()
+
+
+def latex(doc: Document) -> str:
+    """Return booktabs tables, one per panel."""
+    parts = []
+    for panel in doc.panels:
+        rule = "l" * 2 + "r" * (len(panel.columns) - 2)
+        body = "\n".join(" & ".join(_tex(c) for c in row) + r" \\" for row in panel.rows)
+        head = " & ".join(_tex(c) for c in panel.columns) + r" \\"
+        parts.append(
+            "\\begin{table}\n\\centering\\small\n"
+            f"\\caption{{{_tex(doc.title)}: {_tex(panel.title)}}}\n"
+            f"\\begin{{tabular}}{{{rule}}}\n\\toprule\n{head}\n\\midrule\n{body}\n"
+            "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+        )
+    notes = "".join(f"% {n}\n" for n in doc.notes)
+    return "\n".join(parts) + notes
+
+
+def _tex(text: str) -> str:
+    return "".join(LATEX_SPECIAL.get(c, c) for c in text)
+
+
+def html(doc: Document) -> str:
+    """Return a page of its own; every text is escaped."""
+    return jinja2.Environment(autoescape=True).from_string(HTML).render(doc=doc)

@@ -1,0 +1,180 @@
+"""The report of a run: everything is there at every width, nothing is wider than the terminal, in any encoding."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from fake_runs import fake_run
+from rich.cells import cell_len
+from rich.console import Console
+
+from razor_cli.errors import RazorError
+from razor_cli.metrics.score import Score
+from razor_cli.report import chunks, heading, interval, number, print_report
+from razor_cli.results import Run, find_run
+
+WIDTHS = (80, 100, 140)
+STATES = [f"{state}{width}" for state in ("base", "control", "edit") for width in ("", " int8", " int4")]
+HARD = "Zoë «Conan» O'Brien [bold]not markup[/bold] 王小明 " + "unbreakable" * 9
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    return fake_run(tmp_path / "outputs", target="Beyoncé")
+
+
+def printed(run: Run, width: int, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
+    print_report(Console(file=file, width=width, legacy_windows=False), run)
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+def words(text: str) -> str:
+    """Return the text with lines joined and spaces folded: what was printed, wherever it was wrapped."""
+    return " ".join(text.split())
+
+
+def blocks(text: str, title: str) -> list[list[str]]:
+    """Return the tables that stand under a title, each as its lines: heading, unit, rule, rows."""
+    tables: list[list[str]] = []
+    lines = text[text.index(title) :].splitlines()[1:]
+    for i, line in enumerate(lines):
+        if line.startswith(("What ", "Edited ", "recovery")):
+            break
+        if line.startswith("weights"):
+            tables.append([lines[i - 1]])
+        if tables:
+            tables[-1].append(line)
+    return tables
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_state_and_width_has_a_row_in_every_table(run: Run, width: int) -> None:
+    text = printed(run, width)
+    for title in ("What was forgotten", "What was kept"):
+        tables = blocks(text, title)
+        assert tables
+        for table in tables:
+            labels = [line.split("  ")[0].strip() for line in table]
+            assert [x for x in labels if x.split(" ")[0] in ("base", "control", "edit")] == STATES
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_headings_carry_arrows_and_units(run: Run, width: int) -> None:
+    text = printed(run, width)
+    found: dict[str, str] = {}
+    for title in ("What was forgotten", "What was kept"):
+        for table in blocks(text, title):
+            names, units = ([c.strip() for c in line.split("  ") if c.strip()] for line in table[:2])
+            found |= dict(zip(names, units[1:], strict=True))
+    assert found == {
+        "M1 mean prompt": "↓ %", "M1 generic": "↓ %", "M2 similarity": "↓ cos ×100", "M3 drift": "→0 cos² ×100",
+        "M4 generic": "↑ %", "M5 retrieval": "↑ %", "others' accuracy": "↑ %", "cifar10": "↑ %", "emoji held out": "↑ %",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_numbers_stand_in_the_row_and_column_they_belong_to(run: Run, width: int) -> None:
+    first = blocks(printed(run, width), "What was forgotten")[0]
+    cells = {line.split("  ")[0]: line for line in first}
+    assert "96.5 [93.2, 99.8]" in cells["base"] and "97.5 [94.2, 100.0]" in cells["base"]
+    assert "4.5 [1.2, 7.8]" in cells["edit"] and cells["edit"].index("4.5 [") < cells["edit"].index("5.5 [")
+    assert "6.0 [2.8, 9.2]" in cells["edit int4"] and "97.5 [94.2, 100.0]" in cells["control int4"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_everything_else_is_said(run: Run, width: int) -> None:
+    text = words(printed(run, width))
+    for part in (
+        'forget "Beyoncé" · razor · run ' + run.run_id,
+        "STAND-IN: small, trained by this project; its numbers say nothing about a real model",
+        "identity, portraits: 60 forget, 400 retain, 60 evaluation forget",
+        "cpu, float32, 2 threads, seed 0, 2026-01-02",
+        "Verdict: ACCEPTED",
+        "M1 generic 5.5 [2.2, 8.8] ≤ 55 under none, int8, int4",
+        "Edited components (1)",
+        "visual.3.head2 vision head 1.25 3.12",
+        "Cost edit 10.5 s = gradients 4.2 + search 5.0 + rest 1.2",
+        "12,345 pictures forward, 460 backward; 96 trials scored",
+        "55.5 s in all, peak memory 1,234 MB, patch 5 bytes",
+        f"Files: outputs/runs/identity/razor/{run.run_id}/",
+        "edit_log.csv patch.safetensors resolved_config.yaml run.json scores.csv",
+        "– [1]",
+        "[1] not computed: there is no drift without an edit",
+    ):
+        assert part in text
+    others = text[text.index("What the edit did to the others (accuracy, points)") : text.index("Edited components")]
+    assert "worst drop ↓ of which concept" in others and others.count("Beyoncé") == 8  # all states but the plain base
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_no_line_is_wider_than_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, encoding: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = printed(fake_run(tmp_path / "out", target=HARD, parts=20), width, encoding)
+    assert [line for line in text.splitlines() if cell_len(line) > width] == []
+    assert "[bold]not markup[/bold]" in words(text) and "and 8 more, all in edit_log.csv" in text
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "utf-8",
+        pytest.param(
+            "ascii",
+            marks=pytest.mark.xfail(raises=UnicodeEncodeError, strict=True, reason="cells cut by rich end in an ellipsis sign"),
+        ),
+    ],
+)
+def test_terminal_too_narrow_for_a_column_cuts_it(run: Run, encoding: str) -> None:
+    text = printed(run, 34, encoding)
+    assert [line for line in text.splitlines() if cell_len(line) > 34 and not line.startswith("Files: ")] == []
+
+
+def test_console_without_unicode_gets_ascii_words(run: Run) -> None:
+    text = printed(run, 100, "ascii")
+    assert 'forget "Beyonc\\xe9"' in text
+    for part in ("(down) cos x100", "(to 0) cos^2 x100", "(up) %", "phi", "<= 55", "- [1]"):
+        assert part in text
+    assert "?" not in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_printing_twice_prints_the_same(run: Run, width: int) -> None:
+    again = find_run(Path("outputs"), "latest")
+    assert printed(run, width) == printed(run, width) == printed(again, width)
+
+
+def test_report_of_a_real_model_says_nothing_of_stand_ins(tmp_path: Path) -> None:
+    assert "STAND-IN" not in printed(fake_run(tmp_path, model="clip_vitb32", stand_in=False), 100)
+
+
+def test_damaged_scores_are_an_error_of_ours(run: Run) -> None:
+    (run.folder / "scores.csv").write_text("a,b\n")
+    with pytest.raises(RazorError, match="other columns"):
+        printed(Run(run.folder), 80)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(4.25, "%", "4.2"), (-0.04, "%", "0.0"), (-0.06, "points", "-0.1"), (0.125, "cos x100", "0.12"), (-0.001, "cos", "0.00")],
+)
+def test_numbers(value: float, unit: str, text: str) -> None:
+    assert number(value, unit) == text
+
+
+def test_intervals_and_headings_of_single_scores() -> None:
+    bare = Score(metric="m2", variant="", value=1.0, n=1, ci_low=None, ci_high=None, unit="cos x100", direction="chance")
+    assert interval(bare) == "" and heading("A", None) == "A"
+    assert heading("A", bare) == "A\n→ chance cos ×100"
+
+
+def test_columns_are_cut_into_equal_groups_that_fit() -> None:
+    assert chunks([10, 10, 10, 10], 48) == [[0, 1, 2, 3]]
+    assert chunks([10, 10, 10, 10], 47) == [[0, 1], [2, 3]]
+    assert chunks([10, 99, 10], 20) == [[0], [1], [2]] and chunks([], 10) == []
