@@ -31,25 +31,24 @@ from razor_cli.models.load import load
 
 TARGETS = ("Ada Quill", "Nils Abernath", "Hana Mirov", "Quentin Marsh", "Zelda Thorne", "Chidi Okarra")
 OURS = Razor(
-    normalize=Normalize.UNIT, lambda_forget=4.0, budget=Budget.SHARED, search_return=Return.SMALLEST_SUFFICIENT,
-    search_others_drop=3.0, target_m1=40.0,
+    normalize=Normalize.UNIT, forget_loss=ForgetLoss.CONCEPT_CE, lambda_forget=2.0, lambda_mismatch=0.0, budget=Budget.SHARED,
+    search_return=Return.SMALLEST_SUFFICIENT, search_others_drop=3.0, target_m1=40.0,
 )  # fmt: skip
 SETTINGS = {
     "literal (razor_paper)": Razor(),
-    "unit, forget 4": Razor(normalize=Normalize.UNIT, lambda_forget=4.0),
+    "literal, unit": Razor(normalize=Normalize.UNIT),
+    "literal, unit, forget 4": Razor(normalize=Normalize.UNIT, lambda_forget=4.0),
     "ours": OURS,
-    "ours, concept CE": replace(OURS, forget_loss=ForgetLoss.CONCEPT_CE),
-    "ours, concept CE, forget 2": replace(OURS, forget_loss=ForgetLoss.CONCEPT_CE, lambda_forget=2.0, lambda_mismatch=0.0),
-    "ours, concept CE, step 0.3": replace(OURS, forget_loss=ForgetLoss.CONCEPT_CE, lambda_mismatch=0.0, step_size=0.3),
-    "ours, forget 8": replace(OURS, lambda_forget=8.0),
-    "ours, forget 2": replace(OURS, lambda_forget=2.0),
-    "ours, step 0.3": replace(OURS, step_size=0.3),
+    "ours, cosine loss": replace(OURS, forget_loss=ForgetLoss.COSINE),
     "ours, greedy": replace(OURS, budget=Budget.GREEDY),
-    "ours, M1 20": replace(OURS, target_m1=20.0),
-    "ours, floor 99": replace(OURS, search_floor=99.0, target_m5=98.5),
-    "ours, cap 16": replace(OURS, max_components=16, tau=0.3),
-    "ours, vision": replace(OURS, towers=Towers.VISION),
+    "ours, best score": replace(OURS, search_return=Return.BEST_SCORE),
+    "ours, forget 1": replace(OURS, lambda_forget=1.0),
+    "ours, forget 4": replace(OURS, lambda_forget=4.0),
+    "ours, cap 4": replace(OURS, max_components=4),
+    "ours, floor 99": replace(OURS, search_floor=99.0, target_m5=98.5, search_others_drop=2.0),
+    "ours, M1 25": replace(OURS, target_m1=25.0),
     "ours, text": replace(OURS, towers=Towers.TEXT),
+    "ours, vision": replace(OURS, towers=Towers.VISION),
     "ours, alpha 1": replace(OURS, alpha=1.0),
     "ours, alpha 0": replace(OURS, alpha=0.0),
 }
