@@ -39,6 +39,15 @@ SETTINGS = {
     "literal, unit": Razor(normalize=Normalize.UNIT),
     "literal, unit, forget 4": Razor(normalize=Normalize.UNIT, lambda_forget=4.0),
     "ours": OURS,
+    "ours, uniform head": replace(OURS, forget_loss=ForgetLoss.CONCEPT_UNIFORM),
+    "ours, uniform head, forget 1": replace(OURS, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=1.0),
+    "ours, uniform head, forget 4": replace(OURS, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=4.0),
+    "ours, uniform head, forget 4, M4 1": replace(
+        OURS, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=4.0, search_m4_drop=1.0, search_floor=98.5
+    ),
+    "ours, uniform head, forget 8, M4 1": replace(
+        OURS, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=8.0, search_m4_drop=1.0, search_floor=98.5
+    ),
     "ours, cosine loss": replace(OURS, forget_loss=ForgetLoss.COSINE),
     "ours, greedy": replace(OURS, budget=Budget.GREEDY),
     "ours, best score": replace(OURS, search_return=Return.BEST_SCORE),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,11 @@ def _only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 def _refused(error: duckdb.Error, frames: dict[str, pd.DataFrame]) -> UserError:
     lines = [line for line in str(error).splitlines() if line.strip()]
     names = [*VIEWS, *(c for f in frames.values() for c in f.columns)]
-    asked = [w.strip("\"'`!,") for w in lines[0].split()]
-    near = [n for w in asked for n in nearest(w, names, 1) if w and w not in names]
+    asked = re.search(r'column "([^"]+)"|name ([^ !]+)', lines[0])
+    near = nearest(asked[1] or asked[2], names, 1) if asked else []
     columns = "; ".join(f"{name}({', '.join(map(str, frame.columns))})" for name, frame in frames.items())
     return UserError(
-        f"the query cannot be answered: {lines[0]}", allowed=columns, fix=f"did you mean {near[-1]}?" if near else None
+        f"the query cannot be answered: {lines[0]}", allowed=columns, fix=f"did you mean {near[0]}?" if near else None
     )
 
 

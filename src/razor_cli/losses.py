@@ -27,6 +27,18 @@ def concept_cross_entropy(images: Tensor, prompts: Tensor, target: int, scale: f
     return F.cross_entropy(scale * images @ prompts.T, labels)
 
 
+def concept_uniform(images: Tensor, prompts: Tensor, target: int, scale: float) -> Tensor:
+    """L_f = minus the cross-entropy of forget images [n, d] towards the uniform distribution over the other classes.
+
+    The concept head's q_i is undefined in the paper; this reading takes it as "no class but the target, none preferred". While
+    the target wins, the gradient lowers its logit against the mean of the others and does not fade as that of
+    `concept_cross_entropy` does, which is all but zero for pictures that are recognised with certainty.
+    """
+    logs = (scale * images @ prompts.T).log_softmax(dim=-1)
+    others = torch.cat([logs[:, :target], logs[:, target + 1 :]], dim=-1)
+    return others.mean()
+
+
 def info_nce(images: Tensor, texts: Tensor, scale: float) -> Tensor:
     """L_r = symmetric InfoNCE of a batch of n pairs at temperature 1/scale (RAZOR eq. 4); each pair is its own class."""
     logits = scale * images @ texts.T

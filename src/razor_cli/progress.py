@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.text import Text
 
 Say = Callable[[str], None]
 
@@ -21,6 +22,6 @@ class Progress:
     def stage(self, title: str) -> Iterator[Say]:
         """Run a stage; the function it yields takes a word on where it is."""
         started = time.perf_counter()
-        with self.console.status(title) as status:
-            yield lambda detail: status.update(f"{title}: {detail}")
-        self.console.print(f"{title} [dim]{time.perf_counter() - started:.1f} s[/dim]", highlight=False)
+        with self.console.status(Text(title)) as status:  # Text: a bracket in a target's name is no markup
+            yield lambda detail: status.update(Text(f"{title}: {detail}"))
+        self.console.print(Text(title) + Text(f" {time.perf_counter() - started:.1f} s", style="dim"))

@@ -197,7 +197,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | str):
-        return str(value)
+        return str(value).replace("\r", " ")  # before Python 3.13 csv leaves a lone one unquoted, which breaks the row
     return repr(float(value))  # numpy's and torch's scalars print differently
 
 

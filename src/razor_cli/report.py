@@ -165,9 +165,9 @@ def _print_scores(console: Console, words: Words, title: str, columns: list[Colu
     for part, chosen in enumerate(chunks(widths, room)):
         console.print()
         table = _table(title if part == 0 else None)
-        table.add_column("weights", no_wrap=True)
+        table.add_column("weights", no_wrap=True, overflow="crop")
         for i in chosen:
-            table.add_column(heads[i], justify="right", no_wrap=True)
+            table.add_column(heads[i], justify="right", no_wrap=True, overflow="crop")
         for key, following in zip(keys, [*keys[1:], keys[-1]], strict=True):
             style = STATE_STYLES[key[0]]
             table.add_row(_label(key), *(cells[i, key] for i in chosen), style=style, end_section=following[0] != key[0])
@@ -213,16 +213,18 @@ def _print_others(console: Console, words: Words, rows: Sequence[ScoreRow]) -> N
     if not keys:
         return
     table = _table("What the edit did to the others (accuracy, points)")
-    table.add_column("weights", no_wrap=True)
-    table.add_column(words("mean drop ↓"), justify="right", no_wrap=True)
-    table.add_column(words("worst drop ↓"), justify="right", no_wrap=True)
-    table.add_column("of which concept")
+    table.add_column("weights", no_wrap=True, overflow="crop")
+    table.add_column(words("mean drop ↓"), justify="right", no_wrap=True, overflow="crop")
+    table.add_column(words("worst drop ↓"), justify="right", no_wrap=True, overflow="crop")
+    table.add_column("of which concept", overflow="fold")
+    notes: list[str] = []
     for key in keys:
         hit = worst.get(key)
         name = hit.variant if hit and hit.value is not None else ""
-        cells = [_score_cell(words, score, []) for score in (means.get(key), hit)]
+        cells = [_score_cell(words, score, notes) for score in (means.get(key), hit)]
         table.add_row(_label(key), *cells, Text(words(name)), style=STATE_STYLES[key[0]])
     console.print(table)
+    _fields(console, words, [(f"[{i}]", note) for i, note in enumerate(notes, 1)])
 
 
 def _print_components(console: Console, words: Words, record: RunRecord) -> None:
@@ -232,7 +234,7 @@ def _print_components(console: Console, words: Words, record: RunRecord) -> None
         return
     table = _table(f"Edited components ({len(parts)})")
     for name, justify in (("component", "left"), ("kind", "left"), ("φ", "right"), ("relative step (%)", "right")):
-        table.add_column(words(name), justify=justify)  # type: ignore[arg-type]
+        table.add_column(words(name), justify=justify, overflow="fold")  # type: ignore[arg-type]
     for part in parts[:COMPONENTS_SHOWN]:
         step = None if part.relative_step is None else 100 * part.relative_step
         numbers = [words("–") if x is None else f"{x:.3g}" for x in (part.phi, step)]
@@ -278,7 +280,7 @@ def _fields(console: Console, words: Words, fields: Sequence[tuple[str, str | Te
     if not fields:
         return
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, overflow="crop")
     grid.add_column()
     for label, text in fields:
         grid.add_row(Text(label), Text(words(text)) if isinstance(text, str) else text)

@@ -68,7 +68,6 @@ def test_query_prints_a_table(runs: dict[str, Run], capsys: pytest.CaptureFixtur
     assert rows == [["Beyoncé", "1234.5", ""], ["Conan O'Brien", "1234.5", ""]] and text.endswith("2 rows\n")
 
 
-@pytest.mark.xfail(strict=True, reason="cells and headings of `razor query` are read as rich markup")
 def test_brackets_in_names_are_printed_as_they_are(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
     assert "[/b] and [red]" in said(capsys, "query", "select '[/b] and [red]' as x")
 

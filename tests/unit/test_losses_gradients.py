@@ -14,7 +14,7 @@ from torch import Tensor
 from razor_cli.data.sets import Pairs
 from razor_cli.engine.gradients import batch_gradient, batches, cached_gradient, retain_loss, set_gradient, trainable
 from razor_cli.engine.lab import GradientPlan, Lab
-from razor_cli.losses import concept_cross_entropy, forget_cosine, info_nce, mismatch, pair_cosines
+from razor_cli.losses import concept_cross_entropy, concept_uniform, forget_cosine, info_nce, mismatch, pair_cosines
 from razor_cli.models.base import Granularity, Tower, Towers, parameters, swapped
 from razor_cli.models.dual import Clip, run_prefix, run_suffix
 
@@ -67,6 +67,20 @@ def test_concept_cross_entropy_is_that_of_the_target() -> None:
         assert float(concept_cross_entropy(IMAGES, prompts, target, 2.0)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_concept_uniform_is_highest_when_the_others_are_alike_and_does_not_fade() -> None:
+    prompts = rows([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0])
+    image = rows([1.0, 0.2, 0.2])
+    logits = (image @ prompts.T)[0] * 2.0
+    expected = float(logits[1:].mean() - logits.logsumexp(0))
+    assert float(concept_uniform(image, prompts, 0, 2.0)) == pytest.approx(expected, rel=1e-5)
+    away, lopsided = rows([0.0, 1.0, 1.0]), rows([0.0, 1.0, 0.0])
+    assert concept_uniform(away, prompts, 0, 2.0) > concept_uniform(image, prompts, 0, 2.0)
+    assert concept_uniform(away, prompts, 0, 2.0) > concept_uniform(lopsided, prompts, 0, 2.0)
+    sure = rows([1.0, 0.0, 0.0]).requires_grad_()
+    slopes = [torch.autograd.grad(f(sure, prompts, 0, 100.0), sure)[0].norm() for f in (concept_uniform, concept_cross_entropy)]
+    assert slopes[0] > 50 and slopes[1] < 1e-6
+
+
 @pytest.mark.parametrize(("form", "value"), [("signed", -0.05), ("squared", 0.025), ("abs", 0.15)])
 def test_mismatch_forms_by_hand(form: str, value: float) -> None:
     assert float(mismatch(torch.tensor([0.5, 0.4]), torch.tensor([0.7, 0.3]), form)) == pytest.approx(value)
@@ -103,7 +117,7 @@ def test_gradient_caching_equals_the_whole_batch(model: Clip, which: str, chunk:
     assert_close(whole, full_gradient(model, SETS.retain, loss), 1e-5)
 
 
-@pytest.mark.parametrize("forget_loss", ["cosine", "concept_ce"])
+@pytest.mark.parametrize("forget_loss", ["cosine", "concept_ce", "concept_uniform"])
 def test_a_batch_in_chunks_gives_the_forget_gradient_of_the_whole(model: Clip, forget_loss: str) -> None:
     lab = Lab(model=model, sets=SETS)
     whole, _ = lab.gradients(GradientPlan(forget_loss=forget_loss))

@@ -138,10 +138,7 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path, monkeypatch: pytest.
     "encoding",
     [
         "utf-8",
-        pytest.param(
-            "ascii",
-            marks=pytest.mark.xfail(raises=UnicodeEncodeError, strict=True, reason="cells cut by rich end in an ellipsis sign"),
-        ),
+        pytest.param("ascii"),
     ],
 )
 def test_terminal_too_narrow_for_a_column_cuts_it(run: Run, encoding: str) -> None:
@@ -177,7 +174,7 @@ def test_damaged_scores_are_an_error_of_ours(run: Run) -> None:
     "name",
     [
         "Beyoncé",
-        pytest.param("A [red] B[/b]", marks=pytest.mark.xfail(strict=True, reason="titles are read as rich markup")),
+        pytest.param("A [red] B[/b]"),
     ],
 )
 def test_stages_are_printed_with_the_names_in_them(name: str) -> None:
@@ -187,7 +184,6 @@ def test_stages_are_printed_with_the_names_in_them(name: str) -> None:
     assert re.fullmatch(rf"forgetting {re.escape(name)} \d+\.\d s\n", file.getvalue())
 
 
-@pytest.mark.xfail(strict=True, reason="the table of the others drops its footnotes, but prints their numbers")
 def test_footnotes_of_the_others_point_to_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake_runs, "measured", with_a_gap)
     text = printed(fake_runs.fake_run(tmp_path), 100)

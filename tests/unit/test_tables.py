@@ -149,7 +149,6 @@ def test_commands_named_in_cells_are_accepted(document: Document, tmp_path: Path
         launch.checked(command_line.read(words, multirun=False, extra=None))
 
 
-@pytest.mark.xfail(strict=True, reason="a width that a run left out shows a bare dash")
 def test_width_not_measured_says_why(document: Document) -> None:
     cells = row(panel(document, "LAION-400M"), "slug", "4bit")
     assert any("razor-run" in c or "not" in c for c in cells.values())

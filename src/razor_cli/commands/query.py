@@ -32,10 +32,13 @@ def query(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*columns)
+    table = Table()
+    for name in columns:
+        table.add_column(Text(name))
     for row in rows:
-        table.add_row(*("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row))
+        table.add_row(*(Text("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v)) for v in row))
     console = Console()
     console.print(table)
     console.print(f"{len(rows)} rows", highlight=False)

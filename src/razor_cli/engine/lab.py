@@ -17,9 +17,10 @@ from razor_cli.engine.board import Board
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.engine.gradients import Loss, Named, retain_loss, set_gradient
 from razor_cli.engine.journal import Cost
-from razor_cli.losses import concept_cross_entropy, forget_cosine
+from razor_cli.losses import concept_cross_entropy, concept_uniform, forget_cosine
 from razor_cli.models.dual import Clip
 
+HEAD_LOSSES = {"concept_ce": concept_cross_entropy, "concept_uniform": concept_uniform}  # over the zero-shot head
 ENGINE = 1  # raise when a change here alters gradients, so that cached ones are not taken for new
 
 
@@ -27,7 +28,7 @@ ENGINE = 1  # raise when a change here alters gradients, so that cached ones are
 class GradientPlan:
     """Which gradients a method wants."""
 
-    forget_loss: str = "cosine"  # cosine | concept_ce
+    forget_loss: str = "cosine"  # cosine, or one of HEAD_LOSSES
     forget_batch: int = 128
     retain_batch: int = 128
     chunk: int = 128  # pictures in memory at once; a larger batch is exact through gradient caching
@@ -71,7 +72,7 @@ class Lab:
 
     def _forget_gradient(self, plan: GradientPlan, at_base: bool, sample: int | None) -> Named:
         loss: Loss = forget_cosine
-        if plan.forget_loss == "concept_ce":
+        if plan.forget_loss in HEAD_LOSSES:
             return self._cached("forget", plan, at_base, sample, lambda: self._concept_gradient(plan, sample))
         return self._cached(
             "forget", plan, at_base, sample, lambda: self._pass(self.sets.forget, loss, plan.forget_batch, plan, sample)
@@ -88,7 +89,7 @@ class Lab:
         scale = self.model.scale
 
         def loss(images: Tensor, _texts: Tensor) -> Tensor:
-            return concept_cross_entropy(images, self.model.encode_text(tokens), 0, scale)
+            return HEAD_LOSSES[plan.forget_loss](images, self.model.encode_text(tokens), 0, scale)
 
         return self._pass(self.sets.forget, loss, plan.forget_batch, plan, sample, separable=True)
 
@@ -114,7 +115,7 @@ class Lab:
         parts = {
             "engine": ENGINE, "torch": torch.__version__, "weights": self.model.weights_hash(), "set": pairs.fingerprint(),
             "which": which, "plan": vars(plan), "sample": sample, "scale": self.model.scale, "device": self.model.device,
-            "prompts": self.sets.prompts if plan.forget_loss == "concept_ce" and which == "forget" else None,
+            "prompts": self.sets.prompts if plan.forget_loss in HEAD_LOSSES and which == "forget" else None,
         }  # fmt: skip
         found, hit = self.cache.get(content_key(parts), compute)
         self.cost.gradient_cache_hits += hit

@@ -42,6 +42,7 @@ class ForgetLoss(StrEnum):
 
     COSINE = "cosine"
     CONCEPT_CE = "concept_ce"
+    CONCEPT_UNIFORM = "concept_uniform"
 
 
 class Direction(StrEnum):

@@ -13,12 +13,13 @@ from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 
 TITLE = "RAZOR Table 3, CLIP: published numbers beside measured ones"
-# (published data set, recorded scenario, what the measured column is)
+# (published data set, recorded scenario, its embedded data, what the measured column is)
 PAIRS = (
-    ("CIFAR-10", "class", "CIFAR-10 photographs"),
-    ("ImageNet", "object", "emoji (in place of ImageNet)"),
-    ("LAION-400M", "identity", "drawn portraits (in place of LAION-400M)"),
+    ("CIFAR-10", "class", "cifar10", "CIFAR-10 photographs"),
+    ("ImageNet", "object", "emoji", "emoji (in place of ImageNet)"),
+    ("LAION-400M", "identity", "portraits", "drawn portraits (in place of LAION-400M)"),
 )
+OWN = ("folder", "webdataset")  # a user's own pictures; the title names them
 READINGS = {
     "M1": ("m1", "dual/mean_of_classes"),
     "M2": ("m2", "prompt"),
@@ -47,12 +48,21 @@ def build(runs: Sequence[Run]) -> Document:
     """Return the table from recorded runs; it computes no score, only means over runs."""
     published = read_published()
     panels = []
-    for dataset, scenario, label in PAIRS:
-        chosen = [r for r in runs if r.record.scenario == scenario]
+    for dataset, scenario, kind, label in PAIRS:
+        chosen = latest([r for r in runs if r.record.scenario == scenario and r.record.data in (kind, *OWN)])
         for model in sorted({r.record.model for r in chosen}) or [""]:
             own = [r for r in chosen if r.record.model == model]
             panels.append(_panel(dataset, scenario, label, model, own, published))
     return Document(name="table3", title=TITLE, panels=panels, notes=list(NOTES))
+
+
+def latest(runs: Sequence[Run]) -> list[Run]:
+    """Return one run per model, method, data, target and seed, the last one: a sweep over settings is no larger sample."""
+    newest: dict[tuple[object, ...], Run] = {}
+    for run in sorted(runs, key=lambda r: r.record.provenance.finished):
+        r = run.record
+        newest[(r.model, r.method, r.data, r.target, r.seed)] = run
+    return list(newest.values())
 
 
 def read_published() -> dict[tuple[str, str, str], Mapping[str, str]]:
@@ -70,6 +80,8 @@ def _panel(
     published: Mapping[tuple[str, str, str], Mapping[str, str]],
 ) -> Panel:
     marked = [r.record.stand_in for r in runs]
+    personal = sorted({r.record.data for r in runs} & set(OWN))
+    label = f"own pictures ({', '.join(personal)})" if personal else label
     named = f"{model}{' STAND-IN' if any(marked) else ''}, {label}" if runs else f"nothing measured on {label}"
     targets = sorted({r.record.target for r in runs})
     title = f"{dataset} as published | {named}" + (f": {len(targets)} targets ({', '.join(targets)})" if targets else "")
@@ -109,7 +121,9 @@ def _measured_rows(
         values = [_values(runs, state, width, *READINGS[m]) for m in READINGS]
         if not runs:
             continue
-        rows.append((name, label, *left, *(mean_cell(v) for v in values), str(max(map(len, values), default=0))))
+        count = max(map(len, values), default=0)
+        right = [mean_cell(v) for v in values] if count else [f"not run: quantization={width} was not asked for", "", "", "", ""]
+        rows.append((name, label, *left, *right, str(count)))
     return rows
 
 
