@@ -23,32 +23,35 @@ from razor_cli.engine.board import Board
 from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.journal import Cost
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.search import Return
+from razor_cli.engine.search import Prompt, Return
 from razor_cli.methods.razor import Budget, ForgetLoss, Normalize, Razor
-from razor_cli.models.base import Towers, swapped
+from razor_cli.models.base import Granularity, Towers, swapped
 from razor_cli.models.dual import Clip
 from razor_cli.models.load import load
 
 TARGETS = ("Ada Quill", "Nils Abernath", "Hana Mirov", "Quentin Marsh", "Zelda Thorne", "Chidi Okarra")
 OURS = Razor(
-    normalize=Normalize.UNIT, forget_loss=ForgetLoss.CONCEPT_CE, lambda_forget=2.0, lambda_mismatch=0.0, budget=Budget.SHARED,
-    search_return=Return.SMALLEST_SUFFICIENT, search_others_drop=3.0, target_m1=40.0,
+    normalize=Normalize.UNIT, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=4.0, lambda_mismatch=0.0,
+    budget=Budget.SHARED, search_return=Return.SMALLEST_SUFFICIENT, search_floor=98.5, search_m4_drop=1.0,
+    search_others_drop=3.0, target_m1=40.0, refresh_gradients=True, step_size=0.5, search_steps=6,
 )  # fmt: skip
 SETTINGS = {
     "literal (razor_paper)": Razor(),
     "literal, unit": Razor(normalize=Normalize.UNIT),
     "literal, unit, forget 4": Razor(normalize=Normalize.UNIT, lambda_forget=4.0),
     "ours": OURS,
-    "ours, uniform head": replace(OURS, forget_loss=ForgetLoss.CONCEPT_UNIFORM),
-    "ours, uniform head, forget 1": replace(OURS, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=1.0),
-    "ours, uniform head, forget 4": replace(OURS, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=4.0),
-    "ours, uniform head, forget 4, M4 1": replace(
-        OURS, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=4.0, search_m4_drop=1.0, search_floor=98.5
-    ),
-    "ours, uniform head, forget 8, M4 1": replace(
-        OURS, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=8.0, search_m4_drop=1.0, search_floor=98.5
-    ),
     "ours, cosine loss": replace(OURS, forget_loss=ForgetLoss.COSINE),
+    "ours, target CE": replace(OURS, forget_loss=ForgetLoss.CONCEPT_CE),
+    "ours, not refreshed": replace(OURS, refresh_gradients=False),
+    "ours, step 1": replace(OURS, step_size=1.0, search_steps=7),
+    "ours, refresh on 256": replace(OURS, grow_sample=256),
+    "ours, attn_mlp": replace(OURS, granularity=Granularity.ATTN_MLP),
+    "ours, tensor": replace(OURS, granularity=Granularity.TENSOR),
+    "ours, mean prompt": replace(OURS, target_m1_prompts=Prompt.MEAN_OF_CLASSES),
+    "ours, forget 8": replace(OURS, lambda_forget=8.0),
+    "ours, forget 16": replace(OURS, lambda_forget=16.0),
+    "ours, floor 98": replace(OURS, search_floor=98.0, search_m4_drop=2.0),
+    "ours, cap 16": replace(OURS, max_components=16, tau=0.3),
     "ours, greedy": replace(OURS, budget=Budget.GREEDY),
     "ours, best score": replace(OURS, search_return=Return.BEST_SCORE),
     "ours, forget 1": replace(OURS, lambda_forget=1.0),

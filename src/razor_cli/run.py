@@ -18,7 +18,7 @@ from razor_cli.data.disjoint import six_sets, split_record
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.evaluation import Evaluator, Key, score_all
-from razor_cli.engine.lab import Lab, gradient_cache
+from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.methods.base import Edit
 from razor_cli.methods.random_control import control_of
 from razor_cli.metrics.clip import Features, similarity
@@ -84,14 +84,14 @@ def compute(
     """Compute everything of one run and record it; nothing is visible under the run's name before the end."""
     run.write_config(resolved(experiment))
     fast = experiment.engine == "fast"
+    cache = shared_cache(experiment.output_dir) if fast else None
     with progress.stage(f"forgetting {sets.target} with {identity.method}") as say:
-        cache = gradient_cache(experiment.output_dir) if fast else None
         lab = Lab(model=model, sets=sets, fast=fast, cache=cache, seed=experiment.seed, say=say)
         edit = experiment.method.edit(model, sets, lab)
     run.write_log(edit.log)
     write_atomic(run.path("split.json"), json.dumps(split_record(sets), indent=1, ensure_ascii=False))
     with progress.stage("evaluating base, control and edit") as say:
-        evaluator = Evaluator(model=model, sets=sets, members=sets.forget, say=say)
+        evaluator = Evaluator(model=model, sets=sets, members=sets.forget, cache=cache, say=say)
         changes = {"base": {}, "control": control_of(model, edit.values, experiment.seed), "edit": edit.values}
         found = dict(evaluator.states(changes, experiment.quantization.schemes, experiment.quantization))
     with progress.stage("scoring"):

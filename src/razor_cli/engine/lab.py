@@ -142,6 +142,6 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def gradient_cache(output_dir: Path) -> TensorCache:
-    """Return the gradient cache that all runs under one output folder share."""
-    return TensorCache(output_dir / "cache" / "gradients")
+def shared_cache(output_dir: Path) -> TensorCache:
+    """Return the cache that all runs under one output folder share: gradients and embeddings of unedited models."""
+    return TensorCache(output_dir / "cache")

@@ -72,9 +72,10 @@ class Loop:
         for rank, selected in enumerate(chosen):
             s = selected
             if rank and self.method.refresh_gradients:
-                forget, retain = self.lab.gradients(self.method.plan, at_base=False)
+                forget, retain = self.lab.gradients(self.method.plan, at_base=False, sample=self.method.grow_sample)
                 s = self._score([selected.component], forget, retain)[0]
-            share = (rank + 1) / len(chosen) if self.method.budget.value == "shared" else 1.0
+            # Each component may spend half of what those before it left: the best ones most, none of them all.
+            share = 1 - 0.5 ** (rank + 1) if self.method.budget.value == "shared" else 1.0
             self._step([s], forget, retain, share, f"component {rank + 1} of {len(chosen)}")
             self.active.append(s.component)
             if self.method.early_stop and self.aim.met(self.lab.board.current):
