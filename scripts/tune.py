@@ -32,8 +32,8 @@ from razor_cli.models.load import load
 TARGETS = ("Ada Quill", "Nils Abernath", "Hana Mirov", "Quentin Marsh", "Zelda Thorne", "Chidi Okarra")
 OURS = Razor(
     normalize=Normalize.UNIT, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=4.0, lambda_mismatch=0.0,
-    budget=Budget.SHARED, search_return=Return.SMALLEST_SUFFICIENT, search_floor=98.5, search_m4_drop=1.0,
-    search_others_drop=3.0, target_m1=40.0, refresh_gradients=True, step_size=0.5, search_steps=6,
+    budget=Budget.SHARED, search_return=Return.SMALLEST_SUFFICIENT, search_floor=98.5, search_m4_drop=1.0, trim_steps=6,
+    search_others_drop=3.0, target_m1=40.0, refresh_gradients=True, grow_sample=1024, step_size=0.5, search_steps=6,
 )  # fmt: skip
 SETTINGS = {
     "literal (razor_paper)": Razor(),
@@ -44,7 +44,10 @@ SETTINGS = {
     "ours, target CE": replace(OURS, forget_loss=ForgetLoss.CONCEPT_CE),
     "ours, not refreshed": replace(OURS, refresh_gradients=False),
     "ours, step 1": replace(OURS, step_size=1.0, search_steps=7),
-    "ours, refresh on 256": replace(OURS, grow_sample=256),
+    "ours, refresh on all": replace(OURS, grow_sample=None),
+    "ours, towers text": replace(OURS, towers=Towers.TEXT),
+    "ours, no trim": replace(OURS, trim_steps=0),
+    "ours, retain batch 256": replace(OURS, retain_batch=256),
     "ours, attn_mlp": replace(OURS, granularity=Granularity.ATTN_MLP),
     "ours, tensor": replace(OURS, granularity=Granularity.TENSOR),
     "ours, mean prompt": replace(OURS, target_m1_prompts=Prompt.MEAN_OF_CLASSES),

@@ -148,6 +148,7 @@ class Razor:
     grow_sample: int | None = None
     refresh_gradients: bool = False
     early_stop: bool = True
+    trim_steps: int = 0
     target_m1: float = 55.0
     target_m1_prompts: Prompt = Prompt.BOTH
     target_m4_drop: float = 2.0
@@ -160,7 +161,7 @@ class Razor:
             "alpha": (0, 1), "rho": (0, 1), "search_floor": (0, 100), "target_m1": (0, 100), "target_m5": (0, 100),
             "search_steps": (1, 64), "grow_rounds": (0, 1000), "norm_power": (1, 2), "epsilon": (0, math.inf),
             "lambda_forget": (0, math.inf), "lambda_retain": (0, math.inf), "lambda_mismatch": (0, math.inf),
-            "step_size": (0, math.inf), "forget_batch": (2, 65536), "retain_batch": (2, 65536),
+            "step_size": (0, math.inf), "trim_steps": (0, 64), "forget_batch": (2, 65536), "retain_batch": (2, 65536),
             "search_m4_drop": (0, 100), "search_others_drop": (0, 100), "target_m4_drop": (0, 100),
         }  # fmt: skip
         for name, (low, high) in ranges.items():

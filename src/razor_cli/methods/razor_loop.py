@@ -40,6 +40,7 @@ class Loop:
         self.moved: list[Component] = []
         self.values: dict[str, Tensor] = {}
         self._anchors: dict[str, Tensor] = {}
+        self._moved_since = False
 
     def run(self) -> Edit:
         """Compute the edit."""
@@ -47,11 +48,12 @@ class Loop:
             touched = dict.fromkeys(p for c in self.components for p in c.params)
             self._original = {n: parameters(self.model)[n].clone() for n in touched}
             stack.enter_context(swapped(self.model, self._original))  # restores every bit, whatever happens
-            gradients = self.lab.gradients(self.method.plan)
+            self._gradients = self.lab.gradients(self.method.plan)
             self.aim = self._make_aim()
-            self._stage_two(*gradients)
+            self._stage_two(*self._gradients)
             if self.method.step.value == "search":
                 self._grow()
+                self._trim()
         return Edit(
             values=self.values, components=[c.name for c in self.moved], log=self.log, cost=self.lab.cost, notes=self.notes
         )
@@ -72,7 +74,7 @@ class Loop:
         for rank, selected in enumerate(chosen):
             s = selected
             if rank and self.method.refresh_gradients:
-                forget, retain = self.lab.gradients(self.method.plan, at_base=False, sample=self.method.grow_sample)
+                forget, retain = self._renewed()
                 s = self._score([selected.component], forget, retain)[0]
             # Each component may spend half of what those before it left: the best ones most, none of them all.
             share = 1 - 0.5 ** (rank + 1) if self.method.budget.value == "shared" else 1.0
@@ -87,7 +89,7 @@ class Loop:
             if self.aim.met(self.lab.board.current):
                 return
             self.lab.say(f"growth round {number + 1} of {self.method.grow_rounds}")
-            forget, retain = self.lab.gradients(self.method.plan, at_base=False, sample=self.method.grow_sample)
+            forget, retain = self._renewed()
             names = {c.name for c in self.active}
             outside = [c for c in self.components if c.name not in names]
             if not outside:
@@ -104,6 +106,49 @@ class Loop:
             self.active.append(scored[best].component)
         if not self.aim.met(self.lab.board.current):
             self._stop(f"Target not met after {self.method.grow_rounds} growth rounds")
+
+    def _renewed(self) -> tuple[Named, Named]:
+        """Return the gradients at the weights as they are now; a refused step left weights and gradients as they were."""
+        if self._moved_since:
+            self._gradients = self.lab.gradients(self.method.plan, at_base=False, sample=self.method.grow_sample)
+            self._moved_since = False
+        return self._gradients
+
+    def _trim(self) -> None:
+        """Scale the whole edit down to the smallest share that still meets the Target, by bisection; utility comes back."""
+        board, before = self.lab.board, dict(self.lab.board.current)
+        if not self.method.trim_steps or not self.moved or not self.aim.met(before):
+            return
+        started, low, high = time.perf_counter(), 0.0, 1.0
+        with self.lab.searching():
+            board.prepare(self.moved)
+            for _ in range(self.method.trim_steps):
+                middle = (low + high) / 2
+                self.lab.say(f"trimming: {middle:.3f} of the edit")
+                enough = self.aim.met(board.trial(self._scaled(middle), self.moved))
+                low, high = (low, middle) if enough else (middle, high)
+            if high < 1.0:
+                self._take(self._scaled(high))
+                board.commit(self.moved)
+        after, seconds = dict(board.current), time.perf_counter() - started
+        note = f"the edit times {high:.4g} meets the Target"
+        self.log.append(Event(step=len(self.log), action="trim", before=before, after=after, seconds=seconds, note=note))
+
+    def _scaled(self, share: float) -> dict[str, Tensor]:
+        """Return theta_0 plus a share of the edit so far, rounded to the storage dtype."""
+        values = {}
+        for name, edited in self.values.items():
+            base = self._original[name]
+            moved = base + share * (edited.to(base.dtype) - base)
+            values[name] = moved.to(self.model.storage_dtype(name)).to(base.dtype)
+        return values
+
+    def _take(self, values: dict[str, Tensor]) -> None:
+        live = parameters(self.model)
+        self._moved_since = True
+        for name, value in values.items():
+            live[name].copy_(value)
+            self.values[name] = value.to(self.model.storage_dtype(name))
 
     def _stop(self, reason: str) -> None:
         self.notes.append(reason)
@@ -231,11 +276,7 @@ class Loop:
         return s.weight_norm / length if length > 0 else 0.0
 
     def _apply(self, components: Sequence[Component], directions: Sequence[Sequence[Tensor]], sizes: Sequence[float]) -> None:
-        values = stepped(self.model, components, directions, sizes)
-        live = parameters(self.model)
-        for name, value in values.items():
-            live[name].copy_(value)
-            self.values[name] = value.to(self.model.storage_dtype(name))
+        self._take(stepped(self.model, components, directions, sizes))
         known = {c.name for c in self.moved}
         self.moved += [c for c in components if c.name not in known]
         with self.lab.searching():
