@@ -118,7 +118,7 @@ def summary(verdict: Verdict, bounds: Mapping[str, Bound]) -> list[str]:
         found = [f for f in verdict.findings if f.name == name]
         outcomes = {f.outcome for f in found}
         worst = next(o for o in (Outcome.REJECTED, Outcome.UNDECIDED, Outcome.ACCEPTED) if o in outcomes)
-        kind = f"{bound.metric}{' drop' if bound.drop_at_most is not None else ''}{' ' + bound.variant if bound.variant else ''}"
+        kind = f"{bound.metric}{' ' + bound.variant if bound.variant else ''}"
         cells = [f"{f.quantization} {_cell(f)}" + ("" if len(outcomes) == 1 else f" {f.outcome}") for f in found]
         lines.append(f"{worst}  {name}: {kind} {_demand(bound)}; {'; '.join(cells)}")
     return lines
