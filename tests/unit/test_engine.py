@@ -76,12 +76,12 @@ def same(a: Edit, b: Edit) -> bool:
 def test_a_second_edit_takes_its_gradients_from_the_cache(clip: Clip, tmp_path: Path) -> None:
     cache = TensorCache(tmp_path / "cache")
     edits = [run(preset("razor_paper", grow_rounds=0, search_steps=3), clip, SETS, cache=cache) for _ in range(2)]
-    assert [e.cost.shared_cache_hits for e in edits] == [0, 2]
+    assert [e.cost.gradient_cache_hits for e in edits] == [0, 2]
     assert edits[0].cost.backwards == 44 and edits[1].cost.backwards == 0
     assert same(*edits)
     assert same(edits[0], run(preset("razor_paper", grow_rounds=0, search_steps=3), clip, SETS))
     other = run(preset("razor_paper", rho=0.9, alpha=0.1, tau=0.2, grow_rounds=0, search_steps=3), clip, SETS, cache=cache)
-    assert other.cost.shared_cache_hits == 2
+    assert other.cost.gradient_cache_hits == 2
     assert sorted(p.suffix for p in cache.folder.iterdir() if p.suffix != ".lock") == [".safetensors"] * 2
 
 
@@ -89,7 +89,7 @@ def hits(model: Clip, cache: TensorCache, sets: Any = SETS, **plan: Any) -> int:
     lab = Lab(model=model, sets=sets, cache=cache)
     keywords = {k: plan.pop(k) for k in ("sample", "at_base") if k in plan}
     lab.gradients(GradientPlan(**plan), **keywords)
-    return lab.cost.shared_cache_hits
+    return lab.cost.gradient_cache_hits
 
 
 def test_whatever_changes_a_gradient_misses_the_cache(clip: Clip, clip32: Clip, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_edited_weights_never_reach_the_cache(clip: Clip, tmp_path: Path) -> Non
     cached = Lab(model=clip, sets=SETS, cache=cache)
     for fresh, kept in zip((g_f, g_r), cached.gradients(GradientPlan()), strict=True):
         assert all(torch.equal(fresh[n], kept[n]) for n in fresh)
-    assert cached.cost.shared_cache_hits == 2
+    assert cached.cost.gradient_cache_hits == 2
 
 
 def test_keys_depend_on_content_not_on_order() -> None:

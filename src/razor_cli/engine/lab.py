@@ -51,8 +51,7 @@ class Lab:
     def board(self) -> Board:
         """Return the validation scoreboard, built on first use with the weights as they are then."""
         if self._board is None:
-            with self.searching():
-                self._board = Board(self.model, self.sets, self.cost, fast=self.fast)
+            self._board = Board(self.model, self.sets, self.cost, fast=self.fast)  # loads pictures: no part of the search
         return self._board
 
     def generator(self) -> torch.Generator:
