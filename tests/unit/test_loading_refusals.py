@@ -10,9 +10,16 @@ import pytest
 import torch
 from loading_cases import TINY, architectures, weights_of, written
 
+from razor_cli.conf_files import file_of, values
 from razor_cli.errors import ConfigError, WeightsError
 from razor_cli.models import clip as clip_module
-from razor_cli.models.clip import check_activation, load_hugging_face, load_open_clip, resolve_weights
+from razor_cli.models.clip import (
+    check_activation,
+    load_hugging_face,
+    load_open_clip,
+    resolve_weights,
+    trained_with_quick_gelu,
+)
 from razor_cli.models.load import choose_device
 
 __all__ = ["architectures"]  # a fixture
@@ -134,3 +141,12 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     for folder in (None, str(tmp_path), str(tmp_path / "absent")):
         with pytest.raises(WeightsError, match=r"model\.weights.*Hugging Face"):
             load_hugging_face("hf_clip", folder)
+
+
+@pytest.mark.parametrize(("name", "quick"), [("clip_vitb32", True), ("clip_vitl14", False)])
+def test_shipped_models_name_the_architecture_of_their_default_weights(name: str, quick: bool) -> None:
+    settings = values(file_of("model", name))
+    architecture, tag = settings["architecture"], settings["weights"]
+    assert trained_with_quick_gelu(architecture, Path("anything.pt"), tag) is quick
+    assert bool(open_clip.get_model_config(architecture).get("quick_gelu")) is quick
+    check_activation(architecture, quick, Path("anything.pt"), tag)
