@@ -93,7 +93,8 @@ def compute(
     with progress.stage("evaluating base, control and edit") as say:
         evaluator = Evaluator(model=model, sets=sets, members=sets.forget, cache=cache, say=say)
         changes = {"base": {}, "control": control_of(model, edit.values, experiment.seed), "edit": edit.values}
-        found = dict(evaluator.states(changes, experiment.quantization.schemes, experiment.quantization))
+        schemes = list(dict.fromkeys(["none", *experiment.quantization.schemes]))  # drifts and drops refer to full precision
+        found = dict(evaluator.states(changes, schemes, experiment.quantization))
     with progress.stage("scoring"):
         scores = score_all(found, experiment.metrics, experiment.seed)
     run.write_scores(identity, scores)

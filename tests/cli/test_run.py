@@ -186,6 +186,13 @@ def test_patch_applies_to_the_weights_file_and_reverts_to_the_same_tensors(moved
     assert all(reverted[n].dtype == v.dtype and reverted[n].numpy().tobytes() == v.numpy().tobytes() for n, v in base.items())
 
 
+def test_one_width_alone_brings_the_full_precision_rows_it_refers_to(do: Do) -> None:
+    said = do("method=random", "quantization=int8")
+    assert said.code == 0
+    rows = {(row.state, row.quantization) for row in said.run.scores}
+    assert rows == {(s, q) for s in ("base", "control", "edit") for q in ("none", "int8")}
+
+
 def test_sweep_makes_a_run_of_every_point(null: Said, do: Do) -> None:
     swept = do("-m", "target=Taylor Swift,Elon Musk", "method=none", UNREACHABLE)
     assert swept.code == 0 and "sweep: 2 jobs, 2 finished, 0 failed" in swept.text
