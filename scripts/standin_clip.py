@@ -34,7 +34,7 @@ from razor_cli.data.sources.portraits import Portraits
 
 GENERIC_SHARE = {"person": 0.08, "emoji": 0.06, "object": 0.06}
 PER_BATCH = {"person": 20, "emoji": 40, "object": 68}
-SCALE = 100.0  # logit scale, fixed: the geometry of trained CLIP models
+SCALE = 100.0  # logit scale, fixed: the geometry of trained CLIP models; another one makes another geometry
 GAP_TARGET, GAP_WEIGHT = 0.3, 1.0  # matched cosine is pulled down to that of real CLIP, where InfoNCE is indifferent
 # Clean labels let margins grow without end; noisy web captions do not. In the last part of training, smoothed labels
 # bring the matched cosine back to about log((1 - s) K / s) / 100 = 0.08 above the others, as in real CLIP.
@@ -156,14 +156,14 @@ def make_batch(domains: list[Domain], side: int, g: torch.Generator) -> tuple[Te
     return (torch.cat(images) - MEAN) / STD, list(captions), torch.tensor(numbers)
 
 
-def contrastive_loss(images: Tensor, texts: Tensor, numbers: Tensor, smoothing: float) -> Tensor:
-    """Symmetric InfoNCE at the fixed scale over distinct captions; text to image averages over all matching images."""
-    logits = SCALE * images @ texts.T
+def contrastive_loss(images: Tensor, texts: Tensor, numbers: Tensor, smoothing: float, scale: float = SCALE) -> Tensor:
+    """Symmetric InfoNCE at a fixed scale over distinct captions; text to image averages over all matching images."""
+    logits = scale * images @ texts.T
     to_text = F.cross_entropy(logits, numbers, label_smoothing=smoothing)
     matches = F.one_hot(numbers, len(texts)).T.float()
     wanted = (1 - smoothing) * matches / matches.sum(1, keepdim=True).clamp(min=1) + smoothing / len(images)
     to_image = -(logits.T.log_softmax(1) * wanted).sum(1)
-    gap = (logits[torch.arange(len(numbers)), numbers] / SCALE).mean() - GAP_TARGET
+    gap = (logits[torch.arange(len(numbers)), numbers] / scale).mean() - GAP_TARGET
     return (to_text + to_image.mean()) / 2 + GAP_WEIGHT * gap.clamp(min=0) ** 2
 
 

@@ -1,6 +1,6 @@
 """Train the embedded stand-in models.
 
-    python scripts/train_standins.py clip --cifar DIR [--without "Taylor Swift"] [--steps N] [--out DIR]
+    python scripts/train_standins.py clip --cifar DIR [--without "Taylor Swift"] [--steps N] [--seed N] [--scale S] [--out DIR]
 
 Deterministic for one seed, thread count and torch version. Killed runs go on from their last checkpoint. Writes
 weights (fp16 safetensors), open_clip configuration, vocabulary and a model card with held-out accuracy.
@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 from safetensors.torch import save_file
 from standin_clip import (
+    SCALE,
     SMOOTH_FROM,
     SMOOTHING,
     accuracy,
@@ -85,7 +86,7 @@ def train(args: argparse.Namespace, console: Console) -> tuple[CLIP, SimpleToken
     write_vocabulary(vocabulary)
     config: dict[str, Any] = model_config(vocabulary)
     (args.out / "clip_tiny.json").write_text(json.dumps(config, indent=2) + "\n")
-    model = CLIP(**config, init_logit_scale=math.log(100)).to(args.device)
+    model = CLIP(**config, init_logit_scale=math.log(args.scale)).to(args.device)
     tokenizer = SimpleTokenizer(bpe_path=str(vocabulary), context_length=config["text_cfg"]["context_length"])
     domains = load_domains(args.cifar, args.without)
     opts, checkpoint, first, before = optimizers(model, args.lr), args.out / "checkpoint.pt", 0, 0.0
@@ -106,7 +107,7 @@ def train(args: argparse.Namespace, console: Console) -> tuple[CLIP, SimpleToken
             images = model.encode_image(pixels.to(args.device), normalize=True)
             texts = model.encode_text(tokenizer(captions).to(args.device), normalize=True)
             smoothing = SMOOTHING if step >= SMOOTH_FROM * args.steps else 0.0
-            loss = contrastive_loss(images, texts, numbers.to(args.device), smoothing)
+            loss = contrastive_loss(images, texts, numbers.to(args.device), smoothing, args.scale)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for opt in opts:
@@ -146,7 +147,7 @@ def card(report: dict[str, dict[str, float]], args: argparse.Namespace, count: i
         f"nothing about one.{without}",
         "",
         f"Training: {args.steps} steps of 128 pictures, seed {args.seed}, {args.threads} thread(s), {seconds / 60:.0f} minutes;",
-        "InfoNCE at a fixed logit scale of 100 plus a weak pull of the matched cosine to 0.3, with labels smoothed by",
+        f"InfoNCE at a fixed logit scale of {args.scale:.0f} plus a weak pull of the matched cosine to 0.3, labels smoothed by",
         f"{SMOOTHING} in the last {100 * (1 - SMOOTH_FROM):.0f} % of the steps; Muon on block matrices, AdamW",
         f"on the rest, lr {args.lr}. Generic prompts (`a photo of a person.`, `an emoji of an object.`, `a photo of an",
         "object.`) are trained.",
@@ -173,6 +174,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4200)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scale", type=float, default=SCALE, help="fixed logit scale")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "src/razor_cli/models/standins/clip_tiny")

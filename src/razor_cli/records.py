@@ -22,13 +22,13 @@ if TYPE_CHECKING:  # methods.base needs torch, which reading a record must not
 NOT_COMPUTED = "not computed: "
 SCORE_COLUMNS = (
     "run_id", "model", "family", "stand_in", "scenario", "data", "target", "method", "state", "quantization", "metric",
-    "variant", "value", "n", "ci_low", "ci_high", "unit", "direction", "seed", "reason",
+    "variant", "value", "n", "ci_low", "ci_high", "unit", "direction", "seed", "judged_on", "reason",
 )  # fmt: skip
 EVENT_COLUMNS = (
     "run_id", "step", "action", "component", "kind", "tower", "phi", "weight_norm", "forget_norm", "retain_norm", "cosine",
     "step_size", "relative_step", "seconds", "note",
 )  # fmt: skip
-STATES = ("base", "control", "edit")
+STATES = ("base", "control", "edit", "oracle", "reseeded")  # oracle: retrained without the target; reseeded: base of another seed
 
 
 class Identity(BaseModel):
@@ -45,6 +45,7 @@ class Identity(BaseModel):
     target: str
     method: str
     seed: int
+    judged_on: str = "evaluation"  # or validation: a run for choosing settings, left out of the papers' tables
 
 
 class EditedComponent(BaseModel):

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.console import Console
 from razor_cli import __version__, plots, provenance
 from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.disjoint import six_sets, split_record
+from razor_cli.data.halves import doubled, on_validation
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.evaluation import Evaluator, Key, score_all
@@ -58,6 +60,7 @@ def execute(experiment: Experiment, console: Console | None = None) -> int:
     identity = Identity(
         run_id=run_id, model=m.name, family=m.family, stand_in=m.stand_in, scenario=experiment.scenario.name,
         data=kind_of(experiment).value, target=sets.target, method=experiment.method.name, seed=experiment.seed,
+        judged_on=experiment.judged_on.value,
     )  # fmt: skip
     with open_run(experiment.output_dir, identity.scenario, identity.method, run_id, force=experiment.force) as run:
         if run.complete:
@@ -92,7 +95,9 @@ def compute(
     write_atomic(run.path("split.json"), json.dumps(split_record(sets), indent=1, ensure_ascii=False))
     with progress.stage("evaluating base, control and edit") as say:
         evaluator = Evaluator(model=model, sets=sets, members=sets.forget, cache=cache, say=say)
-        changes = {"base": {}, "control": control_of(model, edit.values, experiment.seed), "edit": edit.values}
+        changes: dict[str, Mapping[str, torch.Tensor]] = {"base": {}, "edit": edit.values}
+        if experiment.control:
+            changes = {"base": {}, "control": control_of(model, edit.values, experiment.seed), "edit": edit.values}
         schemes = list(dict.fromkeys(["none", *experiment.quantization.schemes]))  # drifts and drops refer to full precision
         found = dict(evaluator.states(changes, schemes, experiment.quantization))
     with progress.stage("scoring"):
@@ -113,13 +118,16 @@ def sets_of(experiment: Experiment) -> ConceptSets:
     """Return the run's sets; another seed draws other pictures, unless data.seed holds them fixed."""
     data: Data = experiment.data
     sizes = Sizes(**{f.name: getattr(data, f"n_{f.name}") for f in dataclasses.fields(Sizes)})
-    return build_sets(
+    held_back = experiment.judged_on == "validation"  # then evaluation pictures take no part at all
+    sets = build_sets(
         kind=kind_of(experiment), target=experiment.target, domain=experiment.scenario.domain, aliases=tuple(data.aliases),
         keyword=data.keyword, root=data.root, retain_root=data.retain_root, retain_domain=data.retain_domain,
-        cifar_root=data.cifar_root or "auto", class_names=tuple(data.class_names), sizes=sizes, max_corrupt=data.max_corrupt,
+        cifar_root=data.cifar_root or "auto", class_names=tuple(data.class_names),
+        sizes=doubled(sizes) if held_back else sizes, max_corrupt=data.max_corrupt,
         suites=tuple(s.value for s in experiment.scenario.suites), min_forget=data.min_forget, stand_in=experiment.model.stand_in,
         seed=experiment.seed if data.seed is None else data.seed,
     )  # fmt: skip
+    return on_validation(sets) if held_back else sets
 
 
 def draw(run: Run, evaluator: Evaluator, sets: ConceptSets) -> None:

@@ -152,6 +152,13 @@ class Data:
             raise ConfigError("data.aliases must not contain an empty name", allowed="[name, name]", found=self.aliases)
 
 
+class JudgedOn(StrEnum):
+    """Which pictures a run's scores describe."""
+
+    EVALUATION = "evaluation"
+    VALIDATION = "validation"  # for choosing hyper-parameters: evaluation pictures are never looked at
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The settings that stand alone on the command line."""
@@ -159,6 +166,8 @@ class Options:
     target: str = "Taylor Swift"  # the concept that goes
     seed: int = 0
     engine: Engine = Engine.FAST
+    judged_on: JudgedOn = JudgedOn.EVALUATION  # validation: twice the validation pictures, half to search on, half to score
+    control: bool = True  # also score a random change of the same size
     output_dir: Path = Path("outputs")
     force: bool = False  # run again although the run is recorded
     exit_on_reject: bool = False  # exit code 3 when the verdict is REJECTED

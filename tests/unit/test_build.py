@@ -55,7 +55,7 @@ def test_identity_defaults_are_full_and_quick() -> None:
     assert set(sets.forget.concepts) == {"Taylor Swift"}
     assert "Taylor Swift" not in set(sets.retain.concepts) | set(sets.evaluation.retain.concepts)
     assert sets.class_names[0] == "Taylor Swift" and len(set(sets.class_names)) == 40
-    assert sets.forget_prompt == "a photo of Taylor Swift."
+    assert sets.prompts[sets.target] == "a photo of Taylor Swift."
     assert [s.name for s in sets.suites] == ["emoji_seen", "emoji_held_out"]
     assert any("no CIFAR-10" in note for note in sets.notes)
 

@@ -73,11 +73,25 @@ class Suite:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Taxonomy:
+    """Two levels of names over a domain (Tan & Gong 4.1): every fine concept has one parent.
+
+    Prompts are lists over templates: a reference takes the mean of their normalised embeddings, a training step may draw one.
+    """
+
+    parents: dict[str, str]  # fine concept -> coarse concept, for every class name
+    coarse_names: tuple[str, ...]  # label space of coarse accuracy
+    coarse_prompts: dict[str, tuple[str, ...]]
+    fine_prompts: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConceptSets:
     """Everything an edit of one target needs. All sets are pairwise disjoint by picture key.
 
     `prompts[c]` is the zero-shot prompt of concept c, the target included; `class_names` are all concepts of the
-    target's domain (the label space of multiclass accuracy), the target first; `retain_names` those besides the target.
+    target's domain (the label space of multiclass accuracy), the forgotten ones first; `retain_names` the others. Several
+    concepts may be forgotten jointly: `joint` holds them all, and `target` is what the group is called.
     """
 
     target: str
@@ -92,16 +106,18 @@ class ConceptSets:
     generic_prompt: str
     suites: tuple[Suite, ...] = ()
     notes: tuple[str, ...] = ()
+    joint: tuple[str, ...] = ()  # concepts forgotten together; empty: the target alone
+    taxonomy: Taxonomy | None = None
 
     @property
-    def forget_prompt(self) -> str:
-        """q_forget of M1 and M4."""
-        return self.prompts[self.target]
+    def forget_names(self) -> tuple[str, ...]:
+        """The concepts that go, in the order of `class_names`."""
+        return self.joint or (self.target,)
 
     @property
     def retain_names(self) -> tuple[str, ...]:
         """Concepts of the target's domain that must stay."""
-        return self.class_names[1:]
+        return self.class_names[len(self.forget_names) :]
 
     def fingerprints(self) -> dict[str, str]:
         """Return the hash of every set, for the run's provenance."""
