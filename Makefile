@@ -3,6 +3,10 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	$$p -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN := .venv/bin
 ARGS ?=
+SEEDS ?= 0
+JOBS ?= 2
+# What `make tables RUN=1` runs; ARGS=dry_run=true lists the jobs instead
+EXPERIMENTS ?= table3 compare quantization_claim table7 figure5 tan_table2 tan_table12 tan_table13 tan_table14 tan_table15 tan_regularizers
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
 .DEFAULT_GOAL := help
@@ -38,8 +42,14 @@ test-slow: .venv/.ready ## full-size models, real photographs (RAZOR_CIFAR10=DIR
 bench: .venv/.ready ## speed ratios at the papers' sizes, and the forgetting table (CIFAR=DIR adds CIFAR-10 classes)
 	$(BIN)/python scripts/bench.py $(ARGS)
 
-tables: .venv/.ready ## the papers' tables from recorded runs, published beside measured
-	$(BIN)/razor tables table3 $(ARGS)
+tables: .venv/.ready ## the papers' tables and figures from recorded runs (RUN=1 runs what is missing; SEEDS=0,1,2 JOBS=2 CIFAR=DIR)
+ifdef RUN
+	@failed=; for e in $(EXPERIMENTS); do \
+		$(BIN)/razor-run experiment=$$e seed=$(SEEDS) jobs=$(JOBS) $(if $(CIFAR),data.cifar_root=$(CIFAR)) $(ARGS) || failed="$$failed $$e"; \
+	done; $(BIN)/razor tables all; test -z "$$failed" || { echo "not complete:$$failed"; exit 1; }
+else
+	$(BIN)/razor tables all $(ARGS)
+endif
 
 standins: .venv/.ready ## train the embedded model again: make standins CIFAR=DIR (an hour on two cores)
 	@test -n "$(CIFAR)" || { echo "give CIFAR=DIR, a folder with CIFAR-10"; exit 2; }

@@ -33,8 +33,8 @@ TARGETS = ("Ada Quill", "Nils Abernath", "Hana Mirov", "Quentin Marsh", "Zelda T
 OURS = Razor(
     normalize=Normalize.UNIT, forget_loss=ForgetLoss.CONCEPT_UNIFORM, lambda_forget=4.0, lambda_mismatch=0.0,
     budget=Budget.SHARED, search_return=Return.SMALLEST_SUFFICIENT, search_floor=98.5, search_m4_drop=1.0, trim_steps=6,
-    search_others_drop=3.0, target_m1=40.0, refresh_gradients=True, grow_sample=1024, step_size=0.5, search_steps=6,
-    grow_rounds=12,
+    search_others_drop=3.0, target_m1=30.0, refresh_gradients=True, grow_sample=1024, step_size=0.5, search_steps=6,
+    grow_rounds=12, retry_floor=99.3,
 )  # fmt: skip
 SETTINGS = {
     "literal (razor_paper)": Razor(),
@@ -55,14 +55,14 @@ SETTINGS = {
     "ours, forget 8": replace(OURS, lambda_forget=8.0),
     "ours, forget 16": replace(OURS, lambda_forget=16.0),
     "ours, floor 98": replace(OURS, search_floor=98.0, search_m4_drop=2.0),
-    "ours, floor 99": replace(OURS, search_floor=99.0, search_others_drop=2.0, target_m5=99.0),
+    "ours, M1 40": replace(OURS, target_m1=40.0),
+    "ours, no retry": replace(OURS, retry_floor=None),
     "ours, floor 99.3": replace(OURS, search_floor=99.3, search_others_drop=2.0, target_m5=99.3),
     "ours, cap 16": replace(OURS, max_components=16, tau=0.3),
     "ours, greedy": replace(OURS, budget=Budget.GREEDY),
     "ours, best score": replace(OURS, search_return=Return.BEST_SCORE),
     "ours, forget 1": replace(OURS, lambda_forget=1.0),
     "ours, cap 4": replace(OURS, max_components=4),
-    "ours, M1 25": replace(OURS, target_m1=25.0),
     "ours, text": replace(OURS, towers=Towers.TEXT),
     "ours, vision": replace(OURS, towers=Towers.VISION),
     "ours, alpha 1": replace(OURS, alpha=1.0),

@@ -175,8 +175,9 @@ def run(method: Method, model: Clip, sets: ConceptSets, **lab: Any) -> Edit:
 
 
 def all_components(model: Clip) -> dict[str, Component]:
-    """Return the components of every granularity by name."""
-    return {c.name: c for g in Granularity for c in model.components(g, Towers.BOTH, include_projections=True)}
+    """Return the components of every granularity by name, and every single tensor."""
+    every = [c for g in Granularity for c in model.components(g, Towers.BOTH, include_projections=True)]
+    return {c.name: c for c in (*model.tensors(), *every)}
 
 
 def changed(edit: Edit, model: Clip) -> set[str]:

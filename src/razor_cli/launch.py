@@ -8,11 +8,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from razor_cli.command_line import Request
 from razor_cli.conf_files import conf_dir
-from razor_cli.errors import RazorError
+from razor_cli.errors import ConfigError, RazorError
 from razor_cli.overrides import shell_command
 from razor_cli.schema import Problem, together
 from razor_cli.settings import Experiment, check
@@ -74,6 +74,7 @@ def _hydra_errors(earlier: Sequence[Problem] = ()) -> Iterator[None]:
 def run_once(request: Request) -> int:
     """Check and execute one run; return its exit code."""
     experiment = checked(request)
+    refuse_grid(experiment)
     from razor_cli.run import execute
 
     return execute(experiment)
@@ -82,6 +83,35 @@ def run_once(request: Request) -> int:
 def checked(request: Request) -> Experiment:
     """Return the experiment of a command line without a sweep. Raises ConfigError with every problem."""
     return check(compose(request), request.problems, request.skip)
+
+
+def refuse_grid(experiment: Experiment) -> None:
+    """Raise ConfigError for a grid where a single run is meant."""
+    if experiment.grid:
+        what = "grid belongs into the file of an experiment, and not into a single run or a sweep with -m"
+        fix = "razor-run experiment=NAME without -m; several values need no -m there, and grid=[] switches it off"
+        raise ConfigError(what, allowed="grid=[]", found=f"{len(experiment.grid)} blocks", fix=fix)
+
+
+def run_grid(arguments: Sequence[str], name: str, blocks: list[dict[str, list[Any]]], extra: str | None, *, debug: bool) -> int:
+    """Check every job of a grid, then run or list them; return the exit code. Without a name it is a sweep to be listed."""
+    from rich.console import Console
+
+    from razor_cli import grid
+
+    asked = grid.read(arguments, name, blocks, extra)
+    jobs, refused = grid.check_all(asked)
+    console = Console()
+    if "dry_run=true" in [a.lstrip("+").lower() for a in arguments]:
+        from razor_cli.grid_plan import plan
+
+        return plan(asked, jobs, refused, console)
+    if refused:
+        raise grid.refusal(asked, jobs, refused)
+    from razor_cli import grid_jobs
+
+    how = jobs[0].experiment
+    return grid_jobs.run_grid(asked, jobs, processes=how.jobs, fail_fast=how.fail_fast, debug=debug, console=console)
 
 
 @dataclass
@@ -101,6 +131,7 @@ class Job:
         outcome = Outcome(overrides=overrides, exit_code=0)
         try:
             experiment = check(cfg)
+            refuse_grid(experiment)
             from razor_cli.run import execute
 
             outcome = Outcome(overrides=overrides, exit_code=execute(experiment))

@@ -21,29 +21,46 @@ def forget_cosine(images: Tensor, texts: Tensor) -> Tensor:
     return (1 - pair_cosines(images, texts)).mean()
 
 
-def concept_cross_entropy(images: Tensor, prompts: Tensor, target: int, scale: float) -> Tensor:
-    """L_f = cross-entropy of forget images [n, d] towards the target among class prompts [k, d] (RAZOR eq. 9, 12)."""
-    labels = torch.full((len(images),), target, device=images.device)
+def concept_cross_entropy(images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1) -> Tensor:
+    """L_f = cross-entropy of forget images [n, d] towards the target among class prompts [k, d] (RAZOR eq. 9, 12).
+
+    `target` is the class of all images, or one class for each [n]. `forgotten` plays no part.
+    """
+    labels = torch.as_tensor(target, device=images.device).expand(len(images))
     return F.cross_entropy(scale * images @ prompts.T, labels)
 
 
-def concept_uniform(images: Tensor, prompts: Tensor, target: int, scale: float) -> Tensor:
+def concept_uniform(images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1) -> Tensor:
     """L_f = minus the cross-entropy of forget images [n, d] towards the uniform distribution over the other classes.
 
     The concept head's q_i is undefined in the paper; this reading takes it as "no class but the target, none preferred". While
     the target wins, the gradient lowers its logit against the mean of the others and does not fade as that of
     `concept_cross_entropy` does, which is all but zero for pictures that are recognised with certainty.
+    When several classes go together they are the first `forgotten` ones, and no picture is sent to any of them.
     """
     logs = (scale * images @ prompts.T).log_softmax(dim=-1)
-    others = torch.cat([logs[:, :target], logs[:, target + 1 :]], dim=-1)
-    return others.mean()
+    if forgotten > 1:
+        return logs[:, forgotten:].mean()
+    own = torch.as_tensor(target, device=images.device).expand(len(images))
+    others = torch.arange(len(prompts), device=images.device) != own[:, None]
+    return logs[others].mean()
 
 
-def info_nce(images: Tensor, texts: Tensor, scale: float) -> Tensor:
+def info_nce(images: Tensor, texts: Tensor, scale: float | Tensor) -> Tensor:
     """L_r = symmetric InfoNCE of a batch of n pairs at temperature 1/scale (RAZOR eq. 4); each pair is its own class."""
     logits = scale * images @ texts.T
     labels = torch.arange(len(images), device=images.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def assigned_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of logits [n, k] towards labels [n], true or assigned (SalUn); 0 without pictures."""
+    return F.cross_entropy(logits, labels) if len(labels) else logits.sum()
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Per-picture cross-entropy [n] of logits [n, k] towards target distributions [n, k]: -sum p log softmax(z) (LoTUS)."""
+    return -(targets * logits.log_softmax(dim=-1)).sum(dim=-1)
 
 
 def mismatch(now: Tensor, before: Tensor, form: str) -> Tensor:

@@ -10,7 +10,8 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from razor_cli import __version__
 from razor_cli.conf_files import comments, conf_dir, default_option, groups
@@ -24,7 +25,9 @@ COMMANDS = {  # subcommand: (module, one line); the module is imported when its 
     "show": ("razor_cli.commands.show", "one recorded run: its table, its edit, what it cost"),
     "query": ("razor_cli.commands.query", "SQL over the scores of all recorded runs"),
     "tables": ("razor_cli.commands.tables", "tables of the papers, published and measured side by side"),
+    "propositions": ("razor_cli.commands.propositions", "the RAZOR paper's propositions, measured"),
     "patch": ("razor_cli.commands.patch", "show, verify, apply and revert a patch"),
+    "doctor": ("razor_cli.commands.doctor", "what is here and what is missing; --acceptance checks real weights"),
     "data": ("razor_cli.commands.data", "fetch a data set once, and look at what a folder holds"),
 }
 EXAMPLES = """\
@@ -38,6 +41,8 @@ Make a model forget one concept, and prove it.
       your own model and photographs: DIR/<concept>/*.jpg
   razor-run -m method=razor,slug method.towers=both,vision target="Taylor Swift,Elon Musk"
       a sweep: every combination is a run of its own
+  razor-run experiment=table3 seed=0,1,2 dry_run=true
+      the jobs of a table of the paper, with time and memory; without dry_run they run, jobs=2 in two processes
 """
 FLAGS = """\
 options
@@ -96,18 +101,29 @@ def run_command(arguments: Sequence[str]) -> int:
 
     debug = _is_on("debug", flags.overrides)
     try:
+        if not (flags.cfg or flags.info) and (asked := _grid(flags)):
+            return launch.run_grid(flags.overrides, *asked, flags.config_dir, debug=debug)
         request = command_line.read(flags.overrides, multirun=flags.multirun, extra=flags.config_dir)
         if flags.cfg or flags.info:
             return launch.show(request, flags)
-        if flags.multirun:
-            return launch.run_sweep(request, fail_fast=_is_on("fail_fast", flags.overrides), debug=debug)
-        return launch.run_once(request)
+        sweep = partial(launch.run_sweep, fail_fast=_is_on("fail_fast", flags.overrides), debug=debug)
+        return sweep(request) if flags.multirun else launch.run_once(request)
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
         raise
     except Exception as error:  # a person gets one line, or the traceback on demand
         return launch.report(error, debug=debug)
+
+
+def _grid(flags: Namespace) -> tuple[str, list[dict[str, list[Any]]]] | None:
+    """Return the name and the blocks of the grid that is to be run, or listed; None for a single run or a sweep."""
+    if not flags.multirun and any("experiment=" in o for o in flags.overrides):
+        from razor_cli import grid
+
+        if found := grid.chosen_blocks(flags.overrides, flags.config_dir):
+            return found
+    return ("", [{}]) if _is_on("dry_run", flags.overrides) else None
 
 
 def _is_on(key: str, overrides: Sequence[str]) -> bool:

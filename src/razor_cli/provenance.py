@@ -21,6 +21,9 @@ LIBRARIES = ("torch", "open_clip_torch", "transformers", "numpy", "bitsandbytes"
 # What only shows or tabulates recorded numbers: a change there must not make a recorded run look out of date.
 NOT_COMPUTING = (
     "commands", "tables", "report.py", "plots.py", "archive.py", "main.py", "launch.py", "command_line.py", "progress.py",
+    "report_cells.py",
+    "grid.py", "grid_plan.py", "grid_jobs.py", "grid_cost.py", "plots_papers.py",
+    "acceptance", "propositions.py", "propositions_run.py",
 )  # fmt: skip
 COMPUTING_SUFFIXES = (".py", ".gz", ".json")  # sources and the picture data that ships with them
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from razor_cli.metrics.score import Score
 from razor_cli.records import NOT_COMPUTED, STATES, Decision, RunRecord, ScoreRow
+from razor_cli.report_cells import Words, heading, interval, number
 from razor_cli.results import DONE, Run
 
 # (heading, metric, pattern of the variant): the reading that is shown of each metric
@@ -28,42 +29,27 @@ KEPT = (
     ("M4 generic", "m4", "dual/generic"),
     ("M5 retrieval", "m5", "retrieval/base"),
     ("others' accuracy", "others_acc", "macro"),
+    ("zero-shot mean", "zero_shot", "mean"),
 )
+TRACED = (  # of a run on a taxonomy, in distribution and out of it
+    ("Quality", "quality"), ("Utility kept", "utility"), ("Q-U", "q_u"),
+    ("D_f fine", "df_fine"), ("D_f coarse", "df_coarse"), ("D_r fine", "dr_fine"), ("D_r coarse", "dr_coarse"),
+)  # fmt: skip
+DISTRIBUTIONS = {"in": "Fine labels forgotten, coarse labels kept", "ood": "The same out of distribution"}
 OTHERS_DROP, WORST_DROP = ("others_acc_drop", "macro/base"), "others_worst"  # the latter's variant is a concept's name
+BESIDE = (  # (heading, metric without what it is measured from, variant)
+    ("JSD forget", "jsd", "forget"),
+    ("JSD among others", "jsd", "forget_without_target"),
+    ("JSD retain", "jsd", "retain"),
+    ("same top-1 forget", "top1_agreement", "forget"),
+    ("same top-1 retain", "top1_agreement", "retain"),
+)
+PRIVLEAK = ("PrivLeak caption", "privleak", "own_caption")
 RECOVERY = ("rec", "dual/generic")
 UNRELATED = re.compile(r"zs_(?P<suite>.+?)(?<!_drop)")
 COMPONENTS_SHOWN = 12
-ASCII_FORMS = {
-    "↓": "(down)",
-    "↑": "(up)",
-    "→0": "(to 0)",
-    "→": "->",
-    "φ": "phi",
-    "×": "x",
-    "–": "-",
-    "²": "^2",
-    "·": "-",
-    "≤": "<=",
-    "≥": ">=",
-}
-ARROWS = {"down": "↓", "up": "↑", "zero": "→0", "chance": "→ chance", "none": ""}
 STYLES = {Decision.ACCEPTED: "bold green", Decision.REJECTED: "bold red", Decision.UNDECIDED: "bold yellow"}
 STATE_STYLES = {"base": "", "control": "", "edit": "bold"}
-
-
-@dataclass(frozen=True)
-class Words:
-    """Text as the terminal can show it: names stay as they are, or become ASCII with escapes where it must be."""
-
-    ascii_only: bool
-
-    def __call__(self, text: str) -> str:
-        """Return `text` as it can be printed."""
-        if not self.ascii_only:
-            return text
-        for sign, form in ASCII_FORMS.items():
-            text = text.replace(sign, form)
-        return text.encode("ascii", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)
@@ -78,11 +64,15 @@ def print_report(console: Console, run: Run) -> None:
     """Print a complete run: what was forgotten and kept, what was edited, the cost, the verdict, and the files."""
     words = Words(console.options.ascii_only)
     record, rows = run.record, run.scores
-    keys = _keys(rows)
+    keys = _results(rows)
     _print_header(console, words, record)
     _print_scores(console, words, "What was forgotten", [_column(rows, *c) for c in FORGOTTEN], keys)
     _print_recovery(console, words, rows)
     _print_scores(console, words, "What was kept", [_column(rows, *c) for c in (*KEPT, *_unrelated(rows))], keys)
+    for where, title in DISTRIBUTIONS.items():
+        if columns := [c for name, metric in TRACED if (c := _column(rows, name, metric, where)).scores]:
+            _print_scores(console, words, title, columns, keys)
+    _print_beside(console, words, rows)
     console.print()
     _print_others(console, words, rows)
     console.print()
@@ -91,27 +81,6 @@ def print_report(console: Console, run: Run) -> None:
     _print_cost(console, words, record)
     _print_verdict(console, words, record)
     _print_files(console, words, run)
-
-
-def number(value: float, unit: str) -> str:
-    """Return a value as tables print it: percentages and points with one decimal, everything else with two."""
-    text = f"{value:.1f}" if unit in {"%", "points"} else f"{value:.2f}"
-    return text.replace("-", "") if float(text) == 0 else text
-
-
-def interval(score: Score) -> str:
-    """Return ` [low, high]`, or nothing for a score without an interval."""
-    if score.ci_low is None or score.ci_high is None:
-        return ""
-    return f" [{number(score.ci_low, score.unit)}, {number(score.ci_high, score.unit)}]"
-
-
-def heading(title: str, score: Score | None) -> str:
-    """Return a column's two-line heading: the title, then arrow and unit."""
-    if score is None:
-        return title
-    unit = score.unit.replace("x100", "×100")
-    return f"{title}\n{' '.join(part for part in (ARROWS.get(score.direction, score.direction), unit) if part)}"
 
 
 def _print_header(console: Console, words: Words, record: RunRecord) -> None:
@@ -145,6 +114,15 @@ def _keys(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
     return sorted(dict.fromkeys((r.state, r.quantization) for r in rows), key=lambda key: STATES.index(key[0]))
 
 
+def _results(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
+    """Return the keys of what is reported on its own; a base of another seed is a yardstick for the others only."""
+    return [key for key in _keys(rows) if key[0] != "reseeded"]
+
+
+def _state(key: tuple[str, str]) -> str:
+    return key[0].split(" ")[0]  # a row of the block beside other models carries its width in the first part
+
+
 def _label(key: tuple[str, str]) -> str:
     return key[0] if key[1] == "none" else " ".join(key)
 
@@ -160,8 +138,8 @@ def _print_scores(console: Console, words: Words, title: str, columns: list[Colu
     notes: list[str] = []
     cells = {(i, key): _score_cell(words, c.scores.get(key), notes) for i, c in enumerate(columns) for key in keys}
     heads = [words(c.heading) for c in columns]
-    widths = [max([*map(len, heads[i].split("\n")), *(len(cells[i, k].plain) for k in keys)]) for i in range(len(columns))]
-    room = console.width - max([len("weights"), *(len(_label(key)) for key in keys)]) - 2
+    widths = [1 + max([*map(len, heads[i].split("\n")), *(len(cells[i, k].plain) for k in keys)]) for i in range(len(columns))]
+    room = console.width - max([len("weights"), *(len(_label(key)) for key in keys)])
     for part, chosen in enumerate(chunks(widths, room)):
         console.print()
         table = _table(title if part == 0 else None)
@@ -169,8 +147,10 @@ def _print_scores(console: Console, words: Words, title: str, columns: list[Colu
         for i in chosen:
             table.add_column(heads[i], justify="right", no_wrap=True, overflow="crop")
         for key, following in zip(keys, [*keys[1:], keys[-1]], strict=True):
-            style = STATE_STYLES[key[0]]
-            table.add_row(_label(key), *(cells[i, key] for i in chosen), style=style, end_section=following[0] != key[0])
+            style = STATE_STYLES.get(_state(key), "")
+            table.add_row(
+                _label(key), *(cells[i, key] for i in chosen), style=style, end_section=_state(following) != _state(key)
+            )
         console.print(table)
     _fields(console, words, [(f"[{i}]", note) for i, note in enumerate(notes, 1)])
 
@@ -183,6 +163,32 @@ def chunks(widths: Sequence[int], room: int) -> list[list[int]]:
         if count == len(widths) or all(sum(widths[i] + 2 for i in group) <= room for group in groups):
             return groups
     return []
+
+
+def _print_beside(console: Console, words: Words, rows: Sequence[ScoreRow]) -> None:
+    """Print how far edit and base are from a model retrained without the target, beside how far two bases are; or nothing."""
+    states = {r.state for r in rows}
+    if not states & {"oracle", "reseeded"}:
+        return
+    columns, oracle = [], "oracle" in states
+    for title, metric, variant in BESIDE:
+        first = _column(rows, title, f"{'oracle' if oracle else 'base'}_{metric}", variant)
+        scores = _beside(first.scores, ("edit", "base", "reseeded"), "vs oracle") if oracle else {}
+        bases = _column(rows, title, f"base_{metric}", variant).scores
+        scores |= _beside(bases, ("reseeded",) if oracle else ("edit", "reseeded"), "vs base")
+        columns.append(Column(first.heading, scores))
+    if oracle:
+        leaks = _column(rows, *PRIVLEAK)
+        columns.append(Column(leaks.heading, _beside(leaks.scores, ("edit", "base", "reseeded"), "vs oracle")))
+    keys = list(dict.fromkeys(key for c in columns for key in c.scores))
+    title = "Beside a model retrained without the target" if oracle else "Beside a base of another seed"
+    _print_scores(console, words, title, columns, keys)
+
+
+def _beside(scores: Mapping[tuple[str, str], Score], states: Sequence[str], name: str) -> dict[tuple[str, str], Score]:
+    """Return rows of the block, in the order of `states`: the edit at every width, other models in full precision."""
+    shown = [key for state in states for key in scores if key[0] == state and (state == "edit" or key[1] == "none")]
+    return {(_label(key), name): scores[key] for key in shown}
 
 
 def _score_cell(words: Words, score: Score | None, footnotes: list[str]) -> Text:
@@ -209,7 +215,7 @@ def _print_others(console: Console, words: Words, rows: Sequence[ScoreRow]) -> N
     """Print how each state moved the concepts that should stay: their mean, and the one that lost most."""
     means = {(r.state, r.quantization): r.score for r in rows if (r.score.metric, r.score.variant) == OTHERS_DROP}
     worst = {(r.state, r.quantization): r.score for r in rows if r.score.metric == WORST_DROP}
-    keys = [key for key in _keys(rows) if any(s and s.value is not None for s in (means.get(key), worst.get(key)))]
+    keys = [key for key in _results(rows) if any(s and s.value is not None for s in (means.get(key), worst.get(key)))]
     if not keys:
         return
     table = _table("What the edit did to the others (accuracy, points)")
@@ -222,7 +228,7 @@ def _print_others(console: Console, words: Words, rows: Sequence[ScoreRow]) -> N
         hit = worst.get(key)
         name = hit.variant if hit and hit.value is not None else ""
         cells = [_score_cell(words, score, notes) for score in (means.get(key), hit)]
-        table.add_row(_label(key), *cells, Text(words(name)), style=STATE_STYLES[key[0]])
+        table.add_row(_label(key), *cells, Text(words(name)), style=STATE_STYLES.get(key[0], ""))
     console.print(table)
     _fields(console, words, [(f"[{i}]", note) for i, note in enumerate(notes, 1)])
 
@@ -241,7 +247,7 @@ def _print_components(console: Console, words: Words, record: RunRecord) -> None
         table.add_row(Text(words(part.name)), " ".join(filter(None, (part.tower, part.kind))), *numbers)
     console.print(table)
     if len(parts) > COMPONENTS_SHOWN:
-        console.print(f"and {len(parts) - COMPONENTS_SHOWN} more, all in edit_log.csv", highlight=False)
+        console.print(f"and {len(parts) - COMPONENTS_SHOWN} more, all in run.json", highlight=False)
 
 
 def _print_cost(console: Console, words: Words, record: RunRecord) -> None:

@@ -14,29 +14,36 @@ import torch
 from rich.console import Console
 
 from razor_cli import __version__, plots, provenance
-from razor_cli.data.build import Kind, build_sets
-from razor_cli.data.disjoint import six_sets, split_record
+from razor_cli.data.benchmarks import Benchmarks
+from razor_cli.data.build import Kind, build_sets, resolve_cifar
+from razor_cli.data.choices import LABELLED
+from razor_cli.data.disjoint import shifted_sets, six_sets, split_record
+from razor_cli.data.fine_grained import FineRequest, fine_sets
+from razor_cli.data.fine_labelled import LabelledRequest, labelled_sets
 from razor_cli.data.halves import doubled, on_validation
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
+from razor_cli.data.sources.celeba import read_names
+from razor_cli.data.sources.cifar10 import Cifar10
+from razor_cli.engine.difficulty import class_confidence
 from razor_cli.engine.evaluation import Evaluator, Key, score_all
 from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.methods.base import Edit
 from razor_cli.methods.random_control import control_of
-from razor_cli.metrics.clip import Features, similarity
+from razor_cli.metrics.clip import Features, forget_labels, similarity
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.verdict import judge, parse_bounds, summary
-from razor_cli.models.base import parameters
+from razor_cli.models.companions import Companions, load_companions
 from razor_cli.models.dual import Clip
 from razor_cli.models.load import load
+from razor_cli.models.standins import DEFAULT, stand_in_folder
 from razor_cli.patch import write_patch
 from razor_cli.progress import Progress
-from razor_cli.quantization import weight_report
-from razor_cli.quantization_scope import transposed_weights
 from razor_cli.records import CostRecord, Decision, Identity, RunRecord, Verdict, edited_components
 from razor_cli.report import print_report
 from razor_cli.results import Run, open_run, write_atomic
 from razor_cli.settings import Data, DataKind, Experiment, resolved
+from razor_cli.survival import Survival, sized, survival_csv, survival_notes, survival_of
 
 REJECTED = 3  # exit code with exit_on_reject=true
 SHOWN = 12  # concepts in the cosine matrices
@@ -44,18 +51,28 @@ SHOWN = 12  # concepts in the cosine matrices
 
 def execute(experiment: Experiment, console: Console | None = None) -> int:
     """Compute a run, or find it complete, print its report, and return the exit code."""
-    console = console or Console()
+    console, clock = console or Console(), time.perf_counter()
+    run, computed = perform(experiment, console)
+    if not computed:
+        console.print(f"already recorded, nothing to compute ({time.perf_counter() - clock:.1f} s; force=true computes it again)")
+    print_report(console, run)
+    verdict = run.record.verdict
+    return REJECTED if experiment.exit_on_reject and verdict and verdict.decision is Decision.REJECTED else 0
+
+
+def perform(experiment: Experiment, console: Console) -> tuple[Run, bool]:
+    """Return the complete run of an experiment, and whether it was computed now; the console is told the stages."""
     logging.getLogger("root").setLevel(logging.WARNING)  # open_clip logs to the root logger while it loads
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
     started, clock = provenance.now(), time.perf_counter()
     progress = Progress(console)
     with progress.stage(f"loading {experiment.model.name}"):
-        m = experiment.model
-        model = load(name=m.name, library=m.library, architecture=m.full_architecture, weights=m.weights, device=m.device)
+        m, model = experiment.model, model_of(experiment)
     with progress.stage("building the sets"):
-        sets = sets_of(experiment)
-    prints = sets.fingerprints()
+        sets = sets_of(experiment, model)
+    companions = companions_of(experiment, model, sets)
+    prints = sets.fingerprints() | companions.fingerprints()
     run_id = provenance.run_id(resolved(experiment), model.weights_hash(), prints, provenance.code_version())
     identity = Identity(
         run_id=run_id, model=m.name, family=m.family, stand_in=m.stand_in, scenario=experiment.scenario.name,
@@ -63,21 +80,17 @@ def execute(experiment: Experiment, console: Console | None = None) -> int:
         judged_on=experiment.judged_on.value,
     )  # fmt: skip
     with open_run(experiment.output_dir, identity.scenario, identity.method, run_id, force=experiment.force) as run:
-        if run.complete:
-            console.print(
-                f"already recorded, nothing to compute ({time.perf_counter() - clock:.1f} s; force=true computes it again)"
-            )
-        else:
-            compute(experiment, model, sets, run, identity, progress, started, clock)
-        print_report(console, run)
-        verdict = run.record.verdict
-    return REJECTED if experiment.exit_on_reject and verdict and verdict.decision is Decision.REJECTED else 0
+        computed = not run.complete
+        if computed:
+            compute(experiment, model, sets, companions, run, identity, progress, started, clock)
+    return run, computed
 
 
 def compute(
     experiment: Experiment,
     model: Clip,
     sets: ConceptSets,
+    companions: Companions,
     run: Run,
     identity: Identity,
     progress: Progress,
@@ -89,23 +102,32 @@ def compute(
     fast = experiment.engine == "fast"
     cache = shared_cache(experiment.output_dir) if fast else None
     with progress.stage(f"forgetting {sets.target} with {identity.method}") as say:
-        lab = Lab(model=model, sets=sets, fast=fast, cache=cache, seed=experiment.seed, say=say)
+        lab = Lab(
+            model=model, sets=sets, fast=fast, cache=cache, seed=experiment.seed, say=say,
+            resume_dir=experiment.output_dir / "cache" / "training",
+        )  # fmt: skip
         edit = experiment.method.edit(model, sets, lab)
     run.write_log(edit.log)
     write_atomic(run.path("split.json"), json.dumps(split_record(sets), indent=1, ensure_ascii=False))
     with progress.stage("evaluating base, control and edit") as say:
-        evaluator = Evaluator(model=model, sets=sets, members=sets.forget, cache=cache, say=say)
+        evaluator = Evaluator(model=model, sets=sets, members=sets.forget, cache=cache, hashes=companions.hashes, say=say)
         changes: dict[str, Mapping[str, torch.Tensor]] = {"base": {}, "edit": edit.values}
         if experiment.control:
             changes = {"base": {}, "control": control_of(model, edit.values, experiment.seed), "edit": edit.values}
         schemes = list(dict.fromkeys(["none", *experiment.quantization.schemes]))  # drifts and drops refer to full precision
-        found = dict(evaluator.states(changes, schemes, experiment.quantization))
+        found = dict(evaluator.states(changes | dict(companions.states), schemes, experiment.quantization))
     with progress.stage("scoring"):
         scores = score_all(found, experiment.metrics, experiment.seed)
     run.write_scores(identity, scores)
     draw(run, evaluator, sets)
+    survival = survival_of(model, edit.values, experiment.quantization)
+    write_atomic(run.path("survival.csv"), survival_csv(survival))
     patch = save_patch(run.path("patch.safetensors"), edit, model, sets, experiment, identity)
-    run.finish(record_of(experiment, identity, model, sets, edit, scores, patch, started, time.perf_counter() - clock))
+    run.finish(
+        record_of(
+            experiment, identity, model, sets, companions, edit, scores, survival, patch, started, time.perf_counter() - clock
+        )
+    )
 
 
 def kind_of(experiment: Experiment) -> Kind:
@@ -114,20 +136,70 @@ def kind_of(experiment: Experiment) -> Kind:
     return Kind(experiment.scenario.pictures.value) if embedded else Kind(experiment.data.kind.value)
 
 
-def sets_of(experiment: Experiment) -> ConceptSets:
-    """Return the run's sets; another seed draws other pictures, unless data.seed holds them fixed."""
+def model_of(experiment: Experiment) -> Clip:
+    """Load the run's model."""
+    m = experiment.model
+    return load(name=m.name, library=m.library, architecture=m.full_architecture, weights=m.weights, device=m.device)
+
+
+def sets_of(experiment: Experiment, model: Clip | None = None) -> ConceptSets:
+    """Return the run's sets; another seed draws other pictures, unless data.seed holds them fixed.
+
+    A level of difficulty as target is found with `model`, which is loaded if it is not given.
+    """
     data: Data = experiment.data
     sizes = Sizes(**{f.name: getattr(data, f"n_{f.name}") for f in dataclasses.fields(Sizes)})
     held_back = experiment.judged_on == "validation"  # then evaluation pictures take no part at all
+    sizes = doubled(sizes) if held_back else sizes
+    if experiment.scenario.taxonomy:
+        sets = traced_sets(experiment, sizes, model)
+        return on_validation(sets) if held_back else sets
     sets = build_sets(
         kind=kind_of(experiment), target=experiment.target, domain=experiment.scenario.domain, aliases=tuple(data.aliases),
         keyword=data.keyword, root=data.root, retain_root=data.retain_root, retain_domain=data.retain_domain,
-        cifar_root=data.cifar_root or "auto", class_names=tuple(data.class_names),
-        sizes=doubled(sizes) if held_back else sizes, max_corrupt=data.max_corrupt,
+        cifar_root=data.cifar_root or "auto", class_names=listed_names(data),
+        sizes=sizes, max_corrupt=data.max_corrupt,
         suites=tuple(s.value for s in experiment.scenario.suites), min_forget=data.min_forget, stand_in=experiment.model.stand_in,
-        seed=experiment.seed if data.seed is None else data.seed,
+        seed=experiment.seed if data.seed is None else data.seed, benchmarks=benchmarks_of(data),
     )  # fmt: skip
     return on_validation(sets) if held_back else sets
+
+
+def traced_sets(experiment: Experiment, sizes: Sizes, model: Clip | None) -> ConceptSets:
+    """Return the sets of a run on a taxonomy."""
+    ask = traced_request(experiment, sizes, model)
+    return labelled_sets(ask) if isinstance(ask, LabelledRequest) else fine_sets(ask)
+
+
+def traced_request(experiment: Experiment, sizes: Sizes, model: Clip | None) -> FineRequest | LabelledRequest:
+    """Return what a run on a taxonomy asks for, of embedded pictures or of labelled photographs."""
+    data, scenario = experiment.data, experiment.scenario
+    asked: dict[str, Any] = {
+        "target": experiment.target, "forget": tuple(data.forget), "called": scenario.default_target,
+        "coarse_text": data.coarse_text, "sizes": sizes, "seed": experiment.seed if data.seed is None else data.seed,
+        "confidence": lambda pairs, prompts: class_confidence(model or model_of(experiment), pairs, prompts),
+    }  # fmt: skip
+    if data.kind in LABELLED:
+        assert data.root is not None  # pairings.py refuses it
+        return LabelledRequest(
+            root=data.root, taxonomy=data.taxonomy, prompts=data.prompts, ood_root=data.ood_root,
+            suite_roots=data.suite_roots, max_corrupt=data.max_corrupt, min_forget=data.min_forget, **asked,
+        )  # fmt: skip
+    cifar = resolve_cifar(data.cifar_root or "auto")
+    return FineRequest(
+        pictures=scenario.pictures.value, domain=scenario.domain, suites=tuple(s.value for s in scenario.suites),
+        cifar=Cifar10(cifar) if cifar else None, cache=None, **asked,
+    )  # fmt: skip
+
+
+def listed_names(data: Data) -> tuple[str, ...]:
+    """Return the names without pictures that the settings and their file list."""
+    return (*data.class_names, *(read_names(data.names_file) if data.names_file else ()))
+
+
+def benchmarks_of(data: Data) -> Benchmarks:
+    """Return which public benchmarks the data settings name."""
+    return Benchmarks(**{f.name: getattr(data, f.name) for f in dataclasses.fields(Benchmarks)})
 
 
 def draw(run: Run, evaluator: Evaluator, sets: ConceptSets) -> None:
@@ -136,11 +208,14 @@ def draw(run: Run, evaluator: Evaluator, sets: ConceptSets) -> None:
     target = sets.target
     title = f"Forgetting {target}: picture-caption cosines"
     plots.similarity_histograms(run.path("similarity.png"), *_cosines(before, after), title=title)
-    rows = [target, *sets.retain_names[: SHOWN - 1]]
-    matrices = [_matrix(f, len(rows)) for f in (before, after)]
+    gone = len(sets.forget_names)
+    shown = [*range(min(gone, SHOWN // 2)), *range(gone, len(sets.class_names))][:SHOWN]  # numbers of the classes
+    rows = [sets.class_names[i] for i in shown]
+    matrices = [_matrix(f, shown) for f in (before, after)]
     keep = [i for i in range(len(rows)) if all(bool(torch.isfinite(m[i]).all()) for m in matrices)]
     names = [rows[i] for i in keep]
     first, second = (m[keep][:, keep].numpy() for m in matrices)
+    write_atomic(run.path("cosines.csv"), plots.cosines_csv(first, second, names))
     plots.cosine_matrices(run.path("cosines.png"), first, second, names, names, title=f"Text-image cosines, {target} first")
 
 
@@ -150,10 +225,18 @@ def _cosines(before: Features, after: Features) -> list[Any]:
     return [*forget, *retain]
 
 
-def _matrix(f: Features, count: int) -> torch.Tensor:
-    """Return the mean cosine of each concept's pictures with each prompt [count, count]; NaN for a concept without pictures."""
-    groups = [f.forget_images, *(f.retain_images[f.retain_concepts == i] for i in range(1, count))]
-    return torch.stack([(g @ f.class_prompts[:count].T).mean(0) for g in groups])
+def _matrix(f: Features, classes: list[int]) -> torch.Tensor:
+    """Return the mean cosine of each class's pictures with each one's prompt [n, n]; NaN for a class without pictures."""
+    labels = forget_labels(f)
+    groups = [f.forget_images[labels == i] if i < f.forgotten else f.retain_images[f.retain_concepts == i] for i in classes]
+    return torch.stack([(g @ f.class_prompts[classes].T).mean(0) for g in groups])
+
+
+def companions_of(experiment: Experiment, model: Clip, sets: ConceptSets) -> Companions:
+    """Return the models that the run is held against; a stand-in's own lie beside its embedded weights."""
+    m = experiment.model
+    folder = stand_in_folder(m.architecture or DEFAULT) if m.stand_in else None
+    return load_companions(model, sets.target, oracle=m.oracle, reseeded=m.reseeded, folder=folder)
 
 
 def save_patch(path: Path, edit: Edit, model: Clip, sets: ConceptSets, experiment: Experiment, identity: Identity) -> int | None:
@@ -169,36 +252,22 @@ def save_patch(path: Path, edit: Edit, model: Clip, sets: ConceptSets, experimen
 
 
 def record_of(
-    experiment: Experiment, identity: Identity, model: Clip, sets: ConceptSets, edit: Edit, scores: dict[Key, list[Score]],
-    patch_bytes: int | None, started: str, seconds: float,
+    experiment: Experiment, identity: Identity, model: Clip, sets: ConceptSets, companions: Companions, edit: Edit,
+    scores: dict[Key, list[Score]], survival: list[Survival], patch_bytes: int | None, started: str, seconds: float,
 ) -> RunRecord:  # fmt: skip
     """Return run.json."""
     bounds = parse_bounds(experiment.scenario.acceptance)
     judged = judge(scores, bounds) if bounds else None
     verdict = Verdict(decision=Decision(judged.outcome.value), reasons=summary(judged, bounds)) if judged else None
-    pairs = six_sets(sets) | {f"suite_{x.name}": x.pairs for x in sets.suites}
+    pairs = six_sets(sets) | {f"suite_{x.name}": x.pairs for x in sets.suites} | shifted_sets(sets)
     origin = provenance.collect(
         device=model.device, dtype="float32", threads=torch.get_num_threads(), seed=experiment.seed, started=started,
-        weights_hash=model.weights_hash(), data_fingerprints=sets.fingerprints(), set_sizes={n: len(p) for n, p in pairs.items()},
+        weights_hash=model.weights_hash(), data_fingerprints=sets.fingerprints() | companions.fingerprints(),
+        set_sizes={n: len(p) for n, p in pairs.items()},
     )  # fmt: skip
-    notes = [*sets.notes, *edit.notes, *survival(experiment, model, edit)]
+    notes = [*sets.notes, *companions.notes, *edit.notes, *survival_notes(survival)]
     cost = CostRecord.of(edit.cost, run_seconds=seconds, peak_rss_mb=provenance.peak_rss_mb(), patch_bytes=patch_bytes)
     return RunRecord(
         **identity.model_dump(), settings=resolved(experiment), provenance=origin, cost=cost, verdict=verdict,
-        components=edited_components(edit.components, edit.log), notes=notes,
+        components=sized(edited_components(edit.components, edit.log), model, edit.values), notes=notes,
     )  # fmt: skip
-
-
-def survival(experiment: Experiment, model: Clip, edit: Edit) -> list[str]:
-    """Return per quantization how much of the edit's direction survives rounding in the changed matrices."""
-    notes = []
-    live = parameters(model)
-    for scheme in experiment.quantization.schemes:
-        before = {n: live[n] for n in edit.values}
-        rows = weight_report(before, edit.values, scheme, experiment.quantization, transposed_weights(model))
-        if rows:
-            codes, cosine = (sum(getattr(r, k) for r in rows) / len(rows) for k in ("codes_changed", "cos_survive"))
-            notes.append(
-                f"{scheme}: {100 * codes:.1f} % of the codes of the edited matrices change, cosine to the edit {cosine:.2f}"
-            )
-    return notes

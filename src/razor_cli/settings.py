@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.conf_files import GROUPS, conf_dir, groups
+from razor_cli.data.choices import CoarseText, DataKind, Names, Templates
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.errors import ConfigError
 from razor_cli.schema import Problem, build, hints, locate, plain, together, unknown
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Data", "Experiment", "Model", "Options", "Scenario", "check", "conf_dir", "resolved"]
 
-UNRECORDED = ("output_dir", "force", "exit_on_reject", "debug", "threads", "fail_fast")  # change no number: not in the run id
+UNRECORDED = (  # change no number: not in the run id
+    "output_dir", "force", "exit_on_reject", "debug", "threads", "fail_fast", "grid", "dry_run", "jobs",
+)  # fmt: skip
 
 
 class Library(StrEnum):
@@ -50,15 +53,6 @@ class Engine(StrEnum):
     PLAIN = "plain"
 
 
-class DataKind(StrEnum):
-    """Where pictures come from."""
-
-    STANDIN = "standin"
-    FOLDER = "folder"
-    WEBDATASET = "webdataset"
-    CIFAR10 = "cifar10"
-
-
 class Pictures(StrEnum):
     """The embedded or prepared pictures that a scenario's concepts are shown by."""
 
@@ -75,10 +69,12 @@ class Model:
     family: str = "clip"
     stand_in: bool = True  # its numbers are never printed in a column of a real model
     library: Library = Library.STAND_IN
-    architecture: str | None = None  # open_clip name, e.g. ViT-B-32
+    architecture: str | None = None  # open_clip name, e.g. ViT-B-32; of a stand-in the folder of its embedded weights
     variant: str | None = None  # suffix of the architecture, e.g. quickgelu
     weights: str | None = None  # file, folder or pretrained tag; null: the embedded ones
     device: Device = Device.AUTO
+    oracle: str | dict[str, str] | None = None  # weights retrained without the target; or target -> weights
+    reseeded: str | None = None  # weights of the base trained with another seed
 
     def __post_init__(self) -> None:
         if self.stand_in != (self.library is Library.STAND_IN):
@@ -105,6 +101,7 @@ class Scenario:
     domain: str = "person"  # wording of prompts
     default_target: str = "Taylor Swift"
     pictures: Pictures = Pictures.PORTRAITS  # what data=standin or data=cifar10 shows
+    taxonomy: bool = False  # fine concepts go together and their parents stay
     suites: list[Pictures] = field(default_factory=list)  # unrelated zero-shot tasks, where their pictures are at hand
     acceptance: dict[str, dict[str, Any]] = field(default_factory=dict)  # bounds of the verdict, as metrics.verdict.Bound
 
@@ -124,6 +121,18 @@ class Data:
     aliases: list[str] = field(default_factory=list)  # other names of the target
     keyword: str | None = None  # what a caption must contain; null: the target or an alias
     class_names: list[str] = field(default_factory=list)  # names without pictures in the label space
+    names_file: Path | None = None  # more such names, one a line
+    celeba_root: Path | None = None  # CelebA with names: the utility CelebA-100, and names for FA
+    celeba_names: Names = Names.ALL  # which of its names are chosen among
+    judge_on_celeba: bool = False  # the target's evaluation pictures are CelebA's
+    imagenet_root: Path | None = None  # ImageNet-1K's val part as a utility
+    templates: Templates = Templates.OPENAI  # prompts of ImageNet's classes
+    forget: list[str] = field(default_factory=list)  # fine concepts that go together; empty: those that target names
+    coarse_text: CoarseText = CoarseText.MEMBERS  # how text says a coarse label
+    taxonomy: Path | None = None  # labelled pictures: who is whose parent; null: taxonomy.csv in root
+    prompts: str | None = None  # published templates: ImgnetDogs or CompCars-S; null: the domain's
+    ood_root: Path | None = None  # labelled pictures of another distribution
+    suite_roots: dict[str, Path] = field(default_factory=dict)  # zero-shot task -> its folder
     retain_domain: str = "object"  # wording of prompts for retain pictures of another kind
     n_forget: int = 4000
     n_retain: int = 7900
@@ -171,7 +180,10 @@ class Options:
     output_dir: Path = Path("outputs")
     force: bool = False  # run again although the run is recorded
     exit_on_reject: bool = False  # exit code 3 when the verdict is REJECTED
-    fail_fast: bool = False  # a sweep stops at its first failed job
+    fail_fast: bool = False  # a sweep or a grid stops at its first failed job
+    grid: list[dict[str, Any]] = field(default_factory=list)  # blocks of an experiment: keys with lists of values
+    dry_run: bool = False  # list the jobs with what they need, and start none
+    jobs: int = 1  # processes that a grid's jobs are spread over
     debug: bool = False  # show the traceback of a failure
     threads: int | None = None  # CPU threads; null: as torch decides
     patch_names_target: bool = False  # the patch names the target instead of its hash
@@ -183,6 +195,8 @@ class Options:
             raise ConfigError("seed must not be negative", allowed=">= 0", found=self.seed)
         if self.threads is not None and self.threads < 1:
             raise ConfigError("threads must be at least 1", allowed=">= 1 or null", found=self.threads)
+        if self.jobs < 1:
+            raise ConfigError("jobs must be at least 1", allowed=">= 1", found=self.jobs)
 
 
 @dataclass(frozen=True, kw_only=True)

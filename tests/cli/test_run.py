@@ -34,7 +34,10 @@ SIZES = {
 BASE = ["experiment=tiny", "quantization=none", *(f"data.{k}={v}" for k, v in SIZES.items())]
 STAND_IN = Path(str(resources.files("razor_cli.models.standins"))) / "clip_tiny/clip_tiny.safetensors"
 UNREACHABLE = "scenario.acceptance.m1_mean.at_most=0"  # no model forgets so much without an edit
-FILES = {"DONE", "cosines.png", "edit_log.csv", "resolved_config.yaml", "run.json", "scores.csv", "similarity.png", "split.json"}
+FILES = {
+    "DONE", "cosines.csv", "cosines.png", "edit_log.csv", "resolved_config.yaml", "run.json", "scores.csv", "similarity.png",
+    "split.json", "survival.csv",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from razor_cli.settings import PLACES, Experiment, Options
 FILES = [(group, name) for group, names in groups([conf_dir()]).items() for name in names]
 EXPECTED = {
     "model": {"clip_tiny", "clip_vitb32", "clip_vitl14", "open_clip", "hf_clip"},
-    "scenario": {"identity", "class", "object"},
-    "data": {"standin", "folder", "webdataset", "cifar10"},
+    "scenario": {"identity", "class", "object", "fine_grained", "fine_grained_portraits"},
+    "data": {"standin", "folder", "webdataset", "cifar10", "imagenet", "laion", "labelled", "imgnetdogs", "compcars"},
     "method": {"razor", "razor_paper", "razor_alg1", "razor_anchor", "slug", "slug_code", "none", "random"},
     "quantization": {"none", "int8", "int4", "bnb_int8", "nf4", "fp4", "all", "bitsandbytes"},
     "metrics": {"default"},

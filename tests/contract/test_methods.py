@@ -17,6 +17,7 @@ from razor_cli.conf_files import values as yaml_values
 from razor_cli.engine.board import Board
 from razor_cli.engine.evaluation import Evaluator, score_all
 from razor_cli.engine.lab import Lab
+from razor_cli.engine.train import Training
 from razor_cli.errors import ConfigError
 from razor_cli.methods.base import Edit
 from razor_cli.metrics.suite import Metrics
@@ -73,8 +74,10 @@ def test_same_seed_gives_the_same_edit_even_after_another_method_ran(name: str) 
 @every_preset
 def test_another_seed_matters_exactly_to_stochastic_methods(name: str) -> None:
     method = preset(name)
-    other = run(method, make_clip(), make_sets(), seed=1)
-    assert same(edit_of(name).values, other.values) is not method.stochastic
+    if isinstance(method, Training):  # one batch that holds every picture leaves nothing to draw
+        method = preset(name, batch=4)
+    first, other = (run(method, make_clip(), make_sets(), seed=seed) for seed in (0, 1))
+    assert same(first.values, other.values) is not method.stochastic
 
 
 @every_preset
@@ -90,7 +93,8 @@ def test_only_owned_slices_of_the_listed_components_change(name: str) -> None:
 
 @every_preset
 def test_the_edit_moves_something_unless_it_is_none(name: str) -> None:
-    assert bool(changed(edit_of(name), make_clip())) is (name != "none")
+    still = {"none", "ssd_paper"}  # ssd_paper: alpha=5 selects nothing where more than a fifth of all pictures is to be forgotten
+    assert bool(changed(edit_of(name), make_clip())) is (name not in still)
 
 
 @every_preset
@@ -132,7 +136,12 @@ def test_model_is_restored_when_a_trial_fails(name: str, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
         return real(self, *args, **keywords)
 
+    def fatal(self: Board) -> Any:  # what trained methods score their first epoch with
+        calls.append(1)
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(Board, "trial", fragile)
+    monkeypatch.setattr(Board, "rescore", fatal)
     lab = Lab(model=model, sets=sets)
     if name in {"none", "random"}:
         preset(name).edit(model, sets, lab)

@@ -140,14 +140,22 @@ def fake_run(
     model: str = "clip_tiny",
     stand_in: bool = True,
     seed: int = 0,
-    rho: float = 0.1,
+    flips: dict[str, object] | None = None,
+    judged_on: str = "evaluation",
+    extra: dict[tuple[str, str], list[Score]] | None = None,
+    files: dict[str, str] | None = None,
     offset: float = 0.0,
     quantizations: tuple[str, ...] = ("none", "int8", "int4"),
     finished: str = "2026-01-02T03:04:05.678+00:00",
     parts: int = 1,
 ) -> Run:
-    """Record one run and return it."""
-    settings = {"target": target, "seed": seed, "model": {"name": model}, "method": {"name": method, "rho": rho}, "data": data}
+    """Record one run and return it.
+
+    `flips` are settings of the method that differ from its preset's, `extra` more scores by state and quantization, `files`
+    more files of the run's folder.
+    """
+    own = {"name": method, "share": 0.1, **(flips or {})}
+    settings = {"target": target, "seed": seed, "model": {"name": model}, "method": own, "data": data}
     name = run_id(settings, "ab" * 32, {"forget": "cd" * 32}, "c0de")
     identity = Identity(
         run_id=name,
@@ -159,6 +167,7 @@ def fake_run(
         target=target,
         method=method,
         seed=seed,
+        judged_on=judged_on,
     )
     cost = Cost(
         seconds=10.5, gradient_seconds=4.25, search_seconds=5.0, forwards=12345, backwards=460, evaluations=96, peak_mb=850.0
@@ -167,7 +176,10 @@ def fake_run(
         if run.complete:
             return run
         run.write_config(settings)
-        run.write_scores(identity, {(s, q): measured(s, q, offset) for s in LEVELS for q in quantizations})
+        scores = {(s, q): measured(s, q, offset) for s in LEVELS for q in quantizations}
+        run.write_scores(identity, scores | {k: [*scores.get(k, []), *more] for k, more in (extra or {}).items()})
+        for file, text in (files or {}).items():
+            run.path(file).write_text(text, encoding="utf-8")
         run.write_log(events())
         run.path("patch.safetensors").write_bytes(b"patch")
         components = [

@@ -1,5 +1,7 @@
 """Small worlds of embeddings for the metric tests."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -58,6 +60,11 @@ def crowd(seed: int, classes: int = 8, dim: int = 16) -> Features:
         member_images=draw(9),
         member_captions=draw(9),
     )
+
+
+def scaled(seed: int, scale: float = 8.0) -> Features:
+    """A random world whose model tells its logit scale."""
+    return replace(crowd(seed), scale=scale)
 
 
 def one(scores: list[Score], metric: str, variant: str) -> Score:

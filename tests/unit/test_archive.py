@@ -38,7 +38,7 @@ def test_runs_has_a_row_per_run(outputs: Path) -> None:
     assert columns == ["target", "method", "stand_in", "verdict", "seed", "components"]
     assert rows[0] == (NAMES[0], "razor", True, "ACCEPTED", 0, "visual.3.head2")
     assert rows[1] == ("Ada", "slug", False, "ACCEPTED", 0, "visual.3.head2") and len(rows) == len(NAMES) + 1
-    assert one(outputs, "select settings->>'$.method.rho' from runs where target = 'Ada'") == "0.1"
+    assert one(outputs, "select settings->>'$.method.share' from runs where target = 'Ada'") == "0.1"
 
 
 def test_scores_are_those_of_the_files(outputs: Path) -> None:

@@ -131,7 +131,7 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     text = printed(fake_run(tmp_path / "out", target=HARD, parts=20), width, encoding)
     assert [line for line in text.splitlines() if cell_len(line) > width] == []
-    assert "[bold]not markup[/bold]" in words(text) and "and 8 more, all in edit_log.csv" in text
+    assert "[bold]not markup[/bold]" in words(text) and "and 8 more, all in run.json" in text
 
 
 @pytest.mark.parametrize(

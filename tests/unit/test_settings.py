@@ -226,7 +226,9 @@ def changed(value: Any) -> Any:
         return value + 1
     if isinstance(value, (str, Path)):
         return type(value)(f"{value}x")
-    return {list: lambda v: [*v, "x"], dict: lambda v: {}, tuple: lambda v: (*v, "x")}.get(type(value), lambda v: "x")(value)
+    if isinstance(value, dict):
+        return {} if value else {"x": "x"}
+    return type(value)([*value, "x"]) if isinstance(value, (list, tuple)) else "x"
 
 
 def with_changed(made: Experiment, path: tuple[str, ...]) -> Experiment:

@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 from fake_runs import fake_run
 
-from razor_cli import command_line, launch
+from razor_cli import command_line, grid
 from razor_cli.errors import ConfigError
 from razor_cli.main import razor_command
 from razor_cli.results import complete_runs
 from razor_cli.tables.base import FORMS, Document, Panel, render
-from razor_cli.tables.table3 import READINGS, WIDTHS, build, mean_cell
+from razor_cli.tables.layout import mean_cell
+from razor_cli.tables.table3 import MEASURES, METHODS, WIDTHS, build
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WRITE = os.environ.get("RAZOR_WRITE_GOLDEN") == "1"
@@ -51,7 +52,7 @@ def document(outputs: Path) -> Document:
 
 
 def panel(document: Document, dataset: str) -> Panel:
-    (found,) = (p for p in document.panels if p.title.startswith(dataset))
+    (found,) = (p for p in document.panels if p.title.startswith(f"{dataset} as published"))
     return found
 
 
@@ -71,19 +72,21 @@ def test_table_equals_its_golden_file(document: Document, form: str) -> None:
 
 def test_published_cells_are_the_shipped_ones(document: Document) -> None:
     shipped = {
-        (r["dataset"], r["method"], r["quant"]): [r[m.lower()] for m in READINGS] for r in csv.DictReader(io.StringIO(SHIPPED))
+        (r["dataset"], r["method"], r["quant"]): [r[m.key] for m in MEASURES] for r in csv.DictReader(io.StringIO(SHIPPED))
     }
     names = {"razor": "RAZOR", "slug": "SLUG", "slug_code": "SLUG"}
     seen = set()
     for table in document.panels:
         dataset = table.title.split(" as published")[0]
+        if dataset == table.title:
+            continue  # random controls stand beside nothing published
         for method, width, *cells in table.rows:
             key = (dataset, names.get(method, method), width)
             if key in shipped:
                 assert cells[:5] == shipped[key]
                 seen.add(key)
             else:
-                assert method.startswith(("unedited", "control")) and cells[:5] == ["–"] * 5
+                assert method == "unedited" and cells[:5] == ["–"] * 5
     assert seen == set(shipped)
 
 
@@ -92,7 +95,8 @@ def test_measured_cells_are_means_over_the_runs_of_that_state_and_width(document
     assert row(table, "razor")["runs"] == "3"
     assert row(table, "razor")["measured M1 ↓ %"] == "5.17 ± 1.90"  # 4.5, 5.0, 6.0 and t(2) = 4.303
     assert row(table, "razor", "4bit")["measured M1 ↓ %"] == "6.67 ± 1.90"
-    assert row(table, "control of razor")["measured M1 ↓ %"] == "96.67 ± 1.90"
+    (controls,) = (p for p in document.panels if p.title.startswith("Random") and "portraits" in p.title)
+    assert row(controls, "control of razor")["M1 ↓ %"] == "96.67 ± 1.90"
     assert row(table, "razor", "8bit")["measured M4 ↑ %"] == "95.08 ± 1.90"
     assert row(table, "razor")["measured M3 →0 ×100"] == "0.12 ± 0.00"
 
@@ -102,20 +106,21 @@ def test_spread_stands_only_where_there_are_two_runs(document: Document) -> None
         for cells in table.rows:
             spread = ["±" in c for c in cells]
             assert not any(spread) or int(cells[-1]) >= 2
-            assert not any(spread[:7]) and not spread[-1]
+            assert not any(s for s, c in zip(spread, table.columns, strict=True) if c.startswith(("published", "Δ", "than")))
     single = row(panel(document, "LAION-400M"), "slug")
     assert (single["measured M1 ↓ %"], single["runs"]) == ("4.50", "1")
     assert mean_cell([1.0]) == "1.00" and mean_cell([]) == "–" and mean_cell([1.0, 1.0]) == "1.00 ± 0.00"
 
 
 def test_stand_ins_are_marked_and_real_models_are_not(document: Document) -> None:
-    titles = [p.title for p in document.panels]
-    assert titles == [
-        "CIFAR-10 as published | clip_vitb32, CIFAR-10 photographs: 1 targets (ship)",
+    names = "4 targets (<b>, A & B_%, Beyoncé, Taylor Swift)"
+    assert [p.title for p in document.panels] == [
+        "CIFAR-10 as published | clip_vitb32, CIFAR-10 photographs: 1 target (ship), 1 seed",
+        "Random changes of the same size | clip_vitb32, CIFAR-10 photographs: 1 target (ship), 1 seed",
         "ImageNet as published | nothing measured on emoji (in place of ImageNet)",
-        "LAION-400M as published | clip_tiny STAND-IN, drawn portraits (in place of LAION-400M): 4 targets "
-        "(<b>, A & B_%, Beyoncé, Taylor Swift)",
-    ]  # fmt: skip
+        f"LAION-400M as published | clip_tiny STAND-IN, drawn portraits (in place of LAION-400M): {names}, 1 seed",
+        f"Random changes of the same size | clip_tiny STAND-IN, drawn portraits (in place of LAION-400M): {names}, 1 seed",
+    ]
 
 
 def test_models_never_share_a_panel(tmp_path: Path) -> None:
@@ -125,28 +130,73 @@ def test_models_never_share_a_panel(tmp_path: Path) -> None:
     assert len(titles) == 2 and ["STAND-IN" in t for t in titles] == [True, False]
 
 
+def test_runs_for_choosing_settings_and_other_settings_stay_out(tmp_path: Path) -> None:
+    fake_run(tmp_path)
+    fake_run(tmp_path, flips={"rho": 0.99}, offset=40.0, finished="2026-09-01T00:00:00.000+00:00")
+    fake_run(tmp_path, seed=1, judged_on="validation", offset=40.0)
+    found = build(complete_runs(tmp_path))
+    measured = row(panel(found, "LAION-400M"), "razor")
+    assert (measured["measured M1 ↓ %"], measured["runs"]) == ("4.50", "1")
+    assert "Left out: 1 runs judged on validation pictures." in found.notes
+    assert "Left out: runs with settings other than their preset's: razor (rho=0.99)." in found.notes
+
+
+def test_difference_and_directions(document: Document) -> None:
+    razor, slug = (row(panel(document, "LAION-400M"), m) for m in ("razor", "slug"))
+    assert razor["Δ M1"] == "-34.83"  # 5.17 measured, 40.00 published
+    assert razor["than unedited"].split() == ["M1", "+", "M2", "≈", "M4", "−", "M5", "−"] and razor["than razor"] == "–"
+    assert slug["than razor"] == "–"  # no target in common
+
+
+def test_orderings_count_only_where_both_sides_tell_apart(tmp_path: Path) -> None:
+    for seed in range(3):
+        fake_run(tmp_path, seed=seed)
+        fake_run(tmp_path, seed=seed, method="ssd", offset=3.0)  # worse everywhere, M3 alike
+    cells = row(panel(build(complete_runs(tmp_path)), "LAION-400M"), "ssd")
+    # published on LAION: SSD is worse in M1, better in M2, worse in M3, M4 and M5
+    assert cells["than razor"] == "M1 −→− M2 +→− M3 −→≈ M4 −→− M5 −→−"
+    assert cells["agree"] == "3 of 4"
+
+
+def test_best_is_bold_only_where_intervals_lie_apart(tmp_path: Path) -> None:
+    for seed, jitter in enumerate((0.0, 0.25, 0.5)):
+        fake_run(tmp_path, seed=seed, offset=jitter)
+        fake_run(tmp_path, seed=seed, method="slug", offset=jitter + 30.0)
+        fake_run(tmp_path, seed=seed, method="ssd", offset=jitter + 30.1)
+    table = panel(build(complete_runs(tmp_path)), "LAION-400M")
+    names = {(table.rows[i][0], table.columns[j]) for i, j in table.bold}
+    assert {n for n, _ in names} == {"razor"} and ("razor", "measured M1 ↓ %") in names
+    assert not any("M3" in c for _, c in names)  # all alike
+    text = render(Document(name="t", title="t", panels=[table]), "md")
+    assert "**4.75 ± 0.62**" in text and r"\textbf{4.75 $\pm$ 0.62}" in render(
+        Document(name="t", title="t", panels=[table]), "tex"
+    )
+
+
 def test_panels_have_cells_for_every_column(document: Document) -> None:
     for table in document.panels:
         assert {len(r) for r in table.rows} == {len(table.columns)}
         assert [r[1] for r in table.rows] == list(WIDTHS.values()) * (len(table.rows) // 3)
+        assert len(set(table.columns)) == len(table.columns)
 
 
 def test_methods_not_run_name_the_command_that_runs_them(document: Document) -> None:
     why = {p.title.split(" as")[0]: {r[0]: r[7] for r in p.rows if r[-1] == "0"} for p in document.panels}
-    assert why["CIFAR-10"]["RAZOR"] == "no run recorded: razor-run method=razor scenario=class data=cifar10"
-    assert why["ImageNet"]["SLUG"] == "no run recorded: razor-run method=slug scenario=object"
+    assert why["CIFAR-10"]["RAZOR"] == "no run recorded: razor-run experiment=table3 scenario=class method=razor"
+    assert set(why["ImageNet"]) == set(METHODS)
     assert not {"RAZOR", "SLUG"} & set(why["LAION-400M"])  # both were run
-    for reasons in why.values():
-        assert {reasons[m] for m in ("SSD", "LoTUS", "SalUn")} == {"not run: no such method here yet"}
 
 
-def test_commands_named_in_cells_are_accepted(document: Document, tmp_path: Path) -> None:
+def test_commands_named_in_cells_are_accepted(document: Document) -> None:
     cells = {c for p in document.panels for r in p.rows for c in r if "razor-run" in c}
-    assert len(cells) == 3
+    assert len(cells) == 12
     for cell in cells:
         words = shlex.split(cell.split("razor-run ")[1])
-        words += [f"data.cifar_root={tmp_path}"] if "data=cifar10" in words else []  # as if it were prepared
-        launch.checked(command_line.read(words, multirun=False, extra=None))
+        found = grid.chosen_blocks(words)
+        assert found is not None
+        (block,) = grid.read(words, *found).blocks  # one scenario and one method
+        assert f"method={block['method'][0]}" == words[-1] and len(block["method"]) == 1
+        assert command_line.read(words[2:]).problems == []  # both choices exist
 
 
 def test_width_not_measured_says_why(document: Document) -> None:
@@ -193,7 +243,7 @@ def test_bars_of_names_do_not_split_markdown_cells() -> None:
 
 def test_csv_reads_back(document: Document) -> None:
     rows = list(csv.reader(io.StringIO(render(document, "csv"))))
-    assert {len(r) for r in rows} == {14} and len(rows) == sum(len(p.rows) + 1 for p in document.panels)
+    assert max(len(r) for r in rows) == 22 and len(rows) == sum(len(p.rows) + 1 for p in document.panels)
     assert [r[0] for r in rows if r[1] == "razor"] == [panel(document, "LAION-400M").title] * 3
 
 
@@ -202,7 +252,7 @@ def test_csv_reads_back(document: Document) -> None:
 
 def test_without_a_name_the_tables_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert razor_command(["tables"]) == 0
-    assert re.search(r"^table3  RAZOR Table 3", capsys.readouterr().out, re.M)
+    assert re.search(r"^table3 +RAZOR Table 3", capsys.readouterr().out, re.M)
 
 
 def test_without_runs_the_published_numbers_stand_alone(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`razor data prepare cifar10 | inspect`."""
+"""`razor data prepare cifar10 | build compcars, imgnetdogs, levels | inspect | check`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from razor_cli.commands.data_check import check
+
 if TYPE_CHECKING:
+    from razor_cli.data.builders import Built
     from razor_cli.data.sources.folder import Folder
     from razor_cli.data.sources.webdataset import WebDataset
 
 app = typer.Typer(no_args_is_help=True, help="Fetch data sets, and look at your own pictures before a run.")
 prepare = typer.Typer(no_args_is_help=True, help="Fetch a data set once, into the place where runs look for it.")
 app.add_typer(prepare, name="prepare")
+build = typer.Typer(no_args_is_help=True, help="Write the taxonomy of a data set: which class is whose parent.")
+app.add_typer(build, name="build")
+app.command("check")(check)
 
 
 @prepare.callback()
@@ -41,6 +47,71 @@ def prepare_cifar10(
     console.print(Text(f"CIFAR-10 {'is now' if new else 'was already'} at {place} (50,000 train, 10,000 test; checked)"))
     if to is not None:
         console.print(Text(f"use it with data.cifar_root={place}"))
+
+
+Out = Annotated[Path | None, typer.Option("--out", help="The CSV file; taxonomy.csv in --root if not given.")]
+
+
+@build.command("compcars")
+def build_compcars(
+    root: Annotated[Path, typer.Option("--root", help="CompCars: image/<make>/<model>/<year>/*.jpg, misc/make_model_name.mat.")],
+    out: Out = None,
+    min_pictures: Annotated[int, typer.Option("--min-pictures", help="Models with fewer are left out.", min=1)] = 50,
+    make: Annotated[
+        list[str] | None, typer.Option("--make", help="A make to keep; may be repeated; else the 48 published.")
+    ] = None,
+) -> None:
+    """Write the taxonomy of CompCars-S: models below makes, for scenario=fine_grained data=compcars."""
+    from razor_cli.data.builders import compcars_taxonomy, read_compcars
+
+    _write(compcars_taxonomy(*read_compcars(root), wanted=make, min_pictures=min_pictures), out, root)
+
+
+@build.command("imgnetdogs")
+def build_imgnetdogs(
+    root: Annotated[Path, typer.Option("--root", help="ImageNet: a folder per synset (n02099601), also below train/.")],
+    wordnet: Annotated[Path, typer.Option("--wordnet", help="WordNet 3.0's data.noun, or wordnet.is_a.txt and words.txt.")],
+    out: Out = None,
+) -> None:
+    """Write the taxonomy of ImgnetDogs: breeds below their parents in WordNet, for scenario=fine_grained data=imgnetdogs."""
+    from razor_cli.data.builders import dog_taxonomy, read_synsets, read_wordnet
+
+    _write(dog_taxonomy(read_wordnet(wordnet), read_synsets(root)), out, root)
+
+
+def _write(built: Built, out: Path | None, root: Path) -> None:
+    from razor_cli.data.taxonomy import FILE, write_branches
+    from razor_cli.errors import DataError
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(built.summary()))
+    if not built.branches:
+        raise DataError(f"no class of {built.name} below '{root}'", found=built.summary())
+    place = out or root / FILE
+    write_branches(place, built.branches)
+    console.print(Text(f"written to {place}; use it with data.taxonomy={place}"))
+
+
+@build.command("levels")
+def build_levels(
+    settings: Annotated[list[str] | None, typer.Argument(help="Settings as of razor-run: scenario=fine_grained data=…")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write a CSV file: class, parent, confidence, level.")] = None,
+) -> None:
+    """Show which classes are difficult, medium and easy to forget: how sure the unedited model is of each, on validation."""
+    from razor_cli.command_line import read
+    from razor_cli.launch import checked
+    from razor_cli.levels import difficulty_csv, difficulty_of
+
+    found = difficulty_of(checked(read(["scenario=fine_grained", *(settings or [])])))
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(*("level", "class", "parent"), Column("mean confidence", justify="right"), box=None, pad_edge=False)
+    for row in found:
+        table.add_row(row.level or "-", Text(row.name), Text(row.parent), f"{row.confidence:.3f}")
+    console.print(table)
+    if out is not None:
+        from razor_cli.results import write_atomic
+
+        write_atomic(out, difficulty_csv(found))
 
 
 @app.command()

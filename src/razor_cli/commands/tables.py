@@ -1,17 +1,19 @@
-"""`razor tables`: the papers' tables from recorded runs, published numbers beside the measured ones."""
+"""`razor tables`: the papers' tables and figures from recorded runs, published numbers beside the measured ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-TABLES = {"table3": "RAZOR Table 3: M1 to M5 of every method, full precision, 8 and 4 bit"}
+if TYPE_CHECKING:
+    from razor_cli.results import Run
 
 
 def tables(
-    name: Annotated[str | None, typer.Argument(help="which table; without one they are listed")] = None,
+    name: Annotated[str | None, typer.Argument(help="which table, or all; without one they are listed")] = None,
     output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
     form: Annotated[
         str | None, typer.Option("--format", help="print one form (md, csv, tex, html) instead of writing all")
@@ -20,31 +22,49 @@ def tables(
 ) -> None:
     """Lay recorded runs beside the published numbers; what was not run is named, with the command that runs it."""
     from razor_cli.errors import ConfigError, nearest
-    from razor_cli.results import complete_runs, write_atomic
+    from razor_cli.results import complete_runs
     from razor_cli.tables.base import FORMS, render
-    from razor_cli.tables.table3 import build
+    from razor_cli.tables.registry import ALL, TABLES, builder
 
     if name is None:
-        for key, what in TABLES.items():
-            typer.echo(f"{key}  {what}")
+        width = max(map(len, TABLES))
+        for key, (what, *_) in TABLES.items():
+            typer.echo(f"{key:<{width}}  {what}")
+        typer.echo(f"{ALL:<{width}}  all of them, written and not printed")
         return
-    if name not in TABLES:
+    if name not in (*TABLES, ALL):
         near = nearest(name, TABLES)
         raise ConfigError(
-            f"there is no table '{name}'", allowed=", ".join(TABLES), fix=f"did you mean {near[0]}?" if near else None
+            f"there is no table '{name}'", allowed=", ".join((*TABLES, ALL)), fix=f"did you mean {near[0]}?" if near else None
         )
     if form is not None and form not in FORMS:
         raise ConfigError(f"--format {form}: there is no such form", allowed=", ".join(FORMS))
-    document = build(complete_runs(output_dir))
+    if form is not None and name == ALL:
+        raise ConfigError("--format prints one table", allowed=", ".join(TABLES), found=ALL, fix="leave --format out")
+    runs = complete_runs(output_dir)
     if form is not None:
-        typer.echo(render(document, form), nl=False)
+        typer.echo(render(builder(name)(runs), form), nl=False)
         return
     folder = out or output_dir / "tables"
+    for each in TABLES if name == ALL else [name]:
+        written, text = write(each, runs, folder)
+        if name != ALL:
+            typer.echo(text)
+        typer.echo(f"written: {', '.join(map(str, written))}")
+
+
+def write(name: str, runs: Sequence[Run], folder: Path) -> tuple[list[Path], str]:
+    """Write a table in every form, and its figures; return the files and the Markdown."""
+    from razor_cli.plots_papers import draw_all
+    from razor_cli.results import write_atomic
+    from razor_cli.tables.base import FORMS, render
+    from razor_cli.tables.registry import builder
+
+    document = builder(name)(runs)
     folder.mkdir(parents=True, exist_ok=True)
     for ending in FORMS:
         write_atomic(folder / f"{name}.{ending}", render(document, ending))
-    typer.echo(render(document, "md"))
-    typer.echo(f"written: {', '.join(str(folder / f'{name}.{e}') for e in FORMS)}")
+    return [folder / f"{name}.{e}" for e in FORMS] + draw_all(name, folder, runs), render(document, "md")
 
 
 def register(app: typer.Typer) -> None:

@@ -29,13 +29,17 @@ def assemble(
     seed: int,
     suites: Sequence[Suite] = (),
     notes: Iterable[str] = (),
+    joint: Sequence[str] = (),
+    prompts: dict[str, str] | None = None,
+    generic_prompt: str | None = None,
 ) -> ConceptSets:
     """Draw the six sets from the target's pool and the retain pools, and check that they share no picture.
 
     `classes` maps each further concept of the label space to its prompt domain. Retain pictures whose caption holds one
-    of `keywords`, and contents that occur twice, are left out and counted in the notes.
+    of `keywords`, and contents that occur twice, are left out and counted in the notes. `joint` are the concepts that go
+    together as `target`; forget sizes then count for each. `prompts` and `generic_prompt` replace the domain's.
     """
-    told = list(notes)
+    told, gone = list(notes), tuple(joint) or (target,)
     pools, dropped = _clean(own, retain, mention(keywords, joined=True))
     told += [f"retain: {n} {what} left out" for what, n in dropped.items() if n]
     told.append("retain: drawn from " + ", ".join(f"{p.source.name} ({p.count()} pictures)" for p in pools[1:]))
@@ -44,7 +48,8 @@ def assemble(
     loaders = readers(pools)
 
     def forgotten(name: str, split: str) -> Pairs:
-        return finish(name, balanced(own.splits[split], getattr(sizes, name), rng_for(seed, name)))
+        wanted = getattr(sizes, name) * max(1, len(joint))
+        return finish(name, balanced(own.splits[split], wanted, rng_for(seed, name)), wanted)
 
     def retained(name: str, split: str) -> Pairs:
         wanted, rng = getattr(sizes, name), rng_for(seed, name)
@@ -53,24 +58,22 @@ def assemble(
             return finish(name, balanced(dict(pair for g in groups for pair in g.items()), wanted, rng))
         return finish(name, shared(groups, wanted, rng))
 
-    def finish(name: str, pictures: list[Picture]) -> Pairs:
-        told.extend(_shortage(name, pictures, getattr(sizes, name)))
+    def finish(name: str, pictures: list[Picture], wanted: int | None = None) -> Pairs:
+        told.extend(_shortage(name, pictures, wanted or getattr(sizes, name), each=len(joint)))
         return Pairs(tuple(pictures), _used(pictures, loaders))
 
     sets = ConceptSets(
-        target=target,
-        aliases=tuple(aliases),
-        domain=domain,
+        target=target, aliases=tuple(aliases), domain=domain, joint=tuple(joint),
         forget=forgotten("forget", "train"),
         retain=retained("retain", "train"),
         validation=Judged(forgotten("validation_forget", "validation"), retained("validation_retain", "validation")),
         evaluation=Judged(forgotten("evaluation_forget", "evaluation"), retained("evaluation_retain", "evaluation")),
-        class_names=(target, *classes),
-        prompts={name: class_prompts([name], d)[name] for name, d in {target: domain, **classes}.items()},
-        generic_prompt=DOMAINS[domain].generic,
-        suites=tuple(suites),
-        notes=tuple(told),
-    )
+        class_names=(*gone, *classes),
+        prompts=prompts
+        or {name: class_prompts([name], d)[name] for name, d in {**dict.fromkeys(gone, domain), **classes}.items()},
+        generic_prompt=generic_prompt or DOMAINS[domain].generic,
+        suites=tuple(suites), notes=tuple(told),
+    )  # fmt: skip
     check_disjoint(sets)
     return sets
 
@@ -133,11 +136,12 @@ def _enough(retain: Sequence[Pool]) -> None:
         )
 
 
-def _shortage(name: str, pictures: Sequence[Picture], wanted: int) -> list[str]:
+def _shortage(name: str, pictures: Sequence[Picture], wanted: int, each: int = 0) -> list[str]:
     origins = len({p.key for p in pictures})
     views = f", views of {origins} originals" if origins < len(pictures) and name.endswith("forget") else ""
     if len(pictures) < wanted:
-        return [f"{name}: {len(pictures)} pictures, data.n_{name}={wanted} asked for{views}"]
+        asked = f"{wanted // each} of each concept" if each and name.endswith("forget") else f"{wanted}"
+        return [f"{name}: {len(pictures)} pictures, data.n_{name}={asked} asked for{views}"]
     return [f"{name}: {len(pictures)} pictures{views}"] if views else []
 
 

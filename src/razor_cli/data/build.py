@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from razor_cli.data.assemble import assemble, make_suite, unlike
+from razor_cli.data.benchmarks import Benchmarks, ImageNetRequest, imagenet_sets
 from razor_cli.data.disjoint import check_unseen
 from razor_cli.data.own import Request, folder_sets, webdataset_sets
 from razor_cli.data.prepared import prepared
@@ -17,21 +18,32 @@ from razor_cli.data.rendered import Rendered
 from razor_cli.data.sampling import Pool, Sizes
 from razor_cli.data.sets import ConceptSets, Suite
 from razor_cli.data.sources.base import Source
+from razor_cli.data.sources.celeba import distinct
 from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.data.sources.emoji import Emoji
+from razor_cli.data.sources.laion import Laion
 from razor_cli.data.sources.photo import same
 from razor_cli.data.sources.portraits import Portraits
+from razor_cli.data.sources.webdataset import WebDataset
 from razor_cli.errors import ConfigError, DataError, nearest
 
 
 class Kind(StrEnum):
-    """Where the target's pictures come from: an embedded source, CIFAR-10, or the user's own pictures."""
+    """Where the target's pictures come from: an embedded source, CIFAR-10, another benchmark, or the user's own pictures."""
 
     PORTRAITS = "portraits"
     EMOJI = "emoji"
     CIFAR10 = "cifar10"
     FOLDER = "folder"
     WEBDATASET = "webdataset"
+    IMAGENET = "imagenet"
+    LAION = "laion"
+    LABELLED = "labelled"
+    IMGNETDOGS = "imgnetdogs"
+    COMPCARS = "compcars"
+
+
+ROOTED = (Kind.FOLDER, Kind.WEBDATASET, Kind.LAION, Kind.IMAGENET)  # need data.root
 
 
 def build_sets(
@@ -53,6 +65,7 @@ def build_sets(
     stand_in: bool = True,
     cache: Path | None = None,
     seed: int = 0,
+    benchmarks: Benchmarks | None = None,
 ) -> ConceptSets:
     """Return the disjoint sets of one target; pictures are listed, not yet rendered or decoded.
 
@@ -60,17 +73,24 @@ def build_sets(
     `razor data prepare cifar10` left, if anything. `keyword` replaces target and aliases as what captions of shards are
     searched for. `class_names` adds names without pictures to the label space. `suites` are the sources of unrelated tasks.
     `stand_in`: the model was trained on the embedded sources, so they are retained and judged too. `cache` keeps rendered
-    pictures (None: the user's cache folder). The seed draws the sample.
+    pictures (None: the user's cache folder). The seed draws the sample. `benchmarks` adds utilities to own pictures and LAION,
+    and says which prompts ImageNet is judged with.
 
     Raises DataError or ConfigError for what a user can mend, RunError if sets were not disjoint.
     """
-    sizes = sizes or Sizes()
+    sizes, extra = sizes or Sizes(), benchmarks or Benchmarks()
     cifar = resolve_cifar(cifar_root)
     photographs = Cifar10(cifar) if cifar else None
-    if kind not in (Kind.FOLDER, Kind.WEBDATASET):
+    if kind not in ROOTED:
         return _embedded_sets(kind, target, domain, aliases, photographs, suites, sizes, stand_in, cache, seed)
     if root is None:
         raise _no_root(kind, target)
+    if kind is Kind.IMAGENET:
+        asked = ImageNetRequest(
+            target=target, aliases=aliases, root=root, templates=extra.templates, sizes=sizes, max_corrupt=max_corrupt,
+            min_forget=min_forget, seed=seed,
+        )  # fmt: skip
+        return imagenet_sets(asked)
     ask = Request(
         target=target,
         aliases=aliases,
@@ -80,14 +100,16 @@ def build_sets(
         retain_root=None if retain_root and retain_root.resolve() == root.resolve() else retain_root,
         retain_domain=retain_domain,
         cifar=photographs,
-        class_names=class_names,
+        class_names=distinct((*class_names, *extra.names((target, *aliases), domain))),
         suites=suites,
         sizes=sizes,
         max_corrupt=max_corrupt,
         min_forget=min_forget,
         seed=seed,
+        shards=Laion if kind is Kind.LAION else WebDataset,
     )
-    return folder_sets(ask) if kind is Kind.FOLDER else webdataset_sets(ask)
+    sets = folder_sets(ask) if kind is Kind.FOLDER else webdataset_sets(ask)
+    return extra.add(sets, names=ask.names, sizes=sizes, seed=seed, max_corrupt=max_corrupt)
 
 
 def _embedded_sets(
@@ -188,7 +210,9 @@ def _known(target: str, source: Source) -> str:
 
 
 def _no_root(kind: Kind, target: str) -> DataError:
-    place = f"DIR/{target}/*.jpg, 12 or more" if kind is Kind.FOLDER else "tar shards with captions"
+    place = {Kind.FOLDER: f"DIR/{target}/*.jpg, 12 or more", Kind.IMAGENET: "ImageNet-1K: parquet, or train/ and val/"}.get(
+        kind, "shards with captions"
+    )
     return DataError(
         f"data.root is not set: data={kind} needs pictures of target='{target}'",
         allowed=f"data.root=DIR ({place}), and data.retain_root=DIR or CIFAR-10 from `razor data prepare cifar10`",

@@ -26,22 +26,32 @@ def six_sets(sets: ConceptSets) -> dict[str, Pairs]:
     }
 
 
+def shifted_sets(sets: ConceptSets) -> dict[str, Pairs]:
+    """Return the pictures of the out-of-distribution test, if there is one."""
+    return {"ood_forget": sets.ood.judged.forget, "ood_retain": sets.ood.judged.retain} if sets.ood else {}
+
+
 def check_disjoint(sets: ConceptSets) -> None:
     """Raise RunError if two of the six sets, or a held-out suite and a set that an edit looks at, share a picture."""
     origins = {name: {content(k) for k in pairs.keys} for name, pairs in six_sets(sets).items()}
     pairs = list(combinations(origins.items(), 2))
     edited = [(name, keys) for name, keys in origins.items() if not name.startswith("evaluation")]
     suites = [(f"suite {s.name}", {content(k) for k in s.pairs.keys}) for s in sets.suites if s.name != SEEN]
+    suites += [(name, {content(k) for k in shown.keys}) for name, shown in shifted_sets(sets).items()]
     pairs += [(suite, other) for suite in suites for other in edited]
     for (first, a), (second, b) in pairs:
         if shared := sorted(a & b):
             raise RunError(f"data: the sets {first} and {second} share {len(shared)} pictures", found=", ".join(shared[:5]))
 
 
-def check_unseen(sets: ConceptSets) -> None:
-    """Raise RunError if an evaluation picture or a held-out suite shows what the stand-in was trained on."""
-    judged = {"evaluation_forget": sets.evaluation.forget, "evaluation_retain": sets.evaluation.retain}
+def check_unseen(sets: ConceptSets, *, evaluation: bool = True) -> None:
+    """Raise RunError if an evaluation picture, a held-out suite or the shifted test shows what the stand-in was trained on.
+
+    `evaluation` false: the evaluation is in distribution and says so; of it only what the shifted test shows must be unseen.
+    """
+    judged = {"evaluation_forget": sets.evaluation.forget, "evaluation_retain": sets.evaluation.retain} if evaluation else {}
     judged |= {f"suite {s.name}": s.pairs for s in sets.suites if s.name != SEEN}
+    judged |= shifted_sets(sets)
     for name, pairs in judged.items():
         if known := [k for k in pairs.keys if trained_on(k)]:
             raise RunError(
@@ -71,4 +81,5 @@ def _trained_portraits(name: str) -> frozenset[str]:
 def split_record(sets: ConceptSets) -> dict[str, list[str]]:
     """Return the picture keys of every set and suite, for the run's folder."""
     record = {name: list(pairs.keys) for name, pairs in six_sets(sets).items()}
-    return record | {f"suite_{s.name}": list(s.pairs.keys) for s in sets.suites}
+    record |= {f"suite_{s.name}": list(s.pairs.keys) for s in sets.suites}
+    return record | {name: list(pairs.keys) for name, pairs in shifted_sets(sets).items()}

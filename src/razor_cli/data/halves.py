@@ -16,14 +16,19 @@ def doubled(sizes: Sizes) -> Sizes:
 def on_validation(sets: ConceptSets) -> ConceptSets:
     """Return sets without any evaluation picture: odd validation pictures to search on, even ones to score on.
 
-    Pictures are dealt out by origin, so that two views of one picture never stand on both sides. Suites show evaluation
-    pictures and are left out.
+    Pictures are dealt out by origin, so that two views of one picture never stand on both sides. Suites and the
+    out-of-distribution test show evaluation pictures and are left out.
     """
-    first, second = (Judged(_half(sets.validation.forget, i), _half(sets.validation.retain, i)) for i in (0, 1))
-    return replace(sets, validation=first, evaluation=second, suites=())
+    each = len(sets.joint) > 1
+    first, second = (Judged(_half(sets.validation.forget, i, each), _half(sets.validation.retain, i, each)) for i in (0, 1))
+    return replace(sets, validation=first, evaluation=second, suites=(), ood=None)
 
 
-def _half(pairs: Pairs, which: int) -> Pairs:
-    numbers: dict[str, int] = {}
-    side = [numbers.setdefault(p.key, len(numbers)) % 2 for p in pairs.pictures]
+def _half(pairs: Pairs, which: int, each: bool) -> Pairs:
+    """Return every other origin; with `each`, every other one of each concept, so that all are on both sides."""
+    numbers: dict[str, dict[str, int]] = {}
+    side = []
+    for p in pairs.pictures:
+        own = numbers.setdefault(p.concept if each else "", {})
+        side.append(own.setdefault(p.key, len(own)) % 2)
     return Pairs(tuple(p for p, s in zip(pairs.pictures, side, strict=True) if s == which), pairs.sources)

@@ -14,6 +14,7 @@ from razor_cli.data.sets import ConceptSets, Suite
 from razor_cli.data.sources.base import SPLITS, Picture
 from razor_cli.data.sources.cifar10 import Cifar10, part_files
 from razor_cli.data.sources.folder import Folder
+from razor_cli.data.sources.laion import Laion
 from razor_cli.data.sources.photo import halves, same
 from razor_cli.data.sources.webdataset import Entry, WebDataset
 from razor_cli.errors import DataError
@@ -40,6 +41,7 @@ class Request:
     max_corrupt: float
     min_forget: int
     seed: int
+    shards: type[WebDataset] = WebDataset  # who reads captioned shards
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,6 +52,19 @@ class Request:
     def keywords(self) -> tuple[str, ...]:
         """What a caption of the target holds."""
         return (self.keyword,) if self.keyword else self.names
+
+    def borders(self, count: int, role: str) -> tuple[int, int]:
+        """Return where `count` captioned pairs are cut into train, validation and evaluation.
+
+        A quarter each is held out; of LAION no more than the held-out sets take (a fifth over, for damaged pictures), so that
+        one shard of 7,900 pairs is nearly all there to retain with.
+        """
+        first, second = halves(count)
+        if self.shards is not Laion:
+            return first, second
+        validation, evaluation = (math.ceil(1.2 * getattr(self.sizes, f"{prefix}{role}")) for prefix in ROLES[1:])
+        held, judged = min(second - first, validation), min(count - second, evaluation)
+        return count - held - judged, count - judged
 
     def sets(self, own: Pool, retain: Sequence[Pool], notes: Sequence[str]) -> ConceptSets:
         """Draw and check the sets."""
@@ -102,7 +117,7 @@ def webdataset_sets(ask: Request) -> ConceptSets:
 
     Retain pictures come from `retain_root`, else from the same shards.
     """
-    shards = WebDataset(ask.root, domain=ask.domain)
+    shards = ask.shards(ask.root, domain=ask.domain)
     matches = shards.mentioning(ask.keywords)
     own = _drawn(shards, matches, ask, "forget", ask.target)
     shards.tally.check(ask.max_corrupt)
@@ -120,8 +135,8 @@ def webdataset_sets(ask: Request) -> ConceptSets:
 
 def _retain_pool(root: Path, ask: Request, captions: Sequence[str], groups: int) -> tuple[Pool, list[str]]:
     """Return the pool of `data.retain_root` (shards, CIFAR-10 or a folder per concept), and what to note about it."""
-    if root.is_file() or root.suffix == ".tar" or (root.is_dir() and any(root.rglob("*.tar"))):
-        shards = WebDataset(root, domain=ask.retain_domain, setting="data.retain_root")
+    if ask.shards.holds(root):
+        shards = ask.shards(root, domain=ask.retain_domain, setting="data.retain_root")
         pool = _captioned(shards, ask, captions, groups)
         shards.tally.check(ask.max_corrupt)
         return pool, shards.tally.notes()
@@ -155,7 +170,7 @@ def _drawn(shards: WebDataset, entries: Sequence[Entry], ask: Request, role: str
     ordered = sorted(
         entries, key=lambda e: hashlib.sha256(f"{shards.shards[e.shard].name}/{e.name}".encode(errors="replace")).digest()
     )
-    first, second = halves(len(ordered))
+    first, second = ask.borders(len(ordered), role)
     parts = (ordered[:first], ordered[first:second], ordered[second:])
     seen: set[str] = set()
     drawn: dict[str, dict[str, list[Picture]]] = {}
@@ -163,6 +178,8 @@ def _drawn(shards: WebDataset, entries: Sequence[Entry], ask: Request, role: str
         wanted = f"{prefix}{role}"
         pictures = shards.draw(part, getattr(ask.sizes, wanted), rng_for(ask.seed, f"draw {wanted}"), concept=concept, seen=seen)
         drawn[split] = {concept or "": pictures}
+        if len(part) > (cap := getattr(ask.sizes, wanted)):
+            shards.tally.caps.append(f"{wanted}: {len(pictures)} of {len(part)} pairs drawn, data.n_{wanted}={cap}")
     return Pool(source=shards, splits={s: drawn[s] for s in SPLITS})
 
 
@@ -192,7 +209,8 @@ def _classes(ask: Request, pools: Sequence[Pool], notes: list[str]) -> dict[str,
             "multiclass accuracy chooses among the retain concepts" if found else "nothing to choose among in multiclass accuracy"
         )
         notes.append(
-            f"class_names: no other concept of the target's kind, {among}; put other concepts beside the target's folder"
+            f"class_names: no other concept of the target's kind, {among}; put other concepts beside the "
+            "target's folder, or name some in data.class_names or data.names_file"
         )
     chosen = kin or found
     return {c: chosen[c] for c in sorted(chosen, key=same)}

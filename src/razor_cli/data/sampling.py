@@ -11,7 +11,8 @@ from PIL import Image
 from razor_cli.data.sources.base import SPLITS, Picture, Source
 from razor_cli.errors import ConfigError
 
-FILES = ("folder", "webdataset")  # sources whose key is a hash of the file; in the others no picture occurs twice
+# Sources whose key is a hash of the file; in the others no picture occurs twice.
+FILES = ("folder", "webdataset", "laion", "imagenet", "celeba", "labelled")
 Groups = dict[str, list[Picture]]  # group (a concept, as a rule) -> pictures
 
 

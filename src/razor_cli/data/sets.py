@@ -37,6 +37,10 @@ class Pairs:
         """The caption of each picture: its own, or its domain's first template."""
         return tuple(p.caption or DOMAINS[p.domain].caption(spoken(p.concept, p.domain), 0) for p in self.pictures)
 
+    def of(self, concept: str) -> Pairs:
+        """Return the pictures of one concept."""
+        return Pairs(tuple(p for p in self.pictures if p.concept == concept), self.sources)
+
     def load(self, start: int = 0, stop: int | None = None) -> list[Image.Image]:
         """Return the pictures start:stop as RGB images, in order."""
         chosen = self.pictures[start:stop]
@@ -63,7 +67,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Suite:
-    """An unrelated zero-shot task: pictures, their class numbers, and the class prompts."""
+    """An unrelated zero-shot task: pictures, their class numbers, and the class prompts.
+
+    There may be several prompts of each class, the same number of all, class after class: their mean is the class embedding.
+    """
 
     name: str  # emoji_seen | emoji_held_out | cifar10
     pairs: Pairs
@@ -83,6 +90,15 @@ class Taxonomy:
     coarse_names: tuple[str, ...]  # label space of coarse accuracy
     coarse_prompts: dict[str, tuple[str, ...]]
     fine_prompts: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shifted:
+    """Judged pictures of another distribution, with fine and coarse labels of their own: is the knowledge gone there too?"""
+
+    judged: Judged  # pictures of the forgotten concepts, and of all others that `class_names` lists
+    class_names: tuple[str, ...]  # label space there; forgotten names need not come first
+    taxonomy: Taxonomy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +124,7 @@ class ConceptSets:
     notes: tuple[str, ...] = ()
     joint: tuple[str, ...] = ()  # concepts forgotten together; empty: the target alone
     taxonomy: Taxonomy | None = None
+    ood: Shifted | None = None  # out-of-distribution test of a taxonomy
 
     @property
     def forget_names(self) -> tuple[str, ...]:
@@ -125,6 +142,8 @@ class ConceptSets:
         for name, judged in (("validation", self.validation), ("evaluation", self.evaluation)):
             sets |= {f"{name}_forget": judged.forget, f"{name}_retain": judged.retain}
         sets |= {f"suite_{s.name}": s.pairs for s in self.suites}
+        if self.ood is not None:
+            sets |= {"ood_forget": self.ood.judged.forget, "ood_retain": self.ood.judged.retain}
         return {name: pairs.fingerprint() for name, pairs in sets.items()}
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-
-from razor_cli.metrics.clip import Features, dual_wins, retain_prompts, search_metrics, similarity, top_k_hits
+from razor_cli.metrics.clip import (
+    Features,
+    dual_wins,
+    forget_labels,
+    forget_prompt,
+    keep_wins,
+    retain_prompts,
+    search_metrics,
+    similarity,
+    top_k_hits,
+)  # fmt: skip
 
 Metrics = dict[str, float]
 
@@ -14,13 +22,12 @@ def forget_metrics(features: Features) -> Metrics:
 
     margin: mean of <v, q_forget> - <v, q_retain>, x 100; it moves long before the first picture changes sides.
     """
-    target = features.class_prompts[0]
-    labels = torch.zeros(len(features.forget_images), dtype=torch.long, device=features.forget_images.device)
+    target, labels = forget_prompt(features), forget_labels(features).to(features.forget_images.device)
     values = {}
     for name, prompt in retain_prompts(features).items():
         suffix = "" if name == "mean_of_classes" else "_generic"
         values["m1" + suffix] = dual_wins(features.forget_images, target, prompt).mean()
-        values["margin" + suffix] = (features.forget_images @ (target - prompt)).mean()
+        values["margin" + suffix] = similarity(features.forget_images, target - prompt).mean()
     values["m2"] = similarity(features.forget_images, target).mean()
     for k in (1, 5):
         if k < len(features.class_names):
@@ -41,7 +48,7 @@ def all_metrics(features: Features, base_util: float | None) -> Metrics:
 def upper_bounds(features: Features, seen: int) -> Metrics:
     """Return the largest m4_generic and `others` that are still possible after `seen` retain pictures, and an m5 of 100."""
     total = len(features.retain_images)
-    wins = dual_wins(features.retain_images[:seen], features.generic_prompt, features.class_prompts[0])
+    wins = keep_wins(features.retain_images[:seen], features.generic_prompt, features.class_prompts[: features.forgotten])
     found = {"m4_generic": 100 * (float(wins.sum()) + total - seen) / total, "m5": 100.0}
     own = features.retain_concepts >= 0
     if bool(own.any()):

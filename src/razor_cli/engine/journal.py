@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 
 @dataclass(kw_only=True)
 class Cost:
@@ -24,7 +26,7 @@ class Event:
     """One step of an edit, one row of edit_log.csv. Metrics are of the validation set, in the metrics' printed units."""
 
     step: int
-    action: str  # select | search | apply | grow | refuse | stop
+    action: str  # select | search | apply | grow | epoch | refuse | stop
     component: str = ""
     kind: str = ""
     tower: str = ""
@@ -39,3 +41,17 @@ class Event:
     after: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     note: str = ""
+
+
+@dataclass(kw_only=True)
+class Edit:
+    """A finished edit: new values of the changed tensors only, in the storage dtype, with its log and cost.
+
+    The values are already rounded to the dtype the weights are stored in, so what is evaluated is what a patch writes.
+    """
+
+    values: dict[str, Tensor]
+    components: list[str] = field(default_factory=list)
+    log: list[Event] = field(default_factory=list)
+    cost: Cost = field(default_factory=Cost)
+    notes: list[str] = field(default_factory=list)

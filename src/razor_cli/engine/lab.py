@@ -45,6 +45,9 @@ class Lab:
     seed: int = 0
     say: Callable[[str], None] = lambda _: None
     cost: Cost = field(default_factory=Cost)
+    resume_dir: Path | None = None  # where a training keeps its state from epoch to epoch; None: a killed one starts over
+    earlier_seconds: float = field(default=0.0, init=False)  # spent on this edit before it was killed and resumed
+    _started: float | None = field(default=None, init=False)
     _board: Board | None = field(default=None, init=False)
 
     @property
@@ -84,13 +87,22 @@ class Lab:
         )
 
     def _concept_gradient(self, plan: GradientPlan, sample: int | None) -> Named:
+        """Return the gradient of a loss over the zero-shot head; of several concepts, the mean over all their pictures."""
         tokens = self.model.tokenize([self.sets.prompts[n] for n in self.sets.class_names])
-        scale = self.model.scale
+        names, scale, total = self.sets.forget_names, self.model.scale, Named()
+        pairs = Pairs(self.sets.forget.pictures[:sample], self.sets.forget.sources)
+        for target, name in enumerate(names):
+            own = pairs if len(names) == 1 else pairs.of(name)
+            if not len(own):
+                continue
 
-        def loss(images: Tensor, _texts: Tensor) -> Tensor:
-            return HEAD_LOSSES[plan.forget_loss](images, self.model.encode_text(tokens), 0, scale)
+            def loss(images: Tensor, _texts: Tensor, target: int = target) -> Tensor:
+                return HEAD_LOSSES[plan.forget_loss](images, self.model.encode_text(tokens), target, scale, len(names))
 
-        return self._pass(self.sets.forget, loss, plan.forget_batch, plan, sample, separable=True)
+            found = self._pass(own, loss, plan.forget_batch, plan, None, separable=True)
+            share = len(own) / len(pairs)
+            total = found if len(names) == 1 else {n: share * g + total[n] if n in total else share * g for n, g in found.items()}
+        return total
 
     def _pass(
         self, pairs: Pairs, loss: Loss, size: int, plan: GradientPlan, sample: int | None, *, separable: bool = False
@@ -115,6 +127,7 @@ class Lab:
             "engine": ENGINE, "torch": torch.__version__, "weights": self.model.weights_hash(), "set": pairs.fingerprint(),
             "which": which, "plan": vars(plan), "sample": sample, "scale": self.model.scale, "device": self.model.device,
             "prompts": self.sets.prompts if plan.forget_loss in HEAD_LOSSES and which == "forget" else None,
+            **({"joint": self.sets.joint} if len(self.sets.joint) > 1 else {}),
         }  # fmt: skip
         found, hit = self.cache.get(content_key(parts), compute)
         self.cost.gradient_cache_hits += hit
@@ -129,11 +142,21 @@ class Lab:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count the whole edit: seconds and the process's peak memory."""
-        started = time.perf_counter()
-        yield
-        self.cost.seconds = time.perf_counter() - started
-        self.cost.peak_mb = peak_mb()
+        """Count the whole edit: seconds and the process's peak memory. It may be nested; the outermost counts."""
+        if self._started is not None:
+            yield
+            return
+        self._started = time.perf_counter()
+        try:
+            yield
+            self.cost.seconds = self.elapsed()
+            self.cost.peak_mb = peak_mb()
+        finally:
+            self._started = None
+
+    def elapsed(self) -> float:
+        """Return the seconds this edit took so far, those before it was killed and resumed included."""
+        return self.earlier_seconds + (time.perf_counter() - self._started if self._started is not None else 0.0)
 
 
 def peak_mb() -> float:

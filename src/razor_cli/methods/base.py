@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from torch import Tensor
-
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.journal import Cost, Event
+from razor_cli.engine.journal import Cost, Edit, Event
 from razor_cli.engine.lab import Lab
 from razor_cli.models.dual import Clip
 
 __all__ = ["Cost", "Edit", "Event", "Method"]
-
-
-@dataclass(kw_only=True)
-class Edit:
-    """A finished edit: new values of the changed tensors only, in the storage dtype, with its log and cost.
-
-    The values are already rounded to the dtype the weights are stored in, so what is evaluated is what a patch writes.
-    """
-
-    values: dict[str, Tensor]
-    components: list[str] = field(default_factory=list)
-    log: list[Event] = field(default_factory=list)
-    cost: Cost = field(default_factory=Cost)
-    notes: list[str] = field(default_factory=list)
 
 
 class Method(Protocol):

@@ -76,7 +76,7 @@ def control_of(model: Clip, values: Mapping[str, Tensor], seed: int) -> dict[str
     control = {}
     for name, new in values.items():
         delta = new.to(live[name].dtype) - live[name]
-        generator = torch.Generator().manual_seed((seed << 32) ^ zlib.crc32(name.encode()))
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))  # torch looks at the low 32 bits only
         noise = torch.randn(delta.shape, generator=generator).to(delta) * (delta != 0)
         size = noise.norm()
         moved = live[name] + (noise * (delta.norm() / size) if size > 0 else noise)

@@ -149,6 +149,8 @@ class Razor:
     refresh_gradients: bool = False
     early_stop: bool = True
     trim_steps: int = 0
+    retry_floor: float | None = None
+    retry_others_drop: float = 2.0
     target_m1: float = 55.0
     target_m1_prompts: Prompt = Prompt.BOTH
     target_m4_drop: float = 2.0
@@ -162,11 +164,13 @@ class Razor:
             "search_steps": (1, 64), "grow_rounds": (0, 1000), "norm_power": (1, 2), "epsilon": (0, math.inf),
             "lambda_forget": (0, math.inf), "lambda_retain": (0, math.inf), "lambda_mismatch": (0, math.inf),
             "step_size": (0, math.inf), "trim_steps": (0, 64), "forget_batch": (2, 65536), "retain_batch": (2, 65536),
-            "search_m4_drop": (0, 100), "search_others_drop": (0, 100), "target_m4_drop": (0, 100),
+            "search_m4_drop": (0, 100), "search_others_drop": (0, 100), "retry_others_drop": (0, 100), "target_m4_drop": (0, 100),
         }  # fmt: skip
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}")
+        if self.retry_floor is not None and not 0 <= self.retry_floor <= 100:
+            raise ConfigError(f"method.retry_floor: {self.retry_floor} is out of range", allowed="0 to 100, or null")
         for name in ("max_components", "grow_sample"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed="1 or more, or null")

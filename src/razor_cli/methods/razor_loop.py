@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,12 +49,10 @@ class Loop:
             touched = dict.fromkeys(p for c in self.components for p in c.params)
             self._original = {n: parameters(self.model)[n].clone() for n in touched}
             stack.enter_context(swapped(self.model, self._original))  # restores every bit, whatever happens
-            self._gradients = self.lab.gradients(self.method.plan)
+            self._first = self.lab.gradients(self.method.plan)
             self.aim = self._make_aim()
-            self._stage_two(*self._gradients)
-            if self.method.step.value == "search":
-                self._grow()
-                self._trim()
+            self._attempt()
+            self._retry()
         return Edit(
             values=self.values, components=[c.name for c in self.moved], log=self.log, cost=self.lab.cost, notes=self.notes
         )
@@ -64,6 +63,41 @@ class Loop:
             base=dict(self.lab.board.base), m1=m.target_m1, prompts=m.target_m1_prompts, m4_drop=m.target_m4_drop, m5=m.target_m5,
             floor_m5=m.search_floor, floor_m4_drop=m.search_m4_drop, floor_others_drop=m.search_others_drop,
         )  # fmt: skip
+
+    def _attempt(self) -> None:
+        self._gradients, self._moved_since = self._first, False
+        self._stage_two(*self._gradients)
+        if self.method.step.value == "search":
+            self._grow()
+            self._trim()
+
+    def _retry(self) -> None:
+        """Begin again from the unedited weights with a stricter floor where the Target was missed; keep the better edit."""
+        m, board = self.method, self.lab.board
+        if m.retry_floor is None or m.step.value != "search" or self.aim.met(board.current):
+            return
+        self.log.append(Event(step=len(self.log), action="retry", after=dict(board.current), note=f"floor {m.retry_floor:g}"))
+        first, reached = (self.values, self.active, self.moved), dict(board.current)
+        self._put(({}, [], []))
+        self.aim = replace(self.aim, floor_m5=m.retry_floor, floor_others_drop=min(m.retry_others_drop, m.search_others_drop))
+        self._attempt()
+        better = self.aim.met(board.current) or self.aim.score(board.current) > self.aim.score(reached)
+        if not better:
+            self._put(first)
+        self.notes.append(
+            f"Target missed at first; begun again with floor {m.retry_floor:g}: {'kept' if better else 'no better'}"
+        )
+
+    def _put(self, state: tuple[dict[str, Tensor], list[Component], list[Component]]) -> None:
+        """Hold another edit of the original weights in place of the present one."""
+        live, touched = parameters(self.model), {c.name: c for c in (*self.moved, *state[2])}
+        for name in self.values:
+            live[name].copy_(self._original[name])
+        self.values, self.active, self.moved = state
+        for name, value in self.values.items():
+            live[name].copy_(value)
+        if touched:
+            self.lab.board.commit(list(touched.values()))
 
     def _stage_two(self, forget: Named, retain: Named) -> None:
         scored = self._score(self.components, forget, retain)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from razor_cli.errors import RunError
+from razor_cli.metrics.predictions import Predictions, predictions
 
 
 class SuiteFeatures(NamedTuple):
@@ -24,13 +25,25 @@ class SuiteFeatures(NamedTuple):
     prompts: Tensor
 
 
+class TracedFeatures(NamedTuple):
+    """Judged pictures with fine and coarse labels (Tan & Gong 4.1), and the texts of both label lists, templates averaged."""
+
+    forget_images: Tensor  # [Nf, d] pictures of fine classes that go
+    forget_fine: Tensor  # [Nf] int, index into fine_prompts
+    retain_images: Tensor  # [Nr, d] pictures of all other fine classes
+    retain_fine: Tensor  # [Nr] int
+    fine_prompts: Tensor  # [F, d]
+    coarse_prompts: Tensor  # [C, d]
+    parents: Tensor  # [F] int, index into coarse_prompts
+
+
 @dataclass(frozen=True, kw_only=True)
 class Features:
     """L2-normalised embeddings of one judged set under one state of a model, all of width d.
 
     `retain_caption_ids` numbers the distinct captions (equal caption, equal number); `retain_concepts` are indices
     into `class_names`, -1 for pictures of other domains. `member_*` are the target's pictures that the edit saw, for
-    the membership test; without them it is not computed.
+    the membership test; without them it is not computed. Without `scale` nothing that needs probabilities is.
     """
 
     class_names: tuple[str, ...]  # C concepts of the target's domain, the target first
@@ -46,6 +59,11 @@ class Features:
     suites: Mapping[str, SuiteFeatures] = field(default_factory=dict)
     member_images: Tensor | None = None  # [Nm, d]
     member_captions: Tensor | None = None  # [Nm, d]
+    scale: float | None = None  # exp(logit_scale) of the state, which makes logits of cosines
+    forgotten: int = 1  # how many of the classes go; they come first
+    forget_concepts: Tensor | None = None  # [Nf] int, index into class_names; None: all show concept 0
+    member_concepts: Tensor | None = None  # [Nm] int, likewise
+    traced: Mapping[str, TracedFeatures] = field(default_factory=dict)  # in | ood -> pictures with two-level labels
 
     def __post_init__(self) -> None:
         for name in ("forget_captions", "retain_captions", "retain_own_prompt"):
@@ -56,6 +74,10 @@ class Features:
             raise ValueError(f"{len(self.class_names)} class names but {len(self.class_prompts)} class prompts")
         if not len(self.retain_concepts) == len(self.retain_caption_ids) == len(self.retain_images):
             raise ValueError("retain_concepts, retain_caption_ids and retain_images differ in length")
+        for kind in ("forget", "member"):
+            shown, pictures = getattr(self, f"{kind}_concepts"), getattr(self, f"{kind}_images")
+            if shown is not None and (pictures is None or len(shown) != len(pictures) or not _within(shown, self.forgotten)):
+                raise ValueError(f"{kind}_concepts must name one of the {self.forgotten} forgotten classes for each picture")
         if not len(self.forget_images) or not len(self.retain_images):
             raise ValueError("forget and retain pictures must not be empty")
 
@@ -72,15 +94,38 @@ class Features:
             n: SuiteFeatures(_unit(images, n), labels.cpu(), _unit(prompts, n))
             for n, (images, labels, prompts) in self.suites.items()
         }
+        changes["traced"] = {
+            n: TracedFeatures(*(_unit(v, n) if v.is_floating_point() else v.cpu() for v in t)) for n, t in self.traced.items()
+        }
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
 def retain_prompts(features: Features) -> dict[str, Tensor]:
     """Return q_retain [d] per reading of switch A19: the generic prompt, and the normalised mean of the retain class prompts."""
     prompts = {"generic": features.generic_prompt}
-    if len(features.class_names) > 1:
-        prompts["mean_of_classes"] = F.normalize(features.class_prompts[1:].mean(dim=0), dim=0)
+    if len(features.class_names) > features.forgotten:
+        prompts["mean_of_classes"] = F.normalize(features.class_prompts[features.forgotten :].mean(dim=0), dim=0)
     return prompts
+
+
+def forget_labels(features: Features) -> Tensor:
+    """Return the class of each forget picture [Nf], an index into `class_names`."""
+    if features.forget_concepts is not None:
+        return features.forget_concepts
+    return torch.zeros(len(features.forget_images), dtype=torch.long, device=features.forget_images.device)
+
+
+def forget_prompt(features: Features) -> Tensor:
+    """Return q_forget [d]; when several concepts go together, that of each forget picture's own concept [Nf, d]."""
+    return features.class_prompts[0] if features.forgotten == 1 else features.class_prompts[forget_labels(features)]
+
+
+def keep_wins(images: Tensor, own: Tensor, forgotten: Tensor) -> Tensor:
+    """Return per picture [n] whether it prefers prompt `own` ([d] or [n, d]) to every forgotten concept's prompt [k, d]."""
+    if len(forgotten) == 1:
+        return dual_wins(images, own, forgotten[0])
+    margin = similarity(images, own) - (images @ forgotten.T).amax(dim=1)
+    return (margin.sign() + 1) / 2 + 0 * margin
 
 
 def dual_wins(images: Tensor, own: Tensor, other: Tensor) -> Tensor:
@@ -153,11 +198,15 @@ class Reference:
     others_concept: Tensor  # [No] index into class_names
     suites: dict[str, Tensor]  # suite -> [n] top-1 hits
     member_cosine: Tensor | None  # [Nm]
+    head: Predictions | None = None  # cosines with all class prompts; None without the model's scale
+    traced: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # in | ood -> df_fine | df_coarse | dr_fine | dr_coarse
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Numbers of forget, retain and suite pictures: two states compare only when these agree."""
-        return (len(self.forget_cosine["native"]), len(self.retain_cosine), *(len(hits) for hits in self.suites.values()))
+        suites = (len(hits) for hits in self.suites.values())
+        traced = (len(hits) for kinds in self.traced.values() for hits in kinds.values())
+        return (len(self.forget_cosine["native"]), len(self.retain_cosine), *suites, *traced)
 
 
 def reference(features: Features) -> Reference:
@@ -166,12 +215,12 @@ def reference(features: Features) -> Reference:
     Raises RunError for embeddings that are not finite.
     """
     f = features.exact()
-    target, labels = f.class_prompts[0], torch.zeros(len(f.forget_images), dtype=torch.long)
+    target, gone, labels = forget_prompt(f), f.class_prompts[: f.forgotten], forget_labels(f)
     own_domain = f.retain_concepts >= 0
-    if bool((f.retain_concepts == 0).any()):
-        raise ValueError("retain pictures must not show the target (concept 0)")
-    m4 = {name: dual_wins(f.retain_images, prompt, target) for name, prompt in retain_prompts(f).items()}
-    m4["per_image_class"] = dual_wins(f.retain_images, f.retain_own_prompt, target)
+    if bool((own_domain & (f.retain_concepts < f.forgotten)).any()):
+        raise ValueError("retain pictures must not show the target (concept 0) nor another that goes")
+    m4 = {name: keep_wins(f.retain_images, prompt, gone) for name, prompt in retain_prompts(f).items()}
+    m4["per_image_class"] = keep_wins(f.retain_images, f.retain_own_prompt, gone)
     seen = f.member_images is not None and f.member_captions is not None and len(f.member_images) > 0
     return Reference(
         class_names=f.class_names,
@@ -191,7 +240,18 @@ def reference(features: Features) -> Reference:
         others_concept=f.retain_concepts[own_domain],
         suites={name: top_k_hits(s.images, s.prompts, s.labels, 1) for name, s in f.suites.items()},
         member_cosine=similarity(f.member_images, f.member_captions) if seen else None,  # type: ignore[arg-type]
+        head=predictions(f),
+        traced={name: traced_hits(t) for name, t in f.traced.items()},
     )
+
+
+def traced_hits(t: TracedFeatures) -> dict[str, Tensor]:
+    """Return per picture whether its fine, and its coarse label is the best of the whole list."""
+    hits = {}
+    for part, images, fine in (("df", t.forget_images, t.forget_fine), ("dr", t.retain_images, t.retain_fine)):
+        hits[f"{part}_fine"] = top_k_hits(images, t.fine_prompts, fine, 1)
+        hits[f"{part}_coarse"] = top_k_hits(images, t.coarse_prompts, t.parents[fine], 1)
+    return hits
 
 
 def search_metrics(features: Features, base_util: float | None = None) -> dict[str, float]:
@@ -202,11 +262,13 @@ def search_metrics(features: Features, base_util: float | None = None) -> dict[s
     intervals, no copy to float64, one transfer from the device; NaN embeddings give NaN, and 0 for
     `util`, never a good score.
     """
-    target = features.class_prompts[0]
+    target = forget_prompt(features)
     values = {
         "m1_generic": dual_wins(features.forget_images, target, features.generic_prompt).mean(),
         "m2": similarity(features.forget_images, target).mean(),
-        "m4_generic": dual_wins(features.retain_images, features.generic_prompt, target).mean(),
+        "m4_generic": keep_wins(
+            features.retain_images, features.generic_prompt, features.class_prompts[: features.forgotten]
+        ).mean(),
         "util": retrieval_hits(features.retain_images, features.retain_captions, features.retain_caption_ids).mean(),
     }
     prompts = retain_prompts(features)
@@ -214,6 +276,10 @@ def search_metrics(features: Features, base_util: float | None = None) -> dict[s
         values["m1"] = dual_wins(features.forget_images, target, prompts["mean_of_classes"]).mean()
     found = dict(zip(values, (100 * torch.stack(list(values.values()))).tolist(), strict=True))
     return found | {"m5": 100.0 if base_util is None else 100 - abs(found["util"] - base_util)}
+
+
+def _within(classes: Tensor, count: int) -> bool:
+    return bool(((classes >= 0) & (classes < count)).all())
 
 
 def _unit(rows: Tensor, name: str) -> Tensor:

@@ -56,6 +56,7 @@ class Metrics:
     m5_util: list[str] = field(default_factory=lambda: [u.value for u in Utility])
     bootstrap_draws: int = 2000  # in [100, 100000]; resamples behind each interval of a mean
     per_concept: bool = True  # one row per other concept
+    qu_cap: bool = True  # accuracy ratios of Utility count as 1 at most, as the published tables do
 
     def __post_init__(self) -> None:
         choices = {"retain_prompt": RetainPrompt, "m1_mode": M1Mode, "m2_text": M2Text, "m5_util": Utility}

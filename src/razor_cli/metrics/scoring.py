@@ -10,7 +10,7 @@ from torch import Tensor
 
 from razor_cli.metrics import stats
 from razor_cli.metrics.catalog import metric_info
-from razor_cli.metrics.clip import Reference, auc
+from razor_cli.metrics.clip import Reference
 from razor_cli.metrics.readings import M1Mode, M3Scale, Metrics
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.stats import Interval
@@ -24,17 +24,17 @@ def m1_scores(now: Reference, settings: Metrics) -> list[Score]:
     scores = []
     for variant, wins in _m1_variants(now, settings).items():
         if wins is None:
-            scores += [_missing(m, variant, _why_no_dual(variant)) for m in ("m1", "m1_chance_gap")]
+            scores += [missing(m, variant, _why_no_dual(variant)) for m in ("m1", "m1_chance_gap")]
             continue
         share = _share(wins)
-        scores.append(_score("m1", variant, share))
+        scores.append(scored("m1", variant, share))
         if variant != "multiclass":  # its chance level is 1 / classes
-            scores.append(_score("m1_chance_gap", variant, share.distance(CHANCE)))
+            scores.append(scored("m1_chance_gap", variant, share.distance(CHANCE)))
     for k in (1, 5):
         hits, classes = now.forget_top.get(k), len(now.class_names)
         reason = f"needs at least {k + 1} classes, the domain has {classes}"
         metric = f"fa_top{k}"
-        scores.append(_missing(metric, "all_classes", reason) if hits is None else _score(metric, "all_classes", _share(hits)))
+        scores.append(missing(metric, "all_classes", reason) if hits is None else scored(metric, "all_classes", _share(hits)))
     return scores
 
 
@@ -42,7 +42,7 @@ def m2_scores(now: Reference, settings: Metrics, seed: int) -> list[Score]:
     """M2 with the target's prompt and with each picture's own caption."""
     unit = f"cos x{settings.m2_scale:g}"
     return [
-        _score("m2", text, _mean(now.forget_cosine[text], settings, seed).scaled(settings.m2_scale), unit)
+        scored("m2", text, _mean(now.forget_cosine[text], settings, seed).scaled(settings.m2_scale), unit)
         for text in settings.m2_text
     ]
 
@@ -55,25 +55,12 @@ def m3_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference
         for kind in ("retain", "forget"):
             variant = f"{kind}_sq_drift/{settings.m3_scale}/{name}"
             if other is None:
-                scores.append(_missing("m3", variant, _no_reference(name), unit))
+                scores.append(missing("m3", variant, _no_reference(name), unit))
                 continue
             after, before = (r.retain_cosine if kind == "retain" else r.forget_cosine["native"] for r in (now, other))
             drift = _mean((after - before) ** 2, settings, seed)
-            scores.append(_score("m3", variant, drift.scaled(factor), unit))
+            scores.append(scored("m3", variant, drift.scaled(factor), unit))
     return scores
-
-
-def mia_score(now: Reference) -> Score:
-    """Caption similarity as a membership test: pictures of the target that the edit saw against the judged ones.
-
-    The interval is Wilson's with the smaller group's size: the variance of an AUC is at most that of a proportion over
-    so many disjoint pairs.
-    """
-    if now.member_cosine is None:
-        return _missing("mia_auc", "own_caption", "no pictures of the target that the edit saw were given")
-    unseen = now.forget_cosine["native"]
-    n = min(len(now.member_cosine), len(unseen))
-    return _score("mia_auc", "own_caption", stats.wilson(auc(now.member_cosine, unseen) * n, n).scaled(100))
 
 
 def m4_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference | None]) -> list[Score]:
@@ -82,9 +69,9 @@ def m4_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference
     for prompt in settings.retain_prompt:
         variant = f"dual/{prompt}"
         if prompt not in now.m4:
-            scores.append(_missing("m4", variant, _why_no_dual(variant)))
+            scores.append(missing("m4", variant, _why_no_dual(variant)))
             continue
-        scores.append(_score("m4", variant, _share(now.m4[prompt])))
+        scores.append(scored("m4", variant, _share(now.m4[prompt])))
         scores += _drops("m4_drop", variant, now.m4[prompt], {n: r.m4[prompt] if r else None for n, r in against.items()})
     return scores
 
@@ -93,16 +80,16 @@ def m5_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference
     """Utility, and M5 = 100 (1 - |change of utility|) with a bootstrap of the change paired over pictures."""
     scores = []
     for util in settings.m5_util:
-        scores.append(_score("util", util, _mean(now.utility[util], settings, seed).scaled(100)))
+        scores.append(scored("util", util, _mean(now.utility[util], settings, seed).scaled(100)))
         for name, other in against.items():
             variant = f"{util}/{name}"
             if other is None:
-                scores.append(_missing("m5", variant, _no_reference(name)))
+                scores.append(missing("m5", variant, _no_reference(name)))
                 continue
             change = stats.bootstrap_difference(now.utility[util], other.utility[util], seed, settings.bootstrap_draws)
             lost = change.scaled(100).distance(0)
             kept = Interval(100 - lost.value, _minus(lost.high), _minus(lost.low), lost.n)
-            scores.append(_score("m5", variant, kept))
+            scores.append(scored("m5", variant, kept))
     return scores
 
 
@@ -110,13 +97,13 @@ def others_scores(now: Reference, settings: Metrics, against: Mapping[str, Refer
     """Zero-shot accuracy of the domain's other concepts: mean over concepts, worst drop, and each concept."""
     if not len(now.others):
         reason = "no retain picture shows another concept of the target's domain"
-        return [_missing(m, v, reason) for m, v in (("others_acc", "macro"), ("others_worst", "none"))]
+        return [missing(m, v, reason) for m, v in (("others_acc", "macro"), ("others_worst", "none"))]
     concept, hits = now.others_concept.numpy(), now.others.numpy()
     present, inverse, counts = np.unique(concept, return_inverse=True, return_counts=True)
     weights = 1 / (len(present) * counts[inverse])  # each concept weighs the same
     effective = 1 / float((weights**2).sum())  # = n for concepts of equal size
     macro = stats.wilson(min(float(weights @ hits), 1.0) * effective, effective).scaled(100)
-    scores = [_score("others_acc", "macro", Interval(macro.value, macro.low, macro.high, len(hits)))]
+    scores = [scored("others_acc", "macro", Interval(macro.value, macro.low, macro.high, len(hits)))]
     # Scaled by n times its weight, a picture's change has the macro change as its plain mean.
     scale = torch.from_numpy(weights * len(hits))
     scores += _drops(
@@ -124,7 +111,7 @@ def others_scores(now: Reference, settings: Metrics, against: Mapping[str, Refer
     )
     scores.append(_worst(now, against["base"], present))
     if settings.per_concept:
-        scores += [_score("concept_acc", now.class_names[c], _share(now.others[concept == c])) for c in present]
+        scores += [scored("concept_acc", now.class_names[c], _share(now.others[concept == c])) for c in present]
     return scores
 
 
@@ -132,7 +119,7 @@ def suite_scores(now: Reference, against: Mapping[str, Reference | None]) -> lis
     """Zero-shot accuracy on unrelated tasks, and its drop."""
     scores = []
     for name, hits in now.suites.items():
-        scores.append(_score(f"zs_{name}", "top1", _share(hits)))
+        scores.append(scored(f"zs_{name}", "top1", _share(hits)))
         scores += _drops(f"zs_{name}_drop", "top1", hits, {n: r.suites[name] if r else None for n, r in against.items()})
     return scores
 
@@ -142,32 +129,32 @@ def recovery_scores(now: Reference, settings: Metrics, base: Reference | None, e
     scores = []
     for variant, wins in _m1_variants(now, settings).items():
         if wins is None:
-            scores.append(_missing("rec", variant, _why_no_dual(variant)))
+            scores.append(missing("rec", variant, _why_no_dual(variant)))
         elif base is None or edit is None:
-            scores.append(_missing("rec", variant, "defined for a quantized edit only, against base and edit"))
+            scores.append(missing("rec", variant, "defined for a quantized edit only, against base and edit"))
         else:
             start, end = (_m1_variants(r, settings)[variant] for r in (base, edit))
             assert start is not None and end is not None  # the same pictures and prompts in every state
             forgotten = 100 * float((start - end).mean())
             if forgotten < RECOVERY_FLOOR:
                 reason = f"undefined: the edit lowered M1 by {forgotten:.1f} points, fewer than {RECOVERY_FLOOR:g}"
-                scores.append(_missing("rec", variant, reason))
+                scores.append(missing("rec", variant, reason))
                 continue
             ratio = stats.bootstrap_ratio(wins - end, start - end, seed, settings.bootstrap_draws)
-            scores.append(_score("rec", variant, ratio))
+            scores.append(scored("rec", variant, ratio))
     return scores
 
 
 def _worst(now: Reference, base: Reference | None, present: np.ndarray) -> Score:
     """Return the largest drop of one concept; among equal drops, that of the concept now least accurate."""
     if base is None:
-        return _missing("others_worst", "none", _no_reference("base"))
+        return missing("others_worst", "none", _no_reference("base"))
     masks = {int(c): now.others_concept == int(c) for c in present}
     worst = max(
         masks, key=lambda c: (float((base.others[masks[c]] - now.others[masks[c]]).mean()), -float(now.others[masks[c]].mean()))
     )
     drop = stats.paired_difference(base.others[masks[worst]], now.others[masks[worst]])
-    return _score("others_worst", now.class_names[worst], drop.scaled(100))
+    return scored("others_worst", now.class_names[worst], drop.scaled(100))
 
 
 def _m1_variants(now: Reference, settings: Metrics) -> dict[str, Tensor | None]:
@@ -182,9 +169,9 @@ def _m1_variants(now: Reference, settings: Metrics) -> dict[str, Tensor | None]:
 def _drops(metric: str, variant: str, now: Tensor, before: Mapping[str, Tensor | None]) -> Iterator[Score]:
     for name, other in before.items():
         if other is None:
-            yield _missing(metric, f"{variant}/{name}", _no_reference(name))
+            yield missing(metric, f"{variant}/{name}", _no_reference(name))
         else:
-            yield _score(metric, f"{variant}/{name}", stats.paired_difference(other, now).scaled(100))
+            yield scored(metric, f"{variant}/{name}", stats.paired_difference(other, now).scaled(100))
 
 
 def _share(hits: Tensor) -> Interval:
@@ -210,7 +197,8 @@ def _why_no_dual(variant: str) -> str:
     return "the target's domain has no other class"
 
 
-def _score(metric: str, variant: str, interval: Interval, unit: str | None = None) -> Score:
+def scored(metric: str, variant: str, interval: Interval, unit: str | None = None) -> Score:
+    """Return a measured score; direction, and the unit unless given, are those of the catalog."""
     info = metric_info(metric)
     assert info is not None, metric
     return Score(
@@ -225,7 +213,8 @@ def _score(metric: str, variant: str, interval: Interval, unit: str | None = Non
     )
 
 
-def _missing(metric: str, variant: str, reason: str, unit: str | None = None) -> Score:
+def missing(metric: str, variant: str, reason: str, unit: str | None = None) -> Score:
+    """Return a score that could not be had, with the reason."""
     info = metric_info(metric)
     assert info is not None, metric
     return Score(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from razor_cli.errors import WeightsError, nearest
 from razor_cli.models.base import Tower
 from razor_cli.models.components import HUGGING_FACE, OPEN_CLIP, TowerLayout
 from razor_cli.models.dual import Clip
+from razor_cli.models.standins import DEFAULT, stand_in_folder, stand_in_names
 
 NO_WEIGHTS = (
     "give a file or tag (model.weights=FILE_OR_TAG), let the hub be reached once so that the tag is cached, "
@@ -25,19 +25,24 @@ NO_WEIGHTS = (
 )
 
 
-def load_stand_in(label: str, file: str | None = None) -> Clip:
-    """Load `clip_tiny` from the package, or other weights of the same architecture (a patched file, an oracle) from `file`."""
-    root = Path(str(resources.files("razor_cli.models.standins"))) / "clip_tiny"
-    weights = Path(file).expanduser() if file else root / "clip_tiny.safetensors"
+def load_stand_in(label: str, file: str | None = None, name: str = DEFAULT) -> Clip:
+    """Load the stand-in `name` from the package, or other weights of its architecture (a patched file) from `file`."""
+    root = stand_in_folder(name)
+    weights = Path(file).expanduser() if file else root / f"{name}.safetensors"
     if not weights.is_file():
-        raise WeightsError(f"model={label}: there is no '{weights.name}'", fix="reinstall razor-cli, or run `make standins`")
-    config = json.loads((root / "clip_tiny.json").read_text())
+        have = [n for n in stand_in_names() if (stand_in_folder(n) / f"{n}.safetensors").is_file()]
+        raise WeightsError(
+            f"model={label}: the weights '{weights.name}' are not in this copy of razor-cli",
+            allowed=f"embedded: {', '.join(have) or 'none'}",
+            fix="reinstall razor-cli, train them (scripts/bundle_short.py says how), or take another model (model=clip_tiny)",
+        )
+    config = json.loads((root / f"{name}.json").read_text())
     module = open_clip.model.CLIP(**config)
     tokenizer = SimpleTokenizer(bpe_path=str(root / "bpe.txt.gz"), context_length=config["text_cfg"]["context_length"])
     stored = read_state(weights)
     _fill(module, stored, f"model={label}")
     transform = open_clip.transform.image_transform(config["vision_cfg"]["image_size"], is_train=False)
-    return _open_clip_view(label, module, tokenizer, transform, stored, weights.name, "clip_tiny", stand_in=True)
+    return _open_clip_view(label, module, tokenizer, transform, stored, weights.name, DEFAULT, stand_in=True)
 
 
 def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
@@ -237,7 +242,15 @@ def _open_clip_view(
 
 
 def _fill(module: nn.Module, stored: Mapping[str, Tensor], what: str) -> None:
-    """Copy a checkpoint into a module in fp32; names and shapes must agree exactly (buffers that nobody stores aside)."""
+    """Copy a checkpoint into a module in fp32; raises WeightsError as `check_fit` does."""
+    check_fit(module, stored, what)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(stored[name])
+
+
+def check_fit(module: nn.Module, stored: Mapping[str, Tensor], what: str) -> None:
+    """Raise WeightsError unless names and shapes agree exactly with the module's (buffers that nobody stores aside)."""
     wanted = {n: p.shape for n, p in module.named_parameters()}
     missing = sorted(set(wanted) - set(stored))
     extra = sorted(n for n in set(stored) - set(module.state_dict()) if not n.endswith(("position_ids", "attn_mask")))
@@ -250,6 +263,3 @@ def _fill(module: nn.Module, stored: Mapping[str, Tensor], what: str) -> None:
         raise WeightsError(
             f"{what}: the tensors do not fit", found=found, fix="set model.architecture to the one the file was made for"
         )
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            parameter.copy_(stored[name])

@@ -129,6 +129,18 @@ def _tensors(layout: TowerLayout, params: Mapping[str, Tensor], include_projecti
         yield Component(name, "tensor", layout.tower, layer_of(name, layout), (Slice(name),))
 
 
+def every_tensor(layouts: tuple[TowerLayout, ...], params: Mapping[str, Tensor]) -> list[Component]:
+    """Return one component for each parameter, named like it: what methods that train whole towers change.
+
+    The logit scale belongs to neither tower; it is listed behind the text tower.
+    """
+    by_tower = {layout.tower: layout for layout in layouts}
+    return [
+        Component(n, "tensor", tower_of(n), layer_of(n, by_tower[tower_of(n)]) if n != "logit_scale" else -1, (Slice(n),))
+        for n in params
+    ]
+
+
 def tower_of(name: str) -> Tower:
     """Return the tower of a parameter: vision if its name contains `visual` or `vision`, else text."""
     return Tower.VISION if "visual" in name or "vision" in name else Tower.TEXT

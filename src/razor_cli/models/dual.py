@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from razor_cli.models.base import Component, Granularity, Tower, Towers, parameters
-from razor_cli.models.components import TowerLayout, list_components
+from razor_cli.models.components import TowerLayout, every_tensor, list_components
 
 
 @dataclass(kw_only=True)
@@ -49,6 +49,10 @@ class Clip:
     def components(self, granularity: Granularity, towers: Towers, include_projections: bool = False) -> list[Component]:
         """Return disjoint components in architecture order."""
         return list_components(self.layouts, parameters(self), granularity, towers, include_projections)
+
+    def tensors(self) -> list[Component]:
+        """Return one component for each parameter, biases, embeddings and logit scale included, named like it."""
+        return every_tensor(self.layouts, parameters(self))
 
     def preprocess(self, images: Sequence[Image.Image]) -> Tensor:
         """Return pixels [n, 3, H, W] as the model's evaluation transform makes them."""

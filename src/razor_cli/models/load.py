@@ -7,13 +7,14 @@ import torch
 from razor_cli.errors import ConfigError
 from razor_cli.models.clip import load_hugging_face, load_open_clip, load_stand_in
 from razor_cli.models.dual import Clip
+from razor_cli.models.standins import DEFAULT
 
 
 def load(*, name: str, library: str, architecture: str | None, weights: str | None, device: str) -> Clip:
     """Return a model on its device. Raises WeightsError when it cannot be had, ConfigError for a device that is not there."""
     place = choose_device(device)
     if library == "stand_in":
-        model = load_stand_in(name, weights)
+        model = load_stand_in(name, weights, architecture or DEFAULT)
     elif library == "hf":
         model = load_hugging_face(name, weights)
     else:

@@ -25,26 +25,31 @@ li { margin: .2rem 0; }
 {% for panel in doc.panels %}
 <table><caption>{{ panel.title }}</caption>
 <thead><tr>{% for c in panel.columns %}<th>{{ c }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in panel.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+<tbody>{% for row in panel.rows %}{% set i = loop.index0 %}<tr>{% for cell in row -%}
+<td>{% if (i, loop.index0) in panel.bold %}<strong>{{ cell }}</strong>{% else %}{{ cell }}{% endif %}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>
 {% endfor %}
 <h2>Notes</h2><ul>{% for note in doc.notes %}<li>{{ note }}</li>{% endfor %}</ul>
 </body></html>
 """
+NARROW = 9  # columns; a wider LaTeX table is scaled to the page
+WIDE = "\\resizebox{\\linewidth}{!}{%\n"
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\to$",
-    "±": r"$\pm$", "≤": r"$\le$", "≥": r"$\ge$", "–": "--", "×": r"$\times$",
+    "±": r"$\pm$", "≈": r"$\approx$", "−": r"$-$", "Δ": r"$\Delta$", "·": r"$\cdot$", "²": r"$^2$", "φ": r"$\phi$",
+    "≤": r"$\le$", "≥": r"$\ge$", "–": "--", "×": r"$\times$",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One block of a table; cells are finished texts."""
+    """One block of a table; cells are finished texts. `bold` are (row, column) of cells that stand out."""
 
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
+    bold: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +71,9 @@ def markdown(doc: Document) -> str:
     """Return GitHub-flavoured Markdown."""
     parts = [f"# {doc.title}\n"]
     for panel in doc.panels:
-        lines = [panel.columns, ("---",) * len(panel.columns), *panel.rows]
-        parts.append(f"## {panel.title}\n\n" + "\n".join("| " + " | ".join(_md(c) for c in line) + " |" for line in lines) + "\n")
+        rows = [[f"**{_md(c)}**" if (i, j) in panel.bold else _md(c) for j, c in enumerate(r)] for i, r in enumerate(panel.rows)]
+        lines = [[_md(c) for c in panel.columns], ["---"] * len(panel.columns), *rows]
+        parts.append(f"## {panel.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
     parts.append("## Notes\n\n" + "\n".join(f"- {_md(n)}" for n in doc.notes) + "\n")
     return "\n".join(parts)
 
@@ -90,14 +96,19 @@ def latex(doc: Document) -> str:
     """Return booktabs tables, one per panel."""
     parts = []
     for panel in doc.panels:
+        narrow = len(panel.columns) <= NARROW
         rule = "l" * 2 + "r" * (len(panel.columns) - 2)
-        body = "\n".join(" & ".join(_tex(c) for c in row) + r" \\" for row in panel.rows)
+        rows = [
+            [rf"\textbf{{{_tex(c)}}}" if (i, j) in panel.bold else _tex(c) for j, c in enumerate(row)]
+            for i, row in enumerate(panel.rows)
+        ]
+        body = "\n".join(" & ".join(row) + r" \\" for row in rows)
         head = " & ".join(_tex(c) for c in panel.columns) + r" \\"
         parts.append(
             "\\begin{table}\n\\centering\\small\n"
             f"\\caption{{{_tex(doc.title)}: {_tex(panel.title)}}}\n"
-            f"\\begin{{tabular}}{{{rule}}}\n\\toprule\n{head}\n\\midrule\n{body}\n"
-            "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+            f"{'' if narrow else WIDE}\\begin{{tabular}}{{{rule}}}\n\\toprule\n{head}\n\\midrule\n{body}\n"
+            f"\\bottomrule\n\\end{{tabular}}{'' if narrow else '}'}\n\\end{{table}}\n"
         )
     notes = "".join(f"% {n}\n" for n in doc.notes)
     return "\n".join(parts) + notes

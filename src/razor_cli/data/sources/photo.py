@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -94,6 +95,8 @@ class Tally:
     examined: int = 0
     duplicates: int = 0
     corrupt: dict[str, str] = field(default_factory=dict)  # file -> why
+    skipped: Counter[str] = field(default_factory=Counter)  # why -> rows of metadata that have no usable picture
+    caps: list[str] = field(default_factory=list)  # where a setting left out pictures that there are
 
     def named(self) -> str:
         """Return the corrupt files with their flaws, the first ten by name."""
@@ -108,7 +111,10 @@ class Tally:
             notes.append(f"{self.setting}: {len(self.corrupt)} of {self.examined} are corrupt and left out: {self.named()}")
         if self.duplicates:
             notes.append(f"{self.setting}: {self.duplicates} exact duplicates left out")
-        return notes
+        if self.skipped:
+            why = ", ".join(f"{n} {reason}" for reason, n in self.skipped.most_common())
+            notes.append(f"{self.setting}: {self.skipped.total()} rows of the metadata skipped: {why}")
+        return [*notes, *self.caps]
 
     def check(self, max_corrupt: float) -> None:
         """Raise DataError if a larger share than `max_corrupt` of what was examined is corrupt."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import python_avatars as pa
@@ -52,6 +52,7 @@ BROWS = [
     "UNIBROW_NATURAL",
 ]  # fmt: skip
 MOUTHS = ["CONCERNED", "DEFAULT", "DISBELIEF", "EATING", "GRIMACE", "SAD", "SERIOUS", "SMILE", "TONGUE", "TWINKLE", "BIG_SMILE"]
+GLASSES = ("KURT", "PRESCRIPTION_1", "PRESCRIPTION_2", "ROUND", "SUNGLASSES", "WAYFARERS")
 PER_SPLIT = {"train": 240, "validation": 120, "evaluation": 120}
 
 
@@ -101,8 +102,8 @@ def _trait_vectors(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def portrait_svg(name: str, vector: str, view: int = 0) -> str:
-    """Return the SVG of one portrait: identity traits of `name`, varied traits of `vector`."""
+def portrait_svg(name: str, vector: str, view: int = 0, accessory: str = "NONE") -> str:
+    """Return the SVG of one portrait: identity traits of `name`, varied traits of `vector`, an accessory where one is named."""
     who = identities()[name]
     eyes, brows, mouth, clothes, cloth_color = vector.split("/")
     inner = pa.Avatar(
@@ -118,7 +119,7 @@ def portrait_svg(name: str, vector: str, view: int = 0) -> str:
         mouth=pa.MouthType[mouth],
         clothing=pa.ClothingType[clothes],
         clothing_color=pa.ClothingColor[cloth_color],
-        accessory=pa.AccessoryType.NONE,
+        accessory=pa.AccessoryType[accessory],
     ).render()
     rng = random.Random(f"{name} {vector} {view}")
     return place(_as_nested(inner), (264, 280), color(rng), rng, spread=0.5)
@@ -149,3 +150,24 @@ class Portraits:
     def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:
         """Render portraits, about 7 ms each."""
         return [rasterize(portrait_svg(p.concept, p.key.split("/", 2)[2], p.view)) for p in pictures]
+
+
+class PortraitsWithGlasses(Portraits):
+    """The same portraits with one of six kinds of glasses, which the stand-in never saw: a shift of distribution."""
+
+    def pictures(self, concept: str, split: str) -> list[Picture]:
+        """Return the portraits of one name in one split; the kind of glasses follows from the varied traits."""
+        return [
+            replace(p, key=f"{p.key}/{random.Random(p.key).choice(GLASSES)}")  # as much a part of the picture as its other traits
+            for p in super().pictures(concept, split)
+        ]
+
+    def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:
+        """Render portraits, with glasses where the key ends in them."""
+        images = []
+        for p in pictures:
+            vector = p.key.split("/", 2)[2]
+            plain, _, last = vector.rpartition("/")
+            shown = (plain, last) if last in GLASSES else (vector, "NONE")
+            images.append(rasterize(portrait_svg(p.concept, shown[0], p.view, shown[1])))
+        return images

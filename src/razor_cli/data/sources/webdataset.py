@@ -12,7 +12,7 @@ import json
 import random
 import re
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -62,6 +62,11 @@ class WebDataset:
         self.tally = Tally(setting=setting)
         self.shards = self._list_shards()
         self._found: dict[str, Entry] = {}  # key -> entry
+
+    @classmethod
+    def holds(cls, root: Path) -> bool:
+        """Tell whether there are tar shards at `root`."""
+        return root.is_file() or root.suffix == ".tar" or (root.is_dir() and any(root.rglob("*.tar")))
 
     def concepts(self) -> list[str]:
         """Return no names: captions are free text."""
@@ -141,14 +146,8 @@ class WebDataset:
             shards = sorted(s for s in self.root.rglob("*.tar") if not s.name.startswith("."))
         else:
             shards = sorted(Path(p) for p in expand(str(self.root)) if Path(p).is_file())
-        home = self.root.resolve() if self.root.is_dir() else None
         for shard in shards:
-            if home and not shard.resolve().is_relative_to(home):
-                raise DataError(
-                    f"{self.setting}: '{shard}' is a link out of the folder",
-                    found=f"it leads to '{shard.resolve()}'",
-                    fix="copy the shard into the folder, or point the setting at the place it lies in",
-                )
+            self.stay_inside(shard)
         if not shards:
             packed = [p.name for p in self.root.rglob("*.tar.*")][:3] if self.root.is_dir() else []
             unpack = "unpack compressed shards to plain .tar first (pictures are read at random places)"
@@ -160,6 +159,19 @@ class WebDataset:
                 else f"point {self.setting} at a .tar file, a folder of them, or a pattern like DIR/{{000..009}}.tar",
             )
         return shards
+
+    def stay_inside(self, shard: Path) -> None:
+        """Raise DataError for a shard that is a link out of the root."""
+        if self.root.is_dir() and not shard.resolve().is_relative_to(self.root.resolve()):
+            raise DataError(
+                f"{self.setting}: '{shard}' is a link out of the folder",
+                found=f"it leads to '{shard.resolve()}'",
+                fix="copy the shard into the folder, or point the setting at the place it lies in",
+            )
+
+    def _told(self, shard: Path) -> Mapping[str, str]:
+        """Return captions that stand beside a shard, by sample name; tar shards alone have none."""
+        return {}
 
     def _index(self, number: int) -> list[Entry]:
         """Read the headers and captions of one shard; a damaged shard counts as one corrupt thing and gives what came before."""
@@ -175,10 +187,10 @@ class WebDataset:
             self.tally.examined += 1
             self.tally.corrupt[path.name] = f"damaged tar file after {len(samples)} samples ({error})"
         end = path.stat().st_size
-        found = []
+        found, told = [], self._told(path)
         with path.open("rb") as stream:
             for name, sample in samples.items():
-                caption = _caption(stream, sample, end)
+                caption = _caption(stream, sample, end) or told.get(PurePosixPath(name).name)
                 if caption and sample.image and sum(sample.image) <= end:
                     found.append(Entry(shard=number, name=name, offset=sample.image[0], size=sample.image[1], caption=caption))
         return found

@@ -1,0 +1,279 @@
+"""What this machine has and lacks, told in well under three seconds: torch and open_clip are asked for their version only."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from razor_cli.acceptance.known import Checkpoint, known_checkpoint
+from razor_cli.conf_files import conf_dir, file_of, groups, values
+from razor_cli.data.prepared import prepared
+from razor_cli.models.standins import stand_in_folder, stand_in_names
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+PACKAGE = "razor-cli"
+GIB = 2**30
+MIN_FREE = 2 * GIB  # cached gradients of one ViT-B/32 target, its patch, and room
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # what decides how fast torch is on a CPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line: `state` is ok, note (works, but less is possible) or missing (a run cannot work)."""
+
+    section: str
+    name: str
+    value: str
+    state: str = "ok"
+    fix: str = ""
+
+
+def rows(output_dir: Path, cifar_root: Path | None = None) -> list[Row]:
+    """Return everything that the glance shows; nothing is created or changed."""
+    cifar = cifar_root or prepared("cifar10")
+    return [*_machine(), *_versions(), *_places(output_dir, cifar), *_commands(cifar)]
+
+
+def _machine() -> Iterator[Row]:
+    section, here = "machine", f"{sys.version_info.major}.{sys.version_info.minor}"
+    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    fix = "" if good else "install Python 3.11, 3.12 or 3.13"
+    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield Row(section=section, name="Python", value=text, state="ok" if good else "missing", fix=fix)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    told = os.environ.get("OMP_NUM_THREADS")
+    found = ", ".join(cpu_features()) or f"not told by {here} on {platform.system()}"
+    yield Row(
+        section=section,
+        name="CPU",
+        value=f"{cores} cores for this process, {f'OMP_NUM_THREADS={told}' if told else 'threads as torch decides'}; {found}",
+    )
+    yield Row(section=section, name="memory", value=memory())
+    gpus = gpu_names()
+    yield Row(
+        section=section,
+        name="GPU",
+        value=", ".join(gpus) or f"none found; torch is built for {torch_build()}",
+        state="ok" if gpus else "note",
+    )
+
+
+def cpu_features(path: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """Return the vector features that this processor tells of; none where the system does not tell."""
+    try:
+        words = set(re.findall(r"\w+", path.read_text(encoding="utf-8", errors="ignore")))
+    except OSError:
+        return []
+    return [f for f in FEATURES if f in words]
+
+
+def memory() -> str:
+    """Return total and free memory in GB, and a container's limit where it is lower."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    text = f"{total / GIB:.1f} GB"
+    try:
+        free = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"))
+        text += f", {int(free.group(1)) * 1024 / GIB:.1f} GB available" if free else ""
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
+        text += f", limited to {int(limit) / GIB:.1f} GB here" if limit.isdigit() and int(limit) < total else ""
+    except OSError:
+        pass  # other systems do not tell
+    return text
+
+
+def gpu_names() -> list[str]:
+    """Return name and memory of the NVIDIA GPUs that the driver lists."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=1.5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+
+
+def torch_build() -> str:
+    """Return what the installed torch was built for, without importing it."""
+    found = importlib.util.find_spec("torch")
+    file = Path(found.origin).parent / "version.py" if found and found.origin else None
+    cuda = (
+        re.search(r"^cuda[^=\n]*=\s*'([\d.]+)'", file.read_text(encoding="utf-8"), re.MULTILINE)
+        if file and file.is_file()
+        else None
+    )
+    return f"CUDA {cuda.group(1)}" if cuda else "the CPU"
+
+
+def _versions() -> Iterator[Row]:
+    """Compare what is installed with what the package asks for."""
+    from packaging.requirements import Requirement
+
+    section = "packages"
+    try:
+        asked = [Requirement(r) for r in importlib.metadata.requires(PACKAGE) or []]
+    except importlib.metadata.PackageNotFoundError:
+        yield Row(
+            section=section,
+            name=PACKAGE,
+            value="not installed as a package",
+            state="note",
+            fix="pip install -e . in the checkout",
+        )
+        return
+    needed = [r for r in asked if r.marker is None or r.marker.evaluate({"extra": ""})]
+    wrong = [row for r in needed if (row := _version(r.name, r)) is not None]
+    yield Row(
+        section=section,
+        name="needed",
+        value=f"{len(needed) - len(wrong)} of {len(needed)} as {PACKAGE} asks for: {_main_versions()}",
+    )
+    yield from wrong
+    for name, what in (
+        ("bitsandbytes", "quantization=bitsandbytes"),
+        ("huggingface_hub", "fetching data and weights from the hub"),
+    ):
+        version = _installed(name)
+        extra = "hub" if name == "huggingface_hub" else name
+        fix = "" if version else f"pip install 'razor-cli[{extra}]'"
+        yield Row(section=section, name=name, value=version or f"absent: no {what}", state="ok" if version else "note", fix=fix)
+
+
+def _version(name: str, requirement: Requirement) -> Row | None:
+    version, wanted = _installed(name), requirement.specifier
+    if version is not None and wanted.contains(version, prereleases=True):
+        return None
+    found = f"{version}, {wanted} asked for" if version else f"absent, {wanted} asked for"
+    return Row(section="packages", name=name, value=found, state="missing", fix=f"pip install '{name}{wanted}'")
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _main_versions() -> str:
+    names = ("torch", "open_clip_torch", "transformers", "numpy")
+    return ", ".join(f"{n} {_installed(n) or 'absent'}" for n in names)
+
+
+def _places(output_dir: Path, cifar: Path) -> Iterator[Row]:
+    from razor_cli.data.rendered import cache_dir
+
+    section = "places"
+    there = existing(output_dir)
+    problem = "" if writable(there) else f"cannot write in '{there}'"
+    yield Row(
+        section=section, name="output_dir", value=str(output_dir) + (f": {problem}" if problem else ", writable"),
+        state="missing" if problem else "ok", fix="output_dir=DIR, a folder of yours" if problem else "",
+    )  # fmt: skip
+    free = shutil.disk_usage(there).free
+    tight = free < MIN_FREE
+    yield Row(
+        section=section, name="disk", value=f"{free / GIB:.1f} GB free there", state="note" if tight else "ok",
+        fix="a real model's gradients and patches need 2 GB and more" if tight else "",
+    )  # fmt: skip
+    yield Row(section=section, name="gradients kept in", value=_with_size(output_dir / "cache"))
+    yield Row(section=section, name="drawn pictures kept in", value=_with_size(cache_dir()))
+    yield Row(section=section, name="hub's cache", value=_with_size(hub_cache(), counted=False))
+    reason = cifar_problem(cifar)
+    yield Row(
+        section=section, name="CIFAR-10", value=f"{cifar}: {reason}" if reason else str(cifar), state="note" if reason else "ok",
+        fix="razor data prepare cifar10, or data.cifar_root=DIR" if reason else "",
+    )  # fmt: skip
+
+
+def existing(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that exists."""
+    path = path.absolute()
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def writable(folder: Path) -> bool:
+    """Tell whether a file can be made in a folder; none is left."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _with_size(folder: Path, *, counted: bool = True) -> str:
+    if not folder.is_dir():
+        return f"{folder} (not there yet)"
+    if not counted:
+        return str(folder)
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    return f"{folder} ({size / 2**20:,.0f} MB)"
+
+
+def hub_cache() -> Path:
+    """Return where the hub's client keeps what it fetched, by the variables it reads itself."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+
+
+def is_cached(checkpoint: Checkpoint) -> bool:
+    """Tell whether the hub's cache holds a snapshot of a checkpoint's repository with weights in it."""
+    if checkpoint.hub is None:
+        return False
+    folder = hub_cache() / f"models--{checkpoint.hub.replace('/', '--')}" / "snapshots"
+    return any(p.suffix in (".safetensors", ".bin") for p in folder.glob("*/*"))
+
+
+def cifar_problem(folder: Path) -> str:
+    """Return why a folder is not CIFAR-10, or nothing; only names of files are looked at."""
+    from razor_cli.data.sources.cifar10 import PARTS, part_files
+    from razor_cli.errors import DataError
+
+    if not folder.is_dir():
+        return "not here"
+    try:
+        for part in PARTS:
+            part_files(folder, part)
+    except DataError as error:
+        return str(error.found or error.what)
+    return ""
+
+
+def _commands(cifar: Path) -> Iterator[Row]:
+    """Return the headline commands, and what each of them lacks."""
+    section = "ready to run"
+    for name in stand_in_names():
+        file = stand_in_folder(name) / f"{name}.safetensors"
+        there = file.is_file()
+        text = f"stand-in {name}, {file.stat().st_size / 2**20:.1f} MB" if there else f"stand-in {name} has no weights"
+        fix = "" if there else "reinstall razor-cli, or run `make standins`"
+        yield Row(section=section, name=f"razor-run model={name}", value=text, state="ok" if there else "missing", fix=fix)
+    reason = cifar_problem(cifar)
+    yield Row(
+        section=section, name="razor-run scenario=class data=cifar10 target=dog", state="note" if reason else "ok",
+        value="CIFAR-10 is not here" if reason else "CIFAR-10 is here", fix="razor data prepare cifar10" if reason else "",
+    )  # fmt: skip
+    for option in groups([conf_dir()])["model"]:
+        node = values(file_of("model", option))
+        checkpoint = known_checkpoint(node.get("architecture"), node.get("weights"))
+        if checkpoint is None or node.get("stand_in"):
+            continue
+        there = is_cached(checkpoint)
+        yield Row(
+            section=section, name=f"razor-run model={option} data=folder data.root=DIR", state="ok" if there else "note",
+            value=f"weights {checkpoint.tag} are {'' if there else 'not '}in the hub's cache; pictures are yours to give",
+            fix=f"razor doctor --acceptance {option}" if there else "the hub gives them on first use; else model.weights=FILE",
+        )  # fmt: skip

@@ -1,0 +1,71 @@
+"""`razor propositions`: the RAZOR paper's propositions measured on a model, or printed as recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def propositions(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="settings as for razor-run: target=NAME,NAME method=razor,razor_paper ...")
+    ] = None,
+    output_dir: Annotated[Path, typer.Option(help="where rows are kept")] = Path("outputs"),
+    recorded: Annotated[bool, typer.Option("--recorded", help="measure nothing, print what is recorded")] = False,
+    form: Annotated[str | None, typer.Option("--format", help="print one form (md, csv, tex, html)")] = None,
+) -> None:
+    """Say of each proposition whether it HOLDS, DOES NOT HOLD or stays UNDECIDED, with numbers.
+
+    Without words the grid of conf/experiment/propositions.yaml is measured: about a minute a job. What is recorded is not
+    computed again.
+    """
+    from razor_cli.errors import ConfigError
+    from razor_cli.results import write_atomic
+    from razor_cli.tables.base import FORMS, render
+    from razor_cli.tables.propositions import build, read_rows
+
+    if form is not None and form not in FORMS:
+        raise ConfigError(f"--format {form}: there is no such form", allowed=", ".join(FORMS))
+    if not recorded:
+        measure([*(words or []), f"output_dir={output_dir}"])
+    document = build(read_rows(output_dir))
+    if form is not None:
+        typer.echo(render(document, form), nl=False)
+        return
+    folder = output_dir / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending in FORMS:
+        write_atomic(folder / f"propositions.{ending}", render(document, ending))
+    typer.echo(render(document, "md"))
+
+
+def measure(words: list[str]) -> None:
+    """Check every job of a command line, then measure one after the other."""
+    from rich.console import Console
+
+    from razor_cli import grid
+    from razor_cli.errors import ConfigError
+    from razor_cli.progress import Progress
+
+    arguments = ["experiment=propositions", *words]
+    found = grid.chosen_blocks(arguments)
+    if found is None:
+        raise ConfigError("grid= and experiment= are settled here", fix="leave them out; target= and method= narrow the grid")
+    asked = grid.read(arguments, *found)
+    jobs, refused = grid.check_all(asked)
+    if refused:
+        raise grid.refusal(asked, jobs, refused)
+    from razor_cli.propositions_run import measured
+
+    console = Console(stderr=True)  # the table on standard output can be redirected
+    for job in jobs:
+        console.print(f"[{job.number}/{len(jobs)}] {job.label}", markup=False)
+        path, computed = measured(job.experiment, Progress(console).stage)
+        console.print(f"{'written' if computed else 'recorded already'}: {path}", markup=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(propositions)

@@ -1,0 +1,44 @@
+"""Choices of the data settings, apart from the sources that know them, so that a configuration can be read without these."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Templates(StrEnum):
+    """Which of open_clip's sentences an ImageNet class embedding is the mean of."""
+
+    OPENAI = "openai"  # 80, as CLIP's zero-shot accuracy is published
+    SIMPLE = "simple"  # 7, as SLUG's utility is measured
+    ONE = "one"  # the sentence of every other zero-shot task
+
+
+class Names(StrEnum):
+    """The names of CelebA that zero-shot accuracy and FA choose among."""
+
+    ALL = "all"  # every name of the list, as SLUG does: 10,177 texts for each state of the model
+    FREQUENT = "frequent"  # the 100 measured ones: a hundred times fewer texts, an easier task
+
+
+class CoarseText(StrEnum):
+    """What a coarse label is called in text."""
+
+    NAMES = "names"  # by its own name, in every template
+    MEMBERS = "members"  # by its members: the mean of their prompts, for a model that never read the group's name
+
+
+class DataKind(StrEnum):
+    """Where pictures come from."""
+
+    STANDIN = "standin"
+    FOLDER = "folder"
+    WEBDATASET = "webdataset"
+    CIFAR10 = "cifar10"
+    IMAGENET = "imagenet"
+    LAION = "laion"
+    LABELLED = "labelled"
+    IMGNETDOGS = "imgnetdogs"
+    COMPCARS = "compcars"
+
+
+LABELLED = (DataKind.LABELLED, DataKind.IMGNETDOGS, DataKind.COMPCARS)  # labelled photographs below a taxonomy

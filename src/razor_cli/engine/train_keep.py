@@ -1,0 +1,94 @@
+"""Which epoch of a training becomes the edit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from torch import Tensor
+
+from razor_cli.engine.search import Aim, Metrics, Prompt
+from razor_cli.errors import ConfigError
+
+
+class Keep(StrEnum):
+    """Rules that choose among epochs; the unedited model is no candidate, and ties go to the earlier epoch."""
+
+    CLOSEST_TO_TARGET = "closest_to_target"  # least shortfall from the Target on validation pictures
+    LAST = "last"
+    LOWEST_FORGET_ACCURACY = "lowest_forget_accuracy"  # Tan & Gong: on training pictures, where the method measures it
+    HIGHEST_LABEL_ACCURACY = "highest_label_accuracy"  # Tan & Gong: on the labels that the method assigned
+
+
+class Targets(Protocol):
+    """The settings a Target is made of, in printed units."""
+
+    @property
+    def target_m1(self) -> float:
+        """Return the largest M1 that counts as forgotten."""
+        ...
+
+    @property
+    def target_m4_drop(self) -> float:
+        """Return the points of generic M4 that may be lost."""
+        ...
+
+    @property
+    def target_m5(self) -> float:
+        """Return the least M5."""
+        ...
+
+
+def aim_of(base: Metrics, targets: Targets) -> Aim:
+    """Return the Target against the unedited model's validation metrics."""
+    return Aim(
+        base=base, m1=targets.target_m1, prompts=Prompt.BOTH, m4_drop=targets.target_m4_drop, m5=targets.target_m5,
+        floor_m5=0.0, floor_m4_drop=100.0, floor_others_drop=100.0,
+    )  # fmt: skip
+
+
+def shortfall(found: Metrics, aim: Aim) -> float:
+    """Return how far validation metrics are from the Target, in points; 0 exactly when it is met.
+
+    The sum of: M1 above its target, for both retain prompts, and while that is positive also the margins above 0 (M1 stays at 100
+    until the first picture changes sides, margins tell such epochs apart); generic M4 lost beyond what may be lost; M5 below its
+    target.
+    """
+    lost = aim.base["m4_generic"] - found["m4_generic"] - aim.m4_drop
+    return -aim.score(found) + max(0.0, lost) + max(0.0, aim.m5 - found["m5"])
+
+
+@dataclass(kw_only=True)
+class Choice:
+    """The best epoch so far: its number (0: none yet), its badness, its changed values in the dtype of the file."""
+
+    rule: Keep
+    aim: Aim
+    epoch: int = 0
+    badness: float = 0.0
+    why: str = ""
+    values: dict[str, Tensor] = field(default_factory=dict)
+
+    def offer(self, epoch: int, metrics: Metrics, values: dict[str, Tensor]) -> None:
+        """Take an epoch if it is better than the best so far."""
+        badness, why = self._judge(epoch, metrics)
+        if not self.epoch or badness < self.badness:
+            self.epoch, self.badness, self.why, self.values = epoch, badness, why, values
+
+    def _judge(self, epoch: int, metrics: Metrics) -> tuple[float, str]:
+        if self.rule is Keep.LAST:
+            return -epoch, "the last one"
+        if self.rule is Keep.LOWEST_FORGET_ACCURACY:
+            names = ("forget_accuracy", "fa_top1", "m1_generic")
+            name = next(n for n in names if n in metrics)
+            return metrics[name], f"{name} {metrics[name]:.2f}"
+        if self.rule is Keep.HIGHEST_LABEL_ACCURACY:
+            if "label_accuracy" not in metrics:
+                raise ConfigError(
+                    "method.keep=highest_label_accuracy: this method assigns no labels",
+                    allowed=", ".join(k for k in Keep if k is not Keep.HIGHEST_LABEL_ACCURACY),
+                )
+            return -metrics["label_accuracy"], f"label_accuracy {metrics['label_accuracy']:.2f}"
+        found = shortfall(metrics, self.aim)
+        return found, f"shortfall {found:.2f} points" if found else "it meets the Target on validation data"

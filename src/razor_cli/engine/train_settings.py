@@ -1,0 +1,128 @@
+"""Hyper-parameters that every trained method has, and what follows from them alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+from razor_cli.engine.train_keep import Keep
+from razor_cli.errors import ConfigError
+from razor_cli.models.base import Towers
+from razor_cli.models.dual import Clip
+
+SCALE = "logit_scale"
+MAX_LOG_SCALE = math.log(100)  # CLIP keeps its logit scale within [0, ln 100]
+
+
+class Optimizer(StrEnum):
+    """Which rule turns gradients into steps."""
+
+    ADAMW = "adamw"
+    SGD = "sgd"
+
+
+class DecayOn(StrEnum):
+    """What weight decay pulls on."""
+
+    MATRICES = "matrices"  # not on biases, norms and the logit scale
+    ALL = "all"
+
+
+class Schedule(StrEnum):
+    """How the learning rate runs over the method's own number of steps."""
+
+    COSINE = "cosine"
+    CONST = "const"
+
+
+class Precision(StrEnum):
+    """What the towers compute in; weights, losses and optimiser are fp32 always."""
+
+    AUTO = "auto"  # bf16 autocast on a GPU, fp32 on a CPU
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Hyper-parameters that every trained method has; a method inherits them, or those of `Trained`, and adds its own.
+
+    Raises ConfigError for a value out of range, with its full key.
+    """
+
+    families: ClassVar[tuple[str, ...]] = ("clip",)
+    stochastic: ClassVar[bool] = True  # the order of the pictures is drawn
+
+    name: str = "trained"  # label in tables and folder of the runs
+    lr: float = 1e-5
+    epochs: int = 10
+    batch: int = 32
+    optimizer: Optimizer = Optimizer.ADAMW
+    momentum: float = 0.9  # of sgd
+    weight_decay: float = 0.1
+    decay_on: DecayOn = DecayOn.MATRICES
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.98])  # of adamw
+    eps_opt: float = 1e-6  # of adamw
+    schedule: Schedule = Schedule.COSINE
+    warmup_steps: int = 0
+    train: Towers = Towers.BOTH
+    exclude: list[str] = field(default_factory=lambda: [SCALE])  # parameters whose name contains one of these stay
+    keep: Keep = Keep.CLOSEST_TO_TARGET
+    target_m1: float = 55.0
+    target_m4_drop: float = 2.0
+    target_m5: float = 98.0
+    precision: Precision = Precision.AUTO
+
+    def __post_init__(self) -> None:
+        self.check_ranges(
+            {
+                "lr": (0, math.inf), "epochs": (0, 100_000), "batch": (1, 65536), "momentum": (0, 1), "eps_opt": (0, math.inf),
+                "weight_decay": (0, math.inf), "warmup_steps": (0, 10**9), "target_m1": (0, 100), "target_m4_drop": (0, 100),
+                "target_m5": (0, 100),
+            }
+        )  # fmt: skip
+        if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
+            raise ConfigError(f"method.betas: {self.betas} is out of range", allowed="[a, b], both at least 0 and below 1")
+
+    def check_ranges(self, ranges: dict[str, tuple[float, float]]) -> None:
+        """Raise ConfigError for the first field outside its range (ends included)."""
+        for name, (low, high) in ranges.items():
+            if not (low <= getattr(self, name) <= high and math.isfinite(getattr(self, name))):
+                raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Training):
+    """Hyper-parameters of methods that also go through retain pictures in every epoch."""
+
+    retain_sample: int | None = None  # retain pictures drawn for each epoch; None: all of them
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.retain_sample is not None and self.retain_sample < 1:
+            raise ConfigError(f"method.retain_sample: {self.retain_sample} is out of range", allowed="1 or more, or null")
+
+
+def trained_names(model: Clip, settings: Training) -> list[str]:
+    """Return the parameters that train: those of the chosen towers and the logit scale, without the excluded ones."""
+    every = model.tensors()
+    for word in settings.exclude:
+        if not any(word in c.name for c in every):
+            raise ConfigError("method.exclude: no parameter has this in its name", found=word, fix="method.exclude=[logit_scale]")
+    chosen = [c.name for c in every if c.name == SCALE or settings.train.include(c.tower)]
+    names = [n for n in chosen if not any(word in n for word in settings.exclude)]
+    if not names:
+        raise ConfigError("method.exclude: it leaves nothing to train", found=settings.exclude)
+    return names
+
+
+def rate(settings: Training, step: int, total: int) -> float:
+    """Return the learning rate of a step (from 0) of `total`: linear warm-up, then half a cosine down to 0, or constant."""
+    if step < settings.warmup_steps:
+        return settings.lr * (step + 1) / settings.warmup_steps
+    if settings.schedule is Schedule.CONST:
+        return settings.lr
+    part = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
+    return settings.lr * 0.5 * (1 + math.cos(math.pi * part))

@@ -1,0 +1,177 @@
+"""What a training borrows from the model and gives back, and its state on disk from epoch to epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from razor_cli.atomic import staged
+from razor_cli.data.sets import ConceptSets
+from razor_cli.engine.cache import content_key
+from razor_cli.engine.gradients import Named
+from razor_cli.engine.journal import Cost, Event
+from razor_cli.engine.lab import Lab
+from razor_cli.engine.train_keep import Choice
+from razor_cli.models.base import parameters, swapped
+from razor_cli.models.dual import Clip
+
+if TYPE_CHECKING:
+    from razor_cli.engine.train_settings import Training
+
+TRAINING = 1  # raise when a change here alters the weights, so that a state on disk is not taken up by another loop
+COUNTED = ("gradient_seconds", "search_seconds", "forwards", "backwards", "evaluations")  # goes on counting after a kill
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a training is: epochs done, whether it ended early, last validation metrics, log and notes."""
+
+    metrics: dict[str, float]
+    epoch: int = 0
+    ended: bool = False
+    log: list[Event] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def borrowed(model: Clip, names: Sequence[str]) -> Iterator[Named]:
+    """Lend the live parameters `names` for training; on leaving, everything is as before whatever happened.
+
+    That is: the bits of all parameters, requires_grad, grad, train or eval mode, and the global random state.
+    """
+    live = dict(model.module.named_parameters())
+    flags = {n: (p.requires_grad, p.grad) for n, p in live.items()}
+    modes = [(m, m.training) for m in model.module.modules()]
+    devices = [torch.cuda.current_device()] if model.device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices), swapped(model, {n: parameters(model)[n] for n in names}):
+        try:
+            model.module.eval()
+            for name, parameter in live.items():
+                parameter.requires_grad_(name in set(names))
+                parameter.grad = None
+            yield {n: live[n] for n in names}
+        finally:
+            for name, parameter in live.items():
+                parameter.requires_grad_(flags[name][0])
+                parameter.grad = flags[name][1]
+            for module, mode in modes:
+                module.training = mode
+
+
+def generator_of(seed: int, number: int) -> torch.Generator:
+    """Return the generator of one epoch; it depends on nothing that happened before, so a resumed run draws the same.
+
+    torch's CPU generator takes the low 32 bits of a seed only, so the two numbers are mixed by a checksum.
+    """
+    return torch.Generator().manual_seed(zlib.crc32(f"seed {seed}, epoch {number}".encode()))
+
+
+def make_optimizer(params: Named, settings: Training) -> torch.optim.Optimizer:
+    """Return the optimiser over the trained parameters; decay spares vectors and scalars unless it is on all."""
+    decayed = [p for p in params.values() if settings.decay_on.value == "all" or p.ndim >= 2]
+    spared = [p for p in params.values() if not (settings.decay_on.value == "all" or p.ndim >= 2)]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    groups = [g for g in groups if g["params"]]
+    if settings.optimizer.value == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.betas[0], settings.betas[1]), eps=settings.eps_opt)
+
+
+def rounded(model: Clip, values: Mapping[str, Tensor]) -> Named:
+    """Return copies of the values as the file would hold them, in the dtype the model computes in."""
+    return {n: v.to(model.storage_dtype(n), copy=True).to(v.dtype) for n, v in values.items()}
+
+
+def state_key(model: Clip, sets: ConceptSets, lab: Lab, settings: Training) -> str:
+    """Return the name of the state on disk: a hash of everything that decides which weights come out."""
+    prints = {"forget": sets.forget, "retain": sets.retain, "val_f": sets.validation.forget, "val_r": sets.validation.retain}
+    return content_key(
+        {
+            "loop": TRAINING, "torch": torch.__version__, "weights": model.weights_hash(), "device": model.device,
+            "sets": {n: p.fingerprint() for n, p in prints.items()}, "names": sets.class_names, "prompts": sets.prompts,
+            "generic": sets.generic_prompt, "joint": sets.forget_names, "seed": lab.seed, "settings": asdict(settings),
+            "taxonomy": asdict(sets.taxonomy) if sets.taxonomy else None,
+            "method": f"{type(settings).__module__}.{type(settings).__qualname__}",
+        }
+    )  # fmt: skip
+
+
+class Shelf:
+    """One file that holds a training after its last whole epoch: tensors, and as JSON in the header all else."""
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self.path = folder / f"{key}.safetensors" if folder else None
+
+    def save(self, params: Named, optimizer: torch.optim.Optimizer, choice: Choice, progress: Progress, lab: Lab) -> None:
+        """Write the state; the file is replaced as a whole."""
+        if self.path is None:
+            return
+        tensors = {f"weight/{n}": p.detach() for n, p in params.items()}
+        tensors |= {f"best/{n}": v for n, v in choice.values.items()}
+        for name, parameter in params.items():
+            for key, value in optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer/{key}/{name}"] = value
+        header = {
+            "progress": asdict(progress), "choice": {k: getattr(choice, k) for k in ("epoch", "badness", "why")},
+            "cost": {k: getattr(lab.cost, k) for k in COUNTED}, "seconds": lab.elapsed(),
+        }  # fmt: skip
+        with staged(self.path) as part:
+            save_file({n: t.cpu().contiguous().clone() for n, t in tensors.items()}, part, metadata={"state": json.dumps(header)})
+            part.replace(self.path)
+
+    def load(self, params: Named, optimizer: torch.optim.Optimizer, choice: Choice, lab: Lab) -> Progress | None:
+        """Put a saved state into weights, optimiser, choice and cost and return how far it got; None if there is none.
+
+        A damaged file is removed, and training starts over.
+        """
+        if self.path is None or not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                header = json.loads(file.metadata()["state"])
+                tensors = {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            self.clear()
+            return None
+        self._put(tensors, params, optimizer)
+        choice.values = {n.removeprefix("best/"): t for n, t in tensors.items() if n.startswith("best/")}
+        for name, value in header["choice"].items():
+            setattr(choice, name, value)
+        _add(lab.cost, header["cost"])
+        lab.earlier_seconds += header["seconds"]
+        progress: dict[str, Any] = header["progress"]
+        return Progress(**{**progress, "log": [Event(**e) for e in progress["log"]]})
+
+    @staticmethod
+    def _put(tensors: Mapping[str, Tensor], params: Named, optimizer: torch.optim.Optimizer) -> None:
+        with torch.no_grad():
+            for name, parameter in params.items():
+                parameter.copy_(tensors[f"weight/{name}"])
+        for full, value in tensors.items():
+            if full.startswith("optimizer/"):
+                _, key, name = full.split("/", 2)
+                device = "cpu" if key == "step" else params[name].device
+                optimizer.state[params[name]][key] = value.to(device)
+
+    def clear(self) -> None:
+        """Remove the file."""
+        if self.path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+
+
+def _add(cost: Cost, earlier: Mapping[str, float]) -> None:
+    for name, value in earlier.items():
+        setattr(cost, name, getattr(cost, name) + value)

@@ -1,0 +1,43 @@
+"""GAFT: ascent on the forget pairs, then fine-tuning on the retain pairs, every epoch (baseline of SLUG's published code)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from razor_cli.data.sets import ConceptSets
+from razor_cli.engine.lab import Lab
+from razor_cli.engine.train import Objective, Step, train
+from razor_cli.engine.train_data import Desk
+from razor_cli.engine.train_settings import Trained
+from razor_cli.methods.base import Edit
+from razor_cli.methods.ft import retain_steps
+from razor_cli.methods.ga import Ascended, forget_steps
+from razor_cli.models.dual import Clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaft(Trained):
+    """Hyper-parameters of GAFT; each knob is explained in conf/method/gaft.yaml."""
+
+    name: str = "gaft"  # label in tables and folder of the runs
+    loss: Ascended = Ascended.COSINE
+
+    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
+        """Go through D_f as GA does, then through D_r as FT does, every epoch."""
+        with lab.timed():
+            return train(model, sets, lab, self, ThereAndBack(Desk(model, sets, lab, self), self))
+
+
+class ThereAndBack(Objective):
+    """A pass over the forget pairs, then one over the retain pairs."""
+
+    def __init__(self, desk: Desk, method: Gaft) -> None:
+        self.desk, self.method = desk, method
+
+    def epoch(self, number: int, generator: torch.Generator) -> Sequence[Step]:
+        """Return forget steps, then retain steps."""
+        forget = forget_steps(self.desk, self.method.batch, self.method.loss, generator)
+        return [*forget, *retain_steps(self.desk, self.method, generator)]

@@ -1,0 +1,30 @@
+"""Relabel: train forget pictures on labels drawn at random (Tan & Gong, arXiv 2506.11253, eq. 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from razor_cli.losses_tracing import cross_entropy, random_labels
+from razor_cli.methods.tracing import Lesson, Tracing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relabel(Tracing):
+    """Hyper-parameters of Relabel; each knob is explained in conf/method/relabel_paper.yaml."""
+
+    labels_kept: ClassVar[bool] = True
+
+    name: str = "relabel"  # label in tables and folder of the runs
+    exclude_true: bool = True
+
+    def assigned(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+        """Draw a label for each picture, once per run."""
+        return random_labels(labels, classes, exclude_true=self.exclude_true, generator=generator)
+
+    def forgetting(self, lesson: Lesson) -> Tensor:
+        """Return CE^f of the drawn labels."""
+        return cross_entropy(lesson.fine.logits, lesson.fine.labels)

@@ -1,0 +1,190 @@
+"""SalUn: unlearn through the weights that matter most to the forget pictures (Fan et al., ICLR 2024).
+
+Reference code OPTML-Group/Unlearn-Saliency; ports of Tan & Gong (arXiv 2506.11253) and of SLUG's published code as presets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from razor_cli.data.sets import ConceptSets
+from razor_cli.engine.gradients import Named
+from razor_cli.engine.lab import Lab
+from razor_cli.engine.train import Objective, Step, train
+from razor_cli.engine.train_data import Desk
+from razor_cli.engine.train_gradients import summed_gradient
+from razor_cli.engine.train_settings import Trained, trained_names
+from razor_cli.losses import assigned_cross_entropy
+from razor_cli.methods.base import Edit
+from razor_cli.methods.ft import retain_steps
+from razor_cli.methods.ga import Ascended, forget_loss, forget_steps
+from razor_cli.models.dual import Clip
+
+MOMENTA = ("momentum_buffer", "exp_avg")  # what SGD and AdamW keep of past gradients
+
+
+class Inner(StrEnum):
+    """What is done under the mask: random labels, then true ones on retain pictures; or GAFT (SLUG's port)."""
+
+    RELABEL = "relabel"
+    GAFT = "gaft"
+
+
+class MaskOn(StrEnum):
+    """In which passes weights outside the mask stay."""
+
+    BOTH = "both"
+    FORGET = "forget"
+
+
+class MaskLoss(StrEnum):
+    """Whose gradient ranks the weights."""
+
+    CE = "ce"
+    COSINE = "cosine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Salun(Trained):
+    """Hyper-parameters of SalUn; each knob is explained in conf/method/salun.yaml."""
+
+    name: str = "salun"  # label in tables and folder of the runs
+    mask_fraction: float = 0.5
+    mask_loss: MaskLoss = MaskLoss.CE
+    mask_on: MaskOn = MaskOn.BOTH
+    inner: Inner = Inner.RELABEL
+    exclude_true: bool = True
+    redraw: bool = True
+    retain_pass: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_ranges({"mask_fraction": (0, 1)})
+
+    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
+        """Mask all but the most salient weights, then unlearn with what is left."""
+        with lab.timed():
+            desk = Desk(model, sets, lab, self)
+            names = trained_names(model, self) if len(sets.forget) and self.lr and self.epochs else []
+            masks = saliency_mask(desk, names, self.batch, self.mask_loss, self.mask_fraction)
+            edit = train(model, sets, lab, self, Masked(desk, self, masks))
+        kept = sum(int(m.sum()) for m in masks.values())
+        edit.notes.append(f"the mask leaves {kept} of {sum(m.numel() for m in masks.values())} weights")
+        return edit
+
+
+def saliency_mask(desk: Desk, names: Sequence[str], batch: int, loss: MaskLoss, fraction: float) -> Named:
+    """Return, per parameter, True at the weights that may move: the top int(fraction * N) of all N by |sum of gradients|.
+
+    The gradient is summed over the whole forget set before its absolute value is taken: sign and scale of the loss do not matter.
+    """
+    if not names:
+        return {}
+    kind = Ascended.COSINE if loss is MaskLoss.COSINE else Ascended.CLASSIFIER_CE
+    found = summed_gradient(desk, names, desk.forget, batch, forget_loss(desk, kind))
+    return top_fraction({n: g.abs() for n, g in found.items()}, fraction)
+
+
+def top_fraction(scores: Named, fraction: float) -> Named:
+    """Return, per tensor, True at the int(fraction * N) largest of all N scores together; ties are cut to that number."""
+    flat = torch.cat([s.reshape(-1) for s in scores.values()])
+    chosen = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
+    chosen[flat.topk(int(fraction * len(flat)), sorted=False).indices] = True
+    parts = chosen.split([s.numel() for s in scores.values()])
+    return {n: part.view_as(s) for (n, s), part in zip(scores.items(), parts, strict=False)}
+
+
+class Masked(Objective):
+    """A forget pass and a retain pass an epoch; weights outside the mask are put back after each step, momentum too."""
+
+    def __init__(self, desk: Desk, method: Salun, masks: Named) -> None:
+        self.desk, self.method, self.masks = desk, method, masks
+        self.fixed = None if method.redraw else self._labels(desk.lab.generator())
+        self.forgetting = False
+        self.right = self.seen = 0
+        self.held: Named = {}
+
+    def epoch(self, number: int, generator: torch.Generator) -> Sequence[Step]:
+        """Return forget steps (relabel or ascent), then retain steps (true labels or InfoNCE)."""
+        self.right = self.seen = 0
+        method, desk = self.method, self.desk
+        if not len(desk.forget):
+            return []
+        if method.inner is Inner.GAFT:
+            forget = forget_steps(desk, method.batch, Ascended.COSINE, generator)
+            retain = retain_steps(desk, method, generator) if method.retain_pass else []
+        else:
+            labels = self.fixed if self.fixed is not None else self._labels(generator)
+            forget = [self._relabelled(i, labels[i]) for i in desk.forget.shuffled(method.batch, generator)]
+            kept = desk.retain.shuffled(method.batch, generator, method.retain_sample) if method.retain_pass else []
+            retain = [self._classified(i) for i in kept]
+        return [*(self._marked(s, True) for s in forget), *(self._marked(s, False) for s in retain)]
+
+    def _labels(self, generator: torch.Generator) -> Tensor:
+        return random_labels(self.desk.forget.labels, len(self.desk.classes), self.method.exclude_true, generator)
+
+    def _marked(self, step: Step, forgetting: bool) -> Step:
+        def loss() -> Tensor:
+            self.forgetting = forgetting
+            return step.loss()
+
+        return Step(loss=loss, pictures=step.pictures, forwards=step.forwards)
+
+    def _relabelled(self, index: Tensor, labels: Tensor) -> Step:
+        def loss() -> Tensor:
+            logits = self.desk.classes.logits(self.desk.encode_image(self.desk.forget.pixels(index)))
+            wanted = labels.to(logits.device)
+            self.right += int((logits.argmax(dim=-1) == wanted).sum())
+            self.seen += len(wanted)
+            return assigned_cross_entropy(logits, wanted)
+
+        return Step(loss=loss, pictures=len(index))
+
+    def _classified(self, index: Tensor) -> Step:
+        def loss() -> Tensor:
+            images = self.desk.encode_image(self.desk.retain.pixels(index))
+            return assigned_cross_entropy(*self.desk.joint.logits(images, index))
+
+        return Step(loss=loss, pictures=len(index))
+
+    @property
+    def _masking(self) -> bool:
+        return self.forgetting or self.method.mask_on is MaskOn.BOTH
+
+    def before_step(self, params: Named) -> None:
+        """Multiply gradients by the mask and remember the weights."""
+        if not self._masking:
+            return
+        with torch.no_grad():
+            self.held = {n: p.detach().clone() for n, p in params.items()}
+            for name, parameter in params.items():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self.masks[name])
+
+    def after_step(self, params: Named, optimizer: torch.optim.Optimizer) -> None:
+        """Put weights outside the mask back: decay and momentum would move them although their gradient is 0."""
+        if not self._masking:
+            return
+        for name, parameter in params.items():
+            mask = self.masks[name]
+            parameter.copy_(torch.where(mask, parameter, self.held[name]))
+            for key in MOMENTA if self.method.mask_on is MaskOn.BOTH else ():
+                memory = optimizer.state.get(parameter, {}).get(key)
+                if isinstance(memory, Tensor):
+                    memory.mul_(mask)
+
+    def measured(self, number: int) -> dict[str, float]:
+        """Return how often a forget picture was recognised as its assigned label while training."""
+        return {"label_accuracy": 100 * self.right / self.seen} if self.seen else {}
+
+
+def random_labels(true: Tensor, classes: int, exclude_true: bool, generator: torch.Generator) -> Tensor:
+    """Return a random class for each picture [n], uniform over all classes, or over all but its own."""
+    if not exclude_true or classes < 2:
+        return torch.randint(classes, true.shape, generator=generator)
+    return (true + torch.randint(1, classes, true.shape, generator=generator)) % classes

@@ -1,0 +1,181 @@
+"""Lines of samples to a panel: means with intervals, published beside measured, what is better than what, best in bold."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from scipy import stats
+
+from razor_cli.tables.base import Panel
+from razor_cli.tables.selection import Measure, Sample
+
+ABSENT = "–"
+BETTER, WORSE, EVEN = "+", "−", "≈"
+KEY = (
+    "Measured cells are means over runs (targets times seeds; their number stands in the last column) with the half-width of "
+    "their 95 % t interval. Bold: the best method of its weights where its interval lies apart from the next best one's.",
+    "than X: + better, − worse, ≈ not told apart, over the runs that both have (paired by target and seed); before the arrow as "
+    "published, after it as measured. agree: how many of these comparisons, where both tell apart, go the same way.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One row: its labels, its samples and printed texts by measure, and its part in comparisons.
+
+    Lines of one `group` are compared. `role`: base, oracle, control or method; only methods can be best. `why` stands in place
+    of the numbers of a line without runs.
+    """
+
+    labels: tuple[str, ...]
+    group: str = ""
+    role: str = "method"
+    name: str = ""  # what comparisons call it
+    samples: Mapping[str, Sample] = field(default_factory=dict)
+    printed: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
+
+    @property
+    def runs(self) -> int:
+        """Return how many runs stand behind the line."""
+        return max(map(len, self.samples.values()), default=0)
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """Return half the 95 % t interval of a mean over runs; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    return float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+
+
+def mean_cell(values: Sequence[float], digits: int = 2) -> str:
+    """Return the mean over runs with the half-width of its 95 % t interval, `–` without values."""
+    if not values:
+        return ABSENT
+    half = half_width(values)
+    text = _fixed(statistics.mean(values), digits)
+    return text if half is None else f"{text} ± {half:.{digits}f}"
+
+
+def _fixed(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def gain(measure: Measure, now: float, other: float) -> float:
+    """Return how much better `now` is than `other`: positive is better, 0 for a measure without a direction."""
+    if measure.direction == "zero":
+        return abs(other) - abs(now)
+    return {"down": other - now, "up": now - other}.get(measure.direction, 0.0)
+
+
+def compared(measure: Measure, own: Sample, other: Sample) -> str:
+    """Return + or − where the paired difference tells, ≈ where it does not, nothing without common runs."""
+    if measure.direction == "none" or not (common := sorted(own.keys() & other.keys())):
+        return ""
+    gains = [gain(measure, own[k], other[k]) for k in common]
+    mean, half = statistics.mean(gains), half_width(gains)
+    if mean == 0 or (half is not None and abs(mean) <= half):
+        return EVEN
+    return BETTER if mean > 0 else WORSE
+
+
+def compared_printed(measure: Measure, own: str, other: str) -> str:
+    """Return +, − or ≈ (equal) as printed, nothing where a number is missing."""
+    if not own or not other or measure.direction == "none":
+        return ""
+    difference = gain(measure, float(own), float(other))
+    return EVEN if difference == 0 else BETTER if difference > 0 else WORSE
+
+
+def panel(
+    title: str, heads: Sequence[str], lines: Sequence[Line], measures: Sequence[Measure], against: Sequence[str] = ("unedited",)
+) -> Panel:
+    """Return a panel of lines. `against` names the lines, one of each group, that the others are compared with.
+
+    Published columns, differences and agreement stand there only if some line has printed numbers.
+    """
+    printed = [m for m in measures if any(line.printed.get(m.key) for line in lines)]
+    partners = [name for name in against if any(line.name == name and line.runs for line in lines)]
+    columns = [*heads, *(f"published {m.heading}" for m in printed)]
+    first = len(columns)
+    columns += [f"{'measured ' if printed else ''}{m.heading}" for m in measures]
+    columns += [f"Δ {m.title}" for m in printed] + [f"than {name}" for name in partners]
+    columns += (["agree"] if printed and partners else []) + ["runs"]
+    rows = []
+    for line in lines:
+        left = [*line.labels, *(line.printed.get(m.key) or ABSENT for m in printed)]
+        rest = len(columns) - len(left)
+        if line.runs:
+            rows.append((*left, *_measured(line, lines, measures, printed, partners), str(line.runs)))
+        else:
+            rows.append((*left, line.why or ABSENT, *[""] * (rest - 2), "0"))
+    bold = {(i, first + j) for i, j in best(lines, measures)}
+    return Panel(title=title, columns=tuple(columns), rows=rows, bold=frozenset(bold))
+
+
+def _measured(
+    line: Line, lines: Sequence[Line], measures: Sequence[Measure], printed: Sequence[Measure], partners: Sequence[str]
+) -> list[str]:
+    cells = [mean_cell(list(line.samples.get(m.key, {}).values()), m.digits) for m in measures]
+    cells += [difference(line, m) for m in printed]
+    agreed: list[bool] = []
+    for name in partners:
+        partner = next((x for x in lines if x.name == name and x.group == line.group), None)
+        signs = _signs(line, partner, measures) if partner and partner is not line else []
+        cells.append(" ".join(f"{m.title} {_arrow(a, b, printed)}" for m, a, b in signs) or ABSENT)
+        agreed += [a == b for _, a, b in signs if a and b and EVEN not in (a, b)]
+    if printed and partners:
+        cells.append(f"{sum(agreed)} of {len(agreed)}" if agreed else ABSENT)
+    return cells
+
+
+def _signs(line: Line, partner: Line, measures: Sequence[Measure]) -> list[tuple[Measure, str, str]]:
+    """Return (measure, as published, as measured) where there is a measured comparison."""
+    signs = []
+    for m in measures:
+        measured = compared(m, line.samples.get(m.key, {}), partner.samples.get(m.key, {}))
+        if measured:
+            signs.append((m, compared_printed(m, line.printed.get(m.key, ""), partner.printed.get(m.key, "")), measured))
+    return signs
+
+
+def _arrow(published: str, measured: str, printed: Sequence[Measure]) -> str:
+    return f"{published}→{measured}" if printed and published else measured
+
+
+def difference(line: Line, measure: Measure) -> str:
+    """Return measured minus published, `–` where one is missing."""
+    values, text = list(line.samples.get(measure.key, {}).values()), line.printed.get(measure.key)
+    return f"{statistics.mean(values) - float(text):+.{measure.digits}f}" if values and text else ABSENT
+
+
+def best(lines: Sequence[Line], measures: Sequence[Measure]) -> set[tuple[int, int]]:
+    """Return (line, measure) of the best method of each group whose interval does not touch the next best one's."""
+    found = set()
+    for group in {line.group for line in lines}:
+        for j, m in enumerate(measures):
+            ranked = []
+            for i, line in enumerate(lines):
+                values = list(line.samples.get(m.key, {}).values())
+                if line.group == group and line.role == "method" and values and m.direction != "none":
+                    ranked.append((gain(m, statistics.mean(values), 0.0), half_width(values), i))
+            ranked.sort(key=lambda r: -r[0])
+            if len(ranked) > 1 and _apart(ranked[0], ranked[1]):
+                found.add((ranked[0][2], j))
+    return found
+
+
+def _apart(first: tuple[float, float | None, int], second: tuple[float, float | None, int]) -> bool:
+    """Tell whether two intervals have no point in common; a single run has none and tells nothing."""
+    if first[1] is None or second[1] is None:
+        return False
+    return first[0] - first[1] > second[0] + second[1]
+
+
+def plural(count: int, word: str, names: Iterable[str] = ()) -> str:
+    """Return `3 targets (a, b, c)`."""
+    listed = ", ".join(names)
+    return f"{count} {word}{'' if count == 1 else 's'}" + (f" ({listed})" if listed else "")

@@ -1,0 +1,90 @@
+"""The paper's propositions as measured: for every claim how often it holds, and the numbers behind it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from razor_cli.results import Run
+from razor_cli.tables.base import Document, Panel
+
+TITLE = "RAZOR's propositions as measurements"
+Row = Mapping[str, str]
+OUTCOMES = ("HOLDS", "DOES NOT HOLD", "UNDECIDED")
+COLUMNS = ("claim", "method", "target", "outcome", "quantity", "value", "95 % interval", "n", "what was seen")
+NAMES = {
+    "P1": "P1, minimality",
+    "P2": "P2, forgetting",
+    "P3": "P3, retention",
+    "P4": "P4, scale law of φ",
+}
+NOTES = (
+    "The statements are taken as written in src/razor_cli/propositions.py; the reference quotes only the formula of P4.",
+    "P1 is judged by the Target of the method's own settings: on the half of the validation pictures that the search saw, and on "
+    "the half it did not. A trimmed edit just meets its Target on the first, so that anything breaks it there.",
+    "P2: means over forget pairs the search did not see, normal intervals. The retain threshold is the mean similarity of retain "
+    "pairs after the edit.",
+    "Where most forget pairs lay below the retain pairs' mean before the edit, the second claim of P2 says nothing.",
+    "P3: all components chosen first move once along the blended direction; the step is the same for every rho and moves no "
+    "component by more than 1 % of its norm. HOLDS: the excess is below 0 for every rho, with its interval. The bound depends on "
+    "the unit of L_f: the cosine loss lies in 0 to 2, a loss on the zero-shot head is in nats and keeps it easily.",
+    "P4: exact while everything else is held. In the model a changed weight changes the gradient too, which the law leaves out.",
+)
+
+
+def read_rows(output_dir: Path) -> list[dict[str, str]]:
+    """Return all rows that `razor propositions` recorded below a folder, as text, file by file."""
+    files = sorted((output_dir / "propositions").glob("*.csv"))
+    return [row for f in files for row in csv.DictReader(io.StringIO(f.read_text(encoding="utf-8"), newline=""))]
+
+
+def beside(runs: Sequence[Run]) -> Document:
+    """Return the table of what is recorded in the output folders of some runs."""
+    return build([row for folder in sorted({r.folder.parents[3] for r in runs}) for row in read_rows(folder)])
+
+
+def build(rows: Sequence[Row]) -> Document:
+    """Return the table from recorded rows: a panel that counts, then a panel of claims per model and proposition."""
+    claims = [r for r in rows if r["outcome"]]
+    if not claims:
+        notes = ["Nothing is recorded: razor propositions target=NAME method=razor,razor_paper"]
+        return Document(name="propositions", title=TITLE, panels=[], notes=notes)
+    panels = [_counts(claims)]
+    for model in dict.fromkeys(_model(r) for r in claims):
+        for key, title in NAMES.items():
+            own = [r for r in claims if _model(r) == model and r["proposition"] == key]
+            if own:
+                lines = sorted((_line(r) for r in own), key=lambda line: line[:3])
+                panels.append(Panel(title=f"{title} | {model}", columns=COLUMNS, rows=lines))
+    seen = {r["judged_on"] for r in claims}
+    notes = [*NOTES, f"Pictures: {', '.join(sorted(seen))}."]
+    return Document(name="propositions", title=TITLE, panels=panels, notes=notes)
+
+
+def _model(row: Row) -> str:
+    return row["model"] + (" STAND-IN" if row["stand_in"] == "true" else "")
+
+
+def _counts(claims: Sequence[Row]) -> Panel:
+    lines = []
+    for key, claim, method in sorted({(r["proposition"], r["claim"], r["method"]) for r in claims}):
+        own = [r["outcome"] for r in claims if (r["proposition"], r["claim"], r["method"]) == (key, claim, method)]
+        lines.append((key, claim, method, *(str(own.count(o)) for o in OUTCOMES)))
+    models = ", ".join(dict.fromkeys(_model(r) for r in claims))
+    return Panel(title=f"How often | {models}", columns=("", "claim", "method", *OUTCOMES), rows=lines)
+
+
+def _line(row: Row) -> tuple[str, ...]:
+    low, high = (_number(row[k]) for k in ("low", "high"))
+    pictures = "" if row["judged_on"] == "validation" else f" on {row['judged_on']} pictures"
+    return (
+        row["claim"], row["method"], f"{row['scenario']} {row['target']}{pictures}", row["outcome"], row["quantity"],
+        f"{_number(row['value'])} {row['unit']}".rstrip(), f"{low} to {high}" if low != "–" and high != "–" else "–", row["n"],
+        row["note"],
+    )  # fmt: skip
+
+
+def _number(text: str) -> str:
+    return f"{float(text):.3g}" if text else "–"

@@ -1,0 +1,269 @@
+"""Which reading of RAZOR works: recorded runs of a preset with one switch flipped, beside the preset on the same pictures.
+
+A flip needs no label: it is what a run's recorded settings and the preset's yaml file disagree on.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats
+
+from razor_cli.conf_files import bases, file_of
+from razor_cli.conf_files import values as own_values
+from razor_cli.errors import ConfigError
+from razor_cli.metrics.score import Score
+from razor_cli.metrics.verdict import Bound, Finding, Scores, judge, parse_bounds
+from razor_cli.results import Run
+from razor_cli.tables.base import Document, Panel
+
+TITLE = "Which reading of RAZOR works: one switch flipped at a time"
+PRESETS = ("razor_paper", "razor")  # the literal one and the recommended one
+UNCOMPARED = ("_target_", "name")
+SETS = ("forget", "retain", "validation_forget", "validation_retain", "evaluation_forget", "evaluation_retain")
+CLASS = "razor_cli.methods.razor.Razor"
+SHOWN = {  # column: (metric, variant, digits)
+    "M1 mean ↓ %": ("m1", "dual/mean_of_classes", 1),
+    "M1 generic ↓ %": ("m1", "dual/generic", 1),
+    "M2 ↓ ×100": ("m2", "prompt", 1),
+    "M4 drop ↓": ("m4_drop", "dual/generic/base", 1),
+    "M5 ↑ %": ("m5", "retrieval/base", 1),
+    "others' drop ↓": ("others_acc_drop", "macro/base", 1),
+}
+MISSING = "missing"  # points to the joint target
+COLUMNS = (
+    "switch", "value", "met", *SHOWN, "seconds", "passes, 1000", "Δ missing", "Δ M1 mean", "Δ M5", "Δ others' drop", "Δ passes",
+    "pairs",
+)  # fmt: skip
+DELTAS = (MISSING, "M1 mean ↓ %", "M5 ↑ %", "others' drop ↓", "passes, 1000")
+NOTES = (
+    "Every run is scored on validation pictures that its own search did not see; no evaluation picture takes part.",
+    "met: runs whose values keep all five bounds of the scenario (both M1, M4 drop, M5, others' drop), of all runs. missing: "
+    "points by which the values miss these bounds, added up; 0 is met. Rows are in the order of Δ missing, best first.",
+    "Δ: flipped minus preset on the same weights, pictures, target and seed, mean ± half-width of the 95 % t interval over "
+    "pairs; * marks an interval without 0. There is none for one pair, or when all pairs are equal. Nothing is corrected for "
+    "the number of rows: of twenty idle switches one gets a *.",
+    "seconds and passes are the edit's; a pass is one picture sent forward or backward through a tower. Gradients of the "
+    "unedited model come from a cache after the first run that needs them, so later runs with the same ones cost less.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A run as a preset with some switches flipped. `context`: what two runs must share to be compared as a pair."""
+
+    preset: str
+    switches: Mapping[str, object]
+    context: tuple[object, ...]
+    model: str
+    code: str
+    values: Mapping[str, float]  # by column, and MISSING; what was not measured is left out
+
+    @property
+    def flip(self) -> tuple[tuple[str, str], ...]:
+        """What is flipped, as text; empty for the preset itself."""
+        return tuple((k, shown(v)) for k, v in self.switches.items())
+
+
+def preset_settings(name: str) -> dict[str, Any]:
+    """Return every setting of conf/method/<name>.yaml, those it inherits included."""
+    file = file_of("method", name)
+    merged: dict[str, Any] = {}
+    for base in bases(file):
+        merged |= preset_settings(base)
+    return merged | own_values(file)
+
+
+def flipped(method: Mapping[str, object], preset: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings in which a run's method differs from a preset, in the preset's order.
+
+    A setting that only one of them knows is no flip: it came or went with a version.
+    """
+    return {k: method[k] for k, v in preset.items() if k not in UNCOMPARED and k in method and method[k] != v}
+
+
+def read(run: Run, presets: Mapping[str, Mapping[str, object]]) -> Reading | None:
+    """Return a run as a reading, or None if it is no run of RAZOR or was judged on evaluation pictures.
+
+    The preset is the one the run is named after; a run of another name belongs to the preset it differs least from.
+    """
+    record = run.record
+    method = record.settings.get("method")
+    if record.judged_on != "validation" or not isinstance(method, Mapping) or method.get("_target_") != CLASS:
+        return None
+    differing = {name: flipped(method, settings) for name, settings in presets.items()}
+    name = record.method if record.method in presets else min(differing, key=lambda n: len(differing[n]))
+    origin = record.provenance
+    context = (
+        record.model, origin.weights_hash, record.scenario, record.target, record.seed,
+        *(origin.data_fingerprints.get(name) for name in SETS),
+    )  # fmt: skip
+    mark = " STAND-IN" if record.stand_in else ""
+    return Reading(
+        preset=name, switches=differing[name], context=context, model=f"{record.model} [{origin.weights_hash[:8]}]{mark}",
+        code=origin.code_version, values=values_of(run),
+    )  # fmt: skip
+
+
+def values_of(run: Run) -> dict[str, float]:
+    """Return what the table shows of a run, by column, and MISSING: points by which it misses its bounds."""
+    scores: dict[tuple[str, str], list[Score]] = {("base", "none"): [], ("edit", "none"): []}
+    for row in run.scores:
+        if (row.state, row.quantization) in scores:
+            scores[row.state, row.quantization].append(row.score)
+    found = {(s.metric, s.variant): s.value for s in scores["edit", "none"] if s.value is not None}
+    values = {column: found[m, v] for column, (m, v, _) in SHOWN.items() if (m, v) in found}
+    cost = run.record.cost
+    values |= {"seconds": cost.seconds, "passes, 1000": (cost.forwards + cost.backwards) / 1000}
+    missing = _missing(run, scores)
+    return values if missing is None else values | {MISSING: missing}
+
+
+def _missing(run: Run, scores: Scores) -> float | None:
+    """Return the points by which values miss the scenario's bounds, added up; None if a bound has no value."""
+    scenario = run.record.settings.get("scenario")
+    acceptance = scenario.get("acceptance") if isinstance(scenario, Mapping) else None
+    try:
+        bounds = parse_bounds(acceptance) if isinstance(acceptance, Mapping) else {}
+    except ConfigError:
+        return None  # of a version with other bounds
+    short = []
+    for finding in judge(scores, bounds).findings:
+        if (points := _short(finding, bounds[finding.name])) is None:
+            return None
+        short.append(points)
+    return sum(short) if short else None
+
+
+def _short(finding: Finding, bound: Bound) -> float | None:
+    if finding.value is None:
+        return None
+    if bound.at_least is not None:
+        return max(0.0, bound.at_least - finding.value)
+    limit = next(v for v in (bound.at_most, bound.drop_at_most) if v is not None)
+    return max(0.0, finding.value - limit)
+
+
+def shown(value: object) -> str:
+    """Return a setting's value as the command line takes it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def readings(runs: Sequence[Run]) -> list[Reading]:
+    """Return the readings among recorded runs, the last of each flip and context."""
+    presets = {name: preset_settings(name) for name in PRESETS}
+    newest: dict[tuple[object, ...], Reading] = {}
+    for run in sorted(runs, key=lambda r: (r.record.provenance.finished, r.run_id)):
+        if (found := read(run, presets)) is not None:
+            newest[(found.preset, found.flip, found.context)] = found
+    return list(newest.values())
+
+
+def build(runs: Sequence[Run]) -> Document:
+    """Return the table: a panel per preset and model, and one over all models where there are several."""
+    found = readings(runs)
+    models = sorted({r.model for r in found})
+    panels, notes = [], list(NOTES)
+    for preset in PRESETS:
+        for model in [None, *models] if len(models) > 1 else models:
+            own = [r for r in found if model in (None, r.model)]
+            if not any(r.preset == preset for r in own):
+                continue
+            where = model or "all models: " + ", ".join(models)
+            targets = sorted({f"{r.context[2]} {r.context[3]}" for r in own})
+            panels.append(
+                Panel(title=f"{preset}, flipped | {where} | {', '.join(targets)}", columns=COLUMNS, rows=rows(own, preset))
+            )
+            if model is None or len(models) == 1:
+                notes.append(conclusion(own, preset))
+    if not panels:
+        notes.append("No run of RAZOR with judged_on=validation is recorded: razor-run experiment=readings")
+    if len(versions := {r.code for r in found}) > 1:
+        notes.append(f"The runs were computed by {len(versions)} versions of the code; a difference may come from that.")
+    return Document(name="readings", title=TITLE, panels=panels, notes=notes)
+
+
+def rows(found: Sequence[Reading], preset: str) -> list[tuple[str, ...]]:
+    """Return the preset's row, the other preset's as a flip of everything, and one per flip, best first."""
+    plain = {r.context: r for r in found if r.preset == preset and not r.flip}
+    others = [r for r in found if r.preset != preset and not r.flip]
+    flips: dict[tuple[tuple[str, str], ...], list[Reading]] = {}
+    for r in found:
+        if r.preset == preset and r.flip:
+            flips.setdefault(r.flip, []).append(r)
+    lines = [(_order(differences(own, plain)), _row(*_named(flip), own, plain)) for flip, own in flips.items()]
+    lines.sort(key=lambda line: (line[0], line[1][:2]))
+    head = [_row("preset", preset, list(plain.values()), {})] if plain else []
+    swap = [_row("every switch", others[0].preset, others, plain)] if others else []
+    return head + swap + [line for _, line in lines]
+
+
+def _named(flip: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    keys, values = zip(*flip, strict=True)
+    return ", ".join(keys), ", ".join(values)
+
+
+def differences(own: Sequence[Reading], plain: Mapping[tuple[object, ...], Reading]) -> dict[str, list[float]]:
+    """Return flipped minus preset of every column, one number per pair of the same context."""
+    pairs = [(r.values, plain[r.context].values) for r in own if r.context in plain]
+    return {column: [a[column] - b[column] for a, b in pairs if column in a and column in b] for column in DELTAS}
+
+
+def _order(delta: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
+    """Return what rows are sorted by: the effect on the missing points, then on M1; rows without a pair come last."""
+    return tuple(statistics.mean(delta[c]) if delta[c] else float("inf") for c in (MISSING, "M1 mean ↓ %"))
+
+
+def _row(switch: str, value: str, own: Sequence[Reading], plain: Mapping[tuple[object, ...], Reading]) -> tuple[str, ...]:
+    judged = [r.values[MISSING] for r in own if MISSING in r.values]
+    met = f"{sum(v == 0 for v in judged)}/{len(judged)}" if judged else "–"
+    digits = {column: d for column, (_, _, d) in SHOWN.items()} | {"seconds": 1, "passes, 1000": 1}
+    means = [_mean([r.values[c] for r in own if c in r.values], d) for c, d in digits.items()]
+    delta = differences(own, plain)
+    pairs = sum(r.context in plain for r in own)
+    return (switch, value, met, *means, *(difference_cell(delta[c]) for c in DELTAS), str(pairs) if pairs else "–")
+
+
+def _mean(values: Sequence[float], digits: int) -> str:
+    return f"{statistics.mean(values):.{digits}f}" if values else "–"
+
+
+def interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean over pairs and the half-width of its 95 % t interval; None for one pair, or if all pairs are equal."""
+    mean = statistics.mean(values)
+    if len(values) < 2 or (spread := statistics.stdev(values)) == 0:
+        return mean, None
+    return mean, float(stats.t.ppf(0.975, len(values) - 1)) * spread / len(values) ** 0.5
+
+
+def difference_cell(values: Sequence[float]) -> str:
+    """Return `+1.5 ± 0.7 *`: mean, half-width, and the mark of an interval without 0; `–` without pairs."""
+    if not values:
+        return "–"
+    mean, half = interval(values)
+    text = f"{mean:+.1f}".replace("-0.0", "+0.0").replace("+0.0", "0.0") if half is None else f"{mean:+.1f} ± {half:.1f}"
+    return text + (" *" if half is not None and abs(mean) > half else "")
+
+
+def conclusion(found: Sequence[Reading], preset: str) -> str:
+    """Return in a sentence which flips bring a preset nearer to the joint target, and which of them measurably."""
+    plain = {r.context: r for r in found if r.preset == preset and not r.flip}
+    better: list[tuple[float, str]] = []
+    certain: list[tuple[float, str]] = []
+    for flip in {r.flip: None for r in found if r.preset == preset and r.flip}:
+        delta = differences([r for r in found if r.preset == preset and r.flip == flip], plain)[MISSING]
+        if delta and (mean := statistics.mean(delta)) < 0:
+            name = " ".join(f"{k}={v}" for k, v in flip)
+            half = interval(delta)[1]
+            (certain if half is not None and half < -mean else better).append((mean, f"{name} ({mean:+.1f}, {len(delta)} pairs)"))
+    parts = [
+        f"{words}: {'; '.join(text for _, text in sorted(listed))}"
+        for words, listed in (("measurably nearer to the joint target", certain), ("nearer, but within the noise", better))
+        if listed
+    ]
+    return f"{preset}: " + (". ".join(parts) + "." if parts else "no flip brings it nearer to the joint target.")

@@ -1,0 +1,89 @@
+"""The sweeps that the baselines' recommended settings were chosen by: recorded runs on validation pictures, best first."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from razor_cli.conf_files import conf_dir
+from razor_cli.results import Run
+from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.compare import METHODS
+from razor_cli.tables.readings import MISSING, SHOWN, flipped, preset_settings, shown, values_of
+
+TITLE = "What every method's settings were chosen by"
+COLUMNS = ("setting", "targets", "met", "missing", *SHOWN, "seconds")
+NOTES = (
+    "Every run is scored on validation pictures that the method did not see; no evaluation picture takes part.",
+    "met: runs whose values keep all bounds of the scenario. missing: points by which the values miss them, added up, mean "
+    "over targets; rows stand in this order, best first. A bound's points weigh the same for every method.",
+    "preset: conf/method/<method>.yaml as it ships. Settings are what differs from it.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One recorded run of a sweep."""
+
+    method: str
+    setting: str  # what differs from the preset, as the command line takes it
+    target: str
+    model: str
+    values: Mapping[str, float]
+
+
+def trials(runs: Sequence[Run]) -> list[Trial]:
+    """Return the runs on validation pictures, the last one of each method, setting, model and target."""
+    shipped = {file.stem for file in (conf_dir() / "method").glob("*.yaml")}
+    presets = {name: preset_settings(name) for name in METHODS if name in shipped}
+    newest: dict[tuple[str, ...], Trial] = {}
+    for run in sorted(runs, key=lambda r: (r.record.provenance.finished, r.run_id)):
+        r = run.record
+        settings = r.settings.get("method")
+        if r.judged_on != "validation" or r.method not in presets or not isinstance(settings, Mapping):
+            continue
+        differs = flipped(settings, presets[r.method])
+        setting = " ".join(f"{k}={shown(v)}" for k, v in differs.items()) or "preset"
+        model = r.model + (" STAND-IN" if r.stand_in else "")
+        found = Trial(method=r.method, setting=setting, target=f"{r.scenario} {r.target}", model=model, values=values_of(run))
+        newest[(found.method, setting, found.target, model)] = found
+    return list(newest.values())
+
+
+def build(runs: Sequence[Run]) -> Document:
+    """Return a panel per method and model; settings tried on fewer targets than others come last."""
+    found = trials(runs)
+    panels = []
+    for method in METHODS:
+        for model in sorted({t.model for t in found if t.method == method}):
+            own = [t for t in found if (t.method, t.model) == (method, model)]
+            targets = sorted({t.target for t in own})
+            panels.append(Panel(title=f"{method} | {model} | {', '.join(targets)}", columns=COLUMNS, rows=rows(own)))
+    notes = [*NOTES] if panels else [*NOTES, "No run with judged_on=validation is recorded: razor-run experiment=tuning"]
+    return Document(name="tuning", title=TITLE, panels=panels, notes=notes)
+
+
+def rows(own: Sequence[Trial]) -> list[tuple[str, ...]]:
+    """Return one row per setting, those on most targets first, then by missing points."""
+    settings: dict[str, list[Trial]] = {}
+    for trial in own:
+        settings.setdefault(trial.setting, []).append(trial)
+    lines = [(order(group), _row(setting, group)) for setting, group in settings.items()]
+    return [line for _, line in sorted(lines)]
+
+
+def order(group: Sequence[Trial]) -> tuple[float, float]:
+    """Return what settings are ranked by: the number of targets, then the mean of the missing points."""
+    missing = [t.values[MISSING] for t in group if MISSING in t.values]
+    return -len(missing), statistics.mean(missing) if missing else float("inf")
+
+
+def _row(setting: str, group: Sequence[Trial]) -> tuple[str, ...]:
+    judged = [t.values[MISSING] for t in group if MISSING in t.values]
+    digits = {MISSING: 1} | {column: d for column, (_, _, d) in SHOWN.items()} | {"seconds": 1}
+    means = []
+    for column, d in digits.items():
+        values = [t.values[column] for t in group if column in t.values]
+        means.append(f"{statistics.mean(values):.{d}f}" if values else "–")
+    return (setting, str(len(group)), f"{sum(v == 0 for v in judged)}/{len(judged)}", *means)

@@ -1,0 +1,194 @@
+"""`razor-run experiment=NAME` with a grid, as a person meets it: order, failures, resuming, the plan, and real recorded runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from razor_cli import grid, main
+from razor_cli.errors import RunError
+from razor_cli.results import complete_runs
+from razor_cli.settings import Experiment
+
+FILE = """# @package _global_
+defaults:
+  - override /model: clip_tiny
+  - override /quantization: none
+model: {device: cpu}
+control: false
+data:
+  n_forget: 8
+  n_retain: 24
+  n_validation_forget: 6
+  n_validation_retain: 24
+  n_evaluation_forget: 6
+  n_evaluation_retain: 24
+  n_suite: 10
+grid:
+  - {target: [Taylor Swift, Elon Musk], method: [none, random]}
+"""
+
+
+@dataclass
+class FakeRun(ModuleType):
+    """Stands for `razor_cli.run`: records what it is asked for; fails where told, and remembers what is complete."""
+
+    asked: list[tuple[str, str, int]] = field(default_factory=list)
+    done: set[tuple[str, str, int]] = field(default_factory=set)
+    fails_on: tuple[str, str] | None = None
+    decision: str = "ACCEPTED"
+
+    def __post_init__(self) -> None:
+        super().__init__("razor_cli.run")
+
+    def perform(self, experiment: Experiment, console: Any) -> tuple[Any, bool]:
+        key = (experiment.target, experiment.method.name, experiment.seed)
+        self.asked.append(key)
+        if key[:2] == self.fails_on:
+            raise RunError("it broke", found="much more")
+        print("not to be seen")
+        console.print("nor this")
+        verdict = SimpleNamespace(decision=SimpleNamespace(value=self.decision))
+        run = SimpleNamespace(scores=[], record=SimpleNamespace(verdict=verdict), run_id="0123456789abcdef")
+        computed = key not in self.done
+        self.done.add(key)
+        return run, computed
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to an empty folder with an experiment `mine` of four jobs in conf/."""
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    (tmp_path / "conf/experiment/mine.yaml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("RAZOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RAZOR_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path
+
+
+@pytest.fixture
+def fake(home: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
+    run = FakeRun()
+    monkeypatch.setattr(grid, "_pictures", lambda *_: {})
+    monkeypatch.setitem(sys.modules, "razor_cli.run", run)
+    return run
+
+
+def command(*words: str) -> int:
+    return main.run_command(["--config-dir", "conf", "experiment=mine", *words])
+
+
+def test_jobs_run_in_order_with_a_line_each(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command() == 0
+    names = [("Taylor Swift", "none"), ("Taylor Swift", "random"), ("Elon Musk", "none"), ("Elon Musk", "random")]
+    assert [k[:2] for k in fake.asked] == names
+    out = capsys.readouterr().out
+    assert "experiment=mine: 4 jobs" in out and "not to be seen" not in out and "nor this" not in out
+    assert re.search(r"\[2/4\] random · identity Taylor Swift · seed 0 · \d", out) and "left" in out
+    assert "4 jobs: 4 computed, 0 recorded before, 0 failed" in out
+
+
+def test_failing_job_is_reported_and_the_others_go_on(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.fails_on = ("Taylor Swift", "random")
+    assert command() == 1
+    assert len(fake.asked) == 4
+    out = capsys.readouterr().out
+    assert "[2/4] random · identity Taylor Swift · seed 0 FAILED" in out and "found: much more" in out
+    end = out[out.index("4 jobs: ") :]
+    assert "3 computed, 0 recorded before, 1 failed" in end and "job 2: RunError: it broke" in end
+    assert "rerun: razor-run experiment=mine 'grid=[]' 'target=Taylor Swift' method=random" in end and "Traceback" not in out
+
+
+def test_debug_shows_the_traceback_and_fail_fast_stops(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.fails_on = ("Taylor Swift", "random")
+    assert command("fail_fast=true", "debug=true") == 1
+    assert len(fake.asked) == 2
+    out = capsys.readouterr().out
+    assert "Traceback" in out and "stopped at the first failure (fail_fast=true): 2 not started" in out
+
+
+def test_same_command_resumes_and_rejections_can_end_with_3(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.fails_on, fake.decision = ("Elon Musk", "none"), "REJECTED"
+    assert command("exit_on_reject=true") == 1  # a failure counts more
+    fake.fails_on = None
+    assert command("exit_on_reject=true") == 3 and command() == 0
+    assert "4 jobs: 1 computed, 3 recorded before, 0 failed" in capsys.readouterr().out
+
+
+def test_values_without_m_narrow_and_multiply_the_grid(fake: FakeRun) -> None:
+    assert command("target=Elon Musk", "method=none,random", "seed=4,5") == 0
+    assert fake.asked == [("Elon Musk", m, s) for m in ("none", "random") for s in (4, 5)]
+
+
+def test_nothing_starts_if_one_job_is_wrong(fake: FakeRun, capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    assert command("seed=0,-1") == 2
+    err = capsys.readouterr().err
+    assert fake.asked == [] and "4 of 8 jobs of experiment=mine cannot run, so none was started" in err
+    assert err.count("seed must not be negative") == 1 and not (home / "outputs").exists()
+    assert command("method=nonne") == 2 and "did you mean method=none" in capsys.readouterr().err
+
+
+def test_grid_is_refused_where_one_run_or_a_sweep_is_meant(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run_command(["grid=[{seed: [1]}]"]) == 2
+    assert "grid belongs into the file of an experiment" in capsys.readouterr().err
+    assert main.run_command(["-m", "--config-dir", "conf", "experiment=mine", "seed=0,1"]) == 2
+    assert "without -m" in capsys.readouterr().err and fake.asked == []
+
+
+def test_cfg_prints_the_grid_and_passes(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--cfg", "job") == 0
+    assert "- target:" in capsys.readouterr().out and fake.asked == []
+
+
+def test_plan_of_a_sweep_and_of_one_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run_command(["-m", "method=none,slug", "target=Taylor Swift", "dry_run=true"]) == 0
+    out = capsys.readouterr().out
+    assert "slug · identity Taylor Swift" in out and "2 jobs: 2 to run; about" in out
+    assert main.run_command(["target=Tailor Swift", "dry_run=true"]) == 2
+    assert "cannot: " in (out := capsys.readouterr().out) and "Taylor Swift" in out
+
+
+@pytest.mark.timeout(300)
+def test_real_grid_from_plan_to_recorded_runs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("dry_run=true") == 0
+    out = capsys.readouterr().out
+    assert "4 jobs: 4 to run; about" in out and "~" in out and "4 from a count of passes" in out
+    assert "dry_run: nothing was started" in out and not (home / "outputs").exists()
+    assert command("target=Taylor Swift", "method=none") == 0
+    assert "1 jobs: 1 computed" in capsys.readouterr().out
+    (run,) = complete_runs(home / "outputs")
+    assert "grid" not in run.record.settings and run.path("survival.csv").is_file() and run.path("cosines.csv").is_file()
+    assert command("dry_run=true", "method=none") == 0
+    out = capsys.readouterr().out
+    assert "2 jobs: 1 recorded, 1 to run" in out and "1 from recorded runs" in out
+    assert command("target=Taylor Swift", "method=none", "dry_run=false") == 0
+    assert "1 jobs: 0 computed, 1 recorded before" in capsys.readouterr().out
+    assert len(complete_runs(home / "outputs")) == 1
+
+
+@pytest.mark.slow
+def test_killed_grid_in_two_processes_leaves_nothing_half_and_goes_on(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import sys; from razor_cli.main import run_command; sys.exit(run_command(sys.argv[1:]))"
+    words = ["--config-dir", "conf", "experiment=mine", "jobs=2", "method=none"]
+    child = subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not list(home.glob("outputs/runs/*/*/*.partial-*")) and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert all("partial" not in r.folder.name for r in complete_runs(home / "outputs"))
+    assert command("jobs=2", "method=none") == 0
+    out = capsys.readouterr().out
+    assert "experiment=mine: 2 jobs in 2 processes" in out and "0 failed" in out
+    assert {r.record.target for r in complete_runs(home / "outputs")} == {"Taylor Swift", "Elon Musk"}

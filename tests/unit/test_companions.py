@@ -1,0 +1,159 @@
+"""Other models beside a run: how it gets at them, what they may not decide, and how the report shows them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import tiny_world
+import torch
+from fake_runs import fake_run
+from metric_worlds import one, scaled
+from rich.console import Console
+from safetensors.torch import save_file
+
+from razor_cli.command_line import read
+from razor_cli.data.build import Kind, build_sets
+from razor_cli.data.sampling import Sizes
+from razor_cli.engine.cache import TensorCache
+from razor_cli.engine.evaluation import Evaluator, score_all
+from razor_cli.errors import WeightsError
+from razor_cli.launch import checked
+from razor_cli.main import run_command
+from razor_cli.metrics.clip import reference
+from razor_cli.metrics.suite import Metrics
+from razor_cli.models.base import parameters
+from razor_cli.models.companions import load_companions
+from razor_cli.models.load import load
+from razor_cli.models.standins import stand_in_folder
+from razor_cli.quantization import Quantization
+from razor_cli.records import Identity, scores_csv
+from razor_cli.report import print_report
+from razor_cli.results import Run
+
+SHORT = stand_in_folder("clip_tiny_short")
+
+
+def other_weights(path: Path, seed: int, without: str | None = None) -> Path:
+    """Write weights of the tiny model with some noise."""
+    g = torch.Generator().manual_seed(seed)
+    state = {n: v + 0.05 * torch.randn(v.shape, generator=g) if v.ndim > 1 else v for n, v in tiny_world.taught_state().items()}
+    save_file({n: v.half().contiguous() for n, v in state.items() if n != without}, path)
+    return path
+
+
+def test_other_models_are_states_of_their_own_and_decide_nothing_about_the_edit(tmp_path: Path) -> None:
+    model, sets = tiny_world.make_clip(), tiny_world.make_sets()
+    files = {s: str(other_weights(tmp_path / f"{s}.safetensors", i)) for i, s in enumerate(("oracle", "reseeded"))}
+    found = load_companions(model, sets.target, oracle={sets.target: files["oracle"]}, reseeded=files["reseeded"])
+    assert set(found.states) == {"oracle", "reseeded"} and found.notes == ()
+    edit = {
+        "visual.transformer.resblocks.0.mlp.c_fc.weight": parameters(model)["visual.transformer.resblocks.0.mlp.c_fc.weight"]
+        + 0.1
+    }
+    before, settings = tiny_world.bits(model), Quantization(schemes=["int8"])
+    cache = TensorCache(tmp_path / "cache")
+    alone = Evaluator(model=model, sets=sets, members=sets.forget)
+    plain = dict(alone.states({"base": {}, "edit": edit}, ["none", "int8"], settings))
+    changes = {"base": {}, "edit": edit, **found.states}
+    for _ in range(2):  # the second time from the cache
+        evaluator = Evaluator(model=model, sets=sets, members=sets.forget, cache=cache, hashes=found.hashes)
+        states = dict(evaluator.states(changes, ["none", "int8"], settings))
+        for key, state in plain.items():
+            assert torch.equal(state.retain_cosine, states[key].retain_cosine), key  # not even what is quantized
+        assert not torch.equal(states["oracle", "none"].retain_cosine, states["reseeded", "none"].retain_cosine)
+        assert not torch.equal(states["oracle", "none"].retain_cosine, states["oracle", "int8"].retain_cosine)
+    assert tiny_world.bits(model) == before
+    scores = score_all(states, Metrics(bootstrap_draws=100), 0)
+    assert one(scores["oracle", "none"], "oracle_jsd", "forget").value == 0
+    assert one(scores["oracle", "int8"], "oracle_jsd", "forget").value > 0  # quantization alone, as a yardstick
+    for state in ("base", "edit", "reseeded"):
+        for name in ("forget", "retain"):
+            assert one(scores[state, "none"], "oracle_jsd", name).value > 0
+        assert one(scores[state, "none"], "privleak", "loss").value is not None
+    assert one(scores["reseeded", "none"], "base_jsd", "forget").value > 0
+
+
+def test_an_oracle_of_another_target_is_not_used(tmp_path: Path) -> None:
+    model, file = tiny_world.make_clip(), str(other_weights(tmp_path / "o.safetensors", 1))
+    none = load_companions(model, "Ada", oracle={"Ben": file}, reseeded=None)
+    assert not none.states and not none.fingerprints() and "retrained without Ben; this run forgets Ada" in none.notes[0]
+    spelled = load_companions(model, "ada", oracle={"Ada": file}, reseeded=None)
+    assert set(spelled.states) == {"oracle"} and not spelled.notes
+    taken = load_companions(model, "Ada", oracle=file, reseeded=None)
+    assert "taken to be retrained without Ada" in taken.notes[0]
+    assert taken.fingerprints() == {"weights_oracle": taken.hashes["oracle"]}
+    inside = load_companions(model, "Ada", oracle={"Ada": "o.safetensors"}, reseeded=None, folder=tmp_path)
+    assert inside.hashes == taken.hashes
+    assert load_companions(model, "Ada", oracle=None, reseeded=None).states == {}
+
+
+def test_weights_that_are_missing_or_do_not_fit_are_refused(tmp_path: Path) -> None:
+    model = tiny_world.make_clip()
+    with pytest.raises(WeightsError, match=r"model\.oracle: no such file"):
+        load_companions(model, "Ada", oracle=str(tmp_path / "none.safetensors"), reseeded=None)
+    short = other_weights(tmp_path / "short.safetensors", 1, without="text_projection")
+    with pytest.raises(WeightsError, match=r"(?s)model\.reseeded='short.safetensors'.*missing: text_projection"):
+        load_companions(model, "Ada", oracle=None, reseeded=str(short))
+
+
+def test_settings_take_a_file_or_a_mapping() -> None:
+    short = checked(read(["model=clip_tiny_short"])).model
+    assert short.oracle == {"Taylor Swift": "oracle_taylor_swift.safetensors"} and short.reseeded == "reseeded.safetensors"
+    assert checked(read(["model.oracle=some.safetensors"])).model.oracle == "some.safetensors"
+    assert checked(read(["model=clip_tiny_short", "model.oracle=null"])).model.oracle is None
+
+
+@pytest.mark.skipif((SHORT / "clip_tiny_short.safetensors").is_file(), reason="the weights of clip_tiny_short are here")
+def test_absent_stand_in_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run_command(["model=clip_tiny_short", "experiment=tiny", f"output_dir={tmp_path}"]) == 2
+    said = "".join(capsys.readouterr())
+    assert "clip_tiny_short.safetensors" in said and "not in this copy" in said and "model=clip_tiny" in said
+
+
+@pytest.mark.skipif(not (SHORT / "clip_tiny_short.safetensors").is_file(), reason="the weights of clip_tiny_short are not here")
+def test_embedded_oracle_never_learned_the_target_and_knows_the_rest() -> None:
+    model = load(name="short", library="stand_in", architecture="clip_tiny_short", weights=None, device="cpu")
+    sizes = Sizes(forget=12, retain=24, validation_forget=4, validation_retain=24, evaluation_forget=24, evaluation_retain=48)
+    sets = build_sets(kind=Kind.PORTRAITS, target="Taylor Swift", domain="person", suites=(), sizes=sizes)
+    chosen = {"oracle": {"Taylor Swift": "oracle_taylor_swift.safetensors"}, "reseeded": "reseeded.safetensors"}
+    found = load_companions(model, sets.target, **chosen, folder=SHORT)
+    states = dict(
+        Evaluator(model=model, sets=sets, members=sets.forget).states({"base": {}, **found.states}, ["none"], Quantization())
+    )
+    scores = {state: measured for (state, _), measured in score_all(states, Metrics(), 0).items()}
+    for state in ("base", "reseeded"):
+        assert one(scores[state], "fa_top1", "all_classes").value > 75
+    assert one(scores["oracle"], "fa_top1", "all_classes").value < 25
+    assert one(scores["oracle"], "others_acc", "macro").value > 75
+    assert one(scores["base"], "oracle_jsd", "forget").value > one(scores["reseeded"], "base_jsd", "forget").value
+
+
+# Report
+
+
+def report_of(folder: Path, states: tuple[str, ...]) -> str:
+    """Print a run whose scores are those of small worlds."""
+    run = fake_run(folder)
+    found = {(s, "none"): reference(scaled(i)) for i, s in enumerate(states)}
+    identity = Identity(**{k: getattr(run.record, k) for k in Identity.model_fields})
+    text = scores_csv(identity, score_all(found, Metrics(bootstrap_draws=100), 0))
+    (run.folder / "scores.csv").write_text(text, encoding="utf-8")
+    out = io.StringIO()
+    print_report(Console(file=out, width=160), Run(run.folder))
+    return out.getvalue()
+
+
+def test_report_shows_the_block_only_beside_other_models(tmp_path: Path) -> None:
+    text = report_of(tmp_path / "a", ("base", "edit", "oracle", "reseeded"))
+    block = text[text.index("Beside a model retrained without the target") :]
+    block = block[: block.index("What the edit did")]
+    for row in ("edit vs oracle", "base vs oracle", "reseeded vs oracle", "reseeded vs base"):
+        assert row in block
+    assert "PrivLeak" in block and "control" not in block and max(map(len, text.splitlines())) <= 160
+    assert not any(line.startswith("reseeded ") for line in text[: text.index("Beside")].splitlines())
+    assert any(line.startswith("oracle ") for line in text[: text.index("Beside")].splitlines())
+    assert "Beside" not in report_of(tmp_path / "b", ("base", "edit"))
+    bases = report_of(tmp_path / "c", ("base", "edit", "reseeded"))
+    assert "Beside a base of another seed" in bases and "edit vs base" in bases and "oracle" not in bases

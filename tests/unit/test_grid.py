@@ -1,0 +1,276 @@
+"""Grids: what the command line does to blocks, which jobs come out, and that all of them are checked before one starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from razor_cli import grid, grid_jobs
+from razor_cli.conf_files import conf_dir, groups
+from razor_cli.errors import ConfigError, DataError
+from razor_cli.grid_cost import COUNTED, counted, missing_weights
+from razor_cli.grid_plan import Row, duration, totals
+from razor_cli.settings import Library, Model
+
+BLOCKS: list[grid.Block] = [
+    {"scenario": ["class"], "data": ["cifar10"], "target": ["dog", "ship"], "method": ["razor", "slug"], "seed": [0]},
+    {"scenario": ["identity"], "target": ["Taylor Swift"], "method": ["razor"], "seed": [0, 1]},
+]
+FILE = """# @package _global_
+defaults:
+  - override /quantization: none
+grid:
+  - {scenario: [identity], target: [Taylor Swift, Elon Musk], method: [none, random]}
+  - {scenario: object, target: owl, method: [none], data.aliases: [[hoot, uhu]]}
+"""
+
+
+@pytest.fixture
+def extra(tmp_path: Path) -> Path:
+    """Return a folder of a user's with an experiment called mine."""
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    (tmp_path / "conf/experiment/mine.yaml").write_text(FILE)
+    (tmp_path / "conf/experiment/plain.yaml").write_text("# @package _global_\nseed: 3\n")
+    (tmp_path / "conf/experiment/heir.yaml").write_text("# @package _global_\ndefaults: [mine]\nseed: 3\n")
+    return tmp_path / "conf"
+
+
+def asked(extra: Path, *words: str) -> grid.Asked:
+    found = grid.chosen_blocks(["experiment=mine", *words], str(extra))
+    assert found is not None
+    return grid.read(["experiment=mine", *words], *found, str(extra))
+
+
+def all_points(given: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return grid.points(grid.narrowed([dict(b) for b in BLOCKS], given))
+
+
+def test_blocks_are_multiplied_out_in_order_and_each_point_stands_once() -> None:
+    found = all_points({})
+    assert [tuple(p.values()) for p in found[:3]] == [
+        ("class", "cifar10", "dog", "razor", 0), ("class", "cifar10", "dog", "slug", 0), ("class", "cifar10", "ship", "razor", 0),
+    ]  # fmt: skip
+    assert len(found) == 6 and "data" not in found[4]
+    assert len(grid.points([BLOCKS[0], BLOCKS[0]])) == 4
+    assert grid.points([{"method": []}]) == [] and grid.points([{}]) == [{}]
+
+
+def test_command_line_replaces_a_key_in_every_block() -> None:
+    found = all_points({"seed": [5, 6], "method": ["ssd"]})
+    assert {(p["method"], p["seed"]) for p in found} == {("ssd", 5), ("ssd", 6)} and len(found) == 6
+
+
+def test_a_key_of_one_block_stays_with_it_and_a_new_key_multiplies_all() -> None:
+    assert [p.get("data") for p in all_points({"data": ["folder"]})] == ["folder"] * 4 + [None] * 2
+    found = all_points({"method.rho": [0.1, 0.2]})
+    assert len(found) == 12 and {p["method.rho"] for p in found[8:]} == {0.1, 0.2}
+
+
+def test_scenario_and_target_choose_among_the_blocks() -> None:
+    assert {p["scenario"] for p in all_points({"scenario": ["identity"]})} == {"identity"}
+    assert len(all_points({"scenario": ["identity", "class"]})) == 6
+    assert [p["target"] for p in all_points({"target": ["ship"]})] == ["ship"] * 2
+    new = all_points({"scenario": ["identity"], "target": ["Elon Musk"]})
+    assert [(p["target"], p["seed"]) for p in new] == [("Elon Musk", 0), ("Elon Musk", 1)]
+
+
+def test_what_could_mean_several_scenarios_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)target=Elon Musk: no block.*scenario=class or scenario=identity"):
+        all_points({"target": ["Elon Musk"]})
+    with pytest.raises(ConfigError, match=r"(?s)scenario=clas: no block.*allowed: class, identity.*did you mean scenario=class"):
+        all_points({"scenario": ["clas"]})
+
+
+def test_grid_is_found_in_files_of_ones_own_and_in_what_they_build_on(extra: Path) -> None:
+    name, blocks = grid.chosen_blocks(["seed=1", "experiment=heir"], str(extra)) or ("", [])
+    assert name == "heir" and blocks[1]["scenario"] == ["object"] and blocks[1]["data.aliases"] == [["hoot", "uhu"]]
+    for words in (
+        ["experiment=plain"],
+        ["experiment=mine", "grid=[]"],
+        ["experiment=nothere"],
+        ["target=A"],
+        ["experiment=tiny"],
+    ):
+        assert grid.chosen_blocks(words, str(extra)) is None
+
+
+def test_malformed_grid_is_refused(extra: Path) -> None:
+    (extra / "experiment/mine.yaml").write_text("grid: {method: [none]}\n")
+    with pytest.raises(ConfigError, match="grid of experiment=mine must be a list of blocks"):
+        grid.chosen_blocks(["experiment=mine"], str(extra))
+
+
+def test_jobs_are_the_experiments_that_the_command_line_describes(extra: Path) -> None:
+    jobs, refused = grid.check_all(asked(extra, "seed=3,4", "model.device=cpu", "data.n_forget=20", "output_dir=a b"))
+    assert refused == [] and len(jobs) == 10
+    first, last = jobs[0].experiment, jobs[-1].experiment
+    assert (first.target, first.method.name, first.seed, first.data.n_forget) == ("Taylor Swift", "none", 3, 20)
+    assert (last.scenario.name, last.target, last.seed, last.data.aliases) == ("object", "owl", 4, ["hoot", "uhu"])
+    assert {j.experiment.quantization.schemes[0] for j in jobs} == {"none"} and str(first.output_dir) == "a b"
+    assert [j.number for j in jobs] == list(range(1, 11)) and first.grid == []
+    assert jobs[0].pictures["forget"] == 20
+
+
+def test_command_of_a_job_runs_exactly_that_job(extra: Path) -> None:
+    import shlex
+
+    jobs, _ = grid.check_all(asked(extra, "seed=3,4", "data.n_forget=20", "jobs=2"))
+    for job in (jobs[0], jobs[-1]):
+        words = shlex.split(job.command)[1:]
+        assert grid.chosen_blocks(words, str(extra)) is None
+        again = grid.check_all(grid.Asked(name="", blocks=[{}], words=words, extra=str(extra)))[0][0].experiment
+        assert vars(again) | {"jobs": 1} == vars(job.experiment) | {"jobs": 1}
+
+
+def test_every_reason_stands_once_with_the_way_around_it(extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAZOR_DATA_DIR", str(tmp_path / "nothing prepared"))
+    photographs = "  - {scenario: [class], data: [cifar10], target: [dog, cat], method: [none, random]}\n"
+    (extra / "experiment/mine.yaml").write_text(FILE + photographs)
+    found = asked(extra)
+    jobs, refused = grid.check_all(found)
+    assert (len(jobs), len(refused)) == (5, 4)
+    text = str(grid.refusal(found, jobs, refused))
+    assert text.startswith("4 of 9 jobs of experiment=mine cannot run, so none was started")
+    assert text.count("data.cifar_root is needed") == 1 and "4 jobs, the first: scenario=class data=cifar10 target=dog" in text
+    assert "or leave them out: scenario=identity,object" in text
+    assert all(r.point["scenario"] == "class" for r in refused)
+    assert grid.check_all(asked(extra, "scenario=identity,object"))[1] == []
+
+
+def test_wrong_words_are_refused_together_before_any_job_is_composed(extra: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        asked(extra, "method=none,ramdom", "seed", "quantization=non")
+    text = str(caught.value)
+    assert "3 problems" in text and "did you mean method=random" in text and "seed: not a setting" in text
+
+
+def test_unknown_target_is_refused_before_anything_runs(extra: Path) -> None:
+    _, refused = grid.check_all(asked(extra, "scenario=identity", 'target="Tailor Swift"', "method=none"))
+    assert len(refused) == 1 and isinstance(refused[0].error, DataError) and "Taylor Swift" in str(refused[0].error)
+
+
+def test_leaving_out_is_offered_only_if_one_word_does_it(extra: Path) -> None:
+    jobs, refused = grid.check_all(asked(extra, "scenario=identity,object", "data.n_forget=0,20"))
+    assert jobs and refused and grid.leaving_out(jobs, refused) == ""
+
+
+# Estimates
+
+
+def test_estimate_grows_with_pictures_and_states(extra: Path) -> None:
+    def seconds(*words: str) -> float:
+        (job, *_) = grid.check_all(asked(extra, "scenario=object", *words))[0]
+        found = counted(job)
+        assert found.source == COUNTED and found.memory_mb > 500
+        return found.seconds
+
+    assert seconds() < seconds("method=slug") and seconds("method=none") < seconds("method=none", "quantization=all")
+    assert seconds("model=clip_vitb32") > 50 * seconds()
+
+
+def test_weights_that_would_have_to_be_fetched_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    real: dict[str, Any] = {"stand_in": False, "library": Library.OPEN_CLIP, "architecture": "ViT-B-32"}
+    assert "not on this machine" in missing_weights(Model(name="m", weights="laion2b_s34b_b79k", **real))
+    (tmp_path / "w.pt").touch()
+    assert missing_weights(Model(name="m", weights=str(tmp_path / "w.pt"), **real)) == "" == missing_weights(Model())
+
+
+def test_totals_and_durations() -> None:
+    rows = [Row(number=1, label="a", state="recorded"), Row(number=2, label="b", state="cannot: no data")]
+    assert totals(rows) == ["2 jobs: 1 recorded, 1 cannot run"]
+    assert [duration(s) for s in (12.4, 89, 91, 5400, 7200)] == ["12 s", "89 s", "2 min", "1.5 h", "2.0 h"]
+
+
+# Processes
+
+
+def job(number: int) -> grid.Job:
+    return grid.Job(number=number, point={}, experiment=None, command=f"razor-run seed={number}")  # type: ignore[arg-type]
+
+
+def serve(pipe: Any, threads: int) -> None:
+    """Stand for a worker: dies at job 2, is slow at none."""
+    while True:
+        try:
+            number, _ = pipe.recv()
+        except EOFError:
+            return
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        pipe.send(grid_jobs.Ended(number=number, seconds=float(threads), computed=True))
+
+
+def test_process_that_dies_takes_only_its_job_with_it() -> None:
+    started, ended = set(), {}
+    for at in grid_jobs.spread([job(n) for n in range(1, 6)], 2, serve):
+        if isinstance(at, grid.Job):
+            started.add(at.number)
+        else:
+            ended[at.number] = at
+    assert started == set(ended) == {1, 2, 3, 4, 5}
+    assert [n for n, e in ended.items() if e.error] == [2]
+    assert "killed by signal 9 (out of memory?)" in ended[2].error
+
+
+def test_processes_end_when_the_loop_is_left() -> None:
+    import multiprocessing
+
+    source = grid_jobs.spread([job(n) for n in (1, 3, 4)], 2, serve)
+    next(source)
+    assert multiprocessing.active_children()
+    source.close()
+    deadline = time.monotonic() + 10
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert multiprocessing.active_children() == []
+
+
+def test_summary_names_failed_jobs_and_how_to_run_them_again() -> None:
+    jobs = [job(n) for n in (1, 2, 3)]
+    ended = [
+        grid_jobs.Ended(number=1, seconds=1.0, computed=True),
+        grid_jobs.Ended(number=2, seconds=1.0, error="RunError: no\nmore"),
+    ]
+    lines = grid_jobs.summary(ended, jobs, 5.0).splitlines()
+    assert lines[0] == "3 jobs: 1 computed, 0 recorded before, 1 failed, 5 s"
+    assert lines[1:] == [
+        "stopped at the first failure (fail_fast=true): 1 not started", "  job 2: RunError: no", "    rerun: razor-run seed=2",
+    ]  # fmt: skip
+
+
+# The experiments that ship
+
+
+EXPERIMENTS = [n for n in groups([conf_dir()])["experiment"] if grid.chosen_blocks([f"experiment={n}"])]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_choice_in_a_shipped_grid_exists(name: str) -> None:
+    found = grid.chosen_blocks([f"experiment={name}"])
+    assert found is not None
+    options = groups([conf_dir()])
+    for block in found[1]:
+        for key, values in block.items():
+            assert key not in options or set(values) <= set(options[key]), key
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_shipped_grids_pass_the_check(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One job of every block; of blocks that flip settings of methods, one of every method."""
+    (tmp_path / "cifar10").mkdir()
+    monkeypatch.setenv("RAZOR_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(grid, "_pictures", lambda *_: {})  # CIFAR-10 is not here
+    found = grid.chosen_blocks([f"experiment={name}"])
+    assert found is not None
+    kept = [{k: v if k == "method" and any("." in x for x in b) else v[:1] for k, v in b.items()} for b in found[1]]
+    about = ("scenario", "data", "target", "seed")
+    once = {repr({k: v for k, v in b.items() if k not in about}): b for b in kept}  # flips are the same in every scenario
+    jobs, refused = grid.check_all(grid.Asked(name=name, blocks=list(once.values()), words=[f"experiment={name}"]))
+    assert [r.error.message() for r in refused] == []
+    assert jobs

@@ -1,0 +1,219 @@
+"""The readings table: it finds what was flipped without a label, and pairs it with the preset on the same pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fake_runs
+import pytest
+from tiny_world import preset as built
+
+from razor_cli.conf_files import file_of
+from razor_cli.conf_files import values as yaml_values
+from razor_cli.grid import chosen_blocks, points
+from razor_cli.methods.base import Cost
+from razor_cli.methods.razor import Razor
+from razor_cli.metrics.score import Score
+from razor_cli.provenance import run_id
+from razor_cli.records import CostRecord, Identity, RunRecord
+from razor_cli.results import complete_runs, open_run
+from razor_cli.schema import Problem, plain
+from razor_cli.schema import build as schema_build
+from razor_cli.tables.base import FORMS, Panel, render
+from razor_cli.tables.readings import CLASS, build, difference_cell, flipped, interval, preset_settings, readings
+
+GOOD = {
+    ("m1", "dual/mean_of_classes"): 40.0, ("m1", "dual/generic"): 0.0, ("m2", "prompt"): 20.0, ("m4", "dual/generic"): 90.0,
+    ("m4_drop", "dual/generic/base"): 1.0, ("m5", "retrieval/base"): 99.0, ("others_acc", "macro"): 95.0,
+    ("others_acc_drop", "macro/base"): 0.5,
+}  # fmt: skip
+
+
+def score(metric: str, variant: str, value: float) -> Score:
+    return Score(
+        metric=metric, variant=variant, value=value, n=60, ci_low=value - 1, ci_high=value + 1, unit="", direction="none"
+    )
+
+
+def record(
+    folder: Path,
+    preset: str = "razor",
+    target: str = "Ada Quill",
+    changes: dict[str, Any] | None = None,
+    *,
+    m1: float = 40.0,
+    m5: float = 99.0,
+    passes: int = 3500,
+    judged_on: str = "validation",
+    finished: str = "2026-01-02T03:04:05.678+00:00",
+    weights: str = "ab" * 32,
+    pictures: str = "cd" * 32,
+    kind: str = CLASS,
+    model: str = "clip_tiny",
+) -> None:
+    """Record a run of a preset with some settings changed and invented numbers."""
+    method = {"_target_": kind, **preset_settings(preset), "_target_": kind, **(changes or {})}  # noqa: F601
+    acceptance = yaml_values(file_of("scenario", "identity"))["acceptance"]
+    settings = {"target": target, "method": method, "scenario": {"acceptance": acceptance}, "judged_on": judged_on}
+    name = run_id(settings, weights, {"forget": pictures}, finished)
+    identity = Identity(
+        run_id=name, model=model, family="clip", stand_in=True, scenario="identity", data="portraits", target=target,
+        method=method["name"], seed=0, judged_on=judged_on,
+    )  # fmt: skip
+    values = GOOD | {("m1", "dual/mean_of_classes"): m1, ("m5", "retrieval/base"): m5}
+    origin = fake_runs.provenance(0, finished).model_copy(
+        update={"weights_hash": weights, "data_fingerprints": {"forget": pictures, "oracle": finished}}
+    )
+    with open_run(folder, "identity", identity.method, name) as run:
+        run.write_config(settings)
+        run.write_scores(
+            identity,
+            {
+                ("base", "none"): [score("m4", "dual/generic", 91.0), score("others_acc", "macro", 95.5)],
+                ("edit", "none"): [score(m, v, x) for (m, v), x in values.items()],
+            },
+        )
+        run.write_log([])
+        cost = CostRecord.of(
+            Cost(seconds=10.0, forwards=passes - 500, backwards=500), run_seconds=12.0, peak_rss_mb=1.0, patch_bytes=None
+        )
+        run.finish(RunRecord(**identity.model_dump(), settings=settings, provenance=origin, cost=cost))
+
+
+def table(folder: Path) -> list[Panel]:
+    return build(complete_runs(folder)).panels
+
+
+def cells(panel: Panel, switch: str) -> dict[str, str]:
+    (row,) = [dict(zip(panel.columns, r, strict=True)) for r in panel.rows if r[0] == switch]
+    return row
+
+
+def test_a_preset_inherits_its_base() -> None:
+    paper, ours = preset_settings("razor_paper"), preset_settings("razor")
+    assert ours["alpha"] == paper["alpha"] and ours.keys() == paper.keys()
+    assert "normalize" in flipped(ours, paper) and "name" not in flipped(ours, paper)
+    assert flipped(ours, ours) == {}
+
+
+def test_the_recorded_settings_of_a_preset_are_no_flip(tmp_path: Path) -> None:
+    """What a run records went through the schema: 1 may have become 1.0, an enum its value."""
+    for name in ("razor", "razor_paper"):
+        assert flipped(plain(built(name)), preset_settings(name)) == {}
+        assert flipped(plain(built(name, alpha=1, selector="random")), preset_settings(name)) == {
+            "alpha": 1.0,
+            "selector": "random",
+        }
+
+
+def test_flips_are_found_without_a_label_and_pairs_share_their_target(tmp_path: Path) -> None:
+    record(tmp_path, m1=40.0)
+    record(tmp_path, target="Quentin Marsh", m1=90.0)
+    record(tmp_path, target="Quentin Marsh", changes={"alpha": 1.0}, m1=60.0)
+    record(tmp_path, changes={"tau_mode": "topk", "tau": 4.0}, m1=44.0, passes=6000)
+    (panel,) = table(tmp_path)
+    assert {r[0] for r in panel.rows} == {"preset", "alpha", "tau, tau_mode"}
+    assert cells(panel, "preset")["M1 mean ↓ %"] == "65.0" and cells(panel, "preset")["met"] == "1/2"
+    alpha = cells(panel, "alpha")  # against its own target's 90, not the preset's mean of 65
+    assert (alpha["value"], alpha["Δ M1 mean"], alpha["Δ missing"], alpha["met"]) == ("1", "-30.0", "-30.0", "0/1")
+    both = cells(panel, "tau, tau_mode")
+    assert (both["value"], both["Δ M1 mean"], both["Δ passes"], both["pairs"]) == ("4, topk", "+4.0", "+2.5", "1")
+
+
+@pytest.mark.parametrize("other", [{"weights": "ef" * 32}, {"pictures": "ef" * 32}])
+def test_other_weights_or_pictures_make_no_pair(tmp_path: Path, other: dict[str, str]) -> None:
+    record(tmp_path)
+    record(tmp_path, changes={"alpha": 1.0}, **other)  # type: ignore[arg-type]
+    panel = table(tmp_path)[0]
+    assert (cells(panel, "alpha")["Δ M1 mean"], cells(panel, "alpha")["pairs"]) == ("–", "–")
+
+
+def test_missing_points_add_up_what_each_bound_is_short_of(tmp_path: Path) -> None:
+    record(tmp_path, m1=60.0, m5=96.5)  # 5 above 55, and 0.5 below 97
+    (found,) = readings(complete_runs(tmp_path))
+    assert found.values["missing"] == pytest.approx(5.5)
+
+
+def test_rows_are_sorted_by_effect_and_the_conclusion_names_the_better_one(tmp_path: Path) -> None:
+    for target, m1 in (("Ada Quill", 70.0), ("Quentin Marsh", 75.0), ("Zelda Thorne", 80.0)):
+        record(tmp_path, target=target, m1=m1)
+        record(tmp_path, target=target, m1=m1 + 9, changes={"alpha": 0.0})
+        record(tmp_path, target=target, m1=m1 - 10 - (m1 - 75) / 5, changes={"alpha": 1.0})
+        record(tmp_path, target=target, m1=m1 - 2 + (m1 - 75), changes={"rho": 1.0})
+    document = build(complete_runs(tmp_path))
+    assert [r[:2] for r in document.panels[0].rows] == [("preset", "razor"), ("alpha", "1"), ("rho", "1"), ("alpha", "0")]
+    assert document.panels[0].rows[1][-5].endswith("*") and not document.panels[0].rows[2][-5].endswith("*")
+    (said,) = [n for n in document.notes if n.startswith("razor:")]
+    assert "measurably nearer to the joint target: alpha=1 (-10.0, 3 pairs)" in said
+    assert "within the noise: rho=1 (-2.0, 3 pairs)" in said and "alpha=0" not in said
+
+
+def test_the_other_preset_stands_in_the_table_as_a_flip_of_every_switch(tmp_path: Path) -> None:
+    record(tmp_path, m1=40.0)
+    record(tmp_path, "razor_paper", m1=100.0)
+    record(tmp_path, "razor_paper", changes={"name": "mine", "normalize": "unit"}, m1=80.0)  # by another name: the nearest preset
+    paper, ours = table(tmp_path)
+    assert paper.title.startswith("razor_paper") and ours.title.startswith("razor,")
+    assert cells(paper, "every switch")["Δ M1 mean"] == "-60.0" and cells(ours, "every switch")["Δ M1 mean"] == "+60.0"
+    assert cells(paper, "normalize")["Δ M1 mean"] == "-20.0"
+
+
+def test_the_last_of_equal_runs_counts(tmp_path: Path) -> None:
+    record(tmp_path, m1=90.0, finished="2026-01-01T00:00:00.000+00:00")
+    record(tmp_path, m1=30.0, finished="2026-01-03T00:00:00.000+00:00")
+    record(tmp_path, m1=60.0, finished="2026-01-02T00:00:00.000+00:00")
+    assert cells(table(tmp_path)[0], "preset")["M1 mean ↓ %"] == "30.0"
+
+
+def test_runs_on_evaluation_pictures_and_of_other_methods_take_no_part(tmp_path: Path) -> None:
+    record(tmp_path, judged_on="evaluation")
+    record(tmp_path, kind="razor_cli.methods.slug.Slug")
+    document = build(complete_runs(tmp_path))
+    assert document.panels == [] and "experiment=readings" in document.notes[-1]
+
+
+def test_several_models_are_also_pooled(tmp_path: Path) -> None:
+    for model, weights in (("clip_tiny", "ab" * 32), ("clip_tiny_short", "ef" * 32)):
+        record(tmp_path, model=model, weights=weights, m1=90.0)
+        record(tmp_path, model=model, weights=weights, m1=60.0 if model == "clip_tiny" else 70.0, changes={"rho": 1.0})
+    panels = table(tmp_path)
+    assert len(panels) == 3 and "all models" in panels[0].title and all("STAND-IN" in p.title for p in panels)
+    assert [cells(p, "rho")["pairs"] for p in panels] == ["2", "1", "1"]
+    assert cells(panels[0], "rho")["Δ M1 mean"].startswith("-25.0 ± 63.5")
+
+
+def test_intervals_of_differences() -> None:
+    assert interval([-10.0, -20.0]) == pytest.approx((-15.0, 63.531), abs=1e-3)
+    assert interval([3.0]) == (3.0, None) and interval([2.0, 2.0]) == (2.0, None)
+    assert difference_cell([]) == "–" and difference_cell([0.0]) == "0.0" and difference_cell([-0.01]) == "0.0"
+    assert difference_cell([1.0, 1.1, 1.2]) == "+1.1 ± 0.2 *"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_written(tmp_path: Path, form: str) -> None:
+    record(tmp_path)
+    record(tmp_path, changes={"alpha": 1.0})
+    text = render(build(complete_runs(tmp_path)), form)
+    assert "alpha" in text and ("STAND-IN" in text)
+
+
+def test_every_point_of_the_experiment_is_a_reading_of_its_preset() -> None:
+    found = chosen_blocks(["experiment=readings"])
+    assert found is not None
+    presets = {name: preset_settings(name) for name in ("razor", "razor_paper")}
+    asked, flips = set(), set()
+    for point in points(found[1]):
+        assert (point["judged_on"], point["control"]) == ("validation", False)
+        asked.add((point["method"], *((k.removeprefix("method."), v) for k, v in point.items() if k.startswith("method."))))
+    for name, *changes in asked:
+        problems: list[Problem] = []
+        schema_build(Razor, presets[name] | dict(changes), "method", problems)  # refuses an unknown switch or value
+        assert problems == []
+        flips |= {(name, k) for k in flipped(dict(changes), presets[name])}
+    for preset in ("razor", "razor_paper"):  # a switch that was renamed or that equals the preset anyway would vanish here
+        own = {k for p, k in flips if p == preset}
+        assert own >= {"alpha", "rho", "selector", "norm_power", "tau_mode", "tau", "lambda_forget", "lambda_mismatch"}
+        assert own >= {"mismatch_form", "mismatch_set", "forget_loss", "normalize", "granularity", "towers", "budget"}
+        assert own >= {"include_projections", "step_size", "search_return", "search_floor", "grow_rounds", "grow_update"}
+        assert own >= {"refresh_gradients", "trim_steps"}

@@ -1,0 +1,132 @@
+"""SalUn: mask, restored weights, labels (sheet section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tiny_world import make_clip, make_sets, preset
+from torch import Tensor
+
+from razor_cli.engine.lab import Lab
+from razor_cli.engine.train import Trained, train
+from razor_cli.engine.train_data import Desk
+from razor_cli.engine.train_gradients import summed_gradient
+from razor_cli.engine.train_settings import trained_names
+from razor_cli.methods.base import Edit
+from razor_cli.methods.ga import Ascended, forget_loss
+from razor_cli.methods.salun import Masked, MaskLoss, Salun, random_labels, saliency_mask, top_fraction
+
+DECAYING: dict[str, Any] = {"weight_decay": 0.5, "decay_on": "all", "lr": 1e-3, "epochs": 2, "keep": "last"}
+
+
+def edit_of(name: str = "salun", sets: Any = None, **changes: Any) -> Edit:
+    model, sets = make_clip(torch.float32), sets or make_sets()
+    return preset(name, **changes).edit(model, sets, Lab(model=model, sets=sets))
+
+
+def desk_of(settings: Trained | None = None) -> Desk:
+    model, sets = make_clip(torch.float32), make_sets()
+    return Desk(model, sets, Lab(model=model, sets=sets), settings or Trained())
+
+
+def mask_of(method: Salun) -> dict[str, Tensor]:
+    desk = desk_of(method)
+    return saliency_mask(desk, trained_names(desk.model, method), method.batch, method.mask_loss, method.mask_fraction)
+
+
+@pytest.mark.parametrize("inner", ["relabel", "gaft"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_weights_outside_the_mask_keep_their_bits_with_decay_and_momentum(inner: str, optimizer: str) -> None:
+    changes = DECAYING | {"inner": inner, "optimizer": optimizer, "batch": 4}
+    edit, masks, stored = edit_of(**changes), mask_of(preset("salun", **changes)), make_clip(torch.float32).stored
+    moved = 0
+    for name, value in edit.values.items():
+        assert torch.equal(value[~masks[name]], stored[name][~masks[name]])
+        moved += int((value != stored[name]).sum())
+    assert moved > 0.4 * sum(int(m.sum()) for m in masks.values())
+    assert any(bool(m.any()) and not bool(m.all()) for m in masks.values())
+
+
+def test_a_full_mask_is_the_unmasked_method_and_an_empty_one_changes_nothing() -> None:
+    method = preset("salun", mask_fraction=1.0, **DECAYING)
+    desk = desk_of(method)
+
+    class Unmasked(Masked):
+        def before_step(self, params: Any) -> None:
+            pass
+
+        def after_step(self, params: Any, optimizer: Any) -> None:
+            pass
+
+    plain = train(desk.model, desk.sets, desk.lab, method, Unmasked(desk, method, {}))
+    masked = edit_of(mask_fraction=1.0, **DECAYING)
+    assert plain.values.keys() == masked.values.keys() and plain.values
+    assert all(torch.equal(plain.values[n], masked.values[n]) for n in plain.values)
+    assert edit_of(mask_fraction=1e-9, **DECAYING).values == {}
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.333, 0.5, 1.0])
+def test_the_mask_has_the_size_asked_for_also_among_ties(fraction: float) -> None:
+    scores = {"a": torch.zeros(7, 3), "b": torch.arange(10.0), "c": torch.tensor(2.5)}
+    masks = top_fraction(scores, fraction)
+    assert sum(int(m.sum()) for m in masks.values()) == int(fraction * 32)
+    assert {n: m.shape for n, m in masks.items()} == {n: s.shape for n, s in scores.items()}
+    if fraction == 0.1:
+        assert masks["b"].nonzero().flatten().tolist() == [7, 8, 9]
+
+
+def test_the_mask_follows_the_gradient_of_the_whole_set_whatever_its_scale_and_sign() -> None:
+    desk = desk_of()
+    names = trained_names(desk.model, Trained())
+    loss = forget_loss(desk, Ascended.CLASSIFIER_CE)
+    whole = summed_gradient(desk, names, desk.forget, 64, loss)
+    parts = summed_gradient(desk, names, desk.forget, 5, loss)
+    for name in names:
+        assert torch.allclose(whole[name], parts[name], atol=1e-4)  # summed, then made absolute
+    scaled = summed_gradient(desk, names, desk.forget, 64, lambda d: -8 * loss(d))
+    first, second = (top_fraction({n: g.abs() for n, g in found.items()}, 0.3) for found in (whole, scaled))
+    assert all(torch.equal(first[n], second[n]) for n in names)
+    ce, cosine = (saliency_mask(desk, names, 64, kind, 0.3) for kind in MaskLoss)
+    assert any(not torch.equal(ce[n], cosine[n]) for n in names)
+
+
+def test_random_labels_exclude_the_true_one_only_when_asked() -> None:
+    true = torch.tensor([2] * 2000)
+    drawn = random_labels(true, 5, True, torch.Generator().manual_seed(0))
+    assert sorted(set(drawn.tolist())) == [0, 1, 3, 4]
+    assert drawn.bincount(minlength=5)[[0, 1, 3, 4]].min() > 400  # uniform over the others
+    assert sorted(set(random_labels(true, 5, False, torch.Generator().manual_seed(0)).tolist())) == [0, 1, 2, 3, 4]
+
+
+def test_labels_are_drawn_anew_or_once() -> None:
+    for redraw in (True, False):
+        method = preset("salun", redraw=redraw)
+        objective = Masked(desk_of(method), method, {})
+        drawn = [objective._labels(torch.Generator().manual_seed(i)) for i in range(3)]
+        assert (objective.fixed is None) is redraw
+        assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_only_the_forget_pass_is_masked_when_asked() -> None:
+    changes = DECAYING | {"mask_on": "forget", "weight_decay": 0.0}
+    edit, masks, stored = edit_of(**changes), mask_of(preset("salun", **changes)), make_clip(torch.float32).stored
+    assert any(not torch.equal(edit.values[n][~m], stored[n][~m]) for n, m in masks.items() if n in edit.values)
+    alone = edit_of(**(changes | {"retain_pass": False}))  # then nothing moves the rest
+    for name, value in alone.values.items():
+        assert torch.equal(value[~masks[name]], stored[name][~masks[name]])
+
+
+def test_relabelling_raises_the_accuracy_on_the_assigned_labels_and_forgets() -> None:
+    edit = edit_of("salun_tan", lr=1e-3, mask_fraction=0.5, keep="last", epochs=12)
+    accuracy = [e.after["label_accuracy"] for e in edit.log]
+    assert accuracy[-1] > accuracy[0]
+    assert edit.log[-1].after["fa_top1"] < edit.log[0].before["fa_top1"]
+    assert edit.log[-1].after["m2"] < edit.log[0].before["m2"]
+
+
+def test_nothing_to_forget_changes_nothing_although_there_are_retain_pictures() -> None:
+    sets = make_sets()
+    assert edit_of(sets=replace(sets, forget=replace(sets.forget, pictures=()))).values == {}

@@ -1,0 +1,239 @@
+"""The other tables and figures from recorded runs: the ablation, all methods, quantization, Tan & Gong, sweeps, matrices."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_runs import fake_run
+
+from razor_cli.main import razor_command
+from razor_cli.metrics.score import Score
+from razor_cli.plots import cosines_csv
+from razor_cli.results import Run, complete_runs
+from razor_cli.survival import WHOLE, Survival, survival_csv
+from razor_cli.tables import compare, figures, quantization, table7, tan, tan_series
+from razor_cli.tables.base import FORMS, Document, Panel, render
+from razor_cli.tables.registry import TABLES, builder
+from razor_cli.tables.selection import published
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+WRITE = os.environ.get("RAZOR_WRITE_GOLDEN") == "1"
+OWN = (
+    "table7", "compare", "quantization", "figure5", "figure6", "tan2", "tan3", "tan4", "tan10", "tan11", "tan12", "tan13",
+    "tan14", "tan15", "tan16", "regularizers",
+)  # fmt: skip  # the other tables have tests of their own
+RATES = {"razor": (0.002, 0.0), "slug": (0.001, 0.1), "ga": (0.02, 0.5), "salun": (0.03, 0.7)}  # edit size, recovery
+
+
+def score(metric: str, variant: str, value: float) -> Score:
+    return Score(metric=metric, variant=variant, value=value, n=50, ci_low=None, ci_high=None, unit="%", direction="up")
+
+
+def survival(size: float, moved: int) -> str:
+    shape: dict[str, Any] = {"name": WHOLE, "weights": 1000, "moved": moved, "weight_norm": 100.0, "change_norm": size * 100.0}
+    shape["rel_update"] = size
+    rows = [Survival(scheme="none", **shape)]
+    rows += [Survival(scheme=s, **shape, codes_changed=share) for s, share in (("int8", 10 * size), ("int4", 2 * size))]
+    return survival_csv(rows)
+
+
+def edited(outputs: Path, method: str, seed: int, offset: float = 0.0, **more: Any) -> Run:
+    size, recovery = RATES[method]
+    rec = {("edit", q): [score("rec", "dual/generic", recovery + 0.01 * seed)] for q in ("int8", "int4")}
+    moved = 900 if method in ("ga", "salun") else 100
+    first = 0.9 + 0.01 * seed
+    cosines = cosines_csv([[0.9, 0.1], [0.2, 0.8]], [[first - 0.5, 0.1], [0.2, 0.7]], ["Taylor Swift", "Elon Musk"])
+    files = {"survival.csv": survival(size, moved), "cosines.csv": cosines}
+    return fake_run(outputs, method=method, seed=seed, offset=offset, extra=rec, files=files, **more)
+
+
+def traced(outputs: Path, method: str, fine: float, **more: Any) -> Run:
+    """Record a run on a taxonomy: the forgotten classes' fine accuracy, everything else as the base."""
+    base = {"df_coarse": 80.0, "df_fine": 90.0, "dr_coarse": 70.0, "dr_fine": 60.0}
+    edit = base | {"df_fine": fine, "quality": 100 - fine / 0.9, "utility": 99.0, "q_u": 95.0 - fine}
+    extra = {
+        (state, "none"): [score(m, split, v) for m, v in values.items() for split in ("in", "ood")]
+        + [score("zero_shot", "mean", 55.0), score("zs_cifar10", "top1", 50.0)]
+        for state, values in (("base", base), ("edit", edit))
+    }
+    options = {"scenario": "fine_grained", "data": "emoji", "target": "difficult", "quantizations": ("none",)} | more
+    return fake_run(outputs, method=method, extra=extra, **options)
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("outputs")
+    for i, method in enumerate(RATES):
+        for seed in range(2):
+            edited(folder, method, seed, offset=2.0 * i + 0.1 * seed)
+    steps = {"step": "fixed", "trim_steps": 0, "grow_rounds": 0}
+    for i, size in enumerate((0.001, 0.01, 0.1)):
+        fake_run(folder, flips=steps | {"step_size": size}, offset=float(i))
+    for value, offset in ((0.0, 5.0),):
+        fake_run(folder, scenario="class", data="cifar10", target="dog", offset=offset, flips={"lambda_retain": value})
+        fake_run(folder, scenario="class", data="cifar10", target="dog", offset=1.0)
+        fake_run(folder, scenario="class", data="cifar10", target="ship", offset=9.0)  # no ablation of it was run
+        fake_run(folder, scenario="class", data="cifar10", target="dog", offset=3.0, flips={"grow_rounds": 0, "tau": 0.123})
+    for method, fine in (("ga_tan", 0.0), ("nhl_kl", 4.5), ("gdiff", 9.0)):
+        traced(folder, method, fine)
+    traced(folder, "nhl_kl", 45.0, flips={"alpha_coarse": 0.0})
+    traced(folder, "nhl_kl", 3.0, target="medium")
+    traced(folder, "nhl_kl", 2.0, data="portraits", target="four portraits")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(outputs: Path) -> list[Run]:
+    return complete_runs(outputs)
+
+
+def rows(panel: Panel) -> dict[str, dict[str, str]]:
+    """Return the cells by column of each row, by its first label."""
+    return {r[0]: dict(zip(panel.columns, r, strict=True)) for r in panel.rows}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_tables_equal_their_golden_files_and_render_in_every_form(runs: list[Run], name: str) -> None:
+    document = builder(name)(runs)
+    path, text = GOLDEN / f"{name}.md", render(document, "md").encode()
+    if WRITE:
+        path.write_bytes(text)
+    assert path.read_bytes() == text
+    for form in FORMS:
+        assert document.name == name and render(document, form)
+    for panel in document.panels:
+        assert {len(r) for r in panel.rows} <= {len(panel.columns)} and len(set(panel.columns)) == len(panel.columns)
+        assert "STAND-IN" in panel.title or "published" in panel.title
+
+
+@pytest.mark.parametrize("name", ("table3", *OWN))
+def test_without_runs_a_table_says_what_to_run(name: str) -> None:
+    text = render(builder(name)([]), "md")
+    assert "razor-run experiment=" in text
+
+
+# Table 7
+
+
+def test_ablation_rows_are_found_by_their_settings(runs: list[Run]) -> None:
+    (panel,) = table7.build(runs).panels
+    found = rows(panel)
+    assert "1 target (dog)" in panel.title  # the full row leaves out targets without an ablation
+    assert (found["w/o retain"]["measured M1 ↓ %"], found["full"]["measured M1 ↓ %"]) == ("9.50", "5.50")
+    assert found["w/o retain"]["published M1 ↓ %"] == "52.72" and found["w/o retain"]["Δ M1"] == "-43.22"
+    # published against the full method: M1 worse, M2 worse, M3 worse, M4 worse, M5 worse
+    assert found["w/o retain"]["than full"].startswith("M1 −→− M2 −→− M3 −→≈ M4 −→− M5 −→−")
+    assert found["no iterations"]["runs"] == "0"  # the run with grow_rounds=0 flipped something else too
+    assert found["w/o mismatch"]["measured M1 ↓ %"] == "the preset has no such term"
+
+
+# All methods, quantization
+
+
+def test_comparison_has_a_row_per_method_and_names_those_not_run(runs: list[Run]) -> None:
+    panels = {p.title.split(" | ")[0] + p.title.split(", ")[1].split(":")[0]: p for p in compare.build(runs).panels}
+    found = rows(panels["what was forgotten and keptidentity"])
+    assert set(compare.METHODS) <= set(found) and found["unedited"]["M1 ↓ %"].startswith("102.55")
+    assert found["ga"]["recovery at int4 →0"].startswith("0.5") and found["ga"]["than razor"].startswith("M1 −")
+    assert found["ft"]["M1 ↓ %"] == "no run recorded: razor-run experiment=compare scenario=identity method=ft"
+    cost = rows(panels["cost of the editidentity"])
+    assert cost["razor"]["forward ↓ 1000"] == "12.3 ± 0.0"
+
+
+def test_quantization_tells_local_from_full_and_judges_the_claim(runs: list[Run]) -> None:
+    document = quantization.build(runs)
+    found = rows(document.panels[0])
+    assert {m: r["kind"] for m, r in found.items()} == {
+        "razor": "local",
+        "slug": "local",
+        "ga": "full-model",
+        "salun": "full-model",
+    }
+    assert found["ga"]["edit size %"] == "2.000 ± 0.000" and found["ga"]["codes changed %"] == "20.00 ± 0.00"
+    (sentence,) = [n for n in document.notes if "recovery at 8bit" in n]
+    assert "not told apart" in sentence  # two methods of each kind, far apart among themselves
+
+
+def test_claim_needs_intervals_that_lie_apart() -> None:
+    def point(method: str, local: bool, value: float) -> quantization.Point:
+        sample = {("A", 0): value}
+        return quantization.Point(method=method, scheme="int8", local=local, size=sample, codes=sample, recovery=sample)
+
+    local = [point(f"l{i}", True, 0.01 * i) for i in range(3)]
+    full = [point(f"f{i}", False, 0.5 + 0.01 * i) for i in range(3)]
+    assert "as claimed" in quantization.claim([*local, *full])[0]
+    turned = [quantization.Point(**{**vars(p), "local": not p.local}) for p in [*local, *full]]
+    assert "against the claim" in quantization.claim(turned)[0]
+    assert quantization.claim(local) == []
+
+
+# Tan & Gong
+
+
+def test_traced_metrics_stand_beside_the_published_ones(runs: list[Run]) -> None:
+    (panel,) = tan.build(runs, "tan2").panels
+    found = rows(panel)
+    assert found["nhl_kl"]["measured D_f fine ↓ %"] == "4.50" and found["nhl_kl"]["published D_f fine ↓ %"] == "2.00"
+    assert found["unedited"]["published D_f fine ↓ %"] == "93.40" and found["unedited"]["measured D_f fine ↓ %"] == "90.00"
+    assert "D_f fine +→+" in found["nhl_kl"]["than unedited"] and "D_f fine +→+" in found["ga_tan"]["than nhl_kl"]
+    assert found["npo_kl"]["measured D_f coarse ↑ %"].endswith("razor-run experiment=tan_table2 method=npo_kl")
+
+
+def test_every_published_cell_is_printed_as_shipped(runs: list[Run]) -> None:
+    for shape in tan.SHAPES.values():
+        (panel,) = tan.build(runs, shape.name).panels
+        cells = {r[1]: r for r in panel.rows}
+        for printed in published(shape.file):
+            if tan.plain_name(printed["method"]) not in tan.ORIGIN:
+                shown = list(cells[printed["method"]][2 : 2 + len(shape.keys)])
+                assert shown == [printed[k] for k in shape.keys]
+
+
+def test_levels_and_series(runs: list[Run]) -> None:
+    (panel,) = tan.levels(runs).panels
+    measured = {(r[0], r[1]): r[panel.columns.index("measured D_f fine ↓ %")] for r in panel.rows}
+    assert (measured["difficult", "nhl_kl"], measured["medium", "nhl_kl"]) == ("4.50", "3.00")
+    assert panel.rows[5][-1] == "0"  # easy was not run
+    assert [p.title.split(" | ")[0] for p in tan_series.zero_shot(runs, "tan16").panels] == [
+        "as published, CLIP ViT-L/14", "measured",
+    ]  # fmt: skip
+    (shown,) = tan.regularizers(runs).panels
+    assert {"nhl_kl", "nhl_kl (alpha_coarse=0)"} <= {r[0] for r in shown.rows} and "gdiff" not in {r[0] for r in shown.rows}
+
+
+# Figures
+
+
+def test_sweep_is_found_and_other_runs_are_no_part_of_it(runs: list[Run]) -> None:
+    (lines,) = figures.swept(runs).values()
+    (curve,) = lines
+    assert (curve.method, curve.knob, list(curve.points)) == ("razor", "step_size", [0.001, 0.01, 0.1])
+    assert [next(iter(p["m1"].values())) for p in curve.points.values()] == [4.5, 5.5, 6.5]
+
+
+def test_matrices_are_read_back_as_written(runs: list[Run]) -> None:
+    (found,) = figures.matrices(runs)
+    assert found.names == ("Taylor Swift", "Elon Musk") and found.before.tolist() == [[0.9, 0.1], [0.2, 0.8]]
+    assert set(found.after) == set(RATES) and found.after["ga"].tolist() == [[0.4, 0.1], [0.2, 0.7]]
+    (row, *_) = figures.figure6(runs).panels[0].rows
+    assert row[2:] == ("0.900", "0.400", "+0.000", "0.100")
+
+
+def test_all_writes_every_table_and_figure(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert razor_command(["tables", "all", "--output-dir", str(outputs), "--out", str(tmp_path)]) == 0
+    files = {p.name for p in tmp_path.iterdir()}
+    assert {f"{n}.{e}" for n in TABLES for e in FORMS} <= files
+    assert {f for f in files if f.endswith(".png")} == {"figure5.png", "figure6.png", "quantization.png"}
+    assert all((tmp_path / f).read_bytes().startswith(b"\x89PNG") for f in files if f.endswith(".png"))
+    assert "written:" in capsys.readouterr().out
+
+
+def test_csv_of_every_table_reads_back(runs: list[Run]) -> None:
+    for name in OWN:
+        document: Document = builder(name)(runs)
+        lines = list(csv.reader(render(document, "csv").splitlines()))
+        assert len(lines) == sum(len(p.rows) + 1 for p in document.panels)
