@@ -27,7 +27,7 @@ ID = "0123456789abcdef"
 OTHER = "fedcba9876543210"
 ISSUED = (
     "run_id", "model", "family", "stand_in", "scenario", "data", "target", "method", "state", "quantization", "metric", "variant",
-    "value", "n", "ci_low", "ci_high", "unit", "direction", "seed",
+    "value", "n", "ci_low", "ci_high", "unit", "direction", "seed", "judged_on",
 )  # fmt: skip
 IDENTITY = Identity(
     run_id=ID, model="clip_tiny", family="clip", stand_in=True, scenario="identity", data="portraits", target="A", method="razor",

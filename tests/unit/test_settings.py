@@ -122,7 +122,7 @@ MISTAKES = [  # of different settings each, so that one message tells of all
     ],
     [("method.rho=[0.1]", ["method.rho", "a number"])],
     [("method=razr", ["method=razr", "slug_code", "did you mean method=razor"])],
-    [("method=null", ["method=null", "allowed: none, random, razor"])],
+    [("method=null", ["method=null", "allowed: ft, ft_paper, ga"])],
     [("model=clip_vitb23", ["model=clip_vitb23", "model=clip_vitb32"])],
     [("+method=slgu", ["method=slgu", "method=slug"])],
     [("method.rho=a{b", ["method.rho", "cannot be read"])],
@@ -245,7 +245,7 @@ def test_any_changed_value_changes_the_digest_and_what_changes_no_number_does_no
     paths += [(part, f.name) for part in parts for f in dataclasses.fields(getattr(default, part))]
     assert len(paths) > 80
     same = {".".join(p) for p in paths if digest(with_changed(default, p)) == digest(default)}
-    assert same == {"output_dir", "force", "exit_on_reject", "debug", "threads", "fail_fast"}
+    assert same == {"output_dir", "force", "exit_on_reject", "debug", "threads", "fail_fast", "grid", "dry_run", "jobs"}
 
 
 def test_methods_with_equal_fields_have_different_digests(default: Experiment) -> None:
