@@ -39,7 +39,7 @@ suite: .venv/.ready ## the test suite: offline, no GPU, two processes
 test-slow: .venv/.ready ## full-size models, real photographs (RAZOR_CIFAR10=DIR), other slow checks
 	$(TEST_ENV) $(BIN)/pytest -n 1 -m "slow" --timeout 1200 $(ARGS)
 
-bench: .venv/.ready ## speed ratios at the papers' sizes, and the forgetting table (CIFAR=DIR adds CIFAR-10 classes)
+bench: .venv/.ready ## speed ratios, cost of every method in gradient passes, the forgetting table (CIFAR=DIR adds CIFAR-10 classes)
 	$(BIN)/python scripts/bench.py $(ARGS)
 
 tables: .venv/.ready ## the papers' tables and figures from recorded runs (RUN=1 runs what is missing; SEEDS=0,1,2 JOBS=2 CIFAR=DIR)

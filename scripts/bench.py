@@ -1,6 +1,6 @@
-"""Speed ratios at the papers' sizes, the default run's time, and the forgetting table of the recommended preset.
+"""Speed ratios at the papers' sizes, every method's cost, the default run's time, and the forgetting table.
 
-    python scripts/bench.py [speed] [default] [forgetting] [--cifar DIR] [--output DIR]
+    python scripts/bench.py [speed] [methods] [default] [forgetting] [--cifar DIR] [--output DIR]
 
 Without a part all are run. Ratios are taken inside one process, so they hold on any machine; seconds are of this one. Exit
 code 1 if a number misses its aim. Runs of the forgetting table are recorded like any other and found again by `razor query`.
@@ -20,17 +20,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from razor_cli.command_line import Request
 from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets, Judged, Pairs
 from razor_cli.data.sources.portraits import PAPER_NAMES
 from razor_cli.engine.journal import Cost
 from razor_cli.engine.lab import Lab
+from razor_cli.launch import checked
 from razor_cli.methods.base import Method
-from razor_cli.methods.razor import Razor
+from razor_cli.methods.razor import Razor, Step
 from razor_cli.methods.slug import Criterion, Slug
 from razor_cli.models.load import load
 from razor_cli.results import Run, complete_runs
+from razor_cli.run import sets_of
+from razor_cli.tables.compare import METHODS
 
 PAPER = {"forget": 4000, "retain": 7900, "validation_forget": 200, "validation_retain": 300}
 CIFAR_CLASSES = ("airplane", "dog", "ship")
@@ -78,6 +82,22 @@ def speed(console: Console) -> list[Check]:
         ("SLUG / its gradient pass", slug.seconds / slug.gradient_seconds, 1.6, True),
         ("SLUG search, plain engine / fast engine", searches[1] / searches[0], 8.0, False),
     ]
+
+
+def methods(console: Console) -> None:
+    """Print what an edit of each method costs on the stand-in's default sets, relative to one gradient pass over them."""
+    chosen = {name: checked(Request([f"method={name}", "quantization=none"], [], frozenset())) for name in METHODS}
+    sets = sets_of(next(iter(chosen.values())))
+    pairs = len(sets.forget) + len(sets.retain)
+    passing = min(cost_of(Razor(step=Step.FIXED, max_components=1, grow_rounds=0), sets).gradient_seconds for _ in range(2))
+    table = Table(title=f"cost of an edit; one gradient pass over {pairs} pictures takes {passing:.2f} s here")
+    for column in ("method", "seconds / pass", "forward / pass", "backward / pass", "seconds"):
+        table.add_column(column, justify="left" if column == "method" else "right")
+    for name, experiment in chosen.items():
+        cost = cost_of(experiment.method, sets)
+        ratios = (cost.seconds / passing, cost.forwards / pairs, cost.backwards / pairs)
+        table.add_row(name, *(f"{r:.1f}" for r in ratios), f"{cost.seconds:.1f}")
+    console.print(table)
 
 
 def default(console: Console, output: Path) -> list[Check]:
@@ -156,14 +176,16 @@ def show_targets(console: Console, scenario: str, runs: list[Run], state: str) -
 def main() -> None:
     """Run the chosen parts and print each number beside its aim."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=["speed", "default", "forgetting", []], default=[])
+    parser.add_argument("parts", nargs="*", choices=["speed", "methods", "default", "forgetting", []], default=[])
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
     args = parser.parse_args()
     console, checks = Console(), []
-    parts = args.parts or ["speed", "default", "forgetting"]
+    parts = args.parts or ["speed", "methods", "default", "forgetting"]
     if "speed" in parts:
         checks += speed(console)
+    if "methods" in parts:
+        methods(console)
     if "default" in parts:
         checks += default(console, args.output)
     if "forgetting" in parts:

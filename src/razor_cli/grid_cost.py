@@ -19,7 +19,7 @@ from razor_cli.records import RunRecord
 from razor_cli.settings import Experiment, Library, Model, resolved
 
 RECORDED, COUNTED = "recorded runs", "count of passes"
-SHARE_OF_PEAK = 0.35  # of what plain matrix products reach, measured on small and large towers
+SHARE_OF_PEAK = 0.35  # of what plain matrix products reach: a rule of thumb
 START_SECONDS = 4.0  # loading, listing, drawing, writing
 BASE_MB = 650.0  # the process with its libraries
 FORWARD, BOTH = 2, 6  # operations per weight and token: forward, and forward with backward

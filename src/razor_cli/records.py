@@ -123,14 +123,19 @@ class ScoreRow:
 
 
 def edited_components(names: Iterable[str], log: Sequence[Event]) -> list[EditedComponent]:
-    """Return each edited component with its φ and its final step, taken from the edit log (a later event wins)."""
+    """Return each edited component with its φ and its final step, taken from the edit log.
+
+    A later event wins, a trim scales what came before, and the steps of an attempt that was not kept do not count.
+    """
     fields = ("kind", "tower", "phi", "step_size", "relative_step")
     components = []
     for name in dict.fromkeys(names):
         known: dict[str, object] = {}
         for event in log:
-            if event.component == name and event.action != "refuse":
+            if event.component == name and event.action != "refuse" and not event.action.startswith("dropped"):
                 known |= {f: getattr(event, f) for f in fields if getattr(event, f) not in {None, ""}}
+            elif event.action == "trim" and event.step_size is not None:
+                known |= {f: known[f] * event.step_size for f in ("step_size", "relative_step") if f in known}  # type: ignore[operator]
         components.append(EditedComponent.model_validate({"name": name, **known}))
     return components
 

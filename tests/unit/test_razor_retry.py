@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from tiny_world import make_clip, make_sets, preset, run
 
+from razor_cli.engine import board
 from razor_cli.methods.base import Edit
+from razor_cli.records import edited_components
 
 SETS = make_sets()
 EASY = {"target_m1": 60.0, "target_m5": 0.0, "target_m4_drop": 100.0, "search_floor": 0.0, "search_m4_drop": 100.0,
@@ -48,3 +51,22 @@ def test_a_second_attempt_that_is_no_better_leaves_the_first_edit() -> None:
     assert "retry" in actions(both) and same(both, first)
     assert both.components == first.components
     assert any("no better" in n for n in both.notes)
+
+
+def test_a_second_attempt_works_where_memory_keeps_no_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = razor(**UNREACHABLE, retry_floor=100.0)
+    monkeypatch.setattr(board, "KEPT_BYTES", 1)
+    assert same(razor(**UNREACHABLE, retry_floor=100.0), kept)
+
+
+def test_the_record_describes_the_edit_that_was_kept() -> None:
+    first, both = razor(**UNREACHABLE, retry_floor=None), razor(**UNREACHABLE, retry_floor=100.0)
+    assert edited_components(both.components, both.log) == edited_components(first.components, first.log)
+
+
+def test_a_recorded_step_is_that_of_the_trimmed_edit() -> None:
+    whole, trimmed = razor(trim_steps=0, retry_floor=None), razor(trim_steps=6, retry_floor=None)
+    (event,) = [e for e in trimmed.log if e.action == "trim"]
+    assert event.step_size is not None and 0 < event.step_size < 1
+    steps = [{c.name: c.relative_step for c in edited_components(e.components, e.log)} for e in (whole, trimmed)]
+    assert steps[1] == pytest.approx({n: v * event.step_size for n, v in steps[0].items() if v is not None})

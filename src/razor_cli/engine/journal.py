@@ -26,7 +26,7 @@ class Event:
     """One step of an edit, one row of edit_log.csv. Metrics are of the validation set, in the metrics' printed units."""
 
     step: int
-    action: str  # select | search | apply | grow | epoch | refuse | stop
+    action: str  # select | search | apply | grow | refuse | trim | retry | epoch | stop; `dropped …`: of an attempt not kept
     component: str = ""
     kind: str = ""
     tower: str = ""

@@ -15,7 +15,7 @@ from razor_cli.data.sets import ConceptSets, Pairs, Taxonomy
 from razor_cli.engine.features import own_prompt
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_settings import SCALE, Precision, Training
-from razor_cli.errors import DataError
+from razor_cli.errors import ConfigError, DataError
 from razor_cli.models.base import Tower
 from razor_cli.models.dual import Clip
 
@@ -89,14 +89,15 @@ class Samples:
 
         A rest of one picture joins the batch before it: one pair has no negatives.
         """
-        return self._cut(torch.randperm(len(self), generator=generator)[:count], size)
+        return self.cut(torch.randperm(len(self), generator=generator)[:count], size)
 
     def ordered(self, size: int) -> list[Tensor]:
         """Return row numbers of batches in the order of the set."""
-        return self._cut(torch.arange(len(self)), size)
+        return self.cut(torch.arange(len(self)), size)
 
     @staticmethod
-    def _cut(order: Tensor, size: int) -> list[Tensor]:
+    def cut(order: Tensor, size: int) -> list[Tensor]:
+        """Return picture numbers [n] in batches of `size`; a rest of one joins the batch before it."""
         if not len(order):
             return []
         parts = list(order.split(size))
@@ -147,7 +148,13 @@ class Desk:
 
     @cached_property
     def classes(self) -> Head:
-        """The zero-shot head over `sets.class_names`."""
+        """The zero-shot head over `sets.class_names`. ConfigError when none of them stays: its loss would be constant."""
+        if len(self.sets.class_names) <= len(self.sets.forget_names):
+            raise ConfigError(
+                "method: a loss over the zero-shot head needs a class that stays in the label space",
+                found=f"{len(self.sets.class_names)} classes, all of them to be forgotten",
+                fix="name more classes: data.class_names=[...]",
+            )
         return Head(self, [(self.sets.prompts[n],) for n in self.sets.class_names])
 
     @cached_property

@@ -13,7 +13,10 @@ from razor_cli.errors import ConfigError
 
 
 class Keep(StrEnum):
-    """Rules that choose among epochs; the unedited model is no candidate, and ties go to the earlier epoch."""
+    """Rules that choose among epochs; the unedited model is no candidate.
+
+    Ties go to the earlier epoch, except under HIGHEST_LABEL_ACCURACY, where the published code takes the later one.
+    """
 
     CLOSEST_TO_TARGET = "closest_to_target"  # least shortfall from the Target on validation pictures
     LAST = "last"
@@ -73,7 +76,8 @@ class Choice:
     def offer(self, epoch: int, metrics: Metrics, values: dict[str, Tensor]) -> None:
         """Take an epoch if it is better than the best so far."""
         badness, why = self._judge(epoch, metrics)
-        if not self.epoch or badness < self.badness:
+        tied = self.rule is Keep.HIGHEST_LABEL_ACCURACY and badness == self.badness  # the published code takes the later one
+        if not self.epoch or badness < self.badness or tied:
             self.epoch, self.badness, self.why, self.values = epoch, badness, why, values
 
     def _judge(self, epoch: int, metrics: Metrics) -> tuple[float, str]:

@@ -77,13 +77,15 @@ class Loop:
         if m.retry_floor is None or m.step.value != "search" or self.aim.met(board.current):
             return
         self.log.append(Event(step=len(self.log), action="retry", after=dict(board.current), note=f"floor {m.retry_floor:g}"))
-        first, reached = (self.values, self.active, self.moved), dict(board.current)
+        first, reached, mark = (self.values, self.active, self.moved), dict(board.current), len(self.log)
         self._put(({}, [], []))
         self.aim = replace(self.aim, floor_m5=m.retry_floor, floor_others_drop=min(m.retry_others_drop, m.search_others_drop))
         self._attempt()
         better = self.aim.met(board.current) or self.aim.score(board.current) > self.aim.score(reached)
         if not better:
             self._put(first)
+            for event in self.log[mark:]:  # steps of an edit that is not the result
+                event.action = f"dropped {event.action}"
         self.notes.append(
             f"Target missed at first; begun again with floor {m.retry_floor:g}: {'kept' if better else 'no better'}"
         )
@@ -96,7 +98,8 @@ class Loop:
         self.values, self.active, self.moved = state
         for name, value in self.values.items():
             live[name].copy_(value)
-        if touched:
+        if touched:  # what enters the changed blocks is the same in both states, but may have been dropped for memory
+            self.lab.board.prepare(list(touched.values()))
             self.lab.board.commit(list(touched.values()))
 
     def _stage_two(self, forget: Named, retain: Named) -> None:
@@ -166,7 +169,9 @@ class Loop:
                 board.commit(self.moved)
         after, seconds = dict(board.current), time.perf_counter() - started
         note = f"the edit times {high:.4g} meets the Target"
-        self.log.append(Event(step=len(self.log), action="trim", before=before, after=after, seconds=seconds, note=note))
+        self.log.append(
+            Event(step=len(self.log), action="trim", step_size=high, before=before, after=after, seconds=seconds, note=note)
+        )
 
     def _scaled(self, share: float) -> dict[str, Tensor]:
         """Return theta_0 plus a share of the edit so far, rounded to the storage dtype."""

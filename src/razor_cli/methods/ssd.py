@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -104,7 +103,7 @@ class Ssd:
 
     def _limit(self, forget: int, retain: int) -> list[str]:
         """Return a note if no weight can be chosen: I_full holds I_f itself, weighted by its share of the batches."""
-        batches = [math.ceil(n / self._size) for n in (forget, retain)]
+        batches = [len(Samples.cut(torch.arange(n), self._size)) for n in (forget, retain)]
         largest = sum(batches) / max(1, batches[0])
         if self.against is not Against.FULL or self.against_loss not in (None, self.loss) or largest > self.alpha:
             return []
