@@ -86,7 +86,10 @@ def speed(console: Console) -> list[Check]:
 
 def methods(console: Console) -> None:
     """Print what an edit of each method costs on the stand-in's default sets, relative to one gradient pass over them."""
-    chosen = {name: checked(Request([f"method={name}", "quantization=none"], [], frozenset())) for name in METHODS}
+    chosen = {
+        name: checked(Request(overrides=[f"method={name}", "quantization=none"], problems=[], skip=frozenset()))
+        for name in METHODS
+    }
     sets = sets_of(next(iter(chosen.values())))
     pairs = len(sets.forget) + len(sets.retain)
     passing = min(cost_of(Razor(step=Step.FIXED, max_components=1, grow_rounds=0), sets).gradient_seconds for _ in range(2))
