@@ -43,7 +43,7 @@ def survival(size: float, moved: int) -> str:
 
 def edited(outputs: Path, method: str, seed: int, offset: float = 0.0, **more: Any) -> Run:
     size, recovery = RATES[method]
-    rec = {("edit", q): [score("rec", "dual/generic", recovery + 0.01 * seed)] for q in ("int8", "int4")}
+    rec = {("edit", q): [score("rec", "dual/mean_of_classes", recovery + 0.01 * seed)] for q in ("int8", "int4")}
     moved = 900 if method in ("ga", "salun") else 100
     first = 0.9 + 0.01 * seed
     cosines = cosines_csv([[0.9, 0.1], [0.2, 0.8]], [[first - 0.5, 0.1], [0.2, 0.7]], ["Taylor Swift", "Elon Musk"])

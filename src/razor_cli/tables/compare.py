@@ -27,7 +27,7 @@ QUALITY = (
         title="recovery at int4",
         unit="→0",
         metric="rec",
-        variant="dual/generic",
+        variant="dual/mean_of_classes",
         direction="zero",
         quantization="int4",
     ),
