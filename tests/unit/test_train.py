@@ -229,7 +229,7 @@ def test_keep_rules_choose_their_epoch() -> None:
             choice.offer(number, found, {})
         return choice.epoch
 
-    assert [kept(k) for k in Keep] == [2, 4, 3, 4]  # closest, last, lowest forget accuracy, highest label accuracy: of equals the later
+    assert [kept(k) for k in Keep] == [2, 4, 3, 4]  # closest, last, lowest forget, highest label accuracy (the later of equals)
 
 
 def test_highest_label_accuracy_needs_labels() -> None:

@@ -44,7 +44,13 @@ def measures(scheme: str) -> tuple[Measure, ...]:
         SIZE,
         Measure(key="codes", title="codes changed", unit="%", metric="survival.codes_changed", quantization=scheme, scale=100.0),
         Measure(
-            key="rec", title="recovery", unit="→0", metric="rec", variant="dual/mean_of_classes", direction="zero", quantization=scheme
+            key="rec",
+            title="recovery",
+            unit="→0",
+            metric="rec",
+            variant="dual/mean_of_classes",
+            direction="zero",
+            quantization=scheme,
         ),
         Measure(
             key="m1", title="M1", unit="↓ %", metric="m1", variant="dual/mean_of_classes", direction="down", quantization=scheme
