@@ -62,6 +62,7 @@ def rtn_asymmetric(weight: Tensor, bits: int, group: int = 0) -> Rounded:
         flat = (high - low) / top < torch.finfo(w.dtype).tiny
         scale = torch.where(flat, _usable(high.abs()), (high - low) / top)
         zero = -torch.round(low / scale)
+        scale = torch.where(flat, scale, _on_grid(low, high, scale, zero, top))
         codes = (torch.round(w / scale) + zero).clamp(0, top)
         # The ends of the range have the end codes by definition. Where max/s and min/s lie on a rounding tie (a range
         # centred on 0), float noise could give max the code below, and quantizing twice would then shrink the range.
@@ -93,6 +94,20 @@ def rtn_int4_codes(weight: Tensor, group: int = 64, symmetric: bool = False) -> 
 
 def _int4(weight: Tensor, group: int, symmetric: bool) -> Rounded:
     return rtn_symmetric(weight, 4, group) if symmetric else rtn_asymmetric(weight, 4, group)
+
+
+def _on_grid(low: Tensor, high: Tensor, scale: Tensor, zero: Tensor, top: int) -> Tensor:
+    """Return the scale, taken from the range's far end where a group of one sign has that end on its grid already.
+
+    A narrow range far from zero has its scale from a difference that cancels; times a large zero point its rounding error is
+    felt, and quantizing twice would move the values. Within that error the far end over its code is the same scale, exact.
+    """
+    lower = low.abs() >= high.abs()
+    far, steps = torch.where(lower, low, high), torch.where(lower, -zero, top - zero)
+    exact = far / torch.where(steps == 0, 1.0, steps)
+    noise = 2 * torch.finfo(scale.dtype).eps * far.abs() / top
+    one_sign = (low > 0) | (high < 0)
+    return torch.where(one_sign & (steps != 0) & ((exact - scale).abs() <= noise), exact, scale)
 
 
 def _usable(scale: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from omegaconf import OmegaConf
@@ -45,20 +46,14 @@ weights = hnp.arrays("float32", st.tuples(st.integers(1, 4), st.integers(1, 21))
 
 @settings(max_examples=150, deadline=None)
 @given(weights, st.sampled_from([0, 8, 64]), st.booleans())
+@example(np.array([[-2.0214844, -2.0]], dtype="float32"), 0, False)  # a narrow range far from zero
 def test_quantizing_twice_is_quantizing_once(array, group, symmetric):
     w = torch.from_numpy(array)
-    largest = float(w.abs().max())
     for once, twice in (
         (rtn_int8(w), rtn_int8(rtn_int8(w))),
         (rtn_int4(w, group, symmetric), rtn_int4(rtn_int4(w, group, symmetric), group, symmetric)),
     ):
-        assert (once - twice).abs().max() <= 1e-6 * max(1.0, largest) * max(1.0, largest / narrowest(w, group))
-
-
-def narrowest(w, group):
-    """Return the smallest range of a group: far from zero, a narrow one has its step from a difference that cancels."""
-    spans = [float(part.max() - part.min()) for row in w for part in row.split(group or len(row))]
-    return min([s for s in spans if s > 0], default=1.0)
+        assert (once - twice).abs().max() <= 1e-6 * max(1.0, float(w.abs().max()))
 
 
 @pytest.mark.parametrize("half_width", torch.linspace(0.1, 3, 300).tolist()[::7])
