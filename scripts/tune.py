@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from razor_cli.data.build import Kind, build_sets
+from razor_cli.data.halves import doubled, on_validation
 from razor_cli.data.sampling import Sizes
-from razor_cli.data.sets import ConceptSets, Judged, Pairs
+from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.board import Board
 from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.journal import Cost
@@ -71,21 +72,17 @@ SETTINGS = {
 SHOWN = ("m1", "m1_generic", "m2", "m4_generic", "m5", "others", "fa_top1")
 
 
-def halves(target: str, cifar: Path | None) -> tuple[ConceptSets, Judged]:
-    """Return sets whose validation is the searched half, and the half that is measured."""
-    sizes = Sizes(validation_forget=120, validation_retain=800)
+def halves(target: str, cifar: Path | None) -> ConceptSets:
+    """Return sets to search on one half of the validation pictures; the other half, which is measured, stands as `evaluation`."""
+    sizes = doubled(Sizes(validation_forget=60, validation_retain=400))
     kind, domain = (Kind.CIFAR10, "object") if cifar and target in ("cat", "truck", "horse") else (Kind.PORTRAITS, "person")
-    sets = build_sets(kind=kind, target=target, domain=domain, sizes=sizes, cifar_root=cifar, stand_in=True)
-    parts = [
-        Judged(*(Pairs(p.pictures[i::2], p.sources) for p in (sets.validation.forget, sets.validation.retain))) for i in (0, 1)
-    ]
-    return replace(sets, validation=parts[0]), parts[1]
+    return on_validation(build_sets(kind=kind, target=target, domain=domain, sizes=sizes, cifar_root=cifar, stand_in=True))
 
 
-def measured(model: Clip, method: Razor, sets: ConceptSets, judged: Judged, cache: TensorCache) -> dict[str, float]:
+def measured(model: Clip, method: Razor, sets: ConceptSets, cache: TensorCache) -> dict[str, float]:
     """Edit and return the metrics of the measured half, M4 and others as drops."""
     edit = method.edit(model, sets, Lab(model=model, sets=sets, cache=cache))
-    board = Board(model, replace(sets, validation=judged), Cost(), fast=True)
+    board = Board(model, replace(sets, validation=sets.evaluation), Cost(), fast=True)
     base = board.base
     with swapped(model, {n: v.float() for n, v in edit.values.items()}):
         found = board.rescore()
@@ -117,8 +114,8 @@ def main() -> None:
         table.add_column(column)
     for name in chosen:
         rows = []
-        for target, (sets, judged) in worlds.items():
-            rows.append(measured(model, SETTINGS[name], sets, judged, cache))
+        for target, sets in worlds.items():
+            rows.append(measured(model, SETTINGS[name], sets, cache))
             cells = " ".join(f"{k} {rows[-1][k]:.1f}" for k in (*SHOWN, "seconds", "trials"))
             console.print(f"{name} · {target}: {cells}{' MET' if meets(rows[-1]) else ''}", highlight=False)
         means = [f"{statistics.mean(r[k] for r in rows):.1f}" for k in (*SHOWN, "seconds", "trials", "parts")]
