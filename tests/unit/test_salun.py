@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_world import make_clip, make_sets, preset
 from torch import Tensor
+from tracing_worlds import traced
 
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train import Trained, train
@@ -130,3 +131,21 @@ def test_relabelling_raises_the_accuracy_on_the_assigned_labels_and_forgets() ->
 def test_nothing_to_forget_changes_nothing_although_there_are_retain_pictures() -> None:
     sets = make_sets()
     assert edit_of(sets=replace(sets, forget=replace(sets.forget, pictures=()))).values == {}
+
+
+def test_with_a_taxonomy_steps_draw_templates(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sets, method = make_clip(torch.float32), traced(), preset("salun_tan", batch=2, lr=1e-4)
+    objective = Masked(Desk(model, sets, Lab(model=model, sets=sets), method), method, {})
+    seen: list[int | None] = []
+    logits = type(objective.head).logits
+
+    def spy(head: Any, images: Tensor, template: int | None = None, rows: Tensor | None = None) -> Tensor:
+        assert head is objective.desk.fine
+        seen.append(template)
+        return logits(head, images, template, rows)
+
+    monkeypatch.setattr(type(objective.head), "logits", spy)
+    for number in (1, 2, 3):
+        for step in objective.epoch(number, torch.Generator().manual_seed(number)):
+            step.loss()
+    assert set(seen) == {0, 1, 2}

@@ -79,6 +79,9 @@ def test_schedules() -> None:
     assert all(a > b for a, b in pairwise(cosine[2:])) and 0 < cosine[-1] < 0.1
     assert cosine[6] == pytest.approx(1.0)  # half-way between the end of the warm-up and the end
     assert {rate(Trained(lr=2.0, schedule=Schedule.CONST), i, 10) for i in range(10)} == {2.0}
+    by_epochs = [rate(Trained(lr=2.0, epochs=4, schedule=Schedule.COSINE_EPOCHS), i, 12) for i in range(12)]
+    assert by_epochs[::3] == by_epochs[1::3] == by_epochs[2::3]  # constant within an epoch
+    assert by_epochs[::3] == pytest.approx([2.0, 1 + 0.5**0.5, 1.0, 1 - 0.5**0.5])
 
 
 def test_the_schedule_ends_with_the_methods_own_steps() -> None:
@@ -212,6 +215,10 @@ def test_shortfall_is_zero_exactly_on_target_and_grows_with_each_part() -> None:
     assert shortfall(metrics(), aim) == 0
     for worse in ({"m1": 60.0}, {"m1_generic": 60.0}, {"m4_generic": 97.0}, {"m5": 97.0}):
         assert shortfall(metrics(**worse), aim) > 0
+    assert shortfall(metrics(others=96.0), aim) == 0  # the unedited sets had no other concepts
+    aim = aim_of(metrics(m4_generic=100.0, others=99.0), Trained())
+    assert shortfall(metrics(others=96.0), aim) == 0
+    assert shortfall(metrics(others=94.0), aim) == pytest.approx(2.0)
     assert shortfall(metrics(m1=100.0, margin=5.0), aim) > shortfall(metrics(m1=100.0, margin=4.0), aim)
 
 

@@ -43,6 +43,7 @@ class Aim:
     floor_m5: float
     floor_m4_drop: float
     floor_others_drop: float
+    others_drop: float = math.inf  # of accuracy on other concepts, as part of the Target
 
     def forgetting(self, found: Metrics) -> list[float]:
         """Return the M1 values that must come down."""
@@ -51,7 +52,12 @@ class Aim:
     def met(self, found: Metrics) -> bool:
         """Tell whether the Target holds: forgotten, and utility kept."""
         forgotten = all(v <= self.m1 for v in self.forgetting(found))
-        return forgotten and found["m5"] >= self.m5 and found["m4_generic"] >= self.base["m4_generic"] - self.m4_drop
+        kept = found["m5"] >= self.m5 and found["m4_generic"] >= self.base["m4_generic"] - self.m4_drop
+        return forgotten and kept and self.lost_others(found) <= self.others_drop
+
+    def lost_others(self, found: Metrics) -> float:
+        """Return the points that accuracy on other concepts lost; 0 for sets without any."""
+        return self.base.get("others", 0.0) - found.get("others", 0.0)
 
     def stable(self, found: Metrics, share: float = 1.0) -> bool:
         """Tell whether a trial is finite and keeps utility within `share` of what may be spent (switch A11).
@@ -61,7 +67,7 @@ class Aim:
         if not all(math.isfinite(v) for v in found.values()):
             return False
         drop = self.base["m4_generic"] - found["m4_generic"] <= share * self.floor_m4_drop
-        others = self.base.get("others", 0.0) - found.get("others", 0.0) <= share * self.floor_others_drop
+        others = self.lost_others(found) <= share * self.floor_others_drop
         return drop and others and 100 - found["m5"] <= share * (100 - self.floor_m5)
 
     def score(self, found: Metrics) -> float:

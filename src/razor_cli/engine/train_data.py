@@ -202,6 +202,11 @@ class Head:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def templates(self, steps: int, generator: torch.Generator) -> list[int]:
+        """Return the number of a drawn template for each of `steps` steps; nothing is drawn where every class has one only."""
+        most = max(self.counts)
+        return torch.randint(most, (steps,), generator=generator).tolist() if most > 1 else [0] * steps
+
     def features(self, template: int | None = None, rows: Tensor | None = None) -> Tensor:
         """Return class embeddings [k, d]: normalised mean over templates, or one template (taken modulo a class's number).
 

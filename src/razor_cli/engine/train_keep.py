@@ -42,12 +42,18 @@ class Targets(Protocol):
         """Return the least M5."""
         ...
 
+    @property
+    def target_others_drop(self) -> float:
+        """Return the points of accuracy on other concepts that may be lost."""
+        ...
+
 
 def aim_of(base: Metrics, targets: Targets) -> Aim:
     """Return the Target against the unedited model's validation metrics."""
     return Aim(
         base=base, m1=targets.target_m1, prompts=Prompt.BOTH, m4_drop=targets.target_m4_drop, m5=targets.target_m5,
         floor_m5=0.0, floor_m4_drop=100.0, floor_others_drop=100.0,
+        others_drop=targets.target_others_drop,
     )  # fmt: skip
 
 
@@ -55,11 +61,12 @@ def shortfall(found: Metrics, aim: Aim) -> float:
     """Return how far validation metrics are from the Target, in points; 0 exactly when it is met.
 
     The sum of: M1 above its target, for both retain prompts, and while that is positive also the margins above 0 (M1 stays at 100
-    until the first picture changes sides, margins tell such epochs apart); generic M4 lost beyond what may be lost; M5 below its
-    target.
+    until the first picture changes sides, margins tell such epochs apart); generic M4 and accuracy on other concepts lost
+    beyond what may be lost; M5 below its target.
     """
     lost = aim.base["m4_generic"] - found["m4_generic"] - aim.m4_drop
-    return -aim.score(found) + max(0.0, lost) + max(0.0, aim.m5 - found["m5"])
+    others = aim.lost_others(found) - aim.others_drop
+    return -aim.score(found) + max(0.0, lost) + max(0.0, aim.m5 - found["m5"]) + max(0.0, others)
 
 
 @dataclass(kw_only=True)

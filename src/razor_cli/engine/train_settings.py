@@ -33,7 +33,8 @@ class DecayOn(StrEnum):
 class Schedule(StrEnum):
     """How the learning rate runs over the method's own number of steps."""
 
-    COSINE = "cosine"
+    COSINE = "cosine"  # down to 0, step by step
+    COSINE_EPOCHS = "cosine_epochs"  # the same curve, but constant within an epoch, as Tan & Gong's code has it
     CONST = "const"
 
 
@@ -73,6 +74,7 @@ class Training:
     target_m1: float = 55.0
     target_m4_drop: float = 2.0
     target_m5: float = 98.0
+    target_others_drop: float = 3.0
     precision: Precision = Precision.AUTO
 
     def __post_init__(self) -> None:
@@ -80,7 +82,7 @@ class Training:
             {
                 "lr": (0, math.inf), "epochs": (0, 100_000), "batch": (1, 65536), "momentum": (0, 1), "eps_opt": (0, math.inf),
                 "weight_decay": (0, math.inf), "warmup_steps": (0, 10**9), "target_m1": (0, 100), "target_m4_drop": (0, 100),
-                "target_m5": (0, 100),
+                "target_m5": (0, 100), "target_others_drop": (0, 100),
             }
         )  # fmt: skip
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
@@ -119,10 +121,16 @@ def trained_names(model: Clip, settings: Training) -> list[str]:
 
 
 def rate(settings: Training, step: int, total: int) -> float:
-    """Return the learning rate of a step (from 0) of `total`: linear warm-up, then half a cosine down to 0, or constant."""
+    """Return the learning rate of a step (from 0) of `total`: linear warm-up, then half a cosine down to 0, or constant.
+
+    By epochs, the cosine is that of the epoch's number: the last epoch still learns.
+    """
     if step < settings.warmup_steps:
         return settings.lr * (step + 1) / settings.warmup_steps
     if settings.schedule is Schedule.CONST:
         return settings.lr
+    if settings.schedule is Schedule.COSINE_EPOCHS:
+        part = step * settings.epochs // total / settings.epochs
+        return settings.lr * 0.5 * (1 + math.cos(math.pi * part))
     part = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
     return settings.lr * 0.5 * (1 + math.cos(math.pi * part))

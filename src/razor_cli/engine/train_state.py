@@ -25,11 +25,11 @@ from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_keep import Choice
 from razor_cli.models.base import parameters, swapped
 from razor_cli.models.dual import Clip
+from razor_cli.provenance import code_version
 
 if TYPE_CHECKING:
     from razor_cli.engine.train_settings import Training
 
-TRAINING = 1  # raise when a change here alters the weights, so that a state on disk is not taken up by another loop
 COUNTED = ("gradient_seconds", "search_seconds", "forwards", "backwards", "evaluations")  # goes on counting after a kill
 
 
@@ -98,7 +98,7 @@ def state_key(model: Clip, sets: ConceptSets, lab: Lab, settings: Training) -> s
     prints = {"forget": sets.forget, "retain": sets.retain, "val_f": sets.validation.forget, "val_r": sets.validation.retain}
     return content_key(
         {
-            "loop": TRAINING, "torch": torch.__version__, "weights": model.weights_hash(), "device": model.device,
+            "code": code_version(), "torch": torch.__version__, "weights": model.weights_hash(), "device": model.device,
             "sets": {n: p.fingerprint() for n, p in prints.items()}, "names": sets.class_names, "prompts": sets.prompts,
             "generic": sets.generic_prompt, "joint": sets.forget_names, "seed": lab.seed, "settings": asdict(settings),
             "taxonomy": asdict(sets.taxonomy) if sets.taxonomy else None,

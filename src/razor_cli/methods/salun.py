@@ -104,6 +104,7 @@ class Masked(Objective):
 
     def __init__(self, desk: Desk, method: Salun, masks: Named) -> None:
         self.desk, self.method, self.masks = desk, method, masks
+        self.head = desk.fine if desk.sets.taxonomy else desk.classes
         self.fixed = None if method.redraw else self._labels(desk.lab.generator())
         self.forgetting = False
         self.right = self.seen = 0
@@ -120,13 +121,15 @@ class Masked(Objective):
             retain = retain_steps(desk, method, generator) if method.retain_pass else []
         else:
             labels = self.fixed if self.fixed is not None else self._labels(generator)
-            forget = [self._relabelled(i, labels[i]) for i in desk.forget.shuffled(method.batch, generator)]
+            batches = desk.forget.shuffled(method.batch, generator)
+            drawn = self.head.templates(len(batches), generator)
+            forget = [self._relabelled(i, labels[i], t) for i, t in zip(batches, drawn, strict=True)]
             kept = desk.retain.shuffled(method.batch, generator, method.retain_sample) if method.retain_pass else []
             retain = [self._classified(i) for i in kept]
         return [*(self._marked(s, True) for s in forget), *(self._marked(s, False) for s in retain)]
 
     def _labels(self, generator: torch.Generator) -> Tensor:
-        return random_labels(self.desk.forget.labels, len(self.desk.classes), self.method.exclude_true, generator)
+        return random_labels(self.desk.forget.labels, len(self.head), self.method.exclude_true, generator)
 
     def _marked(self, step: Step, forgetting: bool) -> Step:
         def loss() -> Tensor:
@@ -135,9 +138,9 @@ class Masked(Objective):
 
         return Step(loss=loss, pictures=step.pictures, forwards=step.forwards)
 
-    def _relabelled(self, index: Tensor, labels: Tensor) -> Step:
+    def _relabelled(self, index: Tensor, labels: Tensor, template: int) -> Step:
         def loss() -> Tensor:
-            logits = self.desk.classes.logits(self.desk.encode_image(self.desk.forget.pixels(index)))
+            logits = self.head.logits(self.desk.encode_image(self.desk.forget.pixels(index)), template)
             wanted = labels.to(logits.device)
             self.right += int((logits.argmax(dim=-1) == wanted).sum())
             self.seen += len(wanted)

@@ -169,8 +169,7 @@ class Tutor(Objective):
         retain = [torch.empty(0, dtype=torch.long)] * len(forget)
         if self.signal and not self.coarse:
             retain = _cycled(len(self.desk.retain), [len(i) for i in forget], generator, self.method.retain_sample)
-        most = max(self.fine.counts)
-        templates = torch.randint(most, (len(forget),), generator=generator).tolist() if most > 1 else [0] * len(forget)
+        templates = self.fine.templates(len(forget), generator)
         return [self._step(f, r, t) for f, r, t in zip(forget, retain, templates, strict=True)]
 
     def _step(self, forget: Tensor, retain: Tensor, template: int) -> Step:
