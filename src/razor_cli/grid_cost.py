@@ -7,6 +7,7 @@ machine says how many of them it does in a second. It is right within a factor o
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from razor_cli.records import RunRecord
 from razor_cli.settings import Experiment, Library, Model, resolved
 
 RECORDED, COUNTED = "recorded runs", "count of passes"
-SHARE_OF_PEAK = 0.35  # of what plain matrix products reach: a rule of thumb
+SHARE_OF_PEAK = 0.6  # of what plain matrix products reach: what runs of the stand-in reach, seen from the count
 START_SECONDS = 4.0  # loading, listing, drawing, writing
 BASE_MB = 650.0  # the process with its libraries
 FORWARD, BOTH = 2, 6  # operations per weight and token: forward, and forward with backward
@@ -93,27 +94,43 @@ def counted(job: Job) -> Estimate:
     states = (3 if e.control else 2) * len({"none", *e.quantization.schemes})
     per_picture = shape.weights * shape.tokens
     operations = per_picture * (BOTH * epochs * seen + FORWARD * (trials * tried / 2 + states * judged))
-    seconds = START_SECONDS + operations / (SHARE_OF_PEAK * operations_per_second(e.model.device.value))
+    seconds = START_SECONDS + operations / (SHARE_OF_PEAK * speed(e.model.device.value, e.jobs))
     batch = min(seen, 128)
     kept = batch * shape.tokens * shape.width * shape.layers * 4 * 20  # activations for the backward pass
     weights = 4 * 1.6 * shape.weights * (5 if "epochs" in knobs else 3)  # the text tower, gradients, optimizer, the base
     return Estimate(seconds=seconds, memory_mb=BASE_MB + (kept + weights) / 2**20, source=COUNTED)
 
 
-@cache
-def operations_per_second(device: str) -> float:
-    """Return how many floating-point operations of matrix products this machine does in a second, over one second."""
+def speed(device: str, processes: int) -> float:
+    """Return floating-point operations in a second for one of several processes that share the machine."""
     import torch
 
-    place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    a = torch.randn(512, 512, device=place)
-    started, count = time.perf_counter(), 0
-    while (passed := time.perf_counter() - started) < 1.0:
-        a = (a @ a).tanh()
-        count += 1
-        if place == "cuda":
-            torch.cuda.synchronize()
-    return 2 * 512**3 * count / passed
+    if device != "cpu" and torch.cuda.is_available():
+        return operations_per_second("cuda") / processes
+    return operations_per_second("cpu") * max(1, (os.cpu_count() or 1) // processes)
+
+
+@cache
+def operations_per_second(place: str) -> float:
+    """Return the floating-point operations of matrix products in a second of a GPU or of one core, measured over one second.
+
+    The core's second is one that this process had: other work on the machine does not make jobs look longer.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        a = torch.randn(512, 512, device=place)
+        had, started, count = time.thread_time(), time.perf_counter(), 0
+        while (passed := time.perf_counter() - started) < 1.0:
+            a = (a @ a).tanh()
+            count += 1
+            if place == "cuda":
+                torch.cuda.synchronize()
+        return 2 * 512**3 * count / (passed if place == "cuda" else time.thread_time() - had)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def shape_of(model: Model) -> Shape:

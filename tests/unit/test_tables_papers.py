@@ -126,7 +126,7 @@ def test_ablation_rows_are_found_by_their_settings(runs: list[Run]) -> None:
     assert (found["w/o retain"]["measured M1 ↓ %"], found["full"]["measured M1 ↓ %"]) == ("9.50", "5.50")
     assert found["w/o retain"]["published M1 ↓ %"] == "52.72" and found["w/o retain"]["Δ M1"] == "-43.22"
     # published against the full method: M1 worse, M2 worse, M3 worse, M4 worse, M5 worse
-    assert found["w/o retain"]["than full"].startswith("M1 −→− M2 −→− M3 −→≈ M4 −→− M5 −→−")
+    assert found["w/o retain"]["vs full"].startswith("M1 −→− M2 −→− M3 −→≈ M4 −→− M5 −→−")
     assert found["no iterations"]["runs"] == "0"  # the run with grow_rounds=0 flipped something else too
     assert found["w/o mismatch"]["measured M1 ↓ %"] == "the preset has no such term"
 
@@ -138,7 +138,7 @@ def test_comparison_has_a_row_per_method_and_names_those_not_run(runs: list[Run]
     panels = {p.title.split(" | ")[0] + p.title.split(", ")[1].split(":")[0]: p for p in compare.build(runs).panels}
     found = rows(panels["what was forgotten and keptidentity"])
     assert set(compare.METHODS) <= set(found) and found["unedited"]["M1 ↓ %"].startswith("102.55")
-    assert found["ga"]["recovery at int4 →0"].startswith("0.5") and found["ga"]["than razor"].startswith("M1 −")
+    assert found["ga"]["recovery at int4 →0"].startswith("0.5") and found["ga"]["vs razor"].startswith("M1 −")
     assert found["ft"]["M1 ↓ %"] == "no run recorded: razor-run experiment=compare scenario=identity method=ft"
     cost = rows(panels["cost of the editidentity"])
     assert cost["razor"]["forward ↓ 1000"] == "12.3 ± 0.0"
@@ -179,7 +179,7 @@ def test_traced_metrics_stand_beside_the_published_ones(runs: list[Run]) -> None
     found = rows(panel)
     assert found["nhl_kl"]["measured D_f fine ↓ %"] == "4.50" and found["nhl_kl"]["published D_f fine ↓ %"] == "2.00"
     assert found["unedited"]["published D_f fine ↓ %"] == "93.40" and found["unedited"]["measured D_f fine ↓ %"] == "90.00"
-    assert "D_f fine +→+" in found["nhl_kl"]["than unedited"] and "D_f fine +→+" in found["ga_tan"]["than nhl_kl"]
+    assert "D_f fine +→+" in found["nhl_kl"]["vs unedited"] and "D_f fine +→+" in found["ga_tan"]["vs nhl_kl"]
     assert found["npo_kl"]["measured D_f coarse ↑ %"].endswith("razor-run experiment=tan_table2 method=npo_kl")
 
 

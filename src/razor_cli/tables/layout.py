@@ -16,8 +16,8 @@ BETTER, WORSE, EVEN = "+", "−", "≈"
 KEY = (
     "Measured cells are means over runs (targets times seeds; their number stands in the last column) with the half-width of "
     "their 95 % t interval. Bold: the best method of its weights where its interval lies apart from the next best one's.",
-    "than X: + better, − worse, ≈ not told apart, over the runs that both have (paired by target and seed); before the arrow as "
-    "published, after it as measured. agree: how many of these comparisons, where both tell apart, go the same way.",
+    "vs X: + better than X, − worse, ≈ not told apart, over the runs that both have (paired by target and seed); before the "
+    "arrow as published, after it as measured. agree: how many of these comparisons, where both tell apart, go the same way.",
 )
 
 
@@ -102,7 +102,7 @@ def panel(
     columns = [*heads, *(f"published {m.heading}" for m in printed)]
     first = len(columns)
     columns += [f"{'measured ' if printed else ''}{m.heading}" for m in measures]
-    columns += [f"Δ {m.title}" for m in printed] + [f"than {name}" for name in partners]
+    columns += [f"Δ {m.title}" for m in printed] + [f"vs {name}" for name in partners]
     columns += (["agree"] if printed and partners else []) + ["runs"]
     rows = []
     for line in lines:

@@ -45,7 +45,7 @@ NOTES = (
     "The text says that 4 bit declines most; in the printed table 4 bit is better than 8 bit for M2 in 13 of 15 rows. It says "
     "that RAZOR leads in all five metrics; printed below it are SSD in M1 (CIFAR-10, ImageNet) and M2 (LAION), LoTUS in M2 "
     "(ImageNet).",
-    "The paper prints no row for the unedited model and no spread, so 'than unedited' has no published side.",
+    "The paper prints no row for the unedited model and no spread, so 'vs unedited' has no published side.",
     *KEY,
 )
 
