@@ -46,6 +46,15 @@ def values(file: Path) -> dict[str, Any]:
     return {k: v for k, v in content.items() if k != "defaults"} if isinstance(content, Mapping) else {}
 
 
+def settings_of(group: str, option: str) -> dict[str, Any]:
+    """Return every setting of conf/<group>/<option>.yaml, those it inherits included."""
+    file = file_of(group, option)
+    merged: dict[str, Any] = {}
+    for base in bases(file):
+        merged |= settings_of(group, base)
+    return merged | values(file)
+
+
 def description(file: Path) -> str:
     """Return the first comment at the head of a file that is not the command it starts with."""
     for line in file.read_text(encoding="utf-8").splitlines():

@@ -136,7 +136,7 @@ def _inside(values: Sequence[float]) -> list[list[float]] | None:
 def draw_all(name: str, folder: Path, runs: Sequence[Any]) -> list[Path]:
     """Draw the figures of one table, if it has any and something was recorded; return the files."""
     from razor_cli.tables import figures, quantization
-    from razor_cli.tables.selection import by_model, usable
+    from razor_cli.tables.selection import usable
 
     files: list[Path] = []
 
@@ -152,7 +152,7 @@ def draw_all(name: str, folder: Path, runs: Sequence[Any]) -> list[Path]:
         for found in figures.matrices(runs):
             matrix_grid(place(found.title), found)
     if name == "quantization":
-        for model, own in by_model(usable(runs)).items():
+        for where, own in quantization.grouped(usable(runs)).items():
             if points := quantization.points(own):
-                quantization_plot(place(model), points, title=model)
+                quantization_plot(place(where), points, title=where)
     return files

@@ -146,16 +146,19 @@ def fake_run(
     files: dict[str, str] | None = None,
     offset: float = 0.0,
     quantizations: tuple[str, ...] = ("none", "int8", "int4"),
+    control: bool = True,
+    more: dict[str, object] | None = None,
     finished: str = "2026-01-02T03:04:05.678+00:00",
     parts: int = 1,
 ) -> Run:
     """Record one run and return it.
 
     `flips` are settings of the method that differ from its preset's, `extra` more scores by state and quantization, `files`
-    more files of the run's folder.
+    more files of the run's folder; `more` are further settings.
     """
     own = {"name": method, "share": 0.1, **(flips or {})}
     settings = {"target": target, "seed": seed, "model": {"name": model}, "method": own, "data": data}
+    settings |= {"quantization": {"schemes": list(quantizations)}, "control": control, **(more or {})}
     name = run_id(settings, "ab" * 32, {"forget": "cd" * 32}, "c0de")
     identity = Identity(
         run_id=name,

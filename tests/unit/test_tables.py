@@ -83,7 +83,8 @@ def test_published_cells_are_the_shipped_ones(document: Document) -> None:
         for method, width, *cells in table.rows:
             key = (dataset, names.get(method, method), width)
             if key in shipped:
-                assert cells[:5] == shipped[key]
+                marked = [f"{cell}?" for cell in shipped[key]]  # quantized rows cannot be right
+                assert cells[:5] == (shipped[key] if width == "none" else marked)
                 seen.add(key)
             else:
                 assert method == "unedited" and cells[:5] == ["–"] * 5

@@ -19,6 +19,7 @@ from razor_cli.tables import compare, figures, quantization, table7, tan, tan_se
 from razor_cli.tables.base import FORMS, Document, Panel, render
 from razor_cli.tables.registry import TABLES, builder
 from razor_cli.tables.selection import published
+from razor_cli.tables.tan_printed import CELLS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WRITE = os.environ.get("RAZOR_WRITE_GOLDEN") == "1"
@@ -73,13 +74,14 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     steps = {"step": "fixed", "trim_steps": 0, "grow_rounds": 0}
     for i, size in enumerate((0.001, 0.01, 0.1)):
         fake_run(folder, flips=steps | {"step_size": size}, offset=float(i))
-    for value, offset in ((0.0, 5.0),):
-        fake_run(folder, scenario="class", data="cifar10", target="dog", offset=offset, flips={"lambda_retain": value})
-        fake_run(folder, scenario="class", data="cifar10", target="dog", offset=1.0)
-        fake_run(folder, scenario="class", data="cifar10", target="ship", offset=9.0)  # no ablation of it was run
-        fake_run(folder, scenario="class", data="cifar10", target="dog", offset=3.0, flips={"grow_rounds": 0, "tau": 0.123})
-    for method, fine in (("ga_tan", 0.0), ("nhl_kl", 4.5), ("gdiff", 9.0)):
-        traced(folder, method, fine)
+    for seed in range(2):
+        of_class: dict[str, Any] = {"scenario": "class", "data": "cifar10", "seed": seed}
+        fake_run(folder, target="dog", offset=5.0, flips={"lambda_retain": 0.0}, **of_class)
+        fake_run(folder, target="dog", offset=1.0, **of_class)
+        fake_run(folder, target="ship", offset=9.0, **of_class)  # no ablation of it was run
+        fake_run(folder, target="dog", offset=3.0, flips={"grow_rounds": 0, "tau": 0.123}, **of_class)
+        for method, fine in (("ga_tan", 0.0), ("nhl_kl", 4.5), ("gdiff", 9.0)):
+            traced(folder, method, fine, seed=seed)
     traced(folder, "nhl_kl", 45.0, flips={"alpha_coarse": 0.0})
     traced(folder, "nhl_kl", 3.0, target="medium")
     traced(folder, "nhl_kl", 2.0, data="portraits", target="four portraits")
@@ -123,7 +125,7 @@ def test_ablation_rows_are_found_by_their_settings(runs: list[Run]) -> None:
     (panel,) = table7.build(runs).panels
     found = rows(panel)
     assert "1 target (dog)" in panel.title  # the full row leaves out targets without an ablation
-    assert (found["w/o retain"]["measured M1 ↓ %"], found["full"]["measured M1 ↓ %"]) == ("9.50", "5.50")
+    assert (found["w/o retain"]["measured M1 ↓ %"], found["full"]["measured M1 ↓ %"]) == ("9.50 ± 0.00", "5.50 ± 0.00")
     assert found["w/o retain"]["published M1 ↓ %"] == "52.72" and found["w/o retain"]["Δ M1"] == "-43.22"
     # published against the full method: M1 worse, M2 worse, M3 worse, M4 worse, M5 worse
     assert found["w/o retain"]["vs full"].startswith("M1 −→− M2 −→− M3 −→≈ M4 −→− M5 −→−")
@@ -137,7 +139,7 @@ def test_ablation_rows_are_found_by_their_settings(runs: list[Run]) -> None:
 def test_comparison_has_a_row_per_method_and_names_those_not_run(runs: list[Run]) -> None:
     panels = {p.title.split(" | ")[0] + p.title.split(", ")[1].split(":")[0]: p for p in compare.build(runs).panels}
     found = rows(panels["what was forgotten and keptidentity"])
-    assert set(compare.METHODS) <= set(found) and found["unedited"]["M1 ↓ %"].startswith("102.55")
+    assert set(compare.METHODS) <= set(found) and float(found["unedited"]["M1 ↓ %"].split()[0]) > 96
     assert found["ga"]["recovery at int4 →0"].startswith("0.5") and found["ga"]["vs razor"].startswith("M1 −")
     assert found["ft"]["M1 ↓ %"] == "no run recorded: razor-run experiment=compare scenario=identity method=ft"
     cost = rows(panels["cost of the editidentity"])
@@ -177,8 +179,8 @@ def test_claim_needs_intervals_that_lie_apart() -> None:
 def test_traced_metrics_stand_beside_the_published_ones(runs: list[Run]) -> None:
     (panel,) = tan.build(runs, "tan2").panels
     found = rows(panel)
-    assert found["nhl_kl"]["measured D_f fine ↓ %"] == "4.50" and found["nhl_kl"]["published D_f fine ↓ %"] == "2.00"
-    assert found["unedited"]["published D_f fine ↓ %"] == "93.40" and found["unedited"]["measured D_f fine ↓ %"] == "90.00"
+    assert found["nhl_kl"]["measured D_f fine ↓ %"] == "4.50 ± 0.00" and found["nhl_kl"]["published D_f fine ↓ %"] == "2.00"
+    assert found["unedited"]["published D_f fine ↓ %"] == "93.40" and found["unedited"]["measured D_f fine ↓ %"] == "90.00 ± 0.00"
     assert "D_f fine +→+" in found["nhl_kl"]["vs unedited"] and "D_f fine +→+" in found["ga_tan"]["vs nhl_kl"]
     assert found["npo_kl"]["measured D_f coarse ↑ %"].endswith("razor-run experiment=tan_table2 method=npo_kl")
 
@@ -190,13 +192,14 @@ def test_every_published_cell_is_printed_as_shipped(runs: list[Run]) -> None:
         for printed in published(shape.file):
             if tan.plain_name(printed["method"]) not in tan.ORIGIN:
                 shown = list(cells[printed["method"]][2 : 2 + len(shape.keys)])
-                assert shown == [printed[k] for k in shape.keys]
+                wrong = CELLS.get((shape.file, tan.plain_name(printed["method"])), ())
+                assert shown == [printed[k] + ("?" if k in wrong else "") for k in shape.keys]
 
 
 def test_levels_and_series(runs: list[Run]) -> None:
     (panel,) = tan.levels(runs).panels
     measured = {(r[0], r[1]): r[panel.columns.index("measured D_f fine ↓ %")] for r in panel.rows}
-    assert (measured["difficult", "nhl_kl"], measured["medium", "nhl_kl"]) == ("4.50", "3.00")
+    assert (measured["difficult", "nhl_kl"], measured["medium", "nhl_kl"]) == ("4.50 ± 0.00", "3.00")
     assert panel.rows[5][-1] == "0"  # easy was not run
     assert [p.title.split(" | ")[0] for p in tan_series.zero_shot(runs, "tan16").panels] == [
         "as published, CLIP ViT-L/14", "measured",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
-from razor_cli.tables.selection import UNEDITED, Measure, by_model, left_out, sample, usable
+from razor_cli.tables.selection import UNEDITED, Measure, by_model, left_out, sample, usable, versions
 from razor_cli.tables.table3 import MEASURES as FIVE
 
 TITLE = "Every method on the same targets, measured"
@@ -81,7 +81,7 @@ def build(runs: Sequence[Run]) -> Document:
             panels += _panels(scenario, model, found)
     if not panels:
         panels = [panel("nothing measured", ("method", ""), _missing({}), FIVE)]
-    return Document(name="compare", title=TITLE, panels=panels, notes=[*NOTES, *left_out(runs, lambda _: True)])
+    return Document(name="compare", title=TITLE, panels=panels, notes=[*NOTES, *left_out(runs, lambda _: True), *versions(own)])
 
 
 def _panels(scenario: str, model: str, runs: list[Run]) -> list[Panel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
+from razor_cli.tables.readings import shown
 from razor_cli.tables.selection import UNEDITED, Sample, by_model, flips, sample, usable
 from razor_cli.tables.table3 import MEASURES
 
@@ -33,22 +35,26 @@ class Curve:
 
 def curves(runs: Sequence[Run]) -> list[Curve]:
     """Return the sweeps among runs of one model: fixed steps, or learning rates with the preset's own among them."""
-    values: dict[tuple[str, str], dict[float, list[Run]]] = {}
+    values: dict[tuple[str, str, str], dict[float, list[Run]]] = {}
     for run in runs:
         found, method = flips(run), run.record.settings.get("method")
         if not isinstance(method, Mapping) or run.record.method in UNEDITED:
             continue
         knob = "step_size" if method.get("step") == "fixed" else "lr" if "lr" in method else ""
         if knob and set(found) <= HELD | {knob}:
-            values.setdefault((run.record.method, knob), {}).setdefault(float(method[knob]), []).append(run)
+            rest = ", ".join(
+                f"{k}={shown(v)}" for k, v in found.items() if k != knob
+            )  # sweeps under other rules are other curves
+            values.setdefault((run.record.method, knob, rest), {}).setdefault(float(method[knob]), []).append(run)
+    swept = {place: by_value for place, by_value in values.items() if len(by_value) > 1}
+    alike = Counter((method, knob) for method, knob, _ in swept)
     return [
         Curve(
-            method=method,
+            method=f"{method} ({rest})" if alike[method, knob] > 1 and rest else method,
             knob=knob,
             points={x: {m.key: sample(own, m) for m in SHOWN} for x, own in sorted(by_value.items())},
         )
-        for (method, knob), by_value in sorted(values.items())
-        if len(by_value) > 1
+        for (method, knob, rest), by_value in sorted(swept.items())
     ]
 
 
@@ -118,7 +124,8 @@ def matrices(runs: Sequence[Run]) -> list[Matrices]:
             groups: dict[tuple[str, int], list[Run]] = {}
             for run in chosen:
                 groups.setdefault((run.record.target, run.record.seed), []).append(run)
-            target, seed = min(groups, key=lambda k: (-len(groups[k]), k[1], k[0]))
+            most = {k: len({r.record.method for r in own}) for k, own in groups.items()}
+            target, seed = min(groups, key=lambda k: (-most[k], k[1], k[0]))
             drawn = {r.record.method: read_cosines(r.path(FILE)) for r in groups[target, seed]}
             names, before, _ = next(iter(drawn.values()))
             after = {method: last for method, (labels, _, last) in drawn.items() if labels == names}

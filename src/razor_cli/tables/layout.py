@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scipy import stats
@@ -14,11 +14,14 @@ from razor_cli.tables.selection import Measure, Sample
 ABSENT = "–"
 BETTER, WORSE, EVEN = "+", "−", "≈"
 KEY = (
-    "Measured cells are means over runs (targets times seeds; their number stands in the last column) with the half-width of "
-    "their 95 % t interval. Bold: the best method of its weights where its interval lies apart from the next best one's.",
-    "vs X: + better than X, − worse, ≈ not told apart, over the runs that both have (paired by target and seed); before the "
-    "arrow as published, after it as measured. agree: how many of these comparisons, where both tell apart, go the same way.",
+    "Measured cells are means with the half-width of their 95 % t interval: over targets, each the mean of its seeds; "
+    "of a single target, over its seeds, and then it says nothing about other targets. The last column counts runs. Bold: the "
+    "best method of its weights, where its interval lies apart from those of all others.",
+    "vs X: + better than X, − worse, ≈ not told apart, over the runs that both have (paired by target and seed), no sign where "
+    "that is a single target and seed; before the arrow as published, after it as measured. agree: how many of these "
+    "comparisons, where both tell apart, go the same way.",
 )
+DOUBTFUL = "?: cannot be right as printed (notes); it takes part in no difference and no comparison."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,7 @@ class Line:
     name: str = ""  # what comparisons call it
     samples: Mapping[str, Sample] = field(default_factory=dict)
     printed: Mapping[str, str] = field(default_factory=dict)
+    doubtful: Collection[str] = ()  # printed cells that cannot be right, by measure
     why: str = ""
 
     @property
@@ -42,16 +46,34 @@ class Line:
         """Return how many runs stand behind the line."""
         return max(map(len, self.samples.values()), default=0)
 
+    def sound(self, measure: Measure) -> str:
+        """Return a printed number that can be right, or nothing."""
+        return "" if measure.key in self.doubtful else self.printed.get(measure.key) or ""
+
+    def as_printed(self, measure: Measure) -> str:
+        """Return a printed number, marked where it cannot be right."""
+        text = self.printed.get(measure.key) or ABSENT
+        return f"{text}?" if text != ABSENT and measure.key in self.doubtful else text
+
+
+def units(found: Sample) -> list[float]:
+    """Return the values that count as independent: a mean over seeds per target; of a single target, one per seed."""
+    by_target: dict[str, list[float]] = {}
+    for (target, _), value in found.items():
+        by_target.setdefault(target, []).append(value)
+    each = list(by_target.values())
+    return each[0] if len(each) == 1 else [statistics.mean(own) for own in each]
+
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Return half the 95 % t interval of a mean over runs; None for fewer than two."""
+    """Return half the 95 % t interval of a mean; None for fewer than two values."""
     if len(values) < 2:
         return None
     return float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
 
 
 def mean_cell(values: Sequence[float], digits: int = 2) -> str:
-    """Return the mean over runs with the half-width of its 95 % t interval, `–` without values."""
+    """Return the mean with the half-width of its 95 % t interval, `–` without values."""
     if not values:
         return ABSENT
     half = half_width(values)
@@ -72,12 +94,13 @@ def gain(measure: Measure, now: float, other: float) -> float:
 
 
 def compared(measure: Measure, own: Sample, other: Sample) -> str:
-    """Return + or − where the paired difference tells, ≈ where it does not, nothing without common runs."""
-    if measure.direction == "none" or not (common := sorted(own.keys() & other.keys())):
+    """Return + or − where the paired difference tells, ≈ where it does not, nothing with fewer than two common values."""
+    gains = units({k: gain(measure, own[k], other[k]) for k in sorted(own.keys() & other.keys())})
+    half = half_width(gains)
+    if measure.direction == "none" or half is None:
         return ""
-    gains = [gain(measure, own[k], other[k]) for k in common]
-    mean, half = statistics.mean(gains), half_width(gains)
-    if mean == 0 or (half is not None and abs(mean) <= half):
+    mean = statistics.mean(gains)
+    if mean == 0 or abs(mean) <= half:
         return EVEN
     return BETTER if mean > 0 else WORSE
 
@@ -106,7 +129,7 @@ def panel(
     columns += (["agree"] if printed and partners else []) + ["runs"]
     rows = []
     for line in lines:
-        left = [*line.labels, *(line.printed.get(m.key) or ABSENT for m in printed)]
+        left = [*line.labels, *(line.as_printed(m) for m in printed)]
         rest = len(columns) - len(left)
         if line.runs:
             rows.append((*left, *_measured(line, lines, measures, printed, partners), str(line.runs)))
@@ -119,7 +142,7 @@ def panel(
 def _measured(
     line: Line, lines: Sequence[Line], measures: Sequence[Measure], printed: Sequence[Measure], partners: Sequence[str]
 ) -> list[str]:
-    cells = [mean_cell(list(line.samples.get(m.key, {}).values()), m.digits) for m in measures]
+    cells = [mean_cell(units(line.samples.get(m.key, {})), m.digits) for m in measures]
     cells += [difference(line, m) for m in printed]
     agreed: list[bool] = []
     for name in partners:
@@ -138,7 +161,7 @@ def _signs(line: Line, partner: Line, measures: Sequence[Measure]) -> list[tuple
     for m in measures:
         measured = compared(m, line.samples.get(m.key, {}), partner.samples.get(m.key, {}))
         if measured:
-            signs.append((m, compared_printed(m, line.printed.get(m.key, ""), partner.printed.get(m.key, "")), measured))
+            signs.append((m, compared_printed(m, line.sound(m), partner.sound(m)), measured))
     return signs
 
 
@@ -148,28 +171,31 @@ def _arrow(published: str, measured: str, printed: Sequence[Measure]) -> str:
 
 def difference(line: Line, measure: Measure) -> str:
     """Return measured minus published, `–` where one is missing."""
-    values, text = list(line.samples.get(measure.key, {}).values()), line.printed.get(measure.key)
+    values, text = units(line.samples.get(measure.key, {})), line.sound(measure)
     return f"{statistics.mean(values) - float(text):+.{measure.digits}f}" if values and text else ABSENT
 
 
 def best(lines: Sequence[Line], measures: Sequence[Measure]) -> set[tuple[int, int]]:
-    """Return (line, measure) of the best method of each group whose interval does not touch the next best one's."""
+    """Return (line, measure) of the best method of each group whose interval touches that of no other.
+
+    Where one of the methods has a single value, nobody is known to be apart from it.
+    """
     found = set()
     for group in {line.group for line in lines}:
         for j, m in enumerate(measures):
-            ranked = []
+            spans = []
             for i, line in enumerate(lines):
-                values = list(line.samples.get(m.key, {}).values())
+                values = [gain(m, v, 0.0) for v in units(line.samples.get(m.key, {}))]
                 if line.group == group and line.role == "method" and values and m.direction != "none":
-                    ranked.append((gain(m, statistics.mean(values), 0.0), half_width(values), i))
-            ranked.sort(key=lambda r: -r[0])
-            if len(ranked) > 1 and _apart(ranked[0], ranked[1]):
-                found.add((ranked[0][2], j))
+                    spans.append((statistics.mean(values), half_width(values), i))
+            spans.sort(key=lambda s: -s[0])
+            if len(spans) > 1 and all(_apart(spans[0], other) for other in spans[1:]):
+                found.add((spans[0][2], j))
     return found
 
 
 def _apart(first: tuple[float, float | None, int], second: tuple[float, float | None, int]) -> bool:
-    """Tell whether two intervals have no point in common; a single run has none and tells nothing."""
+    """Tell whether two intervals have no point in common; a single value has none and tells nothing."""
     if first[1] is None or second[1] is None:
         return False
     return first[0] - first[1] > second[0] + second[1]

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from razor_cli.results import Run
-from razor_cli.tables.base import Document
+from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import KEY, Line, half_width, mean_cell, panel, plural
-from razor_cli.tables.selection import UNEDITED, Measure, Sample, by_model, left_out, sample, survival, usable
+from razor_cli.tables.selection import UNEDITED, Measure, Sample, by_model, left_out, sample, survival, usable, versions
 
 TITLE = "Edit size, codes changed, and what quantization brings back, measured"
 SCHEMES = {"int8": "8bit", "int4": "4bit"}
@@ -17,8 +17,8 @@ LOCAL = 0.5  # an edit is local when it moves less than this share of the model'
 SIZE = Measure(key="size", title="edit size", unit="%", metric="survival.rel_update", scale=100.0, digits=3)
 NOTES = (
     "Edit size: norm of the change over norm of all weights. Codes changed: share of all integer codes in the quantized scope "
-    "that differ from those of the unedited model. Recovery: share of the forgetting (M1, generic prompt) that quantization "
-    "undoes; 0 is none, below 0 it forgets more; not computed where an edit forgot too little to have a share of.",
+    "that differ from those of the unedited model. Recovery: share of the forgetting (M1, mean of the other prompts) that "
+    "quantization undoes; 0 is none, below 0 it forgets more; not computed where an edit forgot too little to have a share of.",
     f"local: the edit moves less than {100 * LOCAL:.0f} % of the model's weights; full-model: all others.",
     "The paper's claim: methods that change the whole model suffer more from quantization than local edits. It prints no edit "
     "sizes and no share of codes, and its quantized rows cannot be used (note of Table 3).",
@@ -62,19 +62,34 @@ def measures(scheme: str) -> tuple[Measure, ...]:
     )
 
 
+def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return runs by model and scenario, as a panel's title names them."""
+    found = {}
+    for scenario in sorted({r.record.scenario for r in runs}):
+        for model, own in by_model([r for r in runs if r.record.scenario == scenario]).items():
+            found[f"{model}, {scenario}"] = own
+    return found
+
+
 def points(runs: Sequence[Run]) -> list[Point]:
     """Return a point per method and width among runs of one model."""
     by_method: dict[str, list[Run]] = {}
     for run in runs:
-        if run.record.method not in UNEDITED and survival(run, "none"):
+        if run.record.method not in UNEDITED:
             by_method.setdefault(run.record.method, []).append(run)
     found = []
-    for method, own in sorted(by_method.items()):
+    for method, every in sorted(by_method.items()):
         for scheme in SCHEMES:
+            own = quantized(every, scheme)
             size, codes, recovery = (sample(own, m) for m in measures(scheme)[:3])
             if codes:
                 found.append(Point(method=method, scheme=scheme, local=is_local(own), size=size, codes=codes, recovery=recovery))
     return found
+
+
+def quantized(runs: Sequence[Run], scheme: str) -> list[Run]:
+    """Return the runs that quantized their edit that way: what a row says of an edit, it says of these."""
+    return [run for run in runs if survival(run, scheme)]
 
 
 def is_local(runs: Sequence[Run]) -> bool:
@@ -85,24 +100,29 @@ def is_local(runs: Sequence[Run]) -> bool:
 
 def build(runs: Sequence[Run]) -> Document:
     """Return a panel per model and width, and what the claim comes to."""
+    every = usable(runs)
     panels, notes = [], list(NOTES)
-    for model, own in by_model(usable(runs)).items():
+    for where, own in grouped(every).items():
         found = points(own)
-        for scheme, width in SCHEMES.items():
-            lines = []
-            for point in [p for p in found if p.scheme == scheme]:
-                chosen = [r for r in own if r.record.method == point.method]
-                samples = {m.key: sample(chosen, m) for m in measures(scheme)}
-                labels = (point.method, "local" if point.local else "full-model")
-                lines.append(Line(labels=labels, name=point.method, samples=samples))
-            if lines:
-                targets = sorted({r.record.target for r in own if r.record.method not in UNEDITED})
-                title = f"{width} | {model}: {plural(len(targets), 'target', targets)}"
-                panels.append(panel(title, ("method", "kind"), lines, measures(scheme), against=("razor",)))
-        notes += [f"{model}: {sentence}" for sentence in claim(found)]
+        panels += [p for scheme in SCHEMES if (p := _panel(where, own, found, scheme))]
+        notes += [f"{where}: {sentence}" for sentence in claim(found)]
     if not panels:
         notes.append("Nothing measured: razor-run experiment=quantization_claim")
-    return Document(name="quantization", title=TITLE, panels=panels, notes=[*notes, *left_out(runs, lambda _: True)])
+    return Document(
+        name="quantization", title=TITLE, panels=panels, notes=[*notes, *left_out(runs, lambda _: True), *versions(every)]
+    )
+
+
+def _panel(where: str, runs: Sequence[Run], found: Sequence[Point], scheme: str) -> Panel | None:
+    """Return the panel of one width; None if nothing was quantized that way."""
+    lines, targets = [], set()
+    for point in [p for p in found if p.scheme == scheme]:
+        chosen = quantized([r for r in runs if r.record.method == point.method], scheme)
+        targets |= {r.record.target for r in chosen}
+        samples = {m.key: sample(chosen, m) for m in measures(scheme)}
+        lines.append(Line(labels=(point.method, "local" if point.local else "full-model"), name=point.method, samples=samples))
+    title = f"{SCHEMES[scheme]} | {where}: {plural(len(targets), 'target', sorted(targets))}"
+    return panel(title, ("method", "kind"), lines, measures(scheme), against=("razor",)) if lines else None
 
 
 def claim(found: Sequence[Point]) -> list[str]:

@@ -12,8 +12,7 @@ from typing import Any
 
 from scipy import stats
 
-from razor_cli.conf_files import bases, file_of
-from razor_cli.conf_files import values as own_values
+from razor_cli.conf_files import settings_of
 from razor_cli.errors import ConfigError
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.verdict import Bound, Finding, Scores, judge, parse_bounds
@@ -70,11 +69,7 @@ class Reading:
 
 def preset_settings(name: str) -> dict[str, Any]:
     """Return every setting of conf/method/<name>.yaml, those it inherits included."""
-    file = file_of("method", name)
-    merged: dict[str, Any] = {}
-    for base in bases(file):
-        merged |= preset_settings(base)
-    return merged | own_values(file)
+    return settings_of("method", name)
 
 
 def flipped(method: Mapping[str, object], preset: Mapping[str, object]) -> dict[str, object]:

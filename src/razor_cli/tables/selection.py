@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import PurePath
 from typing import Any
 
-from razor_cli.conf_files import conf_dir, groups
+from razor_cli.conf_files import conf_dir, groups, settings_of
 from razor_cli.results import Run
-from razor_cli.tables.readings import flipped, preset_settings, shown
+from razor_cli.tables.readings import flipped, shown
 
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
 SURVIVAL = "survival.csv"
 UNEDITED = ("none", "random")  # methods that make no edit worth a row
 EMBEDDED = ("portraits", "emoji", "cifar10")  # all other data are a user's own pictures
-PATHS = ("root", "cifar_root", "seed")  # data settings that say where pictures lie, and not which task it is
+BUILT_IN = {"metrics": "default", "quantization": "all"}  # groups whose recorded settings do not say which option they are
+PATHS = ("root", "retain_root", "names_file", "taxonomy", "prompts")  # shown by their last part
+UNCOUNTED = {  # settings that do not decide which numbers come out, and paths
+    "data": (*PATHS, "cifar_root", "celeba_root", "imagenet_root", "ood_root", "suite_roots"),
+    "scenario": ("_target_", "name", "default_target", "acceptance"),
+    "metrics": ("_target_",),
+    "quantization": ("_target_", "schemes"),
+}
+NO_PHOTOGRAPHS = "retain: no CIFAR-10 here"  # how such a run's note begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,31 +56,40 @@ class Measure:
 
 
 @cache
-def _preset(method: str) -> Mapping[str, Any]:
-    return preset_settings(method) if method in groups([conf_dir()]).get("method", []) else {}
+def _shipped(group: str, option: str) -> Mapping[str, Any]:
+    return settings_of(group, option) if option in groups([conf_dir()]).get(group, []) else {}
 
 
 def flips(run: Run) -> dict[str, object]:
     """Return the settings in which a run's method differs from the preset that it is named after."""
     method = run.record.settings.get("method")
-    return flipped(method, _preset(run.record.method)) if isinstance(method, Mapping) else {}
+    return flipped(method, _shipped("method", run.record.method)) if isinstance(method, Mapping) else {}
 
 
-@cache
-def _data_preset(kind: str) -> Mapping[str, Any]:
-    from razor_cli.conf_files import file_of, values
+def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the settings of data, scenario, metrics and quantization in which a run differs from what ships.
 
-    return values(file_of("data", kind)) if kind in groups([conf_dir()]).get("data", []) else {}
+    Runs of different ones are never averaged. `apart_from` names data settings that a table shows in its rows.
+    """
+    s = run.record.settings
+    found: list[str] = []
+    for group, key in (("data", "kind"), ("scenario", "name"), ("metrics", ""), ("quantization", "")):
+        own = s.get(group)
+        if isinstance(own, Mapping):
+            option = str(own.get(key)) if key else BUILT_IN[group]
+            shipped = {k: v for k, v in _shipped(group, option).items() if k in own and k not in {*UNCOUNTED[group], *apart_from}}
+            found += [f"{group}.{k}={shown(own[k])}" for k, v in shipped.items() if own[k] != v]
+    data = s.get("data")
+    if is_own(run) and isinstance(data, Mapping):
+        found += [f"data.{k}={_path(str(data[k]))}" for k in PATHS if data.get(k)]
+    if any(note.startswith(NO_PHOTOGRAPHS) for note in run.record.notes):
+        found.append("no photographs among retain")
+    return tuple(found)
 
 
-def conditions(run: Run) -> tuple[str, ...]:
-    """Return the data settings in which a run differs from its preset: runs of different ones are never averaged."""
-    data = run.record.settings.get("data")
-    if not isinstance(data, Mapping):
-        return ()
-    preset = _data_preset(str(data.get("kind")))
-    known = {k: v for k, v in preset.items() if not k.endswith("_root") and k not in PATHS}
-    return tuple(f"data.{k}={shown(data[k])}" for k, v in known.items() if k in data and data[k] != v)
+def _path(text: str) -> str:
+    """Return the last part of a path, and a mark that tells equal names in different places apart."""
+    return f"{PurePath(text).name} ({zlib.crc32(text.encode()):08x})"
 
 
 def named(run: Run) -> str:
@@ -85,32 +104,63 @@ def is_own(run: Run) -> bool:
 
 
 def usable(runs: Sequence[Run], *, plain: bool = True) -> list[Run]:
-    """Return the runs that were judged on evaluation pictures, the last of each point; `plain`: presets as they are only.
+    """Return the runs that were judged on evaluation pictures, oldest first; `plain`: presets as they are only.
 
-    A point is model, weights, data, method with its settings, target and seed: a later version of the code replaces an
-    earlier one, and a sweep over settings is no larger sample.
+    Of each point (model, weights, data and other conditions, method with its settings, target, seed) only runs of the code
+    version that computed it last are left, and of these the last one with the same widths and control: a later version
+    replaces an earlier one, and a run in full precision stands beside one with 8 and 4 bit, it does not replace it.
     """
-    newest: dict[tuple[object, ...], Run] = {}
-    for run in sorted(runs, key=lambda r: (r.record.provenance.finished, r.run_id)):
+    points: dict[tuple[object, ...], dict[tuple[object, ...], Run]] = {}
+    for run in _by_time(runs):
         r = run.record
-        if r.judged_on == "evaluation" and not (plain and flips(run)):
-            place = (r.model, r.provenance.weights_hash, r.scenario, r.data, conditions(run), named(run), r.target, r.seed)
-            newest[place] = run
-    return list(newest.values())
+        if r.judged_on != "evaluation" or (plain and flips(run)):
+            continue
+        place = (r.model, r.provenance.weights_hash, r.scenario, r.data, conditions(run), named(run), r.target, r.seed)
+        own = points.setdefault(place, {})
+        if any(other.record.provenance.code_version != r.provenance.code_version for other in own.values()):
+            own.clear()
+        own[_asked(run)] = run
+    return _by_time([run for own in points.values() for run in own.values()])
 
 
-def by_model(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Return runs by what a panel's title says of their model: name, STAND-IN, and what else keeps runs apart."""
+def _by_time(runs: Iterable[Run]) -> list[Run]:
+    return sorted(runs, key=lambda r: (r.record.provenance.finished, r.run_id))
+
+
+def _asked(run: Run) -> tuple[object, ...]:
+    """Return which widths and states a run was asked for."""
+    quantization = run.record.settings.get("quantization")
+    schemes = quantization.get("schemes") if isinstance(quantization, Mapping) else None
+    return str(schemes), run.record.settings.get("control")
+
+
+def by_model(runs: Sequence[Run], *, apart_from: Collection[str] = ()) -> dict[str, list[Run]]:
+    """Return runs by what a panel's title says of their model: name, STAND-IN, and what else keeps runs apart.
+
+    That is: weights where there are several of a name, whose pictures unless they are embedded ones, other conditions.
+    """
     hashes: dict[str, set[str]] = {}
     for run in runs:
         hashes.setdefault(run.record.model, set()).add(run.record.provenance.weights_hash)
-    found: dict[str, list[Run]] = {}
+    found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         r = run.record
         weights = f" [{r.provenance.weights_hash[:8]}]" if len(hashes[r.model]) > 1 else ""
-        words = [f"{r.model}{weights}{' STAND-IN' if r.stand_in else ''}", *conditions(run)]
-        found.setdefault(", ".join(words), []).append(run)
-    return dict(sorted(found.items()))
+        words = [f"{r.model}{weights}{' STAND-IN' if r.stand_in else ''}"]
+        words += ([r.data] if is_own(run) else []) + list(conditions(run, apart_from=apart_from))
+        found.setdefault((", ".join(words), r.data), []).append(run)
+    several = {text for text, _ in found if sum(t == text for t, _ in found) > 1}
+    return dict(sorted((f"{t}, {data}" if t in several else t, own) for (t, data), own in found.items()))
+
+
+def versions(runs: Sequence[Run]) -> list[str]:
+    """Return a note where runs of several versions of the code stand in one table."""
+    found = {r.record.provenance.code_version for r in runs}
+    return (
+        [f"The runs were computed by {len(found)} versions of the code; a difference may come from that."]
+        if len(found) > 1
+        else []
+    )
 
 
 def sample(runs: Sequence[Run], measure: Measure, *, state: str = "edit", quantization: str = "none") -> Sample:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
-from razor_cli.tables.selection import Measure, by_model, flips, published, sample, usable
+from razor_cli.tables.selection import Measure, by_model, flips, published, sample, usable, versions
 from razor_cli.tables.table3 import MEASURES
 
 TITLE = "RAZOR Table 7, ablation: published numbers beside measured ones"
@@ -69,7 +69,7 @@ def build(runs: Sequence[Run]) -> Document:
                     panels.append(_panel(scenario, model, preset, chosen))
     if not panels:
         panels.append(panel("CIFAR-10 as published | nothing measured", ("variant", "preset"), _unmeasured(), MEASURES))
-    return Document(name="table7", title=TITLE, panels=panels, notes=list(NOTES))
+    return Document(name="table7", title=TITLE, panels=panels, notes=[*NOTES, *versions(own)])
 
 
 def variant_of(run: Run) -> str | None:
@@ -88,7 +88,8 @@ def _whole(run: Run, variant: Variant) -> bool:
 
 
 def _panel(scenario: str, model: str, preset: str, runs: list[Run]) -> Panel:
-    printed = {r["variant"]: r for r in published("razor_table7")} if scenario == "class" else {}
+    data = runs[0].record.data
+    printed = {r["variant"]: r for r in published("razor_table7")} if (scenario, data) == ("class", "cifar10") else {}
     kept = [r for r in runs if variant_of(r) is not None]
     ablated = {(r.record.target, r.record.seed) for r in kept if variant_of(r) != FULL}
     kept = [r for r in kept if (r.record.target, r.record.seed) in ablated]  # the full row: the same targets and seeds

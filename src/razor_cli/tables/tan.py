@@ -7,8 +7,21 @@ from dataclasses import dataclass, replace
 
 from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
-from razor_cli.tables.layout import KEY, Line, panel, plural
-from razor_cli.tables.selection import UNEDITED, Measure, by_model, conditions, is_own, left_out, named, published, sample, usable
+from razor_cli.tables.layout import DOUBTFUL, KEY, Line, panel, plural
+from razor_cli.tables.selection import (
+    UNEDITED,
+    Measure,
+    by_model,
+    conditions,
+    is_own,
+    left_out,
+    named,
+    published,
+    sample,
+    usable,
+    versions,
+)  # fmt: skip
+from razor_cli.tables.tan_printed import CELLS, ITEMS
 
 SCENARIO = "fine_grained"
 METHODS = {  # printed name, lower case and without "(ours)": presets of ours
@@ -36,24 +49,9 @@ NOTES = (
     "orderings, not values.",
     "Utility is the mean of three accuracy ratios to the unedited model. The printed numbers only come out when each ratio "
     "counts as 1 at most, which the paper does not say; measured Utility is capped the same way (metrics.qu_cap).",
+    DOUBTFUL,
     *KEY,
 )  # fmt: skip
-ITEMS = {  # what cannot be right as printed, by published file
-    "tan_table2": "ME+GD: U 88.69 is printed, its own accuracies give 86.69, which goes with the printed Q-U 57.52.",
-    "tan_table3": "Medium NHL+KL: D_f coarse 6.00 and U 94.61 are printed; Table 12 has 76.00 and 94.60, and U confirms 76.00.",
-    "tan_table4": "On out-of-distribution pictures NHL+KL, called best throughout, is last of four (Q-U 42.58).",
-    "tan_table10": "The fifth data set differs from Table 16's (Stanford Cars, OxfordPet), so the averages are not comparable.",
-    "tan_table11": "On out-of-distribution pictures NHL+KL, called best throughout, is last of four (Q-U 42.58).",
-    "tan_table12": "Two cells were cut by recomputation, as the source prints rows without separators: GA 22.2 | "
-    "0.00, GDiff 58.4 | 0.00.",
-    "tan_table13": "Task vector: Q 80.10 and U 97.94 are printed, its own accuracies give 93.52 and 93.61. NPO+KL: Q 91.38 "
-    "printed, 91.36 recomputed.",
-    "tan_table14": "Not monotonic in U (100 pictures 92.58, 150 93.19, 200 92.68) nor in Q-U (50 pictures 94.17, 100 94.12).",
-    "tan_table15": "The text calls gradient ascent ahead of KL here: that holds for GDiff (82.86 against 55.98), not for GA "
-    "(4.09).",
-    "tan_table16": "NPO+KL and NHL+KL share all five accuracies but print the averages 86.34 and 86.17; 86.17 is the mean, so "
-    "one row was probably overwritten.",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +130,7 @@ def build(runs: Sequence[Run], name: str) -> Document:
         for model, found in by_model(own).items()
         if not _is_series(found)  # runs of Table 14
     ] or [_panel(shape, "", [], printed)]
-    notes = [f"As printed: {ITEMS[shape.file]}", *NOTES, *left_out(runs, lambda r: r.record.scenario == SCENARIO)]
+    notes = [f"As printed: {ITEMS[shape.file]}", *NOTES, *left_out(runs, lambda r: r.record.scenario == SCENARIO), *versions(own)]
     return Document(
         name=name, title=f"Tan & Gong {shape.title}: published numbers beside measured ones", panels=panels, notes=notes
     )
@@ -145,7 +143,8 @@ def chosen(runs: Sequence[Run], kind: str, targets: Sequence[str] = (), *, plain
 
 
 def _is_series(runs: Sequence[Run]) -> bool:
-    return bool(conditions(runs[0])) and {r.record.method for r in runs} <= {"nhl_kl", "nhl_kl_paper"}
+    sized = any(c.startswith("data.n_forget=") for c in conditions(runs[0]))
+    return sized and {r.record.method for r in runs} <= {"nhl_kl", "nhl_kl_paper"}
 
 
 def _panel(shape: Shape, model: str, runs: list[Run], printed: dict[str, dict[str, str]]) -> Panel:
@@ -163,10 +162,12 @@ def _panel(shape: Shape, model: str, runs: list[Run], printed: dict[str, dict[st
         presets = METHODS[name]
         done = [p for p in presets if any(r.record.method == p for r in runs)]
         for preset in done:
-            lines.append(line(preset, [r for r in runs if r.record.method == preset], columns, "edit", cells))
+            made = line(preset, [r for r in runs if r.record.method == preset], columns, "edit", cells)
+            lines.append(replace(made, doubtful=CELLS.get((shape.file, name), ())))
         if not done:
             why = f"no run recorded: razor-run experiment={shape.experiment} method={presets[0]}"
-            lines.append(Line(labels=(presets[0], cells["method"]), printed=cells, why=why))
+            wrong = CELLS.get((shape.file, name), ())
+            lines.append(Line(labels=(presets[0], cells["method"]), printed=cells, doubtful=wrong, why=why))
     known = {p for presets in METHODS.values() for p in presets} | set(UNEDITED)
     if shape.file != "tan_table4":
         for method in sorted({r.record.method for r in runs} - known):
@@ -211,7 +212,8 @@ def levels(runs: Sequence[Run]) -> Document:
             for name, state, key, found in (("unedited", "base", "clip", nhl), ("nhl_kl", "edit", "nhl+kl", nhl)):
                 made = line(name, found, columns, state, printed[level, key], role="base")
                 why = f"no run recorded: razor-run experiment=tan_{LEVEL_FILES[level]} method=nhl_kl"
-                lines.append(replace(made, labels=(level, name), group=level, why=why))
+                wrong = CELLS.get(("tan_table3", key, level), ())
+                lines.append(replace(made, labels=(level, name), group=level, why=why, doubtful=wrong))
         where = f"{model}, emoji by Unicode group" if model else "nothing measured"
         panels.append(panel(f"ImgnetDogs as published | {where}", ("level", "method"), lines, columns, against=("unedited",)))
     notes = [f"As printed: {ITEMS['tan_table3']}", *NOTES]
@@ -238,7 +240,7 @@ def regularizers(runs: Sequence[Run]) -> Document:
                 targets = sorted({r.record.target for r in kept})
                 title = f"{model}, {taxonomy(kept)}: {plural(len(targets), 'target', targets)}"
                 panels.append(panel(title, ("method", ""), lines, columns))
-    notes = list(NOTES[2:]) if panels else ["Nothing measured: razor-run experiment=tan_regularizers"]
+    notes = list(KEY) if panels else ["Nothing measured: razor-run experiment=tan_regularizers"]
     return Document(
         name="regularizers",
         title="Tan & Gong's regularisers added to each of their methods, measured",

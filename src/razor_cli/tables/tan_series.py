@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
-from razor_cli.tables.selection import UNEDITED, Measure, by_model, conditions, published, sample
-from razor_cli.tables.tan import ITEMS, METHODS, SHAPES, chosen, line, measures, taxonomy
+from razor_cli.tables.selection import UNEDITED, Measure, by_model, published, sample
+from razor_cli.tables.tan import METHODS, SHAPES, chosen, line, measures, taxonomy
+from razor_cli.tables.tan_printed import ITEMS
 
 SERIES = ("nhl_kl", "nhl_kl_paper")
 
@@ -19,8 +20,7 @@ def zero_shot(runs: Sequence[Run], name: str) -> Document:
     file, kind, targets = f"tan_table{name.removeprefix('tan')}", shape.kind, shape.targets
     panels = [_as_printed(file)]
     for model, own in by_model([r for r in chosen(runs, kind, targets)]).items():
-        found = [r for r in own if not conditions(r)] or own
-        panels.append(_measured(model, found))
+        panels.append(_measured(model, own))
     notes = [
         f"As printed: {ITEMS[file]}",
         "The measured tasks are those that the recorded runs had; none of them is one of the published data sets.",
@@ -79,24 +79,24 @@ def pictures(runs: Sequence[Run]) -> Document:
         )
     ]
     own = [r for r in chosen(runs, "emoji", SHAPES["tan2"].targets) if r.record.method in SERIES]
-    by_size: dict[tuple[str, int], list[Run]] = {}
-    for run in own:
-        model = f"{run.record.model}{' STAND-IN' if run.record.stand_in else ''}"
-        by_size.setdefault((model, run.record.provenance.set_sizes.get("forget", 0)), []).append(run)
-    for model in sorted({m for m, _ in by_size}):
+    for model, found in by_model(own, apart_from=("n_forget",)).items():
+        by_size: dict[tuple[str, int], list[Run]] = {}
+        for run in found:
+            by_size.setdefault((run.record.method, run.record.provenance.set_sizes.get("forget", 0)), []).append(run)
         lines = [
-            Line(
-                labels=(f"{size} in all", found[0].record.method),
-                name=str(size),
-                samples={c.key: sample(found, c) for c in columns},
-            )
-            for (m, size), found in sorted(by_size.items())
-            if m == model
+            Line(labels=(_sized(same), method), name=f"{method} {size}", samples={c.key: sample(same, c) for c in columns})
+            for (method, size), same in sorted(by_size.items())
         ]
-        found = [r for (m, _), rs in by_size.items() if m == model for r in rs]
-        title = f"measured | {model}, {taxonomy(found)}: {plural(len(lines), 'size')}"
+        title = f"measured | {model}, {taxonomy(found)}: {plural(len({size for _, size in by_size}), 'size')}"
         panels.append(panel(title, ("forget pictures", "method"), lines, columns, against=()))
     notes = [f"As printed: {ITEMS['tan_table14']}", *KEY[:1]]
     if len(panels) == 1:
         notes.insert(0, "Nothing measured: razor-run experiment=tan_table14")
     return Document(name="tan14", title="Tan & Gong Table 14, number of forget pictures", panels=panels, notes=notes)
+
+
+def _sized(runs: Sequence[Run]) -> str:
+    """Return what was asked for per class, and what there was; a class may have fewer pictures than were asked for."""
+    data = [r.record.settings.get("data") for r in runs]
+    asked = sorted({int(d["n_forget"]) for d in data if isinstance(d, Mapping) and "n_forget" in d})
+    return f"{' or '.join(map(str, asked)) or '–'} per class, {runs[0].record.provenance.set_sizes.get('forget', 0)} in all"

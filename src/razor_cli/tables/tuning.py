@@ -11,6 +11,7 @@ from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.compare import METHODS
 from razor_cli.tables.readings import MISSING, SHOWN, flipped, preset_settings, shown, values_of
+from razor_cli.tables.selection import conditions, versions
 
 TITLE = "What every method's settings were chosen by"
 COLUMNS = ("setting", "targets", "met", "missing", *SHOWN, "seconds")
@@ -34,10 +35,10 @@ class Trial:
 
 
 def trials(runs: Sequence[Run]) -> list[Trial]:
-    """Return the runs on validation pictures, the last one of each method, setting, model and target."""
+    """Return the runs on validation pictures, the last one of each method, setting, model, weights, target and seed."""
     shipped = {file.stem for file in (conf_dir() / "method").glob("*.yaml")}
     presets = {name: preset_settings(name) for name in METHODS if name in shipped}
-    newest: dict[tuple[str, ...], Trial] = {}
+    newest: dict[tuple[object, ...], Trial] = {}
     for run in sorted(runs, key=lambda r: (r.record.provenance.finished, r.run_id)):
         r = run.record
         settings = r.settings.get("method")
@@ -46,8 +47,9 @@ def trials(runs: Sequence[Run]) -> list[Trial]:
         differs = flipped(settings, presets[r.method])
         setting = " ".join(f"{k}={shown(v)}" for k, v in differs.items()) or "preset"
         model = r.model + (" STAND-IN" if r.stand_in else "")
+        model += "".join(f", {c}" for c in conditions(run))
         found = Trial(method=r.method, setting=setting, target=f"{r.scenario} {r.target}", model=model, values=values_of(run))
-        newest[(found.method, setting, found.target, model)] = found
+        newest[(found.method, setting, found.target, model, r.seed, r.provenance.weights_hash)] = found
     return list(newest.values())
 
 
@@ -61,6 +63,7 @@ def build(runs: Sequence[Run]) -> Document:
             targets = sorted({t.target for t in own})
             panels.append(Panel(title=f"{method} | {model} | {', '.join(targets)}", columns=COLUMNS, rows=rows(own)))
     notes = [*NOTES] if panels else [*NOTES, "No run with judged_on=validation is recorded: razor-run experiment=tuning"]
+    notes += versions([r for r in runs if r.record.judged_on == "validation" and r.record.method in METHODS])
     return Document(name="tuning", title=TITLE, panels=panels, notes=notes)
 
 
