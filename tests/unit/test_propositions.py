@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,9 @@ from razor_cli.main import razor_command
 from razor_cli.methods.razor_loop import Loop
 from razor_cli.models.base import Granularity, Towers, parameters, swapped
 from razor_cli.models.dual import Clip
+from razor_cli.records import table_csv
 from razor_cli.tables.propositions import build, read_rows
+from razor_cli.tables.readings import preset_settings
 
 SETS = make_sets()
 HEADS = (Granularity.HEAD_MLP, Towers.BOTH)
@@ -209,6 +212,34 @@ def test_one_target_from_edit_to_table(clip: Clip, tmp_path: Path, monkeypatch: 
     document = build(rows)
     assert sum(len(panel.rows) for panel in document.panels[1:]) == sum(bool(r["outcome"]) for r in rows)
     assert {cell for panel in document.panels[1:] for row in panel.rows for cell in row[3:4]} <= set(p.Outcome)
+
+
+def recorded(folder: Path, name: str, finished: str, model: str = "clip_tiny", stand_in: str = "true", **method: Any) -> None:
+    """Write one claim as the driver does."""
+    row = dict.fromkeys(driver.COLUMNS, "") | {
+        "id": name, "model": model, "stand_in": stand_in, "scenario": "identity", "target": "Ada Quill", "method": "razor",
+        "seed": "0", "judged_on": "validation", "proposition": "P1", "claim": "needed", "outcome": "HOLDS",
+    }  # fmt: skip
+    (folder / "propositions").mkdir(exist_ok=True)
+    (folder / "propositions" / f"{name}.csv").write_text(table_csv(driver.COLUMNS, [row]))
+    origin = {"weights_hash": model * 4, "finished": finished}
+    settings = {"method": preset_settings("razor") | method, "data": {"n_forget": 60}}
+    text = json.dumps({"settings": settings, "provenance": origin}, default=str)
+    (folder / "propositions" / f"{name}.json").write_text(text)
+
+
+def test_recorded_claims_are_counted_once_by_model_and_settings(tmp_path: Path) -> None:
+    recorded(tmp_path, "a", "2026-01-01")
+    recorded(tmp_path, "b", "2026-01-02")  # the same, of a later version of the code
+    recorded(tmp_path, "c", "2026-01-03", trim_steps=0)
+    recorded(tmp_path, "d", "2026-01-04", model="clip_vitb32", stand_in="false")
+    rows = read_rows(tmp_path)
+    assert sorted((r["id"], r["method"]) for r in rows) == [("b", "razor"), ("c", "razor (trim_steps=0)"), ("d", "razor")]
+    counts = {p.title: [(r[2], r[3]) for r in p.rows] for p in build(rows).panels if p.title.startswith("How often")}
+    assert counts == {
+        "How often | clip_tiny STAND-IN": [("razor", "1"), ("razor (trim_steps=0)", "1")],
+        "How often | clip_vitb32": [("razor", "1")],
+    }
 
 
 def test_only_razor_has_these_propositions(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from razor_cli.engine.train_gradients import summed_gradient
 from razor_cli.engine.train_settings import trained_names
 from razor_cli.methods.base import Edit
 from razor_cli.methods.ga import Ascended, forget_loss
-from razor_cli.methods.salun import Masked, MaskLoss, Salun, random_labels, saliency_mask, top_fraction
+from razor_cli.methods.salun import Masked, Salun, random_labels, saliency_mask, top_fraction
+from razor_cli.methods.salun_tan import MaskedTutor
 
 DECAYING: dict[str, Any] = {"weight_decay": 0.5, "decay_on": "all", "lr": 1e-3, "epochs": 2, "keep": "last"}
 
@@ -35,7 +36,8 @@ def desk_of(settings: Trained | None = None) -> Desk:
 
 def mask_of(method: Salun) -> dict[str, Tensor]:
     desk = desk_of(method)
-    return saliency_mask(desk, trained_names(desk.model, method), method.batch, method.mask_loss, method.mask_fraction)
+    loss = forget_loss(desk, Ascended.CLASSIFIER_CE)
+    return saliency_mask(desk, trained_names(desk.model, method), method.batch, loss, method.mask_fraction)
 
 
 @pytest.mark.parametrize("inner", ["relabel", "gaft"])
@@ -90,7 +92,7 @@ def test_the_mask_follows_the_gradient_of_the_whole_set_whatever_its_scale_and_s
     scaled = summed_gradient(desk, names, desk.forget, 64, lambda d: -8 * loss(d))
     first, second = (top_fraction({n: g.abs() for n, g in found.items()}, 0.3) for found in (whole, scaled))
     assert all(torch.equal(first[n], second[n]) for n in names)
-    ce, cosine = (saliency_mask(desk, names, 64, kind, 0.3) for kind in MaskLoss)
+    ce, cosine = (saliency_mask(desk, names, 64, forget_loss(desk, k), 0.3) for k in (Ascended.CLASSIFIER_CE, Ascended.COSINE))
     assert any(not torch.equal(ce[n], cosine[n]) for n in names)
 
 
@@ -133,19 +135,38 @@ def test_nothing_to_forget_changes_nothing_although_there_are_retain_pictures() 
     assert edit_of(sets=replace(sets, forget=replace(sets.forget, pictures=()))).values == {}
 
 
-def test_with_a_taxonomy_steps_draw_templates(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, sets, method = make_clip(torch.float32), traced(), preset("salun_tan", batch=2, lr=1e-4)
-    objective = Masked(Desk(model, sets, Lab(model=model, sets=sets), method), method, {})
-    seen: list[int | None] = []
-    logits = type(objective.head).logits
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_with_a_taxonomy_and_its_regularisers_weights_outside_the_mask_keep_their_bits(optimizer: str) -> None:
+    model, sets = make_clip(torch.float32), traced()
+    kl = {"alpha_coarse": 5.0, "alpha_fine": 20.0}
+    method = preset("salun_tan", optimizer=optimizer, batch=4, exclude=[], **kl, **DECAYING)
+    lab = Lab(model=model, sets=sets)
+    masks = MaskedTutor(method, model, sets, lab).mask.masks
+    assert sum(int(m.sum()) for m in masks.values()) == int(0.1 * sum(m.numel() for m in masks.values()))
+    edit, moved = method.edit(model, sets, lab), 0
+    for name, value in edit.values.items():
+        assert torch.equal(value[~masks[name]], model.stored[name][~masks[name]])
+        moved += int((value != model.stored[name]).sum())
+    assert moved > 0.4 * sum(int(m.sum()) for m in masks.values())
 
-    def spy(head: Any, images: Tensor, template: int | None = None, rows: Tensor | None = None) -> Tensor:
-        assert head is objective.desk.fine
-        seen.append(template)
-        return logits(head, images, template, rows)
 
-    monkeypatch.setattr(type(objective.head), "logits", spy)
-    for number in (1, 2, 3):
-        for step in objective.epoch(number, torch.Generator().manual_seed(number)):
-            step.loss()
-    assert set(seen) == {0, 1, 2}
+def test_the_mask_of_a_taxonomy_follows_all_templates() -> None:
+    model, sets, method = make_clip(torch.float32), traced(), preset("salun_tan", mask_fraction=0.3)
+    tutor = MaskedTutor(method, model, sets, Lab(model=model, sets=sets))
+    names = trained_names(model, method)
+
+    def loss(template: int | None) -> dict[str, Tensor]:
+        images = tutor.desk.encode_image(tutor.desk.forget.pixels(torch.arange(len(sets.forget))))
+        found = torch.nn.functional.cross_entropy(tutor.fine.logits(images, template), tutor.own)
+        live = dict(model.module.named_parameters())
+        for n in names:
+            live[n].requires_grad_()
+        grads = torch.autograd.grad(found, [live[n] for n in names], allow_unused=True)
+        return {n: torch.zeros_like(live[n]) if g is None else g.abs() for n, g in zip(names, grads, strict=True)}
+
+    def alike(template: int | None) -> float:
+        wanted = top_fraction(loss(template), 0.3)
+        hits = sum(int((wanted[n] & tutor.mask.masks[n]).sum()) for n in names)
+        return hits / sum(int(m.sum()) for m in wanted.values())
+
+    assert alike(None) > 0.99 > alike(0)

@@ -18,7 +18,7 @@ from razor_cli.engine.train_data import Desk
 from razor_cli.methods.base import Edit
 from razor_cli.models.base import parameters, swapped
 
-NAMES = ("ga_tan", "gdiff", "ga_kl", "relabel", "me_gd", "task_vector", "npo_kl", "nhl_kl")
+NAMES = ("ga_tan", "gdiff", "ga_kl", "relabel", "salun_tan", "me_gd", "task_vector", "npo_kl", "nhl_kl")
 every_method = pytest.mark.parametrize("name", NAMES)
 PLAIN: dict[str, Any] = {"alpha_coarse": 0.0, "alpha_fine": 0.0}
 ONE_STEP: dict[str, Any] = {
@@ -193,7 +193,7 @@ def test_concepts_that_go_together_keep_their_own_labels() -> None:
 def test_training_accuracy_that_chooses_the_epoch_is_logged(name: str) -> None:
     after = run(preset(name, lr=1e-4, epochs=1), make_clip(), make_sets()).log[0].after
     assert ("forget_accuracy" in after) is (name != "task_vector")
-    assert ("label_accuracy" in after) is (name in {"relabel", "task_vector"})
+    assert ("label_accuracy" in after) is (name in {"relabel", "salun_tan", "task_vector"})
     assert after.get("forget_accuracy", 100.0) > 50  # measured while training; the first steps still know the target
 
 

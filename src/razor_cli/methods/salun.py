@@ -1,11 +1,11 @@
 """SalUn: unlearn through the weights that matter most to the forget pictures (Fan et al., ICLR 2024).
 
-Reference code OPTML-Group/Unlearn-Saliency; ports of Tan & Gong (arXiv 2506.11253) and of SLUG's published code as presets.
+Reference code OPTML-Group/Unlearn-Saliency; the port of SLUG's published code as a preset. Tan & Gong's is methods/salun_tan.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.gradients import Named
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train import Objective, Step, train
-from razor_cli.engine.train_data import Desk
+from razor_cli.engine.train_data import Desk, Drawn
 from razor_cli.engine.train_gradients import summed_gradient
 from razor_cli.engine.train_settings import Trained, trained_names
 from razor_cli.losses import assigned_cross_entropy
@@ -71,22 +71,26 @@ class Salun(Trained):
         with lab.timed():
             desk = Desk(model, sets, lab, self)
             names = trained_names(model, self) if len(sets.forget) and self.lr and self.epochs else []
-            masks = saliency_mask(desk, names, self.batch, self.mask_loss, self.mask_fraction)
+            kind = Ascended.COSINE if self.mask_loss is MaskLoss.COSINE else Ascended.CLASSIFIER_CE
+            masks = saliency_mask(desk, names, self.batch, forget_loss(desk, kind), self.mask_fraction)
             edit = train(model, sets, lab, self, Masked(desk, self, masks))
-        kept = sum(int(m.sum()) for m in masks.values())
-        edit.notes.append(f"the mask leaves {kept} of {sum(m.numel() for m in masks.values())} weights")
+        edit.notes.append(told(masks))
         return edit
 
 
-def saliency_mask(desk: Desk, names: Sequence[str], batch: int, loss: MaskLoss, fraction: float) -> Named:
+def told(masks: Named) -> str:
+    """Return a note on how many weights may move."""
+    return f"the mask leaves {sum(int(m.sum()) for m in masks.values())} of {sum(m.numel() for m in masks.values())} weights"
+
+
+def saliency_mask(desk: Desk, names: Sequence[str], batch: int, loss: Callable[[Drawn], Tensor], fraction: float) -> Named:
     """Return, per parameter, True at the weights that may move: the top int(fraction * N) of all N by |sum of gradients|.
 
     The gradient is summed over the whole forget set before its absolute value is taken: sign and scale of the loss do not matter.
     """
     if not names:
         return {}
-    kind = Ascended.COSINE if loss is MaskLoss.COSINE else Ascended.CLASSIFIER_CE
-    found = summed_gradient(desk, names, desk.forget, batch, forget_loss(desk, kind))
+    found = summed_gradient(desk, names, desk.forget, batch, loss)
     return top_fraction({n: g.abs() for n, g in found.items()}, fraction)
 
 
@@ -99,16 +103,41 @@ def top_fraction(scores: Named, fraction: float) -> Named:
     return {n: part.view_as(s) for (n, s), part in zip(scores.items(), parts, strict=False)}
 
 
+class Mask:
+    """Keeps weights outside the mask as they are: masked gradients, weights put back, and with `memory` a masked momentum too."""
+
+    def __init__(self, masks: Named, *, memory: bool = True) -> None:
+        self.masks, self.memory = masks, memory
+        self.held: Named = {}
+
+    @torch.no_grad()
+    def before(self, params: Named) -> None:
+        """Multiply gradients by the mask and remember the weights."""
+        self.held = {n: p.detach().clone() for n, p in params.items()}
+        for name, parameter in params.items():
+            if parameter.grad is not None:
+                parameter.grad.mul_(self.masks[name])
+
+    @torch.no_grad()
+    def after(self, params: Named, optimizer: torch.optim.Optimizer) -> None:
+        """Put weights outside the mask back: decay and momentum would move them although their gradient is 0."""
+        for name, parameter in params.items():
+            mask = self.masks[name]
+            parameter.copy_(torch.where(mask, parameter, self.held[name]))
+            for key in MOMENTA if self.memory else ():
+                kept = optimizer.state.get(parameter, {}).get(key)
+                if isinstance(kept, Tensor):
+                    kept.mul_(mask)
+
+
 class Masked(Objective):
     """A forget pass and a retain pass an epoch; weights outside the mask are put back after each step, momentum too."""
 
     def __init__(self, desk: Desk, method: Salun, masks: Named) -> None:
-        self.desk, self.method, self.masks = desk, method, masks
-        self.head = desk.fine if desk.sets.taxonomy else desk.classes
+        self.desk, self.method, self.mask = desk, method, Mask(masks, memory=method.mask_on is MaskOn.BOTH)
         self.fixed = None if method.redraw else self._labels(desk.lab.generator())
         self.forgetting = False
         self.right = self.seen = 0
-        self.held: Named = {}
 
     def epoch(self, number: int, generator: torch.Generator) -> Sequence[Step]:
         """Return forget steps (relabel or ascent), then retain steps (true labels or InfoNCE)."""
@@ -121,15 +150,13 @@ class Masked(Objective):
             retain = retain_steps(desk, method, generator) if method.retain_pass else []
         else:
             labels = self.fixed if self.fixed is not None else self._labels(generator)
-            batches = desk.forget.shuffled(method.batch, generator)
-            drawn = self.head.templates(len(batches), generator)
-            forget = [self._relabelled(i, labels[i], t) for i, t in zip(batches, drawn, strict=True)]
+            forget = [self._relabelled(i, labels[i]) for i in desk.forget.shuffled(method.batch, generator)]
             kept = desk.retain.shuffled(method.batch, generator, method.retain_sample) if method.retain_pass else []
             retain = [self._classified(i) for i in kept]
         return [*(self._marked(s, True) for s in forget), *(self._marked(s, False) for s in retain)]
 
     def _labels(self, generator: torch.Generator) -> Tensor:
-        return random_labels(self.desk.forget.labels, len(self.head), self.method.exclude_true, generator)
+        return random_labels(self.desk.forget.labels, len(self.desk.classes), self.method.exclude_true, generator)
 
     def _marked(self, step: Step, forgetting: bool) -> Step:
         def loss() -> Tensor:
@@ -138,9 +165,9 @@ class Masked(Objective):
 
         return Step(loss=loss, pictures=step.pictures, forwards=step.forwards)
 
-    def _relabelled(self, index: Tensor, labels: Tensor, template: int) -> Step:
+    def _relabelled(self, index: Tensor, labels: Tensor) -> Step:
         def loss() -> Tensor:
-            logits = self.head.logits(self.desk.encode_image(self.desk.forget.pixels(index)), template)
+            logits = self.desk.classes.logits(self.desk.encode_image(self.desk.forget.pixels(index)))
             wanted = labels.to(logits.device)
             self.right += int((logits.argmax(dim=-1) == wanted).sum())
             self.seen += len(wanted)
@@ -160,26 +187,14 @@ class Masked(Objective):
         return self.forgetting or self.method.mask_on is MaskOn.BOTH
 
     def before_step(self, params: Named) -> None:
-        """Multiply gradients by the mask and remember the weights."""
-        if not self._masking:
-            return
-        with torch.no_grad():
-            self.held = {n: p.detach().clone() for n, p in params.items()}
-            for name, parameter in params.items():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(self.masks[name])
+        """Mask gradients where this pass is masked."""
+        if self._masking:
+            self.mask.before(params)
 
     def after_step(self, params: Named, optimizer: torch.optim.Optimizer) -> None:
-        """Put weights outside the mask back: decay and momentum would move them although their gradient is 0."""
-        if not self._masking:
-            return
-        for name, parameter in params.items():
-            mask = self.masks[name]
-            parameter.copy_(torch.where(mask, parameter, self.held[name]))
-            for key in MOMENTA if self.method.mask_on is MaskOn.BOTH else ():
-                memory = optimizer.state.get(parameter, {}).get(key)
-                if isinstance(memory, Tensor):
-                    memory.mul_(mask)
+        """Put weights outside the mask back where this pass is masked."""
+        if self._masking:
+            self.mask.after(params, optimizer)
 
     def measured(self, number: int) -> dict[str, float]:
         """Return how often a forget picture was recognised as its assigned label while training."""

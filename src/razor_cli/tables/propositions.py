@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.readings import flipped, preset_settings, shown
 
 TITLE = "RAZOR's propositions as measurements"
 Row = Mapping[str, str]
@@ -27,17 +30,47 @@ NOTES = (
     "P2: means over forget pairs the search did not see, normal intervals. The retain threshold is the mean similarity of retain "
     "pairs after the edit.",
     "Where most forget pairs lay below the retain pairs' mean before the edit, the second claim of P2 says nothing.",
-    "P3: all components chosen first move once along the blended direction; the step is the same for every rho and moves no "
-    "component by more than 1 % of its norm. HOLDS: the excess is below 0 for every rho, with its interval. The bound depends on "
-    "the unit of L_f: the cosine loss lies in 0 to 2, a loss on the zero-shot head is in nats and keeps it easily.",
+    "P3: all components chosen first move once along the blended direction; the step size is the same for every rho, and at rho "
+    "1 it moves no component by more than 1 % of its norm. HOLDS: the excess is below 0 for every rho, with its interval. The "
+    "bound depends on the unit of L_f: the cosine loss lies in 0 to 2, one on the zero-shot head is in nats and keeps it easily.",
     "P4: exact while everything else is held. In the model a changed weight changes the gradient too, which the law leaves out.",
 )
 
 
 def read_rows(output_dir: Path) -> list[dict[str, str]]:
-    """Return all rows that `razor propositions` recorded below a folder, as text, file by file."""
-    files = sorted((output_dir / "propositions").glob("*.csv"))
-    return [row for f in files for row in csv.DictReader(io.StringIO(f.read_text(encoding="utf-8"), newline=""))]
+    """Return the rows that `razor propositions` recorded below a folder, as text, file by file.
+
+    Of several files on the same weights, settings, target and seed only the newest counts: others are of earlier versions of
+    the code. A method is named with the settings in which it differs from its preset, a model with its weights where there
+    are several of a name.
+    """
+    newest: dict[tuple[str, ...], tuple[str, str, list[dict[str, str]]]] = {}
+    for file in sorted((output_dir / "propositions").glob("*.csv")):
+        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"), newline="")))
+        if not rows:
+            continue
+        record = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        origin, method = record["provenance"], _labelled(rows[0]["method"], record["settings"]["method"])
+        sets = json.dumps(record["settings"].get("data"), sort_keys=True)
+        place = (
+            origin["weights_hash"],
+            sets,
+            method,
+            *(rows[0][k] for k in ("model", "scenario", "target", "seed", "judged_on")),
+        )
+        found = (origin["finished"], origin["weights_hash"], [row | {"method": method} for row in rows])
+        newest[place] = max(found, newest.get(place, found), key=lambda f: f[0])
+    several = Counter(rows[0]["model"] for rows in {weights: rows for _, weights, rows in newest.values()}.values())
+    return [
+        row | {"model": f"{row['model']} [{weights[:8]}]" if several[row["model"]] > 1 else row["model"]}
+        for _, weights, rows in newest.values()
+        for row in rows
+    ]
+
+
+def _labelled(name: str, settings: Mapping[str, object]) -> str:
+    differing = [f"{k}={shown(v)}" for k, v in flipped(settings, preset_settings(name)).items()]
+    return name + (f" ({', '.join(differing)})" if differing else "")
 
 
 def beside(runs: Sequence[Run]) -> Document:
@@ -51,8 +84,9 @@ def build(rows: Sequence[Row]) -> Document:
     if not claims:
         notes = ["Nothing is recorded: razor propositions target=NAME method=razor,razor_paper"]
         return Document(name="propositions", title=TITLE, panels=[], notes=notes)
-    panels = [_counts(claims)]
-    for model in dict.fromkeys(_model(r) for r in claims):
+    models = list(dict.fromkeys(_model(r) for r in claims))
+    panels = [_counts(model, [r for r in claims if _model(r) == model]) for model in models]
+    for model in models:
         for key, title in NAMES.items():
             own = [r for r in claims if _model(r) == model and r["proposition"] == key]
             if own:
@@ -67,13 +101,12 @@ def _model(row: Row) -> str:
     return row["model"] + (" STAND-IN" if row["stand_in"] == "true" else "")
 
 
-def _counts(claims: Sequence[Row]) -> Panel:
+def _counts(model: str, claims: Sequence[Row]) -> Panel:
     lines = []
     for key, claim, method in sorted({(r["proposition"], r["claim"], r["method"]) for r in claims}):
         own = [r["outcome"] for r in claims if (r["proposition"], r["claim"], r["method"]) == (key, claim, method)]
         lines.append((key, claim, method, *(str(own.count(o)) for o in OUTCOMES)))
-    models = ", ".join(dict.fromkeys(_model(r) for r in claims))
-    return Panel(title=f"How often | {models}", columns=("", "claim", "method", *OUTCOMES), rows=lines)
+    return Panel(title=f"How often | {model}", columns=("", "claim", "method", *OUTCOMES), rows=lines)
 
 
 def _line(row: Row) -> tuple[str, ...]:

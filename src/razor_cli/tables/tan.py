@@ -31,7 +31,7 @@ METHODS = {  # printed name, lower case and without "(ours)": presets of ours
     "npo+kl": ("npo_kl", "npo_kl_paper"),
     "relabeling": ("relabel", "relabel_paper"),
     "task vector": ("task_vector", "task_vector_paper"),
-    "salun": ("salun_tan", "salun"),
+    "salun": ("salun_tan", "salun_tan_paper"),
     "me+gd": ("me_gd", "me_gd_paper"),
     "nhl+kl": ("nhl_kl", "nhl_kl_paper"),
 }
