@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from razor_cli.command_line import read
-from razor_cli.conf_files import GROUPS, bases, comments, conf_dir, default_option, description, file_of, groups
+from razor_cli.conf_files import GROUPS, comments, conf_dir, default_option, description, file_of, groups, settings_of
 from razor_cli.launch import checked
 from razor_cli.schema import hints, locate
 from razor_cli.settings import PLACES, Experiment, Options
@@ -55,9 +55,7 @@ def test_option_starts_with_a_command_that_composes_and_passes_the_check(
 def test_option_sets_every_field_of_its_class_and_no_other(group: str, name: str) -> None:
     file = file_of(group, name)
     content = yaml.safe_load(file.read_text())
-    layers = [yaml.safe_load(file_of(group, base).read_text()) for base in bases(file)] + [content]
-    keys = {key for layer in layers for key in layer} - {"_target_", "defaults"}
-    assert keys == set(hints(locate(content["_target_"], PLACES[group], group)))
+    assert set(settings_of(group, name)) - {"_target_"} == set(hints(locate(content["_target_"], PLACES[group], group)))
 
 
 @pytest.mark.parametrize(("group", "name"), [f for f in FILES if f[0] in {"model", "scenario", "data", "method"}])
