@@ -42,10 +42,10 @@ test-slow: .venv/.ready ## full-size models, real photographs (RAZOR_CIFAR10=DIR
 bench: .venv/.ready ## speed ratios, cost of every method in gradient passes, the forgetting table (CIFAR=DIR adds CIFAR-10 classes)
 	$(BIN)/python scripts/bench.py $(ARGS)
 
-tables: .venv/.ready ## the papers' tables and figures from recorded runs (RUN=1 runs what is missing; SEEDS=0,1,2 JOBS=2 CIFAR=DIR)
+tables: .venv/.ready ## the papers' tables and figures from recorded runs (RUN=1 runs what is missing; SEEDS=0,1,2 TARGETS=1 JOBS=2 CIFAR=DIR)
 ifdef RUN
 	@failed=; for e in $(EXPERIMENTS); do \
-		$(BIN)/razor-run experiment=$$e seed=$(SEEDS) jobs=$(JOBS) $(if $(CIFAR),data.cifar_root=$(CIFAR)) $(ARGS) || failed="$$failed $$e"; \
+		$(BIN)/razor-run experiment=$$e seed=$(SEEDS) jobs=$(JOBS) $(if $(TARGETS),targets=$(TARGETS)) $(if $(CIFAR),data.cifar_root=$(CIFAR)) $(ARGS) || failed="$$failed $$e"; \
 	done; $(BIN)/razor tables all; test -z "$$failed" || { echo "not complete:$$failed"; exit 1; }
 else
 	$(BIN)/razor tables all $(ARGS)

@@ -6,7 +6,7 @@
 
 What the command line says goes first. `scenario` and `target` choose among what the blocks list, and a block with none of the
 chosen is left out; every other key replaces its list in every block, and several values of a key that no block has multiply
-every block.
+every block. `targets=N` is a word of grids alone: of what is left, the first N targets of every block.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from razor_cli.schema import Problem, together
 from razor_cli.settings import Experiment, check
 
 Block = dict[str, list[Any]]
+MOST = "targets="
 CHOOSING = ("scenario", "target")  # keys that choose among the blocks instead of replacing what they list
 EMBEDDED = ("standin", "cifar10")  # data whose sets are listed in well under a second, so a target is looked up beforehand
 
@@ -108,7 +109,11 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
     given: dict[str, list[Any]] = {}
     words: list[str] = []
     problems: list[Problem] = []
+    most: int | None = None
     for argument in arguments:
+        if argument.startswith(MOST):
+            most = _count(argument)
+            continue
         request = command_line.read([argument], multirun=True, extra=extra)
         problems += request.problems
         if request.problems:
@@ -122,7 +127,20 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
             words.append(argument)
     if problems:
         raise together(problems)
-    return Asked(name=name, blocks=narrowed([dict(b) for b in blocks], given), words=words, extra=extra)
+    chosen = narrowed([dict(b) for b in blocks], given)
+    chosen = [b | {"target": b["target"][:most]} if "target" in b else b for b in chosen]
+    return Asked(name=name, blocks=chosen, words=words, extra=extra)
+
+
+def _count(argument: str) -> int:
+    """Return N of `targets=N`. Raises ConfigError for anything that is no count."""
+    text = argument.removeprefix(MOST)
+    if not text.isdigit() or not int(text):
+        raise ConfigError(
+            "targets: how many targets of each block of a grid", allowed="1 or more", found=text or "nothing",
+            fix="one target is named by target=NAME",
+        )  # fmt: skip
+    return int(text)
 
 
 def narrowed(blocks: list[Block], given: Mapping[str, list[Any]]) -> list[Block]:

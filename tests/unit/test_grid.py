@@ -79,6 +79,20 @@ def test_scenario_and_target_choose_among_the_blocks() -> None:
     assert [(p["target"], p["seed"]) for p in new] == [("Elon Musk", 0), ("Elon Musk", 1)]
 
 
+def test_targets_keeps_the_first_of_every_block_that_is_left(extra: Path) -> None:
+    def kept(*words: str) -> list[list[Any]]:
+        return [block["target"] for block in asked(extra, *words).blocks if "target" in block]
+
+    whole = kept()
+    assert max(map(len, whole)) > 1
+    assert kept("targets=1") == [names[:1] for names in whole] and kept("targets=99") == whole
+    last = whole[0][-1]
+    assert [last] in kept("targets=1", f"target={last}")  # chosen first, then cut
+    for wrong in ("0", "-1", "x", ""):
+        with pytest.raises(ConfigError, match="targets: how many"):
+            kept(f"targets={wrong}")
+
+
 def test_what_could_mean_several_scenarios_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"(?s)target=Elon Musk: no block.*scenario=class or scenario=identity"):
         all_points({"target": ["Elon Musk"]})
