@@ -130,6 +130,11 @@ def provenance(seed: int, finished: str) -> Provenance:
     )
 
 
+def heads(count: int) -> list[EditedComponent]:
+    shape = {"kind": "head", "tower": "vision", "phi": 1.25, "step_size": 0.5, "relative_step": 0.03125}
+    return [EditedComponent.model_validate({"name": f"visual.{3 + i}.head2", **shape}) for i in range(count)]
+
+
 def fake_run(
     output_dir: Path,
     *,
@@ -179,18 +184,13 @@ def fake_run(
         if run.complete:
             return run
         run.write_config(settings)
-        scores = {(s, q): measured(s, q, offset) for s in LEVELS for q in quantizations}
-        run.write_scores(identity, scores | {k: [*scores.get(k, []), *more] for k, more in (extra or {}).items()})
+        states = [s for s in LEVELS if control or s != "control"]
+        scores = {(s, q): measured(s, q, offset) for s in states for q in quantizations}
+        run.write_scores(identity, scores | {k: [*scores.get(k, []), *rows] for k, rows in (extra or {}).items()})
         for file, text in (files or {}).items():
             run.path(file).write_text(text, encoding="utf-8")
         run.write_log(events())
         run.path("patch.safetensors").write_bytes(b"patch")
-        components = [
-            EditedComponent(
-                name=f"visual.{3 + i}.head2", kind="head", tower="vision", phi=1.25, step_size=0.5, relative_step=0.03125
-            )
-            for i in range(parts)
-        ]
         run.finish(
             RunRecord(
                 **identity.model_dump(),
@@ -198,7 +198,7 @@ def fake_run(
                 provenance=provenance(seed, finished),
                 cost=CostRecord.of(cost, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=5),
                 verdict=Verdict(decision=Decision.ACCEPTED, reasons=["M1 generic 5.5 [2.2, 8.8] ≤ 55 under none, int8, int4"]),
-                components=components,
+                components=heads(parts),
             )
         )
     return run

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
+from razor_cli.tables.quantization import recovery
 from razor_cli.tables.selection import UNEDITED, Measure, by_model, left_out, sample, usable, versions
 from razor_cli.tables.table3 import MEASURES as FIVE
 
@@ -22,15 +23,7 @@ QUALITY = (
     Measure(
         key="others", title="others' drop", unit="↓ points", metric="others_acc_drop", variant="macro/base", direction="down"
     ),
-    Measure(
-        key="rec4",
-        title="recovery at int4",
-        unit="→0",
-        metric="rec",
-        variant="dual/mean_of_classes",
-        direction="zero",
-        quantization="int4",
-    ),
+    recovery("int4", key="rec4", title="recovery at int4"),
 )
 ORACLE = (
     Measure(

@@ -38,20 +38,19 @@ class Point:
     recovery: Sample
 
 
+def recovery(scheme: str, key: str = "rec", title: str = "recovery") -> Measure:
+    """Return the column of what one width undoes of the forgetting."""
+    return Measure(
+        key=key, title=title, unit="→0", metric="rec", variant="dual/mean_of_classes", direction="zero", quantization=scheme
+    )
+
+
 def measures(scheme: str) -> tuple[Measure, ...]:
     """Return the columns of one width."""
     return (
         SIZE,
         Measure(key="codes", title="codes changed", unit="%", metric="survival.codes_changed", quantization=scheme, scale=100.0),
-        Measure(
-            key="rec",
-            title="recovery",
-            unit="→0",
-            metric="rec",
-            variant="dual/mean_of_classes",
-            direction="zero",
-            quantization=scheme,
-        ),
+        recovery(scheme),
         Measure(
             key="m1", title="M1", unit="↓ %", metric="m1", variant="dual/mean_of_classes", direction="down", quantization=scheme
         ),
@@ -81,9 +80,9 @@ def points(runs: Sequence[Run]) -> list[Point]:
     for method, every in sorted(by_method.items()):
         for scheme in SCHEMES:
             own = quantized(every, scheme)
-            size, codes, recovery = (sample(own, m) for m in measures(scheme)[:3])
+            size, codes, undone = (sample(own, m) for m in measures(scheme)[:3])
             if codes:
-                found.append(Point(method=method, scheme=scheme, local=is_local(own), size=size, codes=codes, recovery=recovery))
+                found.append(Point(method=method, scheme=scheme, local=is_local(own), size=size, codes=codes, recovery=undone))
     return found
 
 
