@@ -156,7 +156,7 @@ def test_the_blended_direction_is_the_methods_own(clip: Clip, base: str, normali
     for s in loop._score(loop.components, forget, retain):
         c, weight = s.component, method.lambda_forget * method.rho + extra
         found = p.blended(c.views(forget), c.views(retain), weight, method.lambda_retain, normalize)
-        for mine, own in zip(found, loop._direction(s, forget, retain), strict=True):
+        for mine, own in zip(found, loop.blend.direction(s, forget, retain, {}), strict=True):
             torch.testing.assert_close(mine, own, rtol=1e-4, atol=1e-6)
 
 

@@ -17,7 +17,7 @@ from razor_cli.engine.gradients import set_gradient
 from razor_cli.engine.journal import Cost, Event
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.engine.saliency import Saliency
-from razor_cli.methods import razor_loop
+from razor_cli.methods import razor_blend
 from razor_cli.methods.base import Edit
 from razor_cli.methods.razor_loop import Loop
 from razor_cli.models.dual import Clip
@@ -186,7 +186,7 @@ def test_gradients_see_forget_and_retain_only_and_nothing_sees_evaluation(
         return found
 
     monkeypatch.setattr(lab_module, "set_gradient", spy)
-    monkeypatch.setattr(razor_loop, "set_gradient", spy)
+    monkeypatch.setattr(razor_blend, "set_gradient", spy)
     run(preset(base, tau=math.inf, grow_rounds=1, search_steps=2, **UNREACHABLE), clip, poisoned)
     assert touched == {*SETS.forget.keys, *SETS.retain.keys}
     everything = set(poisoned.forget.sources["person"].loaded)

@@ -16,6 +16,7 @@ from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import norm
 from razor_cli.losses import pair_cosines
 from razor_cli.methods.base import Edit
+from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_loop import Loop
 from razor_cli.models.base import Component, parameters, swapped
 from razor_cli.models.dual import Clip
@@ -66,15 +67,15 @@ def cosines(model: Clip, pairs: Pairs) -> Tensor:
 
 def spied(monkeypatch: pytest.MonkeyPatch, model: Clip, **settings: Any) -> list[Seen]:
     """Run an edit, and return at each step the component, its mismatch and forget gradients, and the weights at that time."""
-    seen, real = [], Loop._mismatch_gradient
+    seen, real = [], Blend.mismatch_gradient
 
-    def spy(self: Loop, component: Component, g_f: Any) -> Any:
-        found = real(self, component, g_f)
+    def spy(self: Blend, component: Component, g_f: Any, base: Any) -> Any:
+        found = real(self, component, g_f, base)
         weights = {n: v.clone() for n, v in parameters(model).items()}
         seen.append((component, *(torch.cat([v.reshape(-1) for v in views]) for views in (found, g_f)), weights))
         return found
 
-    monkeypatch.setattr(Loop, "_mismatch_gradient", spy)
+    monkeypatch.setattr(Blend, "mismatch_gradient", spy)
     razor(model, step="fixed", step_size=0.1, early_stop=False, tau_mode="topk", tau=2, **settings)
     assert len(seen) == 2
     return seen
@@ -121,9 +122,8 @@ def test_squared_and_absolute_mismatch_vanish_at_the_start_and_pull_back_later(
 
 def test_squared_mismatch_has_no_gradient_at_the_start_by_its_own_formula(clip32: Clip) -> None:
     loop = Loop(preset("razor_anchor"), clip32, SETS, Lab(model=clip32, sets=SETS))
-    loop._original = {}
     for component in loop.components[:6]:
-        views = loop._drift_gradient(SETS.retain, component)
+        views = loop.blend.drift_gradient(SETS.retain, component, {})
         reference = component.vector(drift_by_hand(clip32, SETS.retain, None, 1))
         assert norm(views) <= 1e-5 * float(reference.norm())
 
@@ -136,7 +136,7 @@ def test_the_blend_is_equation_seven(clip32: Clip, normalize: str, direction: st
     loop = Loop(method, clip32, SETS, Lab(model=clip32, sets=SETS))
     forget, retain = loop.lab.gradients(method.plan)
     for s in loop._score(loop.components[::5], forget, retain):
-        found = torch.cat([v.reshape(-1) for v in loop._direction(s, forget, retain)])
+        found = torch.cat([v.reshape(-1) for v in loop.blend.direction(s, forget, retain, {})])
         g_f, g_r = s.component.vector(forget), s.component.vector(retain)
         unit_f, unit_r = g_f / g_f.norm(), g_r / g_r.norm()
         sign = -1.0 if direction == "ascend" else 1.0
