@@ -46,6 +46,21 @@ def concept_uniform(images: Tensor, prompts: Tensor, target: int | Tensor, scale
     return logs[others].mean()
 
 
+def concept_margin(images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1) -> Tensor:
+    """L_f = mean of the other classes' logits minus the target's, of forget images [n, d] among class prompts [k, d].
+
+    The concept head without a softmax: where the target wins this has the gradient of `concept_uniform`, but it keeps lowering
+    the target once it has lost, where `concept_uniform` only levels the others. When several classes go together they are
+    the first `forgotten` ones, and the others are those that stay.
+    """
+    logits = scale * images @ prompts.T
+    own = torch.as_tensor(target, device=images.device).expand(len(images))
+    mine = logits.gather(1, own[:, None])[:, 0]
+    if forgotten > 1:
+        return (logits[:, forgotten:].mean(dim=-1) - mine).mean()
+    return ((logits.sum(dim=-1) - mine) / (len(prompts) - 1) - mine).mean()
+
+
 def info_nce(images: Tensor, texts: Tensor, scale: float | Tensor) -> Tensor:
     """L_r = symmetric InfoNCE of a batch of n pairs at temperature 1/scale (RAZOR eq. 4); each pair is its own class."""
     logits = scale * images @ texts.T

@@ -24,7 +24,7 @@ from razor_cli.engine.features import Gallery
 from razor_cli.engine.gradients import trainable
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.errors import ConfigError
-from razor_cli.losses import concept_cross_entropy, concept_uniform
+from razor_cli.losses import concept_cross_entropy, concept_margin, concept_uniform
 from razor_cli.metrics.clip import reference
 from razor_cli.models.dual import Clip
 
@@ -155,7 +155,10 @@ def joint_sets() -> ConceptSets:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "head"), [("concept_ce", concept_cross_entropy), ("concept_uniform", concept_uniform)])
+HEADS = [("concept_ce", concept_cross_entropy), ("concept_uniform", concept_uniform), ("concept_margin", concept_margin)]
+
+
+@pytest.mark.parametrize(("name", "head"), HEADS)
 def test_gradient_of_joint_targets_is_that_of_labels_per_picture(clip32: Clip, name: str, head: Any) -> None:
     sets = joint_sets()
     found, _ = Lab(model=clip32, sets=sets).gradients(GradientPlan(forget_loss=name), at_base=False)
@@ -181,6 +184,10 @@ def test_losses_take_a_label_for_each_picture() -> None:
     assert float(concept_cross_entropy(images, prompts, torch.tensor([0, 1]), 5.0)) == pytest.approx(float(sum(each)) / 2)
     single = [concept_uniform(images[[i]], prompts, i, 5.0) for i in (0, 1)]
     assert float(concept_uniform(images, prompts, torch.tensor([0, 1]), 5.0)) == pytest.approx(float(sum(single)) / 2, rel=1e-5)
+    single = [concept_margin(images[[i]], prompts, i, 5.0) for i in (0, 1)]
+    assert float(concept_margin(images, prompts, torch.tensor([0, 1]), 5.0)) == pytest.approx(float(sum(single)) / 2, rel=1e-5)
+    away = float(5.0 * (images[:, 2] - images.diagonal()).mean())
+    assert float(concept_margin(images, prompts, torch.tensor([0, 1]), 5.0, 2)) == pytest.approx(away, rel=1e-5)
     joint = (5.0 * images).log_softmax(-1)[:, 2].mean()  # classes 0 and 1 go: only class 2 is a place to go to
     assert float(concept_uniform(images, prompts, torch.tensor([0, 1]), 5.0, 2)) == pytest.approx(float(joint), rel=1e-5)
 

@@ -14,7 +14,15 @@ from torch import Tensor
 from razor_cli.data.sets import Pairs
 from razor_cli.engine.gradients import batch_gradient, batches, cached_gradient, retain_loss, set_gradient, trainable
 from razor_cli.engine.lab import GradientPlan, Lab
-from razor_cli.losses import concept_cross_entropy, concept_uniform, forget_cosine, info_nce, mismatch, pair_cosines
+from razor_cli.losses import (
+    concept_cross_entropy,
+    concept_margin,
+    concept_uniform,
+    forget_cosine,
+    info_nce,
+    mismatch,
+    pair_cosines,
+)
 from razor_cli.models.base import Granularity, Tower, Towers, parameters, swapped
 from razor_cli.models.dual import Clip, run_prefix, run_suffix
 
@@ -81,6 +89,20 @@ def test_concept_uniform_is_highest_when_the_others_are_alike_and_does_not_fade(
     assert slopes[0] > 50 and slopes[1] < 1e-6
 
 
+def test_concept_margin_is_that_of_logits_and_lowers_the_target_once_it_has_lost() -> None:
+    prompts = rows([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0])
+    image = rows([0.6, 0.64, 0.48])
+    assert float(concept_margin(image, prompts, 0, 2.0)) == pytest.approx(2 * ((0.64 + 0.48) / 2 - 0.6), rel=1e-5)
+    assert float(concept_margin(image, prompts, 2, 2.0)) == pytest.approx(2 * ((0.6 + 0.64) / 2 - 0.48), rel=1e-5)
+    lost = rows([0.3, 0.9, 0.1]).requires_grad_()
+
+    def along_target(loss: Any) -> float:
+        return float(torch.autograd.grad(loss(lost, prompts, 0, 100.0), lost)[0][0, 0])
+
+    assert along_target(concept_margin) == pytest.approx(-100.0)  # ascended, the target's logit falls
+    assert abs(along_target(concept_uniform)) < 1e-6  # its work is done, as far as the target goes
+
+
 @pytest.mark.parametrize(("form", "value"), [("signed", -0.05), ("squared", 0.025), ("abs", 0.15)])
 def test_mismatch_forms_by_hand(form: str, value: float) -> None:
     assert float(mismatch(torch.tensor([0.5, 0.4]), torch.tensor([0.7, 0.3]), form)) == pytest.approx(value)
@@ -117,7 +139,7 @@ def test_gradient_caching_equals_the_whole_batch(model: Clip, which: str, chunk:
     assert_close(whole, full_gradient(model, SETS.retain, loss), 1e-5)
 
 
-@pytest.mark.parametrize("forget_loss", ["cosine", "concept_ce", "concept_uniform"])
+@pytest.mark.parametrize("forget_loss", ["cosine", "concept_ce", "concept_uniform", "concept_margin"])
 def test_a_batch_in_chunks_gives_the_forget_gradient_of_the_whole(model: Clip, forget_loss: str) -> None:
     lab = Lab(model=model, sets=SETS)
     whole, _ = lab.gradients(GradientPlan(forget_loss=forget_loss))

@@ -92,7 +92,7 @@ def test_signed_mismatch_is_minus_the_forget_gradient(clip32: Clip, monkeypatch:
 
 
 @pytest.mark.parametrize("which", ["forget", "retain", "both"])
-@pytest.mark.parametrize("forget_loss", ["cosine", "concept_ce", "concept_uniform"])
+@pytest.mark.parametrize("forget_loss", ["cosine", "concept_ce", "concept_uniform", "concept_margin"])
 def test_signed_mismatch_of_any_set_is_the_gradient_of_its_mean_cosine(
     clip32: Clip, monkeypatch: pytest.MonkeyPatch, which: str, forget_loss: str
 ) -> None:

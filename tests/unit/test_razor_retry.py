@@ -45,6 +45,14 @@ def test_a_better_second_attempt_is_the_edit_that_its_floor_gives_alone() -> Non
     assert not same(both, razor(**refused, target_m1=5.0, retry_floor=None))
 
 
+def test_a_second_attempt_may_take_the_other_order() -> None:
+    refused = {"search_floor": 100.0, "search_m4_drop": 100.0, "target_m1": 5.0, "retry_floor": 0.0}
+    sequential, joint = razor(**refused), razor(**refused, retry_order="joint")
+    assert same(joint, razor(**(refused | {"retry_floor": None, "search_floor": 0.0}), order="joint"))
+    assert not same(joint, sequential)
+    assert any("joint, floor 0" in n for n in joint.notes)
+
+
 def test_a_second_attempt_that_is_no_better_leaves_the_first_edit() -> None:
     first = razor(**UNREACHABLE, retry_floor=None)
     both = razor(**UNREACHABLE, retry_floor=100.0)

@@ -17,10 +17,12 @@ from razor_cli.engine.board import Board
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.engine.gradients import Loss, Named, retain_loss, set_gradient
 from razor_cli.engine.journal import Cost
-from razor_cli.losses import concept_cross_entropy, concept_uniform, forget_cosine
+from razor_cli.losses import concept_cross_entropy, concept_margin, concept_uniform, forget_cosine
 from razor_cli.models.dual import Clip
 
-HEAD_LOSSES = {"concept_ce": concept_cross_entropy, "concept_uniform": concept_uniform}  # over the zero-shot head
+HEAD_LOSSES = {  # over the zero-shot head
+    "concept_ce": concept_cross_entropy, "concept_uniform": concept_uniform, "concept_margin": concept_margin,
+}  # fmt: skip
 ENGINE = 1  # raise when a change here alters gradients, so that cached ones are not taken for new
 
 

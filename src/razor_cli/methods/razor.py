@@ -43,6 +43,7 @@ class ForgetLoss(StrEnum):
     COSINE = "cosine"
     CONCEPT_CE = "concept_ce"
     CONCEPT_UNIFORM = "concept_uniform"
+    CONCEPT_MARGIN = "concept_margin"
 
 
 class Direction(StrEnum):
@@ -98,6 +99,13 @@ class Budget(StrEnum):
     SHARED = "shared"
 
 
+class Order(StrEnum):
+    """How the chosen components move: each by a step of its own (Algorithm 1), or all by one in common (prose of Fig. 2)."""
+
+    SEQUENTIAL = "sequential"
+    JOINT = "joint"
+
+
 class GrowUpdate(StrEnum):
     """What a growth round moves: the new component (Algorithm 1), or all chosen ones (prose of Fig. 2; A15)."""
 
@@ -143,6 +151,8 @@ class Razor:
     search_others_drop: float = 100.0
     search_return: Return = Return.BEST_SCORE
     budget: Budget = Budget.GREEDY
+    order: Order = Order.SEQUENTIAL
+    joint_rounds: int = 3
     grow_rounds: int = 6
     grow_update: GrowUpdate = GrowUpdate.NEW_ONLY
     grow_sample: int | None = None
@@ -151,6 +161,7 @@ class Razor:
     trim_steps: int = 0
     retry_floor: float | None = None
     retry_others_drop: float = 2.0
+    retry_order: Order | None = None
     target_m1: float = 55.0
     target_m1_prompts: Prompt = Prompt.BOTH
     target_m4_drop: float = 2.0
@@ -161,7 +172,8 @@ class Razor:
     def __post_init__(self) -> None:
         ranges = {
             "alpha": (0, 1), "rho": (0, 1), "search_floor": (0, 100), "target_m1": (0, 100), "target_m5": (0, 100),
-            "search_steps": (1, 64), "grow_rounds": (0, 1000), "norm_power": (1, 2), "epsilon": (0, math.inf),
+            "search_steps": (1, 64), "joint_rounds": (1, 1000), "grow_rounds": (0, 1000),
+            "norm_power": (1, 2), "epsilon": (0, math.inf),
             "lambda_forget": (0, math.inf), "lambda_retain": (0, math.inf), "lambda_mismatch": (0, math.inf),
             "step_size": (0, math.inf), "trim_steps": (0, 64), "forget_batch": (2, 65536), "retain_batch": (2, 65536),
             "search_m4_drop": (0, 100), "search_others_drop": (0, 100), "retry_others_drop": (0, 100), "target_m4_drop": (0, 100),

@@ -40,6 +40,7 @@ class Loop:
         self.moved: list[Component] = []
         self.values: dict[str, Tensor] = {}
         self._moved_since = False
+        self.order = method.order
 
     def run(self) -> Edit:
         """Compute the edit."""
@@ -70,11 +71,13 @@ class Loop:
             self._trim()
 
     def _retry(self) -> None:
-        """Begin again from the unedited weights with a stricter floor where the Target was missed; keep the better edit."""
+        """Begin again from the unedited weights, other floor and order, where the Target was missed; keep the better edit."""
         m, board = self.method, self.lab.board
         if m.retry_floor is None or m.step.value != "search" or self.aim.met(board.current):
             return
-        self.log.append(Event(step=len(self.log), action="retry", after=dict(board.current), note=f"floor {m.retry_floor:g}"))
+        self.order = m.retry_order or m.order
+        how = f"{self.order.value}, floor {m.retry_floor:g}"
+        self.log.append(Event(step=len(self.log), action="retry", after=dict(board.current), note=how))
         first, reached, mark = (self.values, self.active, self.moved), dict(board.current), len(self.log)
         self._put(({}, [], []))
         self.aim = replace(self.aim, floor_m5=m.retry_floor, floor_others_drop=min(m.retry_others_drop, m.search_others_drop))
@@ -84,9 +87,7 @@ class Loop:
             self._put(first)
             for event in self.log[mark:]:  # steps of an edit that is not the result
                 event.action = f"dropped {event.action}"
-        self.notes.append(
-            f"Target missed at first; begun again with floor {m.retry_floor:g}: {'kept' if better else 'no better'}"
-        )
+        self.notes.append(f"Target missed at first; begun again ({how}): {'kept' if better else 'no better'}")
 
     def _put(self, state: tuple[dict[str, Tensor], list[Component], list[Component]]) -> None:
         """Hold another edit of the original weights in place of the present one."""
@@ -106,18 +107,43 @@ class Loop:
         self.lab.say(f"selected {len(chosen)} of {len(scored)} components")
         for s in chosen:
             self.log.append(self._event("select", s))
+        (self._together if self.order.value == "joint" else self._one_by_one)(chosen, forget, retain)
+
+    def _one_by_one(self, chosen: Sequence[Saliency], forget: Named, retain: Named) -> None:
+        """Search a step for each component, the most salient first (Algorithm 1)."""
         for rank, selected in enumerate(chosen):
             s = selected
             if rank and self.method.refresh_gradients:
                 forget, retain = self._renewed()
                 s = self._score([selected.component], forget, retain)[0]
-            # Each component may spend half of what those before it left: the best ones most, none of them all.
-            share = 1 - 0.5 ** (rank + 1) if self.method.budget.value == "shared" else 1.0
-            self._step([s], forget, retain, share, f"component {rank + 1} of {len(chosen)}")
+            self._step([s], forget, retain, self._share(rank), f"component {rank + 1} of {len(chosen)}")
             self.active.append(s.component)
-            if self.method.early_stop and self.aim.met(self.lab.board.current):
-                self._stop("Target met on validation data")
+            if self._done():
                 return
+
+    def _together(self, chosen: Sequence[Saliency], forget: Named, retain: Named) -> None:
+        """Search one relative step for all components at once; again along renewed gradients, if there are to be any.
+
+        Of K components each moves by a K-th of a step, so that together they go about as far as one would alone. Each round
+        looks at steps up to half of what the one before did: less is left to do, and less may be spent on it.
+        """
+        self.active += [s.component for s in chosen]
+        for number in range(self.method.joint_rounds if self.method.refresh_gradients else 1):
+            if number:
+                forget, retain = self._renewed()
+            group = self._score([s.component for s in chosen], forget, retain)
+            self._step(group, forget, retain, self._share(number), f"joint round {number + 1}", 0.5**number / len(group))
+            if self._done():
+                return
+
+    def _share(self, rank: int) -> float:
+        """Return how much of the allowance may be gone after a step: each may spend half of what those before it left."""
+        return 1 - 0.5 ** (rank + 1) if self.method.budget.value == "shared" else 1.0
+
+    def _done(self) -> bool:
+        if met := self.method.early_stop and self.aim.met(self.lab.board.current):
+            self._stop("Target met on validation data")
+        return met
 
     def _grow(self) -> None:
         for number in range(self.method.grow_rounds):
@@ -213,8 +239,8 @@ class Loop:
         kept = select(ranks, m.tau, "all" if every else m.tau_mode.value, None if every else m.max_components)
         return [scored[i] for i in kept]
 
-    def _step(self, group: Sequence[Saliency], forget: Named, retain: Named, share: float, what: str) -> None:
-        """Search the step of one component (or of a group that moves together), apply it, log it."""
+    def _step(self, group: Sequence[Saliency], forget: Named, retain: Named, share: float, what: str, reach: float = 1.0) -> None:
+        """Search the step of one component (or of a group that moves together) up to `reach` x step_size, apply it, log it."""
         started = time.perf_counter()
         board, components = self.lab.board, [s.component for s in group]
         base = {n: self._original[n] for n in self.values}
@@ -230,7 +256,7 @@ class Loop:
 
         with self.lab.searching():
             board.prepare(components)
-            found = self._find(trial, share, before)
+            found = self._find(trial, share, before, reach)
         self.lab.say(f"{what}: {components[-1].name} step {found.step_size:.3g}")
         if found.step_size > 0:
             self._apply(components, directions, [found.step_size * u for u in units])
@@ -242,11 +268,11 @@ class Loop:
             event.seconds = (time.perf_counter() - started) / len(group)
             self.log.append(event)
 
-    def _find(self, trial: Callable[[float], Metrics], share: float, before: Metrics) -> Found:
+    def _find(self, trial: Callable[[float], Metrics], share: float, before: Metrics, reach: float) -> Found:
         m = self.method
         if m.step.value == "fixed":
-            return Found(step_size=m.step_size, metrics=trial(m.step_size), trials=1)
-        return bisect(trial, m.step_size, m.search_steps, self.aim, share, m.search_return, before)
+            return Found(step_size=reach * m.step_size, metrics=trial(reach * m.step_size), trials=1)
+        return bisect(trial, reach * m.step_size, m.search_steps, self.aim, share, m.search_return, before)
 
     def _unit(self, s: Saliency, direction: Sequence[Tensor]) -> float:
         """Return what a step of 1 means: the component's own norm along the direction, or the direction as it is."""
