@@ -9,13 +9,16 @@ import torch
 from tiny_world import make_clip, make_sets, preset, run
 
 from razor_cli.engine import board
+from razor_cli.errors import ConfigError
 from razor_cli.methods.base import Edit
 from razor_cli.records import edited_components
 
 SETS = make_sets()
 EASY = {"target_m1": 60.0, "target_m5": 0.0, "target_m4_drop": 100.0, "search_floor": 0.0, "search_m4_drop": 100.0,
-        "search_others_drop": 100.0, "search_return": "largest_stable", "retry_others_drop": 100.0, "grow_rounds": 2}  # fmt: skip
+        "search_others_drop": 100.0, "search_return": "largest_stable", "grow_rounds": 2, "order": "sequential",
+        "retries": []}  # fmt: skip
 BLOCKED = {"search_floor": 100.0, "step_size": 1e-6}  # a first attempt that gets nowhere
+STRICT = [{"search_floor": 100.0}]
 UNREACHABLE = {"target_m1": 0.0, "target_m5": 100.0, "target_m4_drop": 0.0}
 
 
@@ -32,48 +35,63 @@ def same(a: Edit, b: Edit) -> bool:
 
 
 def test_no_second_attempt_when_the_target_is_met_or_none_is_asked_for() -> None:
-    assert "retry" not in actions(razor(retry_floor=50.0))
-    assert "retry" not in actions(razor(retry_floor=None, **UNREACHABLE))
+    assert "retry" not in actions(razor(retries=[{"search_floor": 50.0}]))
+    assert "retry" not in actions(razor(**UNREACHABLE))
 
 
 def test_a_better_second_attempt_is_the_edit_that_its_floor_gives_alone() -> None:
     refused = {"search_floor": 100.0, "search_m4_drop": 100.0}
-    both = razor(**refused, target_m1=5.0, retry_floor=0.0)
-    alone = razor(target_m1=5.0, retry_floor=None)
+    both = razor(**refused, target_m1=5.0, retries=[{"search_floor": 0.0}])
+    alone = razor(target_m1=5.0)
     assert "retry" in actions(both) and same(both, alone)
     assert both.components == alone.components
-    assert not same(both, razor(**refused, target_m1=5.0, retry_floor=None))
+    assert not same(both, razor(**refused, target_m1=5.0))
 
 
-def test_a_second_attempt_may_take_the_other_order() -> None:
-    refused = {"search_floor": 100.0, "search_m4_drop": 100.0, "target_m1": 5.0, "retry_floor": 0.0}
-    sequential, joint = razor(**refused), razor(**refused, retry_order="joint")
-    assert same(joint, razor(**(refused | {"retry_floor": None, "search_floor": 0.0}), order="joint"))
-    assert not same(joint, sequential)
-    assert any("joint, floor 0" in n for n in joint.notes)
+def test_a_further_attempt_changes_what_it_says_and_nothing_else() -> None:
+    blocked = {"search_others_drop": 0.0, "search_m4_drop": 0.0, "search_floor": 100.0, "step_size": 50.0, "search_steps": 3}
+    loose = {"search_others_drop": 100.0, "search_floor": 0.0}
+    for changes in ({"max_components": 1}, {"order": "joint"}, {"grow_rounds": 0}):
+        both = razor(**blocked, target_m1=5.0, retries=[changes | loose])
+        alone = razor(**(blocked | changes | loose), target_m1=5.0)
+        assert alone.values and same(both, alone), changes
+        assert any("attempt 2" in n and "search_floor 0" in n and n.endswith("kept") for n in both.notes)
+
+
+def test_attempts_go_on_until_the_target_is_met() -> None:
+    refused = {"search_floor": 100.0, "search_m4_drop": 100.0, "target_m1": 5.0, "step_size": 1e-6, "grow_rounds": 0}
+    assert actions(razor(**refused, retries=[*STRICT, *STRICT])).count("retry") == 2
+    assert actions(razor(**(refused | {"target_m1": 100.0}), retries=[*STRICT, *STRICT])).count("retry") == 0
+    assert actions(razor(**UNREACHABLE, retries=[*STRICT, *STRICT])).count("retry") == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_components", 0), ("search_floor", 101.0), ("grow_rounds", -1)])
+def test_a_retry_out_of_range_is_refused_by_its_key(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"method.retries: {name}"):
+        razor(retries=[{name: value}])
 
 
 def test_a_second_attempt_that_is_no_better_leaves_the_first_edit() -> None:
-    first = razor(**UNREACHABLE, retry_floor=None)
-    both = razor(**UNREACHABLE, retry_floor=100.0)
+    first = razor(**UNREACHABLE)
+    both = razor(**UNREACHABLE, retries=STRICT)
     assert "retry" in actions(both) and same(both, first)
     assert both.components == first.components
     assert any("no better" in n for n in both.notes)
 
 
 def test_a_second_attempt_works_where_memory_keeps_no_activations(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = razor(**UNREACHABLE, retry_floor=100.0)
+    kept = razor(**UNREACHABLE, retries=STRICT)
     monkeypatch.setattr(board, "KEPT_BYTES", 1)
-    assert same(razor(**UNREACHABLE, retry_floor=100.0), kept)
+    assert same(razor(**UNREACHABLE, retries=STRICT), kept)
 
 
 def test_the_record_describes_the_edit_that_was_kept() -> None:
-    first, both = razor(**UNREACHABLE, retry_floor=None), razor(**UNREACHABLE, retry_floor=100.0)
+    first, both = razor(**UNREACHABLE), razor(**UNREACHABLE, retries=STRICT)
     assert edited_components(both.components, both.log) == edited_components(first.components, first.log)
 
 
 def test_a_recorded_step_is_that_of_the_trimmed_edit() -> None:
-    whole, trimmed = razor(trim_steps=0, retry_floor=None), razor(trim_steps=6, retry_floor=None)
+    whole, trimmed = razor(trim_steps=0), razor(trim_steps=6)
     (event,) = [e for e in trimmed.log if e.action == "trim"]
     assert event.step_size is not None and 0 < event.step_size < 1
     steps = [{c.name: c.relative_step for c in edited_components(e.components, e.log)} for e in (whole, trimmed)]

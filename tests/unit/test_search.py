@@ -70,15 +70,6 @@ def test_rules_end_where_they_say() -> None:
     assert 0.45 <= smallest < 0.45 + 2 * 0.5**STEPS
 
 
-def test_what_lies_beyond_the_best_is_turned_back_from() -> None:
-    def hill(size: float) -> dict[str, float]:  # forgetting is deepest at 0.1 and undone from 0.2 on; utility never suffers
-        return BASE | {"m1": 90.0 + 500 * min(abs(size - 0.1), 0.1) - 40.0 * (size < 0.2)}
-
-    found = search(Return.SMALLEST_SUFFICIENT, hill, m1=10.0)
-    assert found.step_size == pytest.approx(0.1, abs=0.03)
-    assert search(Return.BEST_SCORE, hill, m1=10.0).step_size == 0.0  # Algorithm 2 goes up wherever utility is kept
-
-
 @pytest.mark.parametrize("rule", list(Return))
 def test_a_floor_before_the_target_bounds_every_rule(rule: Return) -> None:
     found = search(rule, floor_m5=96.0)  # stable up to 0.4

@@ -98,10 +98,7 @@ class Found:
 def bisect(
     trial: Callable[[float], Metrics], upper: float, steps: int, aim: Aim, share: float, rule: Return, start: Metrics
 ) -> Found:
-    """Bisect on [0, upper]: an acceptable midpoint raises the lower end, any other lowers the upper end.
-
-    With `smallest_sufficient` so does one that suffices, and one that forgets less than the best so far: it lies beyond.
-    """
+    """Bisect on [0, upper]: an acceptable midpoint raises the lower end, any other lowers the upper end."""
     low, high = 0.0, upper
     best, best_metrics, best_score = 0.0, start, aim.score(start)
     if rule is Return.SMALLEST_SUFFICIENT and best_score == 0.0:  # forgotten already: the smallest step is none
@@ -114,11 +111,10 @@ def bisect(
             continue
         score = aim.score(metrics)
         enough = rule is Return.SMALLEST_SUFFICIENT and score == 0.0
-        beyond = rule is Return.SMALLEST_SUFFICIENT and score < best_score < 0.0
         larger = rule is Return.LARGEST_STABLE or score > best_score
         if larger or (enough and (best == 0.0 or middle < best)):
             best, best_metrics, best_score = middle, metrics, score
-        low, high = (low, middle) if enough or beyond else (middle, high)
+        low, high = (low, middle) if enough else (middle, high)
     return Found(step_size=best, metrics=best_metrics, trials=steps)
 
 

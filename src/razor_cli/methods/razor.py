@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.lab import GradientPlan, Lab
@@ -114,6 +114,40 @@ class GrowUpdate(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retry:
+    """What a further attempt does otherwise than the first; None: nothing. Raises ConfigError for a value out of range."""
+
+    order: Order | None = None
+    max_components: int | None = None
+    search_floor: float | None = None
+    search_others_drop: float | None = None
+    grow_rounds: int | None = None
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "max_components": (1, math.inf),
+            "search_floor": (0, 100),
+            "search_others_drop": (0, 100),
+            "grow_rounds": (0, 1000),
+        }
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"method.retries: {name}: {value} is out of range", allowed=f"{low} to {high}, or null")
+
+    def __str__(self) -> str:
+        return ", ".join(f"{k} {v}" for k, v in self._changes.items()) or "as before"
+
+    @property
+    def _changes(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if v is not None}
+
+    def applied(self, first: Razor) -> Razor:
+        """Return the settings of this attempt."""
+        return replace(first, retries=(), **self._changes)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Razor:
     """Hyper-parameters of RAZOR; each knob is explained in conf/method/razor.yaml.
 
@@ -159,9 +193,7 @@ class Razor:
     refresh_gradients: bool = False
     early_stop: bool = True
     trim_steps: int = 0
-    retry_floor: float | None = None
-    retry_others_drop: float = 2.0
-    retry_order: Order | None = None
+    retries: tuple[Retry, ...] = ()
     target_m1: float = 55.0
     target_m1_prompts: Prompt = Prompt.BOTH
     target_m4_drop: float = 2.0
@@ -176,13 +208,11 @@ class Razor:
             "norm_power": (1, 2), "epsilon": (0, math.inf),
             "lambda_forget": (0, math.inf), "lambda_retain": (0, math.inf), "lambda_mismatch": (0, math.inf),
             "step_size": (0, math.inf), "trim_steps": (0, 64), "forget_batch": (2, 65536), "retain_batch": (2, 65536),
-            "search_m4_drop": (0, 100), "search_others_drop": (0, 100), "retry_others_drop": (0, 100), "target_m4_drop": (0, 100),
+            "search_m4_drop": (0, 100), "search_others_drop": (0, 100), "target_m4_drop": (0, 100),
         }  # fmt: skip
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}")
-        if self.retry_floor is not None and not 0 <= self.retry_floor <= 100:
-            raise ConfigError(f"method.retry_floor: {self.retry_floor} is out of range", allowed="0 to 100, or null")
         for name in ("max_components", "grow_sample"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed="1 or more, or null")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,7 +39,6 @@ class Loop:
         self.moved: list[Component] = []
         self.values: dict[str, Tensor] = {}
         self._moved_since = False
-        self.order = method.order
 
     def run(self) -> Edit:
         """Compute the edit."""
@@ -71,23 +69,23 @@ class Loop:
             self._trim()
 
     def _retry(self) -> None:
-        """Begin again from the unedited weights, other floor and order, where the Target was missed; keep the better edit."""
-        m, board = self.method, self.lab.board
-        if m.retry_floor is None or m.step.value != "search" or self.aim.met(board.current):
-            return
-        self.order = m.retry_order or m.order
-        how = f"{self.order.value}, floor {m.retry_floor:g}"
-        self.log.append(Event(step=len(self.log), action="retry", after=dict(board.current), note=how))
-        first, reached, mark = (self.values, self.active, self.moved), dict(board.current), len(self.log)
-        self._put(({}, [], []))
-        self.aim = replace(self.aim, floor_m5=m.retry_floor, floor_others_drop=min(m.retry_others_drop, m.search_others_drop))
-        self._attempt()
-        better = self.aim.met(board.current) or self.aim.score(board.current) > self.aim.score(reached)
-        if not better:
-            self._put(first)
-            for event in self.log[mark:]:  # steps of an edit that is not the result
-                event.action = f"dropped {event.action}"
-        self.notes.append(f"Target missed at first; begun again ({how}): {'kept' if better else 'no better'}")
+        """While the Target is missed, begin again from the unedited weights as `retries` say; keep the best edit."""
+        first, board = self.method, self.lab.board
+        for number, retry in enumerate(first.retries if first.step.value == "search" else (), 2):
+            if self.aim.met(board.current):
+                return
+            self.method, how = retry.applied(first), f"attempt {number}: {retry}"
+            self.log.append(Event(step=len(self.log), action="retry", after=dict(board.current), note=how))
+            before, reached, mark = (self.values, self.active, self.moved), dict(board.current), len(self.log)
+            self._put(({}, [], []))
+            self.aim = self._make_aim()
+            self._attempt()
+            better = self.aim.met(board.current) or self.aim.score(board.current) > self.aim.score(reached)
+            if not better:
+                self._put(before)
+                for event in self.log[mark:]:  # steps of an edit that is not the result
+                    event.action = f"dropped {event.action}"
+            self.notes.append(f"Target missed; {how}: {'kept' if better else 'no better'}")
 
     def _put(self, state: tuple[dict[str, Tensor], list[Component], list[Component]]) -> None:
         """Hold another edit of the original weights in place of the present one."""
@@ -107,7 +105,7 @@ class Loop:
         self.lab.say(f"selected {len(chosen)} of {len(scored)} components")
         for s in chosen:
             self.log.append(self._event("select", s))
-        (self._together if self.order.value == "joint" else self._one_by_one)(chosen, forget, retain)
+        (self._together if self.method.order.value == "joint" else self._one_by_one)(chosen, forget, retain)
 
     def _one_by_one(self, chosen: Sequence[Saliency], forget: Named, retain: Named) -> None:
         """Search a step for each component, the most salient first (Algorithm 1)."""

@@ -77,7 +77,17 @@ def flipped(method: Mapping[str, object], preset: Mapping[str, object]) -> dict[
 
     A setting that only one of them knows is no flip: it came or went with a version.
     """
-    return {k: method[k] for k, v in preset.items() if k not in UNCOMPARED and k in method and method[k] != v}
+    both = {k: (bare(method[k]), bare(v)) for k, v in preset.items() if k not in UNCOMPARED and k in method}
+    return {k: mine for k, (mine, theirs) in both.items() if mine != theirs}
+
+
+def bare(value: Any) -> Any:
+    """Return a setting without what a schema adds to nested ones: class names, and settings left to their default."""
+    if isinstance(value, list | tuple):
+        return [bare(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: bare(v) for k, v in value.items() if k != "_target_" and v is not None}
+    return value
 
 
 def read(run: Run, presets: Mapping[str, Mapping[str, object]]) -> Reading | None:
@@ -143,9 +153,13 @@ def _short(finding: Finding, bound: Bound) -> float | None:
 
 
 def shown(value: object) -> str:
-    """Return a setting's value as the command line takes it."""
+    """Return a setting's value as the command line takes it, nested ones in words."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return "; ".join(shown(v) for v in value) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {shown(v)}" for k, v in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
