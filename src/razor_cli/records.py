@@ -125,7 +125,8 @@ class ScoreRow:
 def edited_components(names: Iterable[str], log: Sequence[Event]) -> list[EditedComponent]:
     """Return each edited component with its φ and its final step, taken from the edit log.
 
-    A later event wins, a trim scales what came before, and the steps of an attempt that was not kept do not count.
+    Steps of several rounds add up, as lengths; of all else a later event wins. A trim scales what came before, and the steps
+    of an attempt that was not kept do not count.
     """
     fields = ("kind", "tower", "phi", "step_size", "relative_step")
     components = []
@@ -133,7 +134,8 @@ def edited_components(names: Iterable[str], log: Sequence[Event]) -> list[Edited
         known: dict[str, object] = {}
         for event in log:
             if event.component == name and event.action != "refuse" and not event.action.startswith("dropped"):
-                known |= {f: getattr(event, f) for f in fields if getattr(event, f) not in {None, ""}}
+                found = {f: getattr(event, f) for f in fields if getattr(event, f) not in {None, ""}}
+                known |= found | {f: found[f] + known[f] for f in ("step_size", "relative_step") if f in found and f in known}
             elif event.action == "trim" and event.step_size is not None:
                 known |= {f: known[f] * event.step_size for f in ("step_size", "relative_step") if f in known}  # type: ignore[operator]
         components.append(EditedComponent.model_validate({"name": name, **known}))

@@ -90,6 +90,20 @@ def test_the_record_describes_the_edit_that_was_kept() -> None:
     assert edited_components(both.components, both.log) == edited_components(first.components, first.log)
 
 
+def test_the_steps_of_joint_rounds_add_up_and_those_of_a_superseded_attempt_do_not_count() -> None:
+    joint = {"order": "joint", "joint_rounds": 2, "step": "fixed", "step_size": 0.05, "early_stop": False}
+    edit = razor(**joint)
+    applied = [e for e in edit.log if e.action == "apply"]
+    assert len(applied) == 2 * len(edit.components) > 0
+    for c in edited_components(edit.components, edit.log):
+        steps = [e.relative_step for e in applied if e.component == c.name]
+        assert c.relative_step == pytest.approx(sum(steps)) and len(steps) == 2
+    loose = [{"search_others_drop": 100.0, "search_floor": 0.0}]
+    blocked = {"search_others_drop": 0.0, "search_m4_drop": 0.0, "search_floor": 100.0, "step_size": 50.0, "search_steps": 3}
+    both, alone = razor(**blocked, target_m1=5.0, retries=loose), razor(**(blocked | loose[0]), target_m1=5.0)
+    assert edited_components(both.components, both.log) == edited_components(alone.components, alone.log)
+
+
 def test_a_recorded_step_is_that_of_the_trimmed_edit() -> None:
     whole, trimmed = razor(trim_steps=0), razor(trim_steps=6)
     (event,) = [e for e in trimmed.log if e.action == "trim"]

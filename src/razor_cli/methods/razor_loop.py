@@ -83,7 +83,8 @@ class Loop:
             better = self.aim.met(board.current) or self.aim.score(board.current) > self.aim.score(reached)
             if not better:
                 self._put(before)
-                for event in self.log[mark:]:  # steps of an edit that is not the result
+            for event in self.log[: mark - 1] if better else self.log[mark:]:  # steps of an edit that is not the result
+                if event.action != "retry" and not event.action.startswith("dropped"):
                     event.action = f"dropped {event.action}"
             self.notes.append(f"Target missed; {how}: {'kept' if better else 'no better'}")
 
