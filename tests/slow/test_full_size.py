@@ -71,6 +71,6 @@ def test_hugging_face_folder(tmp_path: Path) -> None:
     assert len(model.quantizable()) == 6 * 24 and set(model.quantizable()) <= set(parameters(model))
     with torch.no_grad():
         pixels, tokens = model.preprocess([PICTURE]), model.tokenize(["abc", "z"])
-        assert pixels.shape == (1, 3, 224, 224) and tokens.shape == (2, 77)
+        assert pixels.shape == (1, 3, 224, 224) and len(tokens) == 2 and tokens.shape[1] < 77  # no padding
         assert torch.allclose(model.encode_image(pixels), pooled(module.get_image_features(pixel_values=pixels)), atol=1e-6)
         assert torch.allclose(model.encode_text(tokens), pooled(module.get_text_features(input_ids=tokens)), atol=1e-6)

@@ -105,7 +105,7 @@ class DualEncoder(Protocol):
         ...
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Return token ids [n, context_length]."""
+        """Return token ids [n, length], no longer than the context."""
         ...
 
     def encode_image(self, pixels: Tensor) -> Tensor:

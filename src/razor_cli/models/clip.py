@@ -18,6 +18,7 @@ from razor_cli.models.base import Tower
 from razor_cli.models.components import HUGGING_FACE, OPEN_CLIP, TowerLayout
 from razor_cli.models.dual import Clip
 from razor_cli.models.standins import DEFAULT, stand_in_folder, stand_in_names
+from razor_cli.models.text import can_trim, encoder_of_trimmed, trimming
 
 NO_WEIGHTS = (
     "give a file or tag (model.weights=FILE_OR_TAG), let the hub be reached once so that the tag is cached, "
@@ -164,7 +165,7 @@ def load_hugging_face(label: str, folder: str | None) -> Clip:
     length = config.text_config.max_position_embeddings
 
     def tokenize(texts: list[str]) -> Tensor:
-        ids: Tensor = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")["input_ids"]
+        ids: Tensor = tokenizer(texts, padding="longest", truncation=True, max_length=length, return_tensors="pt")["input_ids"]
         return ids
 
     def pooled(features: Any) -> Tensor:  # newer versions return an output object
@@ -234,10 +235,11 @@ def _open_clip_view(
                 projection=projection if projection in names else None, names=OPEN_CLIP,
             )
         )  # fmt: skip
+    trims = can_trim(module)
     return Clip(
         label=label, stand_in=stand_in, module=module.eval(), layouts=(layouts[0], layouts[1]), transform=transform,
-        image_features=module.encode_image, text_features=module.encode_text, tokenizer=tokenizer, stored=stored,
-        source=source, architecture=architecture,
+        image_features=module.encode_image, text_features=encoder_of_trimmed(module) if trims else module.encode_text,
+        tokenizer=trimming(tokenizer) if trims else tokenizer, stored=stored, source=source, architecture=architecture,
     )  # fmt: skip
 
 

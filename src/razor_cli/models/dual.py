@@ -59,7 +59,7 @@ class Clip:
         return torch.stack([self.transform(i) for i in images])
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Return token ids [n, context_length]."""
+        """Return token ids [n, length of the longest]."""
         return self.tokenizer(list(texts))
 
     def encode_image(self, pixels: Tensor) -> Tensor:
