@@ -160,6 +160,26 @@ def test_the_other_preset_stands_in_the_table_as_a_flip_of_every_switch(tmp_path
     assert cells(paper, "normalize")["Δ M1 mean"] == "-20.0"
 
 
+def test_switches_of_the_first_attempt_are_compared_with_the_first_attempt(tmp_path: Path) -> None:
+    """Further attempts rescue the preset here: against it every switch would look harmful."""
+    once: dict[str, Any] = {"retries": []}
+    record(tmp_path, m1=40.0)
+    record(tmp_path, m1=90.0, changes=once)
+    record(tmp_path, m1=70.0, changes=once | {"alpha": 1.0})
+    record(tmp_path, "razor_paper", m1=100.0)
+    paper, first = table(tmp_path)
+    assert first.title.startswith("razor, one attempt, flipped")
+    assert [r[:2] for r in first.rows[:3]] == [
+        ("preset", "razor, one attempt"),
+        ("every switch", "razor_paper"),
+        ("retries", "razor"),
+    ]
+    assert cells(first, "alpha")["Δ M1 mean"] == "-20.0" and cells(first, "retries")["Δ M1 mean"] == "-50.0"
+    assert [r[1] for r in paper.rows] == ["razor_paper", "razor, one attempt", "razor"]
+    record(tmp_path, m1=50.0, changes={"alpha": 1.0})  # with all attempts: a panel of its own
+    assert cells(table(tmp_path)[2], "alpha")["Δ M1 mean"] == "+10.0"
+
+
 def test_the_last_of_equal_runs_counts(tmp_path: Path) -> None:
     record(tmp_path, m1=90.0, finished="2026-01-01T00:00:00.000+00:00")
     record(tmp_path, m1=30.0, finished="2026-01-03T00:00:00.000+00:00")

@@ -20,7 +20,10 @@ from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 
 TITLE = "Which reading of RAZOR works: one switch flipped at a time"
-PRESETS = ("razor_paper", "razor")  # the literal one and the recommended one
+ATTEMPTS = "retries"  # further attempts step in for a switch that does harm, so the recommended preset is flipped without them
+FIRST = "razor, one attempt"
+FILES = ("razor_paper", "razor")  # the literal preset and the recommended one
+PRESETS = ("razor_paper", FIRST, "razor")  # what switches are flipped from
 UNCOMPARED = ("_target_", "name")
 SETS = ("forget", "retain", "validation_forget", "validation_retain", "evaluation_forget", "evaluation_retain")
 CLASS = "razor_cli.methods.razor.Razor"
@@ -107,8 +110,11 @@ def read(run: Run, presets: Mapping[str, Mapping[str, object]]) -> Reading | Non
         *(origin.data_fingerprints.get(name) for name in SETS),
     )  # fmt: skip
     mark = " STAND-IN" if record.stand_in else ""
+    switches = differing[name]
+    if name == "razor" and switches.get(ATTEMPTS) == []:
+        name, switches = FIRST, {k: v for k, v in switches.items() if k != ATTEMPTS}
     return Reading(
-        preset=name, switches=differing[name], context=context, model=f"{record.model} [{origin.weights_hash[:8]}]{mark}",
+        preset=name, switches=switches, context=context, model=f"{record.model} [{origin.weights_hash[:8]}]{mark}",
         code=origin.code_version, values=values_of(run),
     )  # fmt: skip
 
@@ -165,7 +171,7 @@ def shown(value: object) -> str:
 
 def readings(runs: Sequence[Run]) -> list[Reading]:
     """Return the readings among recorded runs, the last of each flip and context."""
-    presets = {name: preset_settings(name) for name in PRESETS}
+    presets = {name: preset_settings(name) for name in FILES}
     newest: dict[tuple[object, ...], Reading] = {}
     for run in sorted(runs, key=lambda r: (r.record.provenance.finished, r.run_id)):
         if (found := read(run, presets)) is not None:
@@ -178,7 +184,10 @@ def build(runs: Sequence[Run]) -> Document:
     found = readings(runs)
     models = sorted({r.model for r in found})
     panels, notes = [], list(NOTES)
+    flipped_from = {r.preset for r in found if r.flip}
     for preset in PRESETS:
+        if preset == "razor" and preset not in flipped_from and any(r.preset == FIRST for r in found):
+            continue  # it stands in the panel of its first attempt
         for model in [None, *models] if len(models) > 1 else models:
             own = [r for r in found if model in (None, r.model)]
             if not any(r.preset == preset for r in own):
@@ -198,9 +207,8 @@ def build(runs: Sequence[Run]) -> Document:
 
 
 def rows(found: Sequence[Reading], preset: str) -> list[tuple[str, ...]]:
-    """Return the preset's row, the other preset's as a flip of everything, and one per flip, best first."""
+    """Return the preset's row, those of the other presets as flips of much, and one per flip, best first."""
     plain = {r.context: r for r in found if r.preset == preset and not r.flip}
-    others = [r for r in found if r.preset != preset and not r.flip]
     flips: dict[tuple[tuple[str, str], ...], list[Reading]] = {}
     for r in found:
         if r.preset == preset and r.flip:
@@ -208,7 +216,11 @@ def rows(found: Sequence[Reading], preset: str) -> list[tuple[str, ...]]:
     lines = [(_order(differences(own, plain)), _row(*_named(flip), own, plain)) for flip, own in flips.items()]
     lines.sort(key=lambda line: (line[0], line[1][:2]))
     head = [_row("preset", preset, list(plain.values()), {})] if plain else []
-    swap = [_row("every switch", others[0].preset, others, plain)] if others else []
+    swap = []
+    for other in PRESETS:
+        if other != preset and (own := [r for r in found if r.preset == other and not r.flip]):
+            label = ATTEMPTS if "razor_paper" not in (other, preset) else "every switch"
+            swap.append(_row(label, other, own, plain))
     return head + swap + [line for _, line in lines]
 
 
