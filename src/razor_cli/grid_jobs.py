@@ -9,10 +9,13 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import signal
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -56,7 +59,7 @@ def run_grid(asked: Asked, jobs: Sequence[Job], *, processes: int, fail_fast: bo
     title = f"experiment={asked.name}" if asked.name else "sweep"
     console.print(Text(f"{title}: {len(jobs)} jobs" + (f" in {processes} processes" if processes > 1 else "")))
     by_number = {job.number: job for job in jobs}
-    with closing(source), console.status(Text("starting")) as status:
+    with ending_on_termination(), closing(source), console.status(Text("starting")) as status:
         for at in source:
             if isinstance(at, Job):
                 status.update(Text(f"job {len(ended) + 1} of {len(jobs)}: {at.label}{_left(ended, len(jobs), processes)}"))
@@ -74,6 +77,19 @@ def run_grid(asked: Asked, jobs: Sequence[Job], *, processes: int, fail_fast: bo
         return 1
     exits = any(job.experiment.exit_on_reject for job in jobs)
     return REJECTED if exits and any(e.rejected for e in ended) else 0
+
+
+@contextmanager
+def ending_on_termination() -> Iterator[None]:
+    """Turn SIGTERM into an orderly exit with code 143, so that the processes of a grid do not outlive it."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _line(ended: Ended, job: Job, count: int, total: int, left: str) -> Text:
@@ -222,6 +238,6 @@ def _serve(pipe: Connection, threads: int) -> None:
         while True:
             try:
                 number, experiment = pipe.recv()
-            except (EOFError, KeyboardInterrupt):
+                pipe.send(perform_job(number, experiment))
+            except (EOFError, BrokenPipeError, KeyboardInterrupt):  # the parent was killed: what is computed is recorded
                 return
-            pipe.send(perform_job(number, experiment))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -242,6 +243,20 @@ def test_processes_end_when_the_loop_is_left() -> None:
     deadline = time.monotonic() + 10
     while multiprocessing.active_children() and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert multiprocessing.active_children() == []
+
+
+def test_termination_ends_the_processes_too() -> None:
+    import multiprocessing
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as raised, grid_jobs.ending_on_termination():
+        source = grid_jobs.spread([job(n) for n in (1, 3, 4)], 2, serve)
+        with contextlib.closing(source):
+            next(source)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+    assert raised.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
     assert multiprocessing.active_children() == []
 
 
