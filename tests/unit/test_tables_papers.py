@@ -17,6 +17,7 @@ from razor_cli.results import Run, complete_runs
 from razor_cli.survival import WHOLE, Survival, survival_csv
 from razor_cli.tables import compare, figures, quantization, table7, tan, tan_series
 from razor_cli.tables.base import FORMS, Document, Panel, render
+from razor_cli.tables.readings import preset_settings
 from razor_cli.tables.registry import TABLES, builder
 from razor_cli.tables.selection import published
 from razor_cli.tables.tan_printed import CELLS
@@ -131,6 +132,25 @@ def test_ablation_rows_are_found_by_their_settings(runs: list[Run]) -> None:
     assert found["w/o retain"]["vs full"].startswith("M1 −→− M2 −→− M3 −→≈ M4 −→− M5 −→−")
     assert found["no iterations"]["runs"] == "0"  # the run with grow_rounds=0 flipped something else too
     assert found["w/o mismatch"]["measured M1 ↓ %"] == "the preset has no such term"
+
+
+def test_ablation_is_of_the_first_attempt(tmp_path: Path) -> None:
+    """Further attempts would step in for what a variant lacks."""
+    once, further = {"retries": []}, {"retries": preset_settings("razor")["retries"]}
+    for flips, offset in (
+        (once, 1.0),
+        (once | {"lambda_retain": 0.0}, 5.0),
+        (further, 2.0),
+        (further | {"lambda_retain": 0.0}, 7.0),
+    ):
+        fake_run(tmp_path, target="dog", scenario="class", data="cifar10", flips=flips, offset=offset)
+    (panel,) = table7.build(complete_runs(tmp_path)).panels
+    found = {name: (row["measured M1 ↓ %"], row["runs"]) for name, row in rows(panel).items()}
+    assert (
+        found["full"] == ("5.50", "1")
+        and found["full, further attempts"] == ("6.50", "1")
+        and found["w/o retain"] == ("9.50", "1")
+    )
 
 
 # All methods, quantization
