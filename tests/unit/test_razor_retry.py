@@ -16,7 +16,7 @@ from razor_cli.records import edited_components
 SETS = make_sets()
 EASY = {"target_m1": 60.0, "target_m5": 0.0, "target_m4_drop": 100.0, "search_floor": 0.0, "search_m4_drop": 100.0,
         "search_others_drop": 100.0, "search_return": "largest_stable", "grow_rounds": 2, "order": "sequential",
-        "retries": []}  # fmt: skip
+        "retries": [], "selector": "phi"}  # fmt: skip
 BLOCKED = {"search_floor": 100.0, "step_size": 1e-6}  # a first attempt that gets nowhere
 STRICT = [{"search_floor": 100.0}]
 UNREACHABLE = {"target_m1": 0.0, "target_m5": 100.0, "target_m4_drop": 0.0}
@@ -51,7 +51,7 @@ def test_a_better_second_attempt_is_the_edit_that_its_floor_gives_alone() -> Non
 def test_a_further_attempt_changes_what_it_says_and_nothing_else() -> None:
     blocked = {"search_others_drop": 0.0, "search_m4_drop": 0.0, "search_floor": 100.0, "step_size": 50.0, "search_steps": 3}
     loose = {"search_others_drop": 100.0, "search_floor": 0.0}
-    for changes in ({"max_components": 1}, {"order": "joint"}, {"grow_rounds": 0}):
+    for changes in ({"max_components": 1}, {"order": "joint"}, {"grow_rounds": 0}, {"selector": "gradient_norm"}):
         both = razor(**blocked, target_m1=5.0, retries=[changes | loose])
         alone = razor(**(blocked | changes | loose), target_m1=5.0)
         assert alone.values and same(both, alone), changes

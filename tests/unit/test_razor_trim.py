@@ -18,7 +18,7 @@ from razor_cli.quantization import Quantization
 
 SETS = make_sets()
 EASY = {"target_m1": 60.0, "target_m5": 0.0, "target_m4_drop": 100.0, "search_floor": 0.0, "search_m4_drop": 100.0,
-        "search_others_drop": 100.0, "search_return": "largest_stable"}  # fmt: skip
+        "search_others_drop": 100.0, "search_return": "largest_stable", "selector": "phi"}  # fmt: skip
 
 
 def razor(model: Clip, **settings: Any) -> Edit:
