@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets, Judged, Pairs
+from razor_cli.errors import DataError
 
 
 def doubled(sizes: Sizes) -> Sizes:
@@ -18,9 +19,18 @@ def on_validation(sets: ConceptSets) -> ConceptSets:
 
     Pictures are dealt out by origin, so that two views of one picture never stand on both sides. Suites and the
     out-of-distribution test show evaluation pictures and are left out.
+
+    Raises:
+        DataError: there is one origin only, as of an emoji that has one icon in this split.
     """
     each = len(sets.joint) > 1
     first, second = (Judged(_half(sets.validation.forget, i, each), _half(sets.validation.retain, i, each)) for i in (0, 1))
+    for name in ("forget", "retain"):
+        if not len(getattr(second, name)):
+            raise DataError(
+                f"judged_on=validation: the validation pictures of '{sets.target}' ({name}) cannot be cut in two halves",
+                found="they are views of a single picture", fix="judged_on=evaluation, or a target with more pictures",
+            )  # fmt: skip
     return replace(sets, validation=first, evaluation=second, suites=(), ood=None)
 
 
