@@ -140,6 +140,7 @@ def test_ablation_is_of_the_first_attempt(tmp_path: Path) -> None:
     for flips, offset in (
         (once, 1.0),
         (once | {"lambda_retain": 0.0}, 5.0),
+        (once | {"selector": "phi"}, 3.0),
         (further, 2.0),
         (further | {"lambda_retain": 0.0}, 7.0),
     ):
@@ -151,6 +152,7 @@ def test_ablation_is_of_the_first_attempt(tmp_path: Path) -> None:
         and found["full, further attempts"] == ("6.50", "1")
         and found["w/o retain"] == ("9.50", "1")
     )
+    assert found["selected by φ"] == ("7.50", "1")
 
 
 # All methods, quantization

@@ -48,6 +48,7 @@ NOTES = (
     "Δ: flipped minus preset on the same weights, pictures, target and seed, mean ± half-width of the 95 % t interval over "
     "pairs; * marks an interval without 0. There is none for one pair, or when all pairs are equal. Nothing is corrected for "
     "the number of rows: of twenty idle switches one gets a *.",
+    "razor, one attempt: the recommended preset with retries=[]; further attempts step in where a switch does harm.",
     "seconds and passes are the edit's; a pass is one picture sent forward or backward through a tower. Gradients of the "
     "unedited model come from a cache after the first run that needs them, so later runs with the same ones cost less.",
 )

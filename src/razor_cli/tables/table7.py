@@ -39,6 +39,7 @@ VARIANTS = (
     Variant(name="w/o forget", printed="Losses w/o Forget", flips=(("lambda_forget", 0.0),)),
     Variant(name="no selection: all components", printed="All Losses, No Selection", flips=(("tau_mode", "all"),)),
     Variant(name="no selection: random components", printed="All Losses, No Selection", flips=(("selector", "random"),)),
+    Variant(name="selected by φ", printed="", flips=(("selector", "phi"),)),  # of the preset that ranks otherwise
     Variant(
         name="no iterations", printed="All Losses, No Iterations", flips=(("grow_rounds", 0), ("refresh_gradients", False)),
     ),
