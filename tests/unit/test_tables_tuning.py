@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from razor_cli.tables.tuning import Trial, chosen
+from razor_cli.tables.tuning import TRACED, TRADEOFF, Trial, chosen, chosen_traced, traced_rows
 
 
 def trial(setting: str, target: str, missing: float, m1: float = 10.0, m5: float = 98.0, seconds: float = 10.0) -> Trial:
@@ -31,3 +31,16 @@ def both(setting: str, first: float, second: float, **more: float) -> list[Trial
 )  # fmt: skip
 def test_the_rule(own: list[Trial], wanted: str | None) -> None:
     assert chosen(own) == wanted
+
+
+def tried(setting: str, target: str, tradeoff: float) -> Trial:
+    values = {**dict.fromkeys(TRACED, 50.0), TRADEOFF: tradeoff, "seconds": 1.0}
+    return Trial(method="ga", setting=setting, target=target, model="clip_tiny STAND-IN", values=values)
+
+
+def test_with_a_taxonomy_the_highest_mean_of_q_u_wins_among_those_tried_everywhere() -> None:
+    own = [tried("lr=1", "a", 90.0), tried("lr=1", "b", 10.0), tried("lr=2", "a", 60.0), tried("lr=2", "b", 60.0)]
+    own.append(tried("lr=3", "a", 99.0))
+    assert chosen_traced(own) == "lr=2" and [r[0] for r in traced_rows(own)] == ["lr=2", "lr=1", "lr=3"]
+    assert own[0].traced and not trial("lr=1", "a", 0.0).traced
+    assert chosen_traced([]) is None

@@ -68,6 +68,26 @@ def test_serves_a_taxonomy_and_leaves_the_model_as_it_was(name: str) -> None:
     assert edit.values and bits(model) == before
 
 
+def test_every_epoch_logs_accuracy_by_fine_and_coarse_label_on_validation_pictures() -> None:
+    sets = traced()
+    assert sets.taxonomy is not None
+    edit = run(preset("gdiff", epochs=2, lr=1e-3, keep="last"), make_clip(), sets)
+    model, found = make_clip(torch.float32), {}
+    with torch.no_grad(), swapped(model, {n: v.float() for n, v in edit.values.items()}):
+        for level, prompts in (("fine", sets.taxonomy.fine_prompts), ("coarse", sets.taxonomy.coarse_prompts)):
+            names = list(prompts)
+            head = torch.stack([model.encode_text(model.tokenize(list(prompts[n]))).mean(dim=0) for n in names])
+            head = head / head.norm(dim=-1, keepdim=True)
+            for part, pairs in (("df", sets.validation.forget), ("dr", sets.validation.retain)):
+                own = [p for p in pairs.pictures if p.domain == sets.domain]
+                best = (model.encode_image(model.preprocess(Pairs(tuple(own), pairs.sources).load())) @ head.T).argmax(dim=-1)
+                right = [names[b] == (p.concept if level == "fine" else sets.taxonomy.parents[p.concept])
+                         for b, p in zip(best.tolist(), own, strict=True)]  # fmt: skip
+                found[f"{part}_{level}"] = 100 * sum(right) / len(right)
+    assert {n: edit.log[-1].after[n] for n in found} == pytest.approx(found)
+    assert edit.log[0].before["df_fine"] > edit.log[-1].after["df_fine"]
+
+
 @pytest.mark.parametrize("name", ["ga_tan", "gdiff", "ga_kl", "npo_kl", "nhl_kl"])
 def test_forgets_the_concept(name: str) -> None:
     assert recalled(Edit(values={})) > 0.8

@@ -18,7 +18,7 @@ from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import Metrics
 from razor_cli.engine.train import Objective, Step, Trained, train
 from razor_cli.engine.train_data import Desk, Samples
-from razor_cli.engine.train_keep import Choice, Keep, aim_of, shortfall
+from razor_cli.engine.train_keep import Choice, Keep, TracingAim, aim_of, shortfall
 from razor_cli.engine.train_settings import Optimizer, Precision, Schedule, rate, trained_names
 from razor_cli.engine.train_state import generator_of
 from razor_cli.errors import ConfigError
@@ -237,6 +237,32 @@ def test_keep_rules_choose_their_epoch() -> None:
         return choice.epoch
 
     assert [kept(k) for k in Keep] == [2, 4, 3, 4]  # closest, last, lowest forget, highest label accuracy (the later of equals)
+
+
+UNEDITED = {"df_coarse": 86.20, "df_fine": 93.40, "dr_coarse": 50.88, "dr_fine": 65.55}  # Tan & Gong, Table 2
+GA, GDIFF, NPO = ((1.0, 0.0, 7.8, 1.57), (69.6, 0.0, 40.54, 9.3), (88.0, 8.0, 49.33, 53.91))
+
+
+def traced_metrics(row: tuple[float, ...]) -> Metrics:
+    return metrics(m1=100.0, m5=0.0) | dict(zip(UNEDITED, (row[0], row[1], row[2], row[3]), strict=True))
+
+
+def test_with_a_taxonomy_the_target_is_quality_and_utility() -> None:
+    aim = TracingAim.of(UNEDITED, Trained(target_quality=80.0, target_utility=90.0))
+    assert aim is not None
+    assert aim.shortfall(traced_metrics(NPO)) == 0  # Q 91.43, U 93.07: M1 and M5, which are at their worst, do not count
+    assert aim.shortfall(traced_metrics(GA)) == pytest.approx(90 - 6.30, abs=0.02)
+    assert aim.shortfall(traced_metrics(GDIFF)) == pytest.approx(90 - 58.21, abs=0.02)
+    assert aim.shortfall(UNEDITED) == pytest.approx(80)
+    choice = Choice(rule=Keep.CLOSEST_TO_TARGET, aim=aim_of(metrics(), Trained()), tracing=aim)
+    for number, row in enumerate((GA, GDIFF, NPO), 1):
+        choice.offer(number, traced_metrics(row), {})
+    assert choice.epoch == 3
+
+
+def test_a_level_that_the_unedited_model_never_gets_right_leaves_the_target_to_m1() -> None:
+    assert TracingAim.of(UNEDITED | {"dr_coarse": 0.0}, Trained()) is None
+    assert TracingAim.of(metrics(), Trained()) is None
 
 
 def test_highest_label_accuracy_needs_labels() -> None:

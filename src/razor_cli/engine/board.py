@@ -7,6 +7,7 @@ the last change before it. `fast=False` is the slow reference: every trial encod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.criteria import Metrics, all_metrics, forget_metrics, upper_bounds
 from razor_cli.engine.features import Gallery, chunked, embed, pixels_of
 from razor_cli.engine.journal import Cost
-from razor_cli.metrics.clip import Features
+from razor_cli.metrics.clip import Features, traced_hits
 from razor_cli.models.base import Component, Tower, swapped
 from razor_cli.models.dual import Clip, run_prefix, run_suffix
 
@@ -95,9 +96,22 @@ class Board:
         return self.current
 
     def rescore(self) -> Metrics:
-        """Return validation metrics of the weights as they are now, everything encoded anew."""
+        """Return validation metrics of the weights as they are now, everything encoded anew.
+
+        With a taxonomy also accuracy by fine and coarse label: df_fine, df_coarse, dr_fine, dr_coarse.
+        """
         with torch.no_grad():
-            return self._metrics({tower: self._encode(tower, 0) for tower in Tower})
+            embedded = {tower: self._encode(tower, 0) for tower in Tower}
+            return self._metrics(embedded) | self._traced(embedded[Tower.VISION])
+
+    def _traced(self, images: Tensor) -> Metrics:
+        """Return accuracies in % over the two label lists; their prompts are encoded here alone, as no step search needs them."""
+        if self.gallery.sets.taxonomy is None:
+            return {}
+        traced = Gallery(sets=replace(self.gallery.sets, suites=(), ood=None), judged=self.gallery.judged, suites=True)
+        texts = embed(self.model, Tower.TEXT, self.model.tokenize(traced.texts))
+        hits = traced_hits(traced.features(images, texts).traced["in"])
+        return {name: 100 * float(h.mean()) for name, h in hits.items() if len(h)}
 
     def prepare(self, components: Sequence[Component]) -> None:
         """Compute the activations that enter the first changed block of each tower, with the committed weights in place."""

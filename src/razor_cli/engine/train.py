@@ -18,7 +18,7 @@ from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.gradients import Named
 from razor_cli.engine.journal import Edit, Event
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train_keep import Choice, aim_of
+from razor_cli.engine.train_keep import Choice, TracingAim, aim_of
 from razor_cli.engine.train_settings import MAX_LOG_SCALE, SCALE, Trained, Training, rate, trained_names
 from razor_cli.engine.train_state import Progress, Shelf, borrowed, generator_of, make_optimizer, rounded, state_key
 from razor_cli.models.base import swapped
@@ -93,8 +93,8 @@ class _Run:
         self.model, self.lab, self.settings, self.objective, self.params = model, lab, settings, objective, params
         self.before = {n: p.detach().clone() for n, p in params.items()}
         self.optimizer = make_optimizer(params, settings)
-        self.base = dict(lab.board.base)
-        self.choice = Choice(rule=settings.keep, aim=aim_of(self.base, settings))
+        self.base = lab.board.rescore() if sets.taxonomy else dict(lab.board.base)
+        self.choice = Choice(rule=settings.keep, aim=aim_of(self.base, settings), tracing=TracingAim.of(self.base, settings))
         self.shelf = Shelf(lab.resume_dir, state_key(model, sets, lab, settings))
         self.progress = Progress(metrics=self.base)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from razor_cli.engine.search import Aim, Metrics, Prompt
 from razor_cli.errors import ConfigError
+from razor_cli.metrics.tracing import ACCURACIES, Accuracies, tradeoff
 
 
 class Keep(StrEnum):
@@ -18,7 +19,7 @@ class Keep(StrEnum):
     Ties go to the earlier epoch, except under HIGHEST_LABEL_ACCURACY, where the published code takes the later one.
     """
 
-    CLOSEST_TO_TARGET = "closest_to_target"  # least shortfall from the Target on validation pictures
+    CLOSEST_TO_TARGET = "closest_to_target"  # least shortfall from the Target on validation pictures; with a taxonomy, of Q and U
     LAST = "last"
     LOWEST_FORGET_ACCURACY = "lowest_forget_accuracy"  # Tan & Gong: on training pictures, where the method measures it
     HIGHEST_LABEL_ACCURACY = "highest_label_accuracy"  # Tan & Gong: on the labels that the method assigned
@@ -47,6 +48,16 @@ class Targets(Protocol):
         """Return the points of accuracy on other concepts that may be lost."""
         ...
 
+    @property
+    def target_quality(self) -> float:
+        """Return the least share of fine accuracy on forgotten concepts that must go, where there is a taxonomy."""
+        ...
+
+    @property
+    def target_utility(self) -> float:
+        """Return the least share of the other accuracies that must stay, where there is a taxonomy."""
+        ...
+
 
 def aim_of(base: Metrics, targets: Targets) -> Aim:
     """Return the Target against the unedited model's validation metrics."""
@@ -69,12 +80,42 @@ def shortfall(found: Metrics, aim: Aim) -> float:
     return -aim.score(found) + max(0.0, lost) + max(0.0, aim.m5 - found["m5"]) + max(0.0, others)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TracingAim:
+    """The Target of a taxonomy: Quality and Utility (Tan & Gong 4.1.3) on validation pictures, in %, against the unedited model.
+
+    M1 and M5 cannot stand in for them: a name that no longer beats the neutral prompt may still beat all other names, and
+    pictures of the forgotten concepts must keep their parents.
+    """
+
+    base: Accuracies
+    quality: float
+    utility: float
+
+    @classmethod
+    def of(cls, base: Metrics, targets: Targets) -> TracingAim | None:
+        """Return the Target against the unedited model's metrics; None without accuracies by fine and coarse label."""
+        if not all(base.get(name, 0.0) > 0 for name in ACCURACIES):
+            return None
+        return cls(base=_accuracies(base), quality=targets.target_quality, utility=targets.target_utility)
+
+    def shortfall(self, found: Metrics) -> float:
+        """Return the points of Quality and Utility that miss their targets, added up."""
+        value = tradeoff(_accuracies(found), self.base)
+        return max(0.0, self.quality - 100 * float(value.quality)) + max(0.0, self.utility - 100 * float(value.utility))
+
+
+def _accuracies(metrics: Metrics) -> Accuracies:
+    return Accuracies(**{name: metrics[name] for name in ACCURACIES})
+
+
 @dataclass(kw_only=True)
 class Choice:
     """The best epoch so far: its number (0: none yet), its badness, its changed values in the dtype of the file."""
 
     rule: Keep
     aim: Aim
+    tracing: TracingAim | None = None  # stands in for `aim` where there is a taxonomy
     epoch: int = 0
     badness: float = 0.0
     why: str = ""
@@ -101,5 +142,5 @@ class Choice:
                     allowed=", ".join(k for k in Keep if k is not Keep.HIGHEST_LABEL_ACCURACY),
                 )
             return -metrics["label_accuracy"], f"label_accuracy {metrics['label_accuracy']:.2f}"
-        found = shortfall(metrics, self.aim)
+        found = self.tracing.shortfall(metrics) if self.tracing else shortfall(metrics, self.aim)
         return found, f"shortfall {found:.2f} points" if found else "it meets the Target on validation data"

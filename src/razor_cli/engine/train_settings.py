@@ -75,6 +75,8 @@ class Training:
     target_m4_drop: float = 2.0
     target_m5: float = 98.0
     target_others_drop: float = 3.0
+    target_quality: float = 80.0  # with a taxonomy these two are the Target
+    target_utility: float = 90.0
     precision: Precision = Precision.AUTO
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ class Training:
                 "lr": (0, math.inf), "epochs": (0, 100_000), "batch": (1, 65536), "momentum": (0, 1), "eps_opt": (0, math.inf),
                 "weight_decay": (0, math.inf), "warmup_steps": (0, 10**9), "target_m1": (0, 100), "target_m4_drop": (0, 100),
                 "target_m5": (0, 100), "target_others_drop": (0, 100),
+                "target_quality": (0, 100), "target_utility": (0, 100),
             }
         )  # fmt: skip
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ from razor_cli.tables.selection import conditions, versions
 
 TITLE = "What every method's settings were chosen by"
 COLUMNS = ("setting", "targets", "met", "missing", *SHOWN, "seconds")
+TRACED = {  # column of a run with a taxonomy: metric in distribution
+    "D_f fine ↓ %": "df_fine", "D_r fine ↑ %": "dr_fine", "D_f coarse ↑ %": "df_coarse", "D_r coarse ↑ %": "dr_coarse",
+    "Q ↑ %": "quality", "U ↑ %": "utility", "Q-U ↑ %": "q_u",
+}  # fmt: skip
+TRADEOFF = "Q-U ↑ %"
+TRIED = (*METHODS, "ga_tan", "salun_tan")
 NOTES = (
     "Every run is scored on validation pictures that the method did not see; no evaluation picture takes part.",
     "met: runs whose values keep all bounds of the scenario. missing: points by which the values miss them, added up, mean "
@@ -22,6 +29,7 @@ NOTES = (
     "Bold: what the rule chooses that the presets follow: least missing, where less than a point counts as equal; among equals "
     "the most targets met, then the higher M5, then the cheaper one. Where no setting forgets on every target (M1 mean at most "
     "55), nothing is bold.",
+    "With a taxonomy the rule is one number: bold is the highest Q-U, mean over targets, and rows stand in this order.",
     "preset: conf/method/<method>.yaml as it ships. Settings are what differs from it.",
 )
 
@@ -39,11 +47,16 @@ class Trial:
     model: str
     values: Mapping[str, float]
 
+    @property
+    def traced(self) -> bool:
+        """Tell whether the target is one of a taxonomy, which is judged by Quality and Utility."""
+        return TRADEOFF in self.values
+
 
 def trials(runs: Sequence[Run]) -> list[Trial]:
     """Return the runs on validation pictures, the last one of each method, setting, model, weights, target and seed."""
     shipped = {file.stem for file in (conf_dir() / "method").glob("*.yaml")}
-    presets = {name: preset_settings(name) for name in METHODS if name in shipped}
+    presets = {name: preset_settings(name) for name in TRIED if name in shipped}
     newest: dict[tuple[object, ...], Trial] = {}
     for run in sorted(runs, key=lambda r: (r.record.provenance.finished, r.run_id)):
         r = run.record
@@ -54,7 +67,9 @@ def trials(runs: Sequence[Run]) -> list[Trial]:
         setting = " ".join(f"{k}={shown(v)}" for k, v in differs.items()) or "preset"
         model = r.model + (" STAND-IN" if r.stand_in else "")
         model += "".join(f", {c}" for c in conditions(run))
-        found = Trial(method=r.method, setting=setting, target=f"{r.scenario} {r.target}", model=model, values=values_of(run))
+        found = Trial(
+            method=r.method, setting=setting, target=f"{r.scenario} {r.target}", model=model, values=values_of(run) | _traced(run)
+        )
         newest[(found.method, setting, found.target, model, r.seed, r.provenance.weights_hash)] = found
     return list(newest.values())
 
@@ -63,24 +78,23 @@ def build(runs: Sequence[Run]) -> Document:
     """Return a panel per method and model; settings tried on fewer targets than others come last."""
     found = trials(runs)
     panels = []
-    for method in METHODS:
-        for model in sorted({t.model for t in found if t.method == method}):
-            own = [t for t in found if (t.method, t.model) == (method, model)]
+    for method, traced in itertools.product(TRIED, (False, True)):
+        for model in sorted({t.model for t in found if (t.method, t.traced) == (method, traced)}):
+            own = [t for t in found if (t.method, t.traced, t.model) == (method, traced, model)]
             targets = sorted({t.target for t in own})
-            title, lines = f"{method} | {model} | {', '.join(targets)}", rows(own)
-            best = chosen(own)
+            title = f"{method} | {model} | {', '.join(targets)}"
+            lines, best = (traced_rows(own), chosen_traced(own)) if traced else (rows(own), chosen(own))
+            columns = ("setting", "targets", *TRACED, "seconds") if traced else COLUMNS
             bold = frozenset((i, 0) for i, line in enumerate(lines) if line[0] == best)
-            panels.append(Panel(title=title, columns=COLUMNS, rows=lines, bold=bold))
+            panels.append(Panel(title=title, columns=columns, rows=lines, bold=bold))
     notes = [*NOTES] if panels else [*NOTES, "No run with judged_on=validation is recorded: razor-run experiment=tuning"]
-    notes += versions([r for r in runs if r.record.judged_on == "validation" and r.record.method in METHODS])
+    notes += versions([r for r in runs if r.record.judged_on == "validation" and r.record.method in TRIED])
     return Document(name="tuning", title=TITLE, panels=panels, notes=notes)
 
 
 def chosen(own: Sequence[Trial]) -> str | None:
     """Return the setting that the rule of the notes chooses, None where no setting forgets on every target."""
-    settings: dict[str, list[Trial]] = {}
-    for trial in own:
-        settings.setdefault(trial.setting, []).append(trial)
+    settings = by_setting(own)
     most = max(map(len, settings.values()), default=0)
     whole = {s: g for s, g in settings.items() if len(g) == most and all(MISSING in t.values for t in g)}
     forgetting = {s: g for s, g in whole.items() if all(t.values[FORGOTTEN] <= 55 for t in g)}
@@ -99,9 +113,7 @@ def chosen(own: Sequence[Trial]) -> str | None:
 
 def rows(own: Sequence[Trial]) -> list[tuple[str, ...]]:
     """Return one row per setting, those on most targets first, then by missing points."""
-    settings: dict[str, list[Trial]] = {}
-    for trial in own:
-        settings.setdefault(trial.setting, []).append(trial)
+    settings = by_setting(own)
     lines = [(order(group), _row(setting, group)) for setting, group in settings.items()]
     return [line for _, line in sorted(lines)]
 
@@ -120,3 +132,39 @@ def _row(setting: str, group: Sequence[Trial]) -> tuple[str, ...]:
         values = [t.values[column] for t in group if column in t.values]
         means.append(f"{statistics.mean(values):.{d}f}" if values else "–")
     return (setting, str(len(group)), f"{sum(v == 0 for v in judged)}/{len(judged)}", *means)
+
+
+def by_setting(own: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """Return the trials of each setting."""
+    settings: dict[str, list[Trial]] = {}
+    for trial in own:
+        settings.setdefault(trial.setting, []).append(trial)
+    return settings
+
+
+def traced_rows(own: Sequence[Trial]) -> list[tuple[str, ...]]:
+    """Return one row per setting of runs with a taxonomy, those on most targets first, then by Q-U."""
+    ranked = sorted(by_setting(own).items(), key=lambda found: (-len(found[1]), -_mean(found[1], TRADEOFF)))
+    columns = {**dict.fromkeys(TRACED, 1), "seconds": 1}
+    return [(s, str(len(g)), *(f"{_mean(g, c):.{d}f}" for c, d in columns.items())) for s, g in ranked]
+
+
+def chosen_traced(own: Sequence[Trial]) -> str | None:
+    """Return the setting with the highest Q-U among those tried on every target."""
+    lines = traced_rows(own)
+    return lines[0][0] if lines else None
+
+
+def _mean(group: Sequence[Trial], column: str) -> float:
+    return statistics.mean(t.values[column] for t in group)
+
+
+def _traced(run: Run) -> dict[str, float]:
+    """Return accuracies by fine and coarse label and what they come to; nothing without a taxonomy, or where one is missing."""
+    found = {
+        (row.score.metric, row.score.variant): row.score.value
+        for row in run.scores
+        if (row.state, row.quantization) == ("edit", "none")
+    }
+    values = {column: found.get((metric, "in")) for column, metric in TRACED.items()}
+    return {c: v for c, v in values.items() if v is not None} if None not in values.values() else {}
