@@ -81,11 +81,11 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fake_run(folder, target="dog", offset=1.0, **of_class)
         fake_run(folder, target="ship", offset=9.0, **of_class)  # no ablation of it was run
         fake_run(folder, target="dog", offset=3.0, flips={"grow_rounds": 0, "tau": 0.123}, **of_class)
-        for method, fine in (("ga_tan", 0.0), ("nhl_kl", 4.5), ("gdiff", 9.0)):
+        for method, fine in (("ga_tan", 0.0), ("nhl_kl_tan", 4.5), ("gdiff_tan", 9.0)):
             traced(folder, method, fine, seed=seed)
-    traced(folder, "nhl_kl", 45.0, flips={"alpha_coarse": 0.0})
-    traced(folder, "nhl_kl", 3.0, target="medium")
-    traced(folder, "nhl_kl", 2.0, data="portraits", target="four portraits")
+    traced(folder, "nhl_kl_tan", 45.0, flips={"alpha_coarse": 0.0})
+    traced(folder, "nhl_kl_tan", 3.0, target="medium")
+    traced(folder, "nhl_kl_tan", 2.0, data="portraits", target="four portraits")
     return folder
 
 
@@ -201,10 +201,12 @@ def test_claim_needs_intervals_that_lie_apart() -> None:
 def test_traced_metrics_stand_beside_the_published_ones(runs: list[Run]) -> None:
     (panel,) = tan.build(runs, "tan2").panels
     found = rows(panel)
-    assert found["nhl_kl"]["measured D_f fine ↓ %"] == "4.50 ± 0.00" and found["nhl_kl"]["published D_f fine ↓ %"] == "2.00"
+    assert (
+        found["nhl_kl_tan"]["measured D_f fine ↓ %"] == "4.50 ± 0.00" and found["nhl_kl_tan"]["published D_f fine ↓ %"] == "2.00"
+    )
     assert found["unedited"]["published D_f fine ↓ %"] == "93.40" and found["unedited"]["measured D_f fine ↓ %"] == "90.00 ± 0.00"
-    assert "D_f fine +→+" in found["nhl_kl"]["vs unedited"] and "D_f fine +→+" in found["ga_tan"]["vs nhl_kl"]
-    assert found["npo_kl"]["measured D_f coarse ↑ %"].endswith("razor-run experiment=tan_table2 method=npo_kl")
+    assert "D_f fine +→+" in own["vs unedited"] and "D_f fine +→+" in found["ga_tan"]["vs nhl_kl_tan"]
+    assert found["npo_kl_tan"]["measured D_f coarse ↑ %"].endswith("razor-run experiment=tan_table2 method=npo_kl_tan")
 
 
 def test_every_published_cell_is_printed_as_shipped(runs: list[Run]) -> None:
@@ -221,13 +223,15 @@ def test_every_published_cell_is_printed_as_shipped(runs: list[Run]) -> None:
 def test_levels_and_series(runs: list[Run]) -> None:
     (panel,) = tan.levels(runs).panels
     measured = {(r[0], r[1]): r[panel.columns.index("measured D_f fine ↓ %")] for r in panel.rows}
-    assert (measured["difficult", "nhl_kl"], measured["medium", "nhl_kl"]) == ("4.50 ± 0.00", "3.00")
+    assert (measured["difficult", "nhl_kl_tan"], measured["medium", "nhl_kl_tan"]) == ("4.50 ± 0.00", "3.00")
     assert panel.rows[5][-1] == "0"  # easy was not run
     assert [p.title.split(" | ")[0] for p in tan_series.zero_shot(runs, "tan16").panels] == [
         "as published, CLIP ViT-L/14", "measured",
     ]  # fmt: skip
     (shown,) = tan.regularizers(runs).panels
-    assert {"nhl_kl", "nhl_kl (alpha_coarse=0)"} <= {r[0] for r in shown.rows} and "gdiff" not in {r[0] for r in shown.rows}
+    assert {"nhl_kl_tan", "nhl_kl_tan (alpha_coarse=0)"} <= {r[0] for r in shown.rows} and "gdiff_tan" not in {
+        r[0] for r in shown.rows
+    }
 
 
 # Figures

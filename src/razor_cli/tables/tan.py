@@ -24,16 +24,17 @@ from razor_cli.tables.selection import (
 from razor_cli.tables.tan_printed import CELLS, ITEMS
 
 SCENARIO = "fine_grained"
-METHODS = {  # printed name, lower case and without "(ours)": presets of ours
+NHL = "nhl_kl_tan"
+METHODS = {  # printed name, lower case and without "(ours)": presets of ours, that for taxonomies first
     "ga": ("ga_tan",),
-    "gdiff": ("gdiff", "gdiff_paper"),
-    "ga+kl": ("ga_kl", "ga_kl_paper"),
-    "npo+kl": ("npo_kl", "npo_kl_paper"),
-    "relabeling": ("relabel", "relabel_paper"),
-    "task vector": ("task_vector", "task_vector_paper"),
+    "gdiff": ("gdiff_tan", "gdiff", "gdiff_paper"),
+    "ga+kl": ("ga_kl_tan", "ga_kl", "ga_kl_paper"),
+    "npo+kl": ("npo_kl_tan", "npo_kl", "npo_kl_paper"),
+    "relabeling": ("relabel_tan", "relabel", "relabel_paper"),
+    "task vector": ("task_vector_tan", "task_vector", "task_vector_paper"),
     "salun": ("salun_tan", "salun_tan_paper"),
-    "me+gd": ("me_gd", "me_gd_paper"),
-    "nhl+kl": ("nhl_kl", "nhl_kl_paper"),
+    "me+gd": ("me_gd_tan", "me_gd", "me_gd_paper"),
+    "nhl+kl": (NHL, "nhl_kl", "nhl_kl_paper"),
 }
 ORIGIN = ("origin clip", "clip")
 ACCURACIES = (
@@ -144,7 +145,7 @@ def chosen(runs: Sequence[Run], kind: str, targets: Sequence[str] = (), *, plain
 
 def _is_series(runs: Sequence[Run]) -> bool:
     sized = any(c.startswith("data.n_forget=") for c in conditions(runs[0]))
-    return sized and {r.record.method for r in runs} <= {"nhl_kl", "nhl_kl_paper"}
+    return sized and {r.record.method for r in runs} <= set(METHODS["nhl+kl"])
 
 
 def _panel(shape: Shape, model: str, runs: list[Run], printed: dict[str, dict[str, str]]) -> Panel:
@@ -172,9 +173,7 @@ def _panel(shape: Shape, model: str, runs: list[Run], printed: dict[str, dict[st
     if shape.file != "tan_table4":
         for method in sorted({r.record.method for r in runs} - known):
             lines.append(line(method, [r for r in runs if r.record.method == method], columns, "edit", {}))
-    return panel(
-        f"{shape.beside} as published | {where}", ("method", "printed as"), lines, columns, against=("unedited", "nhl_kl")
-    )
+    return panel(f"{shape.beside} as published | {where}", ("method", "printed as"), lines, columns, against=("unedited", NHL))
 
 
 def line(
@@ -208,10 +207,10 @@ def levels(runs: Sequence[Run]) -> Document:
         lines = []
         for level, runs_of in by_level.items():
             own = [r for r in by_model(runs_of).get(model, [])]
-            nhl = [r for r in own if r.record.method == "nhl_kl"]
-            for name, state, key, found in (("unedited", "base", "clip", nhl), ("nhl_kl", "edit", "nhl+kl", nhl)):
+            nhl = [r for r in own if r.record.method == NHL]
+            for name, state, key, found in (("unedited", "base", "clip", nhl), (NHL, "edit", "nhl+kl", nhl)):
                 made = line(name, found, columns, state, printed[level, key], role="base")
-                why = f"no run recorded: razor-run experiment=tan_{LEVEL_FILES[level]} method=nhl_kl"
+                why = f"no run recorded: razor-run experiment=tan_{LEVEL_FILES[level]} method={NHL}"
                 wrong = CELLS.get(("tan_table3", key, level), ())
                 lines.append(replace(made, labels=(level, name), group=level, why=why, doubtful=wrong))
         where = f"{model}, emoji by Unicode group" if model else "nothing measured"

@@ -8,10 +8,8 @@ from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.selection import UNEDITED, Measure, by_model, published, sample
-from razor_cli.tables.tan import METHODS, SHAPES, chosen, line, measures, taxonomy
+from razor_cli.tables.tan import METHODS, NHL, SHAPES, chosen, line, measures, taxonomy
 from razor_cli.tables.tan_printed import ITEMS
-
-SERIES = ("nhl_kl", "nhl_kl_paper")
 
 
 def zero_shot(runs: Sequence[Run], name: str) -> Document:
@@ -63,7 +61,7 @@ def _measured(model: str, runs: list[Run]) -> Panel:
     for method in [m for m in order if m in there] + sorted(there - set(order)):
         lines.append(line(method, [r for r in runs if r.record.method == method], columns, "edit", {}))
     title = f"measured | {model}, after forgetting in {taxonomy(runs)}"
-    return panel(title, ("method", ""), lines, columns, against=("unedited", "nhl_kl"))
+    return panel(title, ("method", ""), lines, columns, against=("unedited", NHL))
 
 
 def pictures(runs: Sequence[Run]) -> Document:
@@ -78,7 +76,7 @@ def pictures(runs: Sequence[Run]) -> Document:
             rows=[(r["samples_per_class"], "", r["quality"], r["utility"], r["q_u"]) for r in rows],
         )
     ]
-    own = [r for r in chosen(runs, "emoji", SHAPES["tan2"].targets) if r.record.method in SERIES]
+    own = [r for r in chosen(runs, "emoji", SHAPES["tan2"].targets) if r.record.method in METHODS["nhl+kl"]]
     for model, found in by_model(own, apart_from=("n_forget",)).items():
         by_size: dict[tuple[str, int], list[Run]] = {}
         for run in found:

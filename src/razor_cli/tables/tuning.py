@@ -13,6 +13,7 @@ from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.compare import METHODS
 from razor_cli.tables.readings import MISSING, SHOWN, flipped, preset_settings, shown, values_of
 from razor_cli.tables.selection import conditions, versions
+from razor_cli.tables.tan import METHODS as TAXONOMY
 
 TITLE = "What every method's settings were chosen by"
 COLUMNS = ("setting", "targets", "met", "missing", *SHOWN, "seconds")
@@ -21,7 +22,7 @@ TRACED = {  # column of a run with a taxonomy: metric in distribution
     "Q ↑ %": "quality", "U ↑ %": "utility", "Q-U ↑ %": "q_u",
 }  # fmt: skip
 TRADEOFF = "Q-U ↑ %"
-TRIED = (*METHODS, "ga_tan", "salun_tan")
+TRIED = (*METHODS, *(presets[0] for presets in TAXONOMY.values()))
 NOTES = (
     "Every run is scored on validation pictures that the method did not see; no evaluation picture takes part.",
     "met: runs whose values keep all bounds of the scenario. missing: points by which the values miss them, added up, mean "
