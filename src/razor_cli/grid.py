@@ -4,9 +4,9 @@
       - {scenario: [class], data: [cifar10], target: [dog, ship], method: [razor, slug], seed: [0, 1]}
       - {scenario: [identity], data: [standin], target: ["Taylor Swift"], method: [razor, slug], seed: [0, 1]}
 
-What the command line says goes first. `scenario` and `target` choose among what the blocks list, and a block with none of the
-chosen is left out; every other key replaces its list in every block, and several values of a key that no block has multiply
-every block. `targets=N` is a word of grids alone: of what is left, the first N targets of every block.
+What the command line says goes first. `scenario`, `target` and `method` choose among what the blocks list, and a block with none
+of the chosen is left out; a method that no block lists stands in for those of every block. Every other key replaces its list in
+every block, and several values of a key that no block has multiply every block. `targets=N` is a word of grids alone: of what is left, the first N targets of every block.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from razor_cli.settings import Experiment, check
 
 Block = dict[str, list[Any]]
 MOST = "targets="
-CHOOSING = ("scenario", "target")  # keys that choose among the blocks instead of replacing what they list
+CHOOSING = ("scenario", "target", "method")  # keys that choose among the blocks instead of replacing what they list
 EMBEDDED = ("standin", "cifar10")  # data whose sets are listed in well under a second, so a target is looked up beforehand
 
 
@@ -144,7 +144,7 @@ def _count(argument: str) -> int:
 
 
 def narrowed(blocks: list[Block], given: Mapping[str, list[Any]]) -> list[Block]:
-    """Return the blocks after what the command line gives: `scenario` and `target` choose, other keys replace or multiply.
+    """Return the blocks after what the command line gives: keys of CHOOSING choose, other keys replace or multiply.
 
     Raises ConfigError when nothing is left, or a target that no block lists could mean several scenarios.
     """
@@ -156,6 +156,8 @@ def narrowed(blocks: list[Block], given: Mapping[str, list[Any]]) -> list[Block]
         if not new:
             blocks = [block | {key: [v for v in given[key] if v in block.get(key, [])]} for block in blocks]
             blocks = [block for block in blocks if block[key]]
+        elif key == "method":
+            blocks = [block | {key: given[key]} for block in blocks]
         elif key == "scenario" and listed:
             near = nearest(str(new[0]), map(str, listed))
             raise ConfigError(

@@ -94,6 +94,20 @@ def test_targets_keeps_the_first_of_every_block_that_is_left(extra: Path) -> Non
             kept(f"targets={wrong}")
 
 
+def test_listed_methods_choose_and_one_that_no_block_lists_stands_in_everywhere() -> None:
+    blocks = [{"method": ["razor", "slug"], "seed": [0, 1]}, {"method": ["ft"], "seed": [0]}]
+
+    def kept(*methods: str) -> list[tuple[str, int]]:
+        return [
+            (p["method"], p["seed"]) for p in grid.points(grid.narrowed([dict(b) for b in blocks], {"method": list(methods)}))
+        ]
+
+    assert kept("ft") == [("ft", 0)]
+    assert kept("slug", "ft") == [("slug", 0), ("slug", 1), ("ft", 0)]
+    assert kept("ga") == [("ga", 0), ("ga", 1)]
+    assert kept("ga", "ft") == [("ga", 0), ("ga", 1), ("ft", 0), ("ft", 1)]
+
+
 def test_what_could_mean_several_scenarios_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"(?s)target=Elon Musk: no block.*scenario=class or scenario=identity"):
         all_points({"target": ["Elon Musk"]})
