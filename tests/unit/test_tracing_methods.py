@@ -113,7 +113,7 @@ def test_ga_kl_without_weights_is_gradient_ascent_and_needs_no_retain_pictures()
     sets = make_sets()
     alone = replace(sets, retain=sets.validation.retain)  # other retain pictures: they must not matter
     method = preset("ga_kl", lr=1e-4, epochs=2, **PLAIN)
-    ascent = preset("ga_tan", lr=1e-4, epochs=2)
+    ascent = preset("ga_tan", lr=1e-4, epochs=2, batch=method.batch)
     one, other = run(method, make_clip(), sets).values, run(ascent, make_clip(), alone).values
     assert one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
     weighed = run(replace(method, alpha_coarse=5.0), make_clip(), sets).values
