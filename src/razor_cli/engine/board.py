@@ -38,6 +38,7 @@ class Board:
         self.n_forget = len(sets.validation.forget)
         pictures = self.n_forget + len(sets.validation.retain)
         self.half = min(pictures, max(self.n_forget, CHUNK * (-(-pictures // CHUNK) // 2)))
+        self._labels: tuple[Gallery, Tensor] | None = None  # both label lists of a taxonomy, and their tokens
         self._saved: dict[Tower, dict[int, list[Any]]] = {Tower.VISION: {}, Tower.TEXT: {}}
         self.embedded = {tower: self._encode(tower, 0) for tower in Tower}
         self.base_util: float | None = None
@@ -108,9 +109,12 @@ class Board:
         """Return accuracies in % over the two label lists; their prompts are encoded here alone, as no step search needs them."""
         if self.gallery.sets.taxonomy is None:
             return {}
-        traced = Gallery(sets=replace(self.gallery.sets, suites=(), ood=None), judged=self.gallery.judged, suites=True)
-        texts = embed(self.model, Tower.TEXT, self.model.tokenize(traced.texts))
-        hits = traced_hits(traced.features(images, texts).traced["in"])
+        if self._labels is None:
+            traced = Gallery(sets=replace(self.gallery.sets, suites=(), ood=None), judged=self.gallery.judged, suites=True)
+            self._labels = traced, self.model.tokenize(traced.texts)
+        traced, tokens = self._labels
+        texts = embed(self.model, Tower.TEXT, tokens)
+        hits = traced_hits(traced.features(images.cpu(), texts.cpu()).traced["in"])
         return {name: 100 * float(h.mean()) for name, h in hits.items() if len(h)}
 
     def prepare(self, components: Sequence[Component]) -> None:
@@ -156,7 +160,7 @@ class Board:
             self.cost.forwards += round(share * sum(len(c) for c in self.inputs[tower]))
 
     def _features(self, embedded: Mapping[Tower, Tensor]) -> Features:
-        return self.gallery.features(embedded[Tower.VISION], embedded[Tower.TEXT])
+        return self.gallery.features(embedded[Tower.VISION].cpu(), embedded[Tower.TEXT].cpu())  # labels are there
 
 
 def _entry(components: Sequence[Component]) -> dict[Tower, int]:

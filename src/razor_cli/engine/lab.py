@@ -133,7 +133,7 @@ class Lab:
         }  # fmt: skip
         found, hit = self.cache.get(content_key(parts), compute)
         self.cost.gradient_cache_hits += hit
-        return found
+        return {name: value.to(self.model.device) for name, value in found.items()}  # from disk they come to the CPU
 
     @contextmanager
     def searching(self) -> Iterator[None]:

@@ -104,7 +104,7 @@ def run_prefix(model: Clip, tower: Tower, inputs: Tensor, layer: int) -> Any:
 
     handle = model.blocks(tower)[layer - 1].register_forward_hook(stop)
     try:
-        _features(model, tower)(inputs)
+        _features(model, tower)(inputs.to(model.device))
     except _ReachedError:
         return caught[0]
     finally:
@@ -135,7 +135,7 @@ def _short_cut(blocks: Sequence[nn.Module], layer: int, saved: Any) -> Iterator[
 def run_suffix(model: Clip, tower: Tower, inputs: Tensor, layer: int, saved: Any) -> Tensor:
     """Return normalised embeddings [n, d], computing only from block `layer` on, from its saved input."""
     with _short_cut(model.blocks(tower), layer, saved):
-        return F.normalize(_features(model, tower)(inputs), dim=-1)
+        return F.normalize(_features(model, tower)(inputs.to(model.device)), dim=-1)
 
 
 def _features(model: Clip, tower: Tower) -> Callable[[Tensor], Tensor]:
