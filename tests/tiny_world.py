@@ -14,8 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from razor_cli.conf_files import bases, file_of
-from razor_cli.conf_files import values as yaml_values
+from razor_cli.conf_files import settings_of
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.data.sets import ConceptSets, Judged, Pairs, class_prompts
 from razor_cli.data.sources.base import Picture
@@ -157,11 +156,7 @@ def bits(model: Clip) -> dict[str, bytes]:
 
 def preset(name: str, **changes: Any) -> Any:
     """Return the method of conf/method/<name>.yaml through its schema; `changes` are settings as yaml would hold them."""
-    file = file_of("method", name)
-    node: dict[str, Any] = {}
-    for base in bases(file):
-        node |= yaml_values(file_of("method", base))
-    node |= yaml_values(file) | changes
+    node = settings_of("method", name) | changes
     problems: list[Problem] = []
     method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
     if problems:

@@ -6,7 +6,8 @@
 
 What the command line says goes first. `scenario`, `target` and `method` choose among what the blocks list, and a block with none
 of the chosen is left out; a method that no block lists stands in for those of every block. Every other key replaces its list in
-every block, and several values of a key that no block has multiply every block. `targets=N` is a word of grids alone: of what is left, the first N targets of every block.
+every block, and several values of a key that no block has multiply every block. `targets=N` is a word of grids alone: of what is
+left, the first N targets of every block.
 """
 
 from __future__ import annotations

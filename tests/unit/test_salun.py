@@ -12,7 +12,7 @@ from torch import Tensor
 from tracing_worlds import traced
 
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train import Trained, train
+from razor_cli.engine.train import Step, Trained, train
 from razor_cli.engine.train_data import Desk
 from razor_cli.engine.train_gradients import summed_gradient
 from razor_cli.engine.train_settings import trained_names
@@ -111,6 +111,23 @@ def test_labels_are_drawn_anew_or_once() -> None:
         drawn = [objective._labels(torch.Generator().manual_seed(i)) for i in range(3)]
         assert (objective.fixed is None) is redraw
         assert not torch.equal(drawn[0], drawn[1])
+
+
+@pytest.mark.parametrize("redraw", [True, False])
+def test_epochs_train_on_new_labels_or_always_on_the_same(redraw: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = preset("salun", redraw=redraw, retain_pass=False)
+    objective = Masked(desk_of(method), method, {})
+    assigned = torch.full((2, len(objective.desk.forget)), -1)
+    for epoch, row in enumerate(assigned):
+
+        def noted(index: Tensor, labels: Tensor, row: Tensor = row) -> Step:
+            row[index] = labels
+            return Step(loss=row.sum, pictures=len(index))
+
+        monkeypatch.setattr(objective, "_relabelled", noted)
+        objective.epoch(epoch + 1, torch.Generator().manual_seed(epoch + 5))
+    assert (assigned >= 0).all()  # every forget picture has a label in every epoch
+    assert torch.equal(*assigned) is not redraw
 
 
 def test_only_the_forget_pass_is_masked_when_asked() -> None:

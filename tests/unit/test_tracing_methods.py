@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import bits, make_clip, make_sets, preset, run
+from tiny_world import bits, make_clip, make_sets, preset, run, without
 from torch import Tensor
 from tracing_worlds import joint_sets, traced, tutor
 
@@ -120,6 +120,26 @@ def test_ga_kl_without_weights_is_gradient_ascent_and_needs_no_retain_pictures()
     assert any(not torch.equal(one[n], weighed[n]) for n in one)
 
 
+def test_ga_kl_without_weights_is_the_ascent_of_the_other_file() -> None:
+    """Tan & Gong's GA and gradient ascent on the zero-shot head (methods/ga.py) are the same steps, written twice."""
+    shared: dict[str, Any] = {
+        "lr": 1e-4, "epochs": 2, "batch": 12, "schedule": "const", "weight_decay": 0.0, "betas": [0.9, 0.999], "eps_opt": 1e-6,
+        "keep": "last",
+    }  # fmt: skip
+    one = run(preset("ga_kl", **shared, **PLAIN), make_clip(), make_sets()).values
+    other = run(preset("ga", loss="classifier_ce", **shared), make_clip(), make_sets()).values
+    assert one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+@every_method
+def test_never_looks_at_evaluation_pictures(name: str) -> None:
+    sets = traced()
+    forbidden = {*sets.evaluation.forget.keys, *sets.evaluation.retain.keys}
+    guarded = without(sets, lambda source: source.forbidden.update(forbidden))
+    edit = run(preset(name, epochs=1, lr=1e-4), make_clip(), guarded)
+    assert edit.values and "df_fine" in edit.log[-1].after
+
+
 def test_first_npo_step_is_that_of_gradient_ascent() -> None:
     npo, ga = (run(preset(n, **ONE_STEP, **PLAIN), make_clip(torch.float32), make_sets()).values for n in ("npo_kl", "ga_tan"))
     base = make_clip(torch.float32).stored
@@ -225,6 +245,7 @@ def test_frozen_text_tower_changes_no_text_weight() -> None:
 
 def test_paper_presets_hold_the_published_settings() -> None:
     table = {  # Table 9: lr, alpha_c, alpha_f
+        "ga_tan_paper": (8e-8, 0, 0), "salun_tan_paper": (2e-7, 0, 0),
         "gdiff_paper": (8e-8, 0, 0), "ga_kl_paper": (8e-8, 5, 20), "relabel_paper": (1e-7, 0, 0), "me_gd_paper": (1e-7, 0, 0),
         "task_vector_paper": (1e-7, 0, 0), "npo_kl_paper": (1e-7, 5, 20), "nhl_kl_paper": (1e-7, 10, 20),
     }  # fmt: skip
@@ -233,9 +254,28 @@ def test_paper_presets_hold_the_published_settings() -> None:
         assert (method.lr, method.alpha_coarse, method.alpha_fine) == (lr, coarse, fine)
         assert (method.epochs, method.batch, method.weight_decay, method.eps_opt) == (8, 32, 1e-5, 1e-6)
         assert method.kl_reduction == "numel" and method.kl_fine_mask == "own_label" and method.exclude == []
-        high = name in {"relabel_paper", "task_vector_paper"}
+        assert (method.betas, method.schedule, method.optimizer, method.decay_on) == (
+            [0.9, 0.999],
+            "cosine_epochs",
+            "adamw",
+            "all",
+        )
+        high = name in {"relabel_paper", "task_vector_paper", "salun_tan_paper"}
         assert method.keep == ("highest_label_accuracy" if high else "lowest_forget_accuracy")
     assert preset("npo_kl_paper").beta == 0.5 and preset("nhl_kl_paper").margin == 2 and preset("task_vector_paper").alpha == 1.5
+    assert preset("salun_tan_paper").mask_fraction == 0.1
+
+
+def test_cars_presets_hold_what_the_script_for_cars_sets() -> None:
+    table = {  # lr, alpha_c, alpha_f
+        "ga_tan_cars": (8e-8, 0, 0), "gdiff_cars": (8e-8, 0, 0), "ga_kl_cars": (8e-8, 40, 20), "relabel_cars": (2e-7, 0, 0),
+        "me_gd_cars": (2e-7, 0, 0), "task_vector_cars": (1e-7, 0, 0), "salun_tan_cars": (2e-7, 0, 0),
+        "npo_kl_cars": (1e-7, 20, 5), "nhl_kl_cars": (1e-7, 20, 20),
+    }  # fmt: skip
+    for name, (lr, coarse, fine) in table.items():
+        method = preset(name)
+        assert (method.lr, method.alpha_coarse, method.alpha_fine, method.epochs, method.batch) == (lr, coarse, fine, 6, 16)
+    assert preset("npo_kl_cars").beta == 0.4 and preset("nhl_kl_cars").margin == 2
 
 
 def test_all_parameters_train_in_the_paper_and_the_temperature_stays_in_ours() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from tiny_world import Noise, bits, make_clip, make_sets, preset
 from torch import Tensor
+from tracing_worlds import traced
 
 from razor_cli.data.sets import Pairs
 from razor_cli.engine.lab import Lab
@@ -140,6 +141,29 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, optimizer: O
     assert list(tmp_path.iterdir()) == []  # removed when finished
 
 
+@pytest.mark.parametrize("name", ["salun", "lotus", "salun_tan", "npo_kl_tan", "task_vector_tan", "relabel_tan", "nhl_kl"])
+def test_every_kind_of_objective_goes_on_to_the_same_bits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks, teachers, drawn labels and frozen references are built again, from the unedited weights."""
+    from razor_cli.engine import train as loop
+
+    method, sets = preset(name, epochs=3, lr=1e-4), traced() if name.endswith("_tan") else make_sets()
+    whole = edit_of(method, sets, seed=3)
+    epoch = loop._Run._epoch
+
+    def killed(self: Any, number: int, steps: Sequence[Step]) -> None:
+        if number == 3:
+            raise KilledError
+        epoch(self, number, steps)
+
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        patched.setattr(loop._Run, "_epoch", killed)
+        edit_of(method, sets, seed=3, resume_dir=tmp_path)
+    resumed = edit_of(method, sets, seed=3, resume_dir=tmp_path)
+    assert any("went on after epoch 2" in n for n in resumed.notes)
+    assert same(whole.values, resumed.values)
+    assert [(e.step, e.note, e.after) for e in whole.log] == [(e.step, e.note, e.after) for e in resumed.log]
+
+
 def test_a_state_of_other_settings_or_a_damaged_one_is_not_taken_up(tmp_path: Path) -> None:
     settings = Gaft(lr=3e-4, epochs=2, batch=16)
     with pytest.raises(KilledError):
@@ -244,7 +268,9 @@ GA, GDIFF, NPO = ((1.0, 0.0, 7.8, 1.57), (69.6, 0.0, 40.54, 9.3), (88.0, 8.0, 49
 
 
 def traced_metrics(row: tuple[float, ...]) -> Metrics:
-    return metrics(m1=100.0, m5=0.0) | dict(zip(UNEDITED, (row[0], row[1], row[2], row[3]), strict=True))
+    return metrics(m1=100.0, m5=0.0, margin=-1.0, margin_generic=-1.0) | dict(
+        zip(UNEDITED, (row[0], row[1], row[2], row[3]), strict=True)
+    )
 
 
 def test_with_a_taxonomy_the_target_is_quality_and_utility() -> None:
@@ -254,6 +280,8 @@ def test_with_a_taxonomy_the_target_is_quality_and_utility() -> None:
     assert aim.shortfall(traced_metrics(GA)) == pytest.approx(90 - 6.30, abs=0.02)
     assert aim.shortfall(traced_metrics(GDIFF)) == pytest.approx(90 - 58.21, abs=0.02)
     assert aim.shortfall(UNEDITED) == pytest.approx(80)
+    before, nearer = (UNEDITED | metrics(margin=m, margin_generic=-1.0) for m in (8.0, 5.0))  # no picture has changed sides yet
+    assert 80 < aim.shortfall(nearer) < aim.shortfall(before) < 81
     choice = Choice(rule=Keep.CLOSEST_TO_TARGET, aim=aim_of(metrics(), Trained()), tracing=aim)
     for number, row in enumerate((GA, GDIFF, NPO), 1):
         choice.offer(number, traced_metrics(row), {})

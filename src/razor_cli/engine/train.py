@@ -18,7 +18,7 @@ from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.gradients import Named
 from razor_cli.engine.journal import Edit, Event
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train_keep import Choice, TracingAim, aim_of
+from razor_cli.engine.train_keep import Choice, Keep, TracingAim, aim_of
 from razor_cli.engine.train_settings import MAX_LOG_SCALE, SCALE, Trained, Training, rate, trained_names
 from razor_cli.engine.train_state import Progress, Shelf, borrowed, generator_of, make_optimizer, rounded, state_key
 from razor_cli.models.base import swapped
@@ -97,6 +97,8 @@ class _Run:
         self.choice = Choice(rule=settings.keep, aim=aim_of(self.base, settings), tracing=TracingAim.of(self.base, settings))
         self.shelf = Shelf(lab.resume_dir, state_key(model, sets, lab, settings))
         self.progress = Progress(metrics=self.base)
+        if sets.taxonomy and not self.choice.tracing and settings.keep is Keep.CLOSEST_TO_TARGET:
+            self.progress.notes.append("the unedited model is never right on one level of names: epochs are judged by M1 and M5")
 
     def run(self) -> Edit:
         self._resume()

@@ -80,6 +80,9 @@ def shortfall(found: Metrics, aim: Aim) -> float:
     return -aim.score(found) + max(0.0, lost) + max(0.0, aim.m5 - found["m5"]) + max(0.0, others)
 
 
+MARGINS = ("margin", "margin_generic")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TracingAim:
     """The Target of a taxonomy: Quality and Utility (Tan & Gong 4.1.3) on validation pictures, in %, against the unedited model.
@@ -100,9 +103,16 @@ class TracingAim:
         return cls(base=_accuracies(base), quality=targets.target_quality, utility=targets.target_utility)
 
     def shortfall(self, found: Metrics) -> float:
-        """Return the points of Quality and Utility that miss their targets, added up."""
+        """Return the points of Quality and Utility that miss their targets, added up.
+
+        While Quality is short, a hundredth of the margins above 0 comes on top: it tells epochs apart before the first picture
+        changes sides.
+        """
         value = tradeoff(_accuracies(found), self.base)
-        return max(0.0, self.quality - 100 * float(value.quality)) + max(0.0, self.utility - 100 * float(value.utility))
+        quality = max(0.0, self.quality - 100 * float(value.quality))
+        utility = max(0.0, self.utility - 100 * float(value.utility))
+        left = sum(max(0.0, found[name]) for name in MARGINS if name in found)
+        return quality + utility + (left / 100 if quality else 0.0)
 
 
 def _accuracies(metrics: Metrics) -> Accuracies:

@@ -26,15 +26,15 @@ from razor_cli.tables.tan_printed import CELLS, ITEMS
 SCENARIO = "fine_grained"
 NHL = "nhl_kl_tan"
 METHODS = {  # printed name, lower case and without "(ours)": presets of ours, that for taxonomies first
-    "ga": ("ga_tan",),
-    "gdiff": ("gdiff_tan", "gdiff", "gdiff_paper"),
-    "ga+kl": ("ga_kl_tan", "ga_kl", "ga_kl_paper"),
-    "npo+kl": ("npo_kl_tan", "npo_kl", "npo_kl_paper"),
-    "relabeling": ("relabel_tan", "relabel", "relabel_paper"),
-    "task vector": ("task_vector_tan", "task_vector", "task_vector_paper"),
-    "salun": ("salun_tan", "salun_tan_paper"),
-    "me+gd": ("me_gd_tan", "me_gd", "me_gd_paper"),
-    "nhl+kl": (NHL, "nhl_kl", "nhl_kl_paper"),
+    "ga": ("ga_tan", "ga_tan_paper", "ga_tan_cars"),
+    "gdiff": ("gdiff_tan", "gdiff", "gdiff_paper", "gdiff_cars"),
+    "ga+kl": ("ga_kl_tan", "ga_kl", "ga_kl_paper", "ga_kl_cars"),
+    "npo+kl": ("npo_kl_tan", "npo_kl", "npo_kl_paper", "npo_kl_cars"),
+    "relabeling": ("relabel_tan", "relabel", "relabel_paper", "relabel_cars"),
+    "task vector": ("task_vector_tan", "task_vector", "task_vector_paper", "task_vector_cars"),
+    "salun": ("salun_tan", "salun_tan_paper", "salun_tan_cars"),
+    "me+gd": ("me_gd_tan", "me_gd", "me_gd_paper", "me_gd_cars"),
+    "nhl+kl": (NHL, "nhl_kl", "nhl_kl_paper", "nhl_kl_cars"),
 }
 ORIGIN = ("origin clip", "clip")
 ACCURACIES = (
