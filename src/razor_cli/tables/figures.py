@@ -19,7 +19,7 @@ from razor_cli.tables.selection import UNEDITED, Sample, by_model, flips, sample
 from razor_cli.tables.table3 import MEASURES
 
 SHOWN = tuple(m for m in MEASURES if m.key in ("m1", "m4", "m5"))  # Figure 5 draws these
-HELD = {"step", "trim_steps", "grow_rounds", "early_stop", "search_steps"}  # what a sweep of fixed steps also settles
+HELD = {"step", "trim_steps", "grow_rounds", "early_stop", "search_steps", "retries"}  # what a sweep of fixed steps also settles
 SIZES = ("step_size", "lr")  # the knob of a method that searches, and of one that trains
 FILE = "cosines.csv"
 

@@ -232,6 +232,8 @@ def regularizers(runs: Sequence[Run]) -> Document:
         for model, own in by_model(chosen(runs, kind, plain=False)).items():
             kept = [r for r in own if r.record.method not in UNEDITED and not _is_series([r])]
             weighed = {r.record.method for r in kept if "alpha" in named(r)}
+            places = {(r.record.target, r.record.seed) for r in kept if "alpha" in named(r)}
+            kept = [r for r in kept if (r.record.target, r.record.seed) in places]  # plain rows on the same targets and seeds
             labels = sorted({named(r) for r in kept if r.record.method in weighed})
             if weighed:
                 lines = [line("unedited", kept, columns, "base", {}, role="base")]
