@@ -51,11 +51,28 @@ def test_a_better_second_attempt_is_the_edit_that_its_floor_gives_alone() -> Non
 def test_a_further_attempt_changes_what_it_says_and_nothing_else() -> None:
     blocked = {"search_others_drop": 0.0, "search_m4_drop": 0.0, "search_floor": 100.0, "step_size": 50.0, "search_steps": 3}
     loose = {"search_others_drop": 100.0, "search_floor": 0.0}
-    for changes in ({"max_components": 1}, {"order": "joint"}, {"grow_rounds": 0}, {"selector": "gradient_norm"}):
+    for changes in (
+        {"max_components": 1},
+        {"order": "joint"},
+        {"grow_rounds": 0},
+        {"selector": "gradient_norm"},
+        {"forget_loss": "cosine"},
+        {"forget_loss": "concept_margin"},
+    ):
         both = razor(**blocked, target_m1=5.0, retries=[changes | loose])
         alone = razor(**(blocked | changes | loose), target_m1=5.0)
         assert alone.values and same(both, alone), changes
         assert any("attempt 2" in n and "search_floor 0" in n and n.endswith("kept") for n in both.notes)
+
+
+def test_a_further_attempt_with_another_loss_leaves_the_first_ones_gradients_to_those_after_it() -> None:
+    losses = [{"forget_loss": "cosine"}, {"forget_loss": "cosine", "max_components": 1}, {"max_components": 1}]
+    blocked = {"search_others_drop": 0.0, "search_m4_drop": 0.0, "search_floor": 100.0, "step_size": 50.0, "search_steps": 3}
+    loose = {"search_others_drop": 100.0, "search_floor": 0.0}
+    both = razor(**blocked, target_m1=5.0, lambda_mismatch=0.1, retries=[*losses[:2], losses[2] | loose])
+    alone = razor(**(blocked | losses[2] | loose), target_m1=5.0, lambda_mismatch=0.1)
+    assert alone.values and same(both, alone)
+    assert not same(razor(**(blocked | losses[1] | loose), target_m1=5.0, lambda_mismatch=0.1), alone)
 
 
 def test_attempts_go_on_until_the_target_is_met() -> None:

@@ -118,6 +118,7 @@ class Retry:
     """What a further attempt does otherwise than the first; None: nothing. Raises ConfigError for a value out of range."""
 
     selector: Selector | None = None
+    forget_loss: ForgetLoss | None = None
     order: Order | None = None
     max_components: int | None = None
     search_floor: float | None = None

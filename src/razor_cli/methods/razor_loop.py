@@ -46,7 +46,7 @@ class Loop:
             touched = dict.fromkeys(p for c in self.components for p in c.params)
             self._original = {n: parameters(self.model)[n].clone() for n in touched}
             stack.enter_context(swapped(self.model, self._original))  # restores every bit, whatever happens
-            self._first = self.lab.gradients(self.method.plan)
+            self._plan, self._first = self.method.plan, self.lab.gradients(self.method.plan)
             self.aim = self._make_aim()
             self._attempt()
             self._retry()
@@ -62,6 +62,8 @@ class Loop:
         )  # fmt: skip
 
     def _attempt(self) -> None:
+        if self._plan != self.method.plan:  # the weights are the unedited ones here
+            self._plan, self._first = self.method.plan, self.lab.gradients(self.method.plan)
         self._gradients, self._moved_since = self._first, False
         self._stage_two(*self._gradients)
         if self.method.step.value == "search":
@@ -75,6 +77,7 @@ class Loop:
             if self.aim.met(board.current):
                 return
             self.method, how = retry.applied(first), f"attempt {number}: {retry}"
+            self.blend.method = self.method
             self.log.append(Event(step=len(self.log), action="retry", after=dict(board.current), note=how))
             before, reached, mark = (self.values, self.active, self.moved), dict(board.current), len(self.log)
             self._put(({}, [], []))
