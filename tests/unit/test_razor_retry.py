@@ -16,7 +16,7 @@ from razor_cli.records import edited_components
 SETS = make_sets()
 EASY = {"target_m1": 60.0, "target_m5": 0.0, "target_m4_drop": 100.0, "search_floor": 0.0, "search_m4_drop": 100.0,
         "search_others_drop": 100.0, "search_return": "largest_stable", "grow_rounds": 2, "order": "sequential",
-        "retries": [], "selector": "phi"}  # fmt: skip
+        "retries": [], "selector": "phi", "forget_loss": "concept_uniform"}  # fmt: skip
 BLOCKED = {"search_floor": 100.0, "step_size": 1e-6}  # a first attempt that gets nowhere
 STRICT = [{"search_floor": 100.0}]
 UNREACHABLE = {"target_m1": 0.0, "target_m5": 100.0, "target_m4_drop": 0.0}

@@ -105,6 +105,8 @@ def test_met_needs_forgetting_and_utility() -> None:
     assert aim().met(good)
     for worse in ({"m1": 55.1}, {"m1_generic": 55.1}, {"m4_generic": 77.9}, {"m5": 97.9}):
         assert not aim().met(good | worse)
+    measured = aim(base=BASE | {"util": 90.0})
+    assert measured.met(good | {"util": 95.0, "m5": 95.0}) and not measured.met(good | {"util": 85.0, "m5": 95.0})
     assert aim(prompts=Prompt.GENERIC).met(good | {"m1": 100.0})
     assert aim(prompts=Prompt.MEAN_OF_CLASSES).met(good | {"m1_generic": 100.0})
     assert aim().met({k: v for k, v in good.items() if k != "m1"})  # no other classes: the generic prompt alone
@@ -118,6 +120,9 @@ def test_stable_looks_at_utility_only_and_a_gain_is_no_drop() -> None:
     assert not aim().stable(BASE | {"m5": 89.9})
     assert not aim(floor_others_drop=3.0).stable(BASE | {"others": 86.9})
     assert aim(floor_others_drop=3.0).stable(BASE | {"others": 87.0})
+    kept = aim(base=BASE | {"util": 90.0})  # M5 as printed is 80 in both, a gain and a loss of 20 points
+    assert kept.stable(BASE | {"util": 110.0, "m5": 80.0}) and not kept.stable(BASE | {"util": 70.0, "m5": 80.0})
+    assert kept.stable(BASE | {"util": 80.0, "m5": 90.0}) and not kept.stable(BASE | {"util": 79.9, "m5": 89.9})
     halves = {"m4_generic": 78.5, "m5": 94.0, "others": 88.0}
     for name, value in halves.items():
         assert aim(floor_others_drop=3.0).stable(BASE | {name: value})

@@ -239,6 +239,9 @@ def test_shortfall_is_zero_exactly_on_target_and_grows_with_each_part() -> None:
     assert shortfall(metrics(), aim) == 0
     for worse in ({"m1": 60.0}, {"m1_generic": 60.0}, {"m4_generic": 97.0}, {"m5": 97.0}):
         assert shortfall(metrics(**worse), aim) > 0
+    measured = aim_of(metrics(m4_generic=100.0, util=90.0), Trained())
+    assert shortfall(metrics(util=95.0, m5=95.0), measured) == 0  # a gain is no harm
+    assert shortfall(metrics(util=85.0, m5=95.0), measured) == pytest.approx(3.0)
     assert shortfall(metrics(others=96.0), aim) == 0  # the unedited sets had no other concepts
     aim = aim_of(metrics(m4_generic=100.0, others=99.0), Trained())
     assert shortfall(metrics(others=96.0), aim) == 0

@@ -73,11 +73,11 @@ def shortfall(found: Metrics, aim: Aim) -> float:
 
     The sum of: M1 above its target, for both retain prompts, and while that is positive also the margins above 0 (M1 stays at 100
     until the first picture changes sides, margins tell such epochs apart); generic M4 and accuracy on other concepts lost
-    beyond what may be lost; M5 below its target.
+    beyond what may be lost; retrieval accuracy lost beyond what the M5 target allows.
     """
     lost = aim.base["m4_generic"] - found["m4_generic"] - aim.m4_drop
     others = aim.lost_others(found) - aim.others_drop
-    return -aim.score(found) + max(0.0, lost) + max(0.0, aim.m5 - found["m5"]) + max(0.0, others)
+    return -aim.score(found) + max(0.0, lost) + max(0.0, aim.m5 - aim.utility(found)) + max(0.0, others)
 
 
 MARGINS = ("margin", "margin_generic")
