@@ -74,6 +74,13 @@ class Lab:
         self.cost.gradient_seconds += time.perf_counter() - started
         return forget, retain
 
+    def forget_gradient(self, plan: GradientPlan) -> Named:
+        """Return g_f at the unedited weights, alone: g_r is the same for every forget loss."""
+        started = time.perf_counter()
+        forget = self._forget_gradient(plan, True, None)
+        self.cost.gradient_seconds += time.perf_counter() - started
+        return forget
+
     def _forget_gradient(self, plan: GradientPlan, at_base: bool, sample: int | None) -> Named:
         loss: Loss = forget_cosine
         if plan.forget_loss in HEAD_LOSSES:

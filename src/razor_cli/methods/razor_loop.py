@@ -63,7 +63,7 @@ class Loop:
 
     def _attempt(self) -> None:
         if self._plan != self.method.plan:  # the weights are the unedited ones here
-            self._plan, self._first = self.method.plan, self.lab.gradients(self.method.plan)
+            self._plan, self._first = self.method.plan, (self.lab.forget_gradient(self.method.plan), self._first[1])
         self._gradients, self._moved_since = self._first, False
         self._stage_two(*self._gradients)
         if self.method.step.value == "search":
