@@ -1,0 +1,104 @@
+"""How far the forgetting of recorded runs reaches: other wordings of the prompt, and pictures without any prompt.
+
+    python scripts/reach.py OUTPUTS [OUTPUTS ...] [--seed 0]
+
+For every finished run of the embedded stand-in below OUTPUTS/runs the patch is applied to a copy of the unedited weights, and
+evaluation pictures of the target are classified among all names three ways: by the prompt that the edit saw (FA top-1), by
+wordings that neither the edit nor its search saw, and by the nearest mean embedding of training pictures, where no text takes
+part. Prints a line for each run and the mean of every method; writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+import yaml  # type: ignore[import-untyped]
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from razor_cli import patch
+from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.engine.gradients import batches
+from razor_cli.models.dual import Clip
+from razor_cli.models.standins import DEFAULT, stand_in_folder
+from razor_cli.results import Run, complete_runs
+from razor_cli.run import model_of, sets_of
+from razor_cli.settings import Experiment, check
+
+WORDINGS = ("{}", "a picture of {}", "this is {}", "a portrait of {}, smiling", "photograph showing {}")
+BASE = stand_in_folder(DEFAULT) / f"{DEFAULT}.safetensors"
+COLUMNS = ("edit's prompt", "other wordings", "pictures alone")
+Reach = tuple[float, float, float]
+
+
+@torch.no_grad()
+def embedded(model: Clip, pairs: Pairs) -> Tensor:
+    """Return the unit embeddings of all pictures [n, dim]."""
+    return torch.cat([normalize(model.encode_image(b.pixels), dim=-1) for b in batches(model, pairs, 128)])
+
+
+@torch.no_grad()
+def share(images: Tensor, classes: Tensor, own: int) -> float:
+    """Return the percentage of pictures whose nearest class is their own."""
+    return 100 * float(((images @ classes.T).argmax(1) == own).float().mean())
+
+
+@torch.no_grad()
+def reach_of(model: Clip, sets: ConceptSets) -> Reach:
+    """Return the accuracy on the target with the edit's prompt, with other wordings (mean), and by pictures alone."""
+    names, own = list(sets.class_names), sets.class_names.index(sets.target)
+    images = embedded(model, sets.evaluation.forget)
+
+    def worded(prompts: list[str]) -> float:
+        return share(images, normalize(model.encode_text(model.tokenize(prompts)), dim=-1), own)
+
+    known = [n for n in names if n == sets.target or n in set(sets.retain.concepts)]
+    means = [embedded(model, (sets.forget if n == sets.target else sets.retain).of(n)).mean(0) for n in known]
+    alone = share(images, normalize(torch.stack(means), dim=-1), known.index(sets.target))
+    others = [worded([w.format(n) for n in names]) for w in WORDINGS]
+    return worded([sets.prompts[n] for n in names]), sum(others) / len(others), alone
+
+
+def measured(run: Run, experiment: Experiment) -> tuple[Reach, Reach]:
+    """Return the reach before and after one run's edit."""
+    model = model_of(experiment)
+    sets = sets_of(experiment, model)
+    before = reach_of(model, sets)
+    with tempfile.TemporaryDirectory() as folder:
+        edited = Path(folder) / BASE.name
+        patch.apply(run.folder / "patch.safetensors", BASE, edited, undo=False)
+        weights = dataclasses.replace(experiment.model, weights=str(edited))
+        return before, reach_of(model_of(dataclasses.replace(experiment, model=weights)), sets)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("outputs", nargs="+", type=Path)
+    parser.add_argument("--seed", type=int, default=0, help="runs of this seed only")
+    asked = parser.parse_args()
+    console, table, of = Console(), Table("method", "target", *COLUMNS), defaultdict(list)
+    for run in [r for folder in asked.outputs for r in complete_runs(folder)]:
+        experiment = check(yaml.safe_load((run.folder / "resolved_config.yaml").read_text(encoding="utf-8")))
+        patched = (run.folder / "patch.safetensors").exists()
+        other = run.record.model != DEFAULT or experiment.model.weights or run.record.seed != asked.seed
+        if other or not patched:
+            continue
+        before, after = measured(run, experiment)
+        of[run.record.method].append((before, after))
+        table.add_row(run.record.method, run.record.target, *(f"{a:.0f} → {b:.0f}" for a, b in zip(before, after, strict=True)))
+    for method, pairs in of.items():
+        means = [(sum(p[0][i] for p in pairs) / len(pairs), sum(p[1][i] for p in pairs) / len(pairs)) for i in range(3)]
+        table.add_row(method, f"[bold]mean of {len(pairs)}[/bold]", *(f"{a:.0f} → {b:.0f}" for a, b in means))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
