@@ -75,6 +75,16 @@ def test_a_further_attempt_with_another_loss_leaves_the_first_ones_gradients_to_
     assert not same(razor(**(blocked | losses[1] | loose), target_m1=5.0, lambda_mismatch=0.1), alone)
 
 
+@pytest.mark.parametrize(("first", "second"), [("concept_uniform", "cosine"), ("cosine", "concept_uniform")])
+def test_a_further_attempt_takes_the_mismatch_of_its_own_loss(first: str, second: str) -> None:
+    blocked = {"search_others_drop": 0.0, "search_m4_drop": 0.0, "search_floor": 100.0, "step_size": 50.0, "search_steps": 3}
+    settings = blocked | {"target_m1": 5.0, "lambda_mismatch": 1.0}
+    loose = {"search_others_drop": 100.0, "search_floor": 0.0}
+    both = razor(**settings, forget_loss=first, retries=[loose | {"forget_loss": second}])
+    alone = razor(**(settings | loose), forget_loss=second)
+    assert alone.values and same(both, alone)
+
+
 def test_attempts_go_on_until_the_target_is_met() -> None:
     refused = {"search_floor": 100.0, "search_m4_drop": 100.0, "target_m1": 5.0, "step_size": 1e-6, "grow_rounds": 0}
     assert actions(razor(**refused, retries=[*STRICT, *STRICT])).count("retry") == 2

@@ -23,7 +23,7 @@ from razor_cli.models.dual import Clip
 HEAD_LOSSES = {  # over the zero-shot head
     "concept_ce": concept_cross_entropy, "concept_uniform": concept_uniform, "concept_margin": concept_margin,
 }  # fmt: skip
-ENGINE = 1  # raise when a change here alters gradients, so that cached ones are not taken for new
+ENGINE = 2  # raise when a change here alters gradients, so that cached ones are not taken for new
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +132,11 @@ class Lab:
         if not at_base or self.cache is None:
             return compute()
         pairs = self.sets.forget if which == "forget" else self.sets.retain
+        strange = "retain_" if which == "forget" else "forget_"  # settings that this gradient does not depend on
         parts = {
             "engine": ENGINE, "torch": torch.__version__, "weights": self.model.weights_hash(), "set": pairs.fingerprint(),
-            "which": which, "plan": vars(plan), "sample": sample, "scale": self.model.scale, "device": self.model.device,
+            "which": which, "plan": {k: v for k, v in vars(plan).items() if not k.startswith(strange)},
+            "sample": sample, "scale": self.model.scale, "device": self.model.device,
             "prompts": self.sets.prompts if plan.forget_loss in HEAD_LOSSES and which == "forget" else None,
             **({"joint": self.sets.joint} if len(self.sets.joint) > 1 else {}),
         }  # fmt: skip

@@ -31,6 +31,15 @@ class Prompt(StrEnum):
     GENERIC = "generic"
 
 
+def kept_utility(found: Metrics, base: Metrics) -> float:
+    """Return 100 minus the points of retrieval accuracy (`util`) that were lost against the unedited model.
+
+    M5 as printed counts a gain as it counts a loss. To a search a gain is no harm: on few validation pictures a small step often
+    gains some points, and a search that took them for damage went on to a step so large that it lost them again.
+    """
+    return 100.0 - max(0.0, base["util"] - found["util"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Aim:
     """Target and floors on the validation set, in printed units. Drops are against the unedited model."""
@@ -56,14 +65,8 @@ class Aim:
         return forgotten and kept and self.lost_others(found) <= self.others_drop
 
     def utility(self, found: Metrics) -> float:
-        """Return 100 minus the points of retrieval accuracy that were lost.
-
-        M5 as printed counts a gain as it counts a loss. Here a gain is no harm: on few validation pictures a small step often
-        gains some points, and a search that took them for damage went on to a step so large that it lost them again.
-        """
-        if "util" not in found or "util" not in self.base:
-            return found["m5"]
-        return 100.0 - max(0.0, self.base["util"] - found["util"])
+        """Return 100 minus the points of retrieval accuracy that were lost."""
+        return kept_utility(found, self.base)
 
     def lost_others(self, found: Metrics) -> float:
         """Return the points that accuracy on other concepts lost; 0 for sets without any."""

@@ -62,6 +62,7 @@ class Loop:
         )  # fmt: skip
 
     def _attempt(self) -> None:
+        self._gradients = self._first  # those of an attempt before need no room any more
         if self._plan != self.method.plan:  # the weights are the unedited ones here
             self._plan, self._first = self.method.plan, (self.lab.forget_gradient(self.method.plan), self._first[1])
         self._gradients, self._moved_since = self._first, False

@@ -15,7 +15,7 @@ from razor_cli.engine.gradients import Named
 from razor_cli.engine.journal import Event
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.engine.saliency import Saliency, measure, pareto_front
-from razor_cli.engine.search import Metrics, stepped
+from razor_cli.engine.search import Metrics, kept_utility, stepped
 from razor_cli.errors import ConfigError
 from razor_cli.methods.base import Edit
 from razor_cli.models.base import Component, Granularity, Tower, Towers, parameters
@@ -187,12 +187,12 @@ class Slug:
 
     def _utility(self, trial: Trial, model: Clip, forget: Named, lab: Lab) -> float:
         metrics = trial.metrics
-        if "m5" not in metrics:
+        if "util" not in metrics:
             values, group = self._values(trial, model, forget)
             with lab.searching():
                 lab.board.prepare(group)
                 metrics = lab.board.trial(values, group)
-        return (metrics["m5"] + metrics["m4_generic"]) / 2
+        return (kept_utility(metrics, lab.board.base) + metrics["m4_generic"]) / 2
 
     def _group(self, component: Component, model: Clip) -> list[Component]:
         """Return the tensors that move with one: itself, or with `siblings` the block's q/k/v or both MLP matrices."""
