@@ -2,10 +2,11 @@
 
     python scripts/reach.py OUTPUTS [OUTPUTS ...] [--seed 0]
 
-For every finished run of the embedded stand-in below OUTPUTS/runs the patch is applied to a copy of the unedited weights, and
-evaluation pictures of the target are classified among all names three ways: by the prompt that the edit saw (FA top-1), by
-wordings that neither the edit nor its search saw, and by the nearest mean embedding of training pictures, where no text takes
-part. Prints a line for each run and the mean of every method; writes nothing.
+For every finished run of the embedded stand-in below OUTPUTS/runs that was judged on evaluation pictures of a name or a class,
+the patch is applied to a copy of the unedited weights, and the target's evaluation pictures are classified among all concepts three
+ways: by the prompt that the edit saw (FA top-1), by wordings that no caption has, and by the nearest mean embedding of training
+pictures, where no text takes part (an edit of the text tower alone cannot change that). Prints a line for each run and
+means over the runs that touch the image tower and over those that do not; writes nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import dataclasses
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from razor_cli import patch
+from razor_cli.data.prompts import spoken
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.engine.gradients import batches
 from razor_cli.models.dual import Clip
@@ -32,7 +35,7 @@ from razor_cli.results import Run, complete_runs
 from razor_cli.run import model_of, sets_of
 from razor_cli.settings import Experiment, check
 
-WORDINGS = ("{}", "a picture of {}", "this is {}", "a portrait of {}, smiling", "photograph showing {}")
+WORDINGS = ("this is {}", "photograph showing {}", "an old snapshot with {} in it", "here you see {}", "close view of {}")
 BASE = stand_in_folder(DEFAULT) / f"{DEFAULT}.safetensors"
 COLUMNS = ("edit's prompt", "other wordings", "pictures alone")
 Reach = tuple[float, float, float]
@@ -59,10 +62,11 @@ def reach_of(model: Clip, sets: ConceptSets) -> Reach:
     def worded(prompts: list[str]) -> float:
         return share(images, normalize(model.encode_text(model.tokenize(prompts)), dim=-1), own)
 
-    known = [n for n in names if n == sets.target or n in set(sets.retain.concepts)]
+    said, shown = [spoken(n, sets.domain) for n in names], set(sets.retain.concepts)
+    known = [n for n in names if n == sets.target or n in shown]
     means = [embedded(model, (sets.forget if n == sets.target else sets.retain).of(n)).mean(0) for n in known]
     alone = share(images, normalize(torch.stack(means), dim=-1), known.index(sets.target))
-    others = [worded([w.format(n) for n in names]) for w in WORDINGS]
+    others = [worded([w.format(n) for n in said]) for w in WORDINGS]
     return worded([sets.prompts[n] for n in names]), sum(others) / len(others), alone
 
 
@@ -84,20 +88,32 @@ def main() -> None:
     parser.add_argument("outputs", nargs="+", type=Path)
     parser.add_argument("--seed", type=int, default=0, help="runs of this seed only")
     asked = parser.parse_args()
-    console, table, of = Console(), Table("method", "target", *COLUMNS), defaultdict(list)
+    console, table, of = Console(), Table("method", "target", "tower", *COLUMNS), defaultdict(list)
     for run in [r for folder in asked.outputs for r in complete_runs(folder)]:
         experiment = check(yaml.safe_load((run.folder / "resolved_config.yaml").read_text(encoding="utf-8")))
-        patched = (run.folder / "patch.safetensors").exists()
-        other = run.record.model != DEFAULT or experiment.model.weights or run.record.seed != asked.seed
-        if other or not patched:
+        if not suits(run, experiment, asked.seed):
             continue
         before, after = measured(run, experiment)
-        of[run.record.method].append((before, after))
-        table.add_row(run.record.method, run.record.target, *(f"{a:.0f} → {b:.0f}" for a, b in zip(before, after, strict=True)))
-    for method, pairs in of.items():
-        means = [(sum(p[0][i] for p in pairs) / len(pairs), sum(p[1][i] for p in pairs) / len(pairs)) for i in range(3)]
-        table.add_row(method, f"[bold]mean of {len(pairs)}[/bold]", *(f"{a:.0f} → {b:.0f}" for a, b in means))
+        towers = {c.tower for c in run.record.components} or {"both"}  # trained methods name no components
+        where = "text" if towers == {"text"} else "image" if towers == {"vision"} else "both"
+        of[run.record.scenario, run.record.method, where].append((before, after))
+        row(table, run.record.method, run.record.target, where, before, after)
+    for (scenario, method, where), pairs in of.items():
+        means = [[sum(p[i][j] for p in pairs) / len(pairs) for j in range(len(COLUMNS))] for i in (0, 1)]
+        row(table, method, f"[bold]{scenario}, mean of {len(pairs)}[/bold]", where, *means)
     console.print(table)
+
+
+def suits(run: Run, experiment: Experiment, seed: int) -> bool:
+    """Tell whether a run is one this script can measure."""
+    r = run.record
+    judged = r.judged_on == "evaluation" and r.scenario in ("identity", "class") and r.seed == seed
+    return judged and r.model == DEFAULT and not experiment.model.weights and (run.folder / "patch.safetensors").exists()
+
+
+def row(table: Table, method: str, what: str, where: str, before: Sequence[float], after: Sequence[float]) -> None:
+    """Add a line."""
+    table.add_row(method, what, where, *(f"{a:.1f} → {b:.1f}" for a, b in zip(before, after, strict=True)))
 
 
 if __name__ == "__main__":
