@@ -3,10 +3,10 @@
     python scripts/reach.py OUTPUTS [OUTPUTS ...] [--seed 0]
 
 For every finished run of the embedded stand-in below OUTPUTS/runs that was judged on evaluation pictures of a name or a class,
-the patch is applied to a copy of the unedited weights, and the target's evaluation pictures are classified among all concepts three
-ways: by the prompt that the edit saw (FA top-1), by wordings that no caption has, and by the nearest mean embedding of training
-pictures, where no text takes part (an edit of the text tower alone cannot change that). Prints a line for each run and
-means over the runs that touch the image tower and over those that do not; writes nothing.
+the patch is applied to a copy of the unedited weights, and the target's evaluation pictures are classified among all concepts in
+three ways: by the prompt that the edit saw (FA top-1), by wordings that no caption has, and by the nearest mean embedding of
+training pictures, where no text takes part (an edit of the text tower alone cannot change that). Prints a line for each run,
+and means over the runs that touch the image tower and over those that do not; writes nothing.
 """
 
 from __future__ import annotations
