@@ -52,6 +52,7 @@ def record(
     pictures: str = "cd" * 32,
     kind: str = CLASS,
     model: str = "clip_tiny",
+    scenario: str = "identity",
 ) -> None:
     """Record a run of a preset with some settings changed and invented numbers."""
     method = {"_target_": kind, **preset_settings(preset), "_target_": kind, **(changes or {})}  # noqa: F601
@@ -59,7 +60,7 @@ def record(
     settings = {"target": target, "method": method, "scenario": {"acceptance": acceptance}, "judged_on": judged_on}
     name = run_id(settings, weights, {"forget": pictures}, finished)
     identity = Identity(
-        run_id=name, model=model, family="clip", stand_in=True, scenario="identity", data="portraits", target=target,
+        run_id=name, model=model, family="clip", stand_in=True, scenario=scenario, data="portraits", target=target,
         method=method["name"], seed=0, judged_on=judged_on,
     )  # fmt: skip
     values = GOOD | {("m1", "dual/mean_of_classes"): m1, ("m5", "retrieval/base"): m5}
@@ -240,3 +241,12 @@ def test_every_point_of_the_experiment_is_a_reading_of_its_preset() -> None:
         assert own >= {"mismatch_form", "mismatch_set", "forget_loss", "normalize", "granularity", "towers", "budget"}
         assert own >= {"include_projections", "step_size", "search_return", "search_floor", "grow_rounds", "grow_update"}
         assert own >= {"refresh_gradients", "trim_steps"}
+
+
+def test_names_and_classes_have_panels_of_their_own(tmp_path: Path) -> None:
+    for scenario, target, m1 in (("identity", "Ada Quill", 60.0), ("class", "cat", 20.0)):
+        record(tmp_path, target=target, scenario=scenario, m1=90.0)
+        record(tmp_path, target=target, scenario=scenario, m1=m1, changes={"rho": 1.0})
+    classes, names = table(tmp_path)
+    assert classes.title.endswith("class cat") and names.title.endswith("identity Ada Quill")
+    assert [cells(p, "rho")["Δ M1 mean"] for p in (classes, names)] == ["-70.0", "-30.0"]

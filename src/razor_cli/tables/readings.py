@@ -181,7 +181,7 @@ def readings(runs: Sequence[Run]) -> list[Reading]:
 
 
 def build(runs: Sequence[Run]) -> Document:
-    """Return the table: a panel per preset and model, and one over all models where there are several."""
+    """Return the table: panels per preset, model and scenario, and over all models where there are several."""
     found = readings(runs)
     models = sorted({r.model for r in found})
     panels, notes = [], list(NOTES)
@@ -193,11 +193,7 @@ def build(runs: Sequence[Run]) -> Document:
             own = [r for r in found if model in (None, r.model)]
             if not any(r.preset == preset for r in own):
                 continue
-            where = model or "all models: " + ", ".join(models)
-            targets = sorted({f"{r.context[2]} {r.context[3]}" for r in own})
-            panels.append(
-                Panel(title=f"{preset}, flipped | {where} | {', '.join(targets)}", columns=COLUMNS, rows=rows(own, preset))
-            )
+            panels += panels_of(own, preset, model or "all models: " + ", ".join(models))
             if model is None or len(models) == 1:
                 notes.append(conclusion(own, preset))
     if not panels:
@@ -205,6 +201,16 @@ def build(runs: Sequence[Run]) -> Document:
     if len(versions := {r.code for r in found}) > 1:
         notes.append(f"The runs were computed by {len(versions)} versions of the code; a difference may come from that.")
     return Document(name="readings", title=TITLE, panels=panels, notes=notes)
+
+
+def panels_of(found: Sequence[Reading], preset: str, where: str) -> list[Panel]:
+    """Return a preset's panels, one of each scenario: names and classes have bounds of their own."""
+    panels = []
+    for scenario in sorted({str(r.context[2]) for r in found if r.preset == preset}):
+        own = [r for r in found if r.context[2] == scenario]
+        targets = ", ".join(sorted({str(r.context[3]) for r in own}))
+        panels.append(Panel(title=f"{preset}, flipped | {where} | {scenario} {targets}", columns=COLUMNS, rows=rows(own, preset)))
+    return panels
 
 
 def rows(found: Sequence[Reading], preset: str) -> list[tuple[str, ...]]:
