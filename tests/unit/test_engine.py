@@ -96,11 +96,8 @@ def test_whatever_changes_a_gradient_misses_the_cache(clip: Clip, clip32: Clip, 
     cache = TensorCache(tmp_path)
     assert hits(clip, cache) == 0
     assert hits(clip, cache) == 2
-    for other in (
-        {"retain_batch": 8},
-        {"forget_batch": 8},
-        {"forget_loss": "concept_ce"},
-    ):  # each changes one of both
+    plans: list[dict[str, Any]] = [{"retain_batch": 8}, {"forget_batch": 8}, {"forget_loss": "concept_ce"}]
+    for other in plans:  # each changes one of the two gradients, and leaves the other in the cache
         assert hits(clip, cache, **other) == 1, other
         fresh, kept = (Lab(model=clip, sets=SETS, cache=c).gradients(GradientPlan(**other)) for c in (None, cache))
         assert all(torch.equal(a[n], b[n]) for a, b in zip(fresh, kept, strict=True) for n in a), other

@@ -81,8 +81,12 @@ def test_a_further_attempt_takes_the_mismatch_of_its_own_loss(first: str, second
     settings = blocked | {"target_m1": 5.0, "lambda_mismatch": 1.0}
     loose = {"search_others_drop": 100.0, "search_floor": 0.0}
     both = razor(**settings, forget_loss=first, retries=[loose | {"forget_loss": second}])
-    alone = razor(**(settings | loose), forget_loss=second)
+    blocked_alone, alone = razor(**settings, forget_loss=first), razor(**(settings | loose), forget_loss=second)
     assert alone.values and same(both, alone)
+    spent = (
+        blocked_alone.cost.backwards + alone.cost.backwards - len(SETS.retain)
+    )  # with the cosine it is -g_f, and free
+    assert both.cost.backwards == spent
 
 
 def test_attempts_go_on_until_the_target_is_met() -> None:
