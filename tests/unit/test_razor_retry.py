@@ -83,9 +83,7 @@ def test_a_further_attempt_takes_the_mismatch_of_its_own_loss(first: str, second
     both = razor(**settings, forget_loss=first, retries=[loose | {"forget_loss": second}])
     blocked_alone, alone = razor(**settings, forget_loss=first), razor(**(settings | loose), forget_loss=second)
     assert alone.values and same(both, alone)
-    spent = (
-        blocked_alone.cost.backwards + alone.cost.backwards - len(SETS.retain)
-    )  # with the cosine it is -g_f, and free
+    spent = blocked_alone.cost.backwards + alone.cost.backwards - len(SETS.retain)  # with the cosine it is -g_f, and free
     assert both.cost.backwards == spent
 
 
