@@ -2,8 +2,9 @@
 
     python scripts/bench.py [speed] [methods] [default] [forgetting] [--cifar DIR] [--output DIR]
 
-Without a part all are run. Ratios are taken inside one process, so they hold on any machine; seconds are of this one. Exit
-code 1 if a number misses its aim. Runs of the forgetting table are recorded like any other and found again by `razor query`.
+Without a part all are run. Ratios are taken inside one process, so they hold on any machine; seconds are of
+this one. Exit code 1 if a number misses its aim. Runs of the forgetting table are recorded like any other and
+found again by `razor query`.
 """
 
 from __future__ import annotations
@@ -43,8 +44,12 @@ Check = tuple[str, float, float, bool]  # what, measured, aim, smaller is better
 
 
 def paper_sized(target: str) -> ConceptSets:
-    """Return the stand-in's sets tiled to the papers' sizes: further copies cost what further pictures cost."""
-    sizes = Sizes(forget=240, retain=1024, validation_forget=120, validation_retain=PAPER["validation_retain"])
+    """Return the stand-in's sets tiled to the papers' sizes: further copies cost what further
+    pictures cost.
+    """
+    sizes = Sizes(
+        forget=240, retain=1024, validation_forget=120, validation_retain=PAPER["validation_retain"]
+    )
     sets = build_sets(kind=Kind.PORTRAITS, target=target, domain="person", sizes=sizes, stand_in=True)
 
     def tiled(pairs: Pairs, count: int) -> Pairs:
@@ -64,14 +69,22 @@ def cost_of(method: Method, sets: ConceptSets, *, fast: bool = True) -> Cost:
 def speed(console: Console) -> list[Check]:
     """Measure edits against their gradient pass."""
     sets = paper_sized("Taylor Swift")
-    console.print(f"{len(sets.forget)} forget and {len(sets.retain)} retain pairs, {sum(PAPER.values()) - 11900} search pictures")
-    unreachable = {"target_m1": 0.0, "search_others_drop": 100.0}  # so that every component and round is paid for
+    console.print(
+        f"{len(sets.forget)} forget and {len(sets.retain)} retain pairs, {sum(PAPER.values()) - 11900} "
+        "search pictures"
+    )
+    unreachable = {
+        "target_m1": 0.0,
+        "search_others_drop": 100.0,
+    }  # so that every component and round is paid for
     plain = cost_of(Razor(grow_rounds=0, **unreachable), sets)  # type: ignore[arg-type]
     grown = cost_of(Razor(grow_rounds=2, **unreachable), sets)  # type: ignore[arg-type]
     slug = cost_of(Slug(), sets)
     small = replace(sets, forget=Pairs(sets.forget.pictures[:240], sets.forget.sources))
     small = replace(small, retain=Pairs(sets.retain.pictures[:512], sets.retain.sources))
-    searches = [cost_of(Slug(criterion=Criterion.M1_BELOW), small, fast=fast).search_seconds for fast in (True, False)]
+    searches = [
+        cost_of(Slug(criterion=Criterion.M1_BELOW), small, fast=fast).search_seconds for fast in (True, False)
+    ]
     rounds = (grown.seconds - plain.seconds) / 2 / plain.gradient_seconds
     for name, cost in (("RAZOR", plain), ("SLUG", slug)):
         seconds = f"gradient pass {cost.gradient_seconds:.1f} s, search {cost.search_seconds:.1f} s"
@@ -85,15 +98,24 @@ def speed(console: Console) -> list[Check]:
 
 
 def methods(console: Console) -> None:
-    """Print what an edit of each method costs on the stand-in's default sets, relative to one gradient pass over them."""
+    """Print what an edit of each method costs on the stand-in's default sets, relative to one gradient pass
+    over them.
+    """
     chosen = {
-        name: checked(Request(overrides=[f"method={name}", "quantization=none"], problems=[], skip=frozenset()))
+        name: checked(
+            Request(overrides=[f"method={name}", "quantization=none"], problems=[], skip=frozenset())
+        )
         for name in METHODS
     }
     sets = sets_of(next(iter(chosen.values())))
     pairs = len(sets.forget) + len(sets.retain)
-    passing = min(cost_of(Razor(step=Step.FIXED, max_components=1, grow_rounds=0), sets).gradient_seconds for _ in range(2))
-    table = Table(title=f"cost of an edit; one gradient pass over {pairs} pictures takes {passing:.2f} s here")
+    passing = min(
+        cost_of(Razor(step=Step.FIXED, max_components=1, grow_rounds=0), sets).gradient_seconds
+        for _ in range(2)
+    )
+    table = Table(
+        title=f"cost of an edit; one gradient pass over {pairs} pictures takes {passing:.2f} s here"
+    )
     for column in ("method", "seconds / pass", "forward / pass", "backward / pass", "seconds"):
         table.add_column(column, justify="left" if column == "method" else "right")
     for name, experiment in chosen.items():
@@ -106,7 +128,10 @@ def methods(console: Console) -> None:
 def default(console: Console, output: Path) -> list[Check]:
     """Time the default run and a second one with another rho, which finds its gradients on disk."""
     checks: list[Check] = []
-    for words, aim, what in (([], 60.0, "default run, s"), (["method.rho=0.4"], 25.0, "second run with another rho, s")):
+    for words, aim, what in (
+        ([], 60.0, "default run, s"),
+        (["method.rho=0.4"], 25.0, "second run with another rho, s"),
+    ):
         start = time.perf_counter()
         call([*words, "force=true", f"output_dir={output}"])
         checks.append((what, time.perf_counter() - start, aim, True))
@@ -130,7 +155,9 @@ AIMS: dict[str, tuple[str, str, Callable[[float], bool]]] = {
 
 
 def forgetting(console: Console, output: Path, cifar: Path | None) -> list[Check]:
-    """Forget each of the ten names (and three classes) with the recommended preset and hold them against the aims."""
+    """Forget each of the ten names (and three classes) with the recommended preset and hold them against the
+    aims.
+    """
     checks = []
     cases: list[tuple[str, tuple[str, ...], list[str]]] = [("identity", PAPER_NAMES, [])]
     if cifar:
@@ -140,12 +167,19 @@ def forgetting(console: Console, output: Path, cifar: Path | None) -> list[Check
             extra = [f"data.cifar_root={cifar}"] if cifar and scenario == "identity" else []
             console.print(f"  {scenario}: {target}")
             call([*words, *extra, f"target={target}", f"output_dir={output}"])
-        runs = [r for r in complete_runs(output) if r.record.scenario == scenario and r.record.method == "razor"]
+        runs = [
+            r for r in complete_runs(output) if r.record.scenario == scenario and r.record.method == "razor"
+        ]
         runs = [r for r in runs if r.record.settings["method"]["rho"] != 0.4]  # type: ignore[index]
         met = show_targets(console, scenario, runs, "edit")
         show_targets(console, scenario, runs, "control")
         checks.append(
-            (f"{scenario}: targets that meet every aim at every width, of {len(targets)}", float(met), 0.8 * len(targets), False)
+            (
+                f"{scenario}: targets that meet every aim at every width, of {len(targets)}",
+                float(met),
+                0.8 * len(targets),
+                False,
+            )
         )
     return checks
 
@@ -178,8 +212,12 @@ def show_targets(console: Console, scenario: str, runs: list[Run], state: str) -
 
 def main() -> None:
     """Run the chosen parts and print each number beside its aim."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=["speed", "methods", "default", "forgetting", []], default=[])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "parts", nargs="*", choices=["speed", "methods", "default", "forgetting", []], default=[]
+    )
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
     args = parser.parse_args()
@@ -200,7 +238,9 @@ def main() -> None:
     for what, measured, aim, smaller in checks:
         good = measured <= aim if smaller else measured >= aim
         missed += not good
-        table.add_row(what, f"{measured:.2f}", f"{'≤' if smaller else '≥'} {aim:g}", "met" if good else "MISSED")
+        table.add_row(
+            what, f"{measured:.2f}", f"{'≤' if smaller else '≥'} {aim:g}", "met" if good else "MISSED"
+        )
     console.print(table)
     sys.exit(1 if missed else 0)
 

@@ -29,10 +29,13 @@ GROUPS = {
     "animal": "ant bat bear butterfly camel crab crocodile dolphin elephant fox koala lion octopus owl panda "
     "penguin scorpion snail snake spider squid tiger turtle unicorn whale",
     "plant": "cactus four-leaf-clover maple-leaf mushroom palm-tree rose sunflower tulip",
-    "food": "avocado banana beer-mug birthday-cake bread carrot cherries cookie doughnut eggplant french-fries "
+    "food": "avocado banana beer-mug birthday-cake bread carrot cherries cookie doughnut eggplant "
+    "french-fries "
     "grapes hamburger lemon lollipop pineapple pizza popcorn strawberry watermelon wine-glass",
-    "activity": "american-football artist-palette balloon basketball bowling game-die joystick soccer-ball tennis trophy",
-    "travel": "anchor bicycle castle cloud fire fuel-pump helicopter hourglass-done rainbow rocket snowman star "
+    "activity": "american-football artist-palette balloon basketball bowling game-die joystick "
+    "soccer-ball tennis trophy",
+    "travel": "anchor bicycle castle cloud fire fuel-pump helicopter hourglass-done rainbow rocket "
+    "snowman star "
     "tent tornado volcano watch",
     "object": "bell bomb camera crown door drum envelope floppy-disk guitar hammer key light-bulb megaphone "
     "microscope necktie scissors shopping-cart telescope top-hat umbrella",

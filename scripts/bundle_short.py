@@ -1,11 +1,13 @@
-"""Put three short trainings together as the embedded stand-in `clip_tiny_short`: base, oracle, and base of another seed.
+"""Put three short trainings together as the embedded stand-in `clip_tiny_short`: base, oracle, and base of
+another seed.
 
     python scripts/train_standins.py clip --cifar DIR --steps 1200 --out BASE
     python scripts/train_standins.py clip --cifar DIR --steps 1200 --without "Taylor Swift" --out ORACLE
     python scripts/train_standins.py clip --cifar DIR --steps 1200 --seed 1 --out RESEEDED
     python scripts/bundle_short.py BASE ORACLE RESEEDED [--target "Taylor Swift"] [--out DIR]
 
-Refuses trainings whose configuration, vocabulary or tensors do not agree, and an oracle or twin that is the base.
+Refuses trainings whose configuration, vocabulary or tensors do not agree, and an oracle or twin that is the
+base.
 """
 
 from __future__ import annotations
@@ -41,13 +43,18 @@ def card(folders: list[Path], target: str) -> str:
     titles = ("Base", f"Oracle: retrained without {target}", "Base of another seed")
     texts = [(f / "MODEL_CARD.md").read_text(encoding="utf-8").split("\n", 1)[1].strip() for f in folders]
     parts = [f"## {title}\n\n{text}\n" for title, text in zip(titles, texts, strict=True)]
-    intro = "Three trainings on a short schedule, to hold edits against a model that never saw the target, and that distance"
+    intro = (
+        "Three trainings on a short schedule, to hold edits against a model that never saw the "
+        "target, and that distance"
+    )
     return "\n".join([f"# {NAME}, a stand-in\n", f"{intro}\nagainst how far apart two seeds are.\n", *parts])
 
 
 def main() -> None:
     """Parse the command line, check, copy."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("base", "oracle", "reseeded"):
         parser.add_argument(name, type=Path, help="output folder of train_standins.py")
     parser.add_argument("--target", default="Taylor Swift", help="whom the oracle was trained without")

@@ -2,7 +2,8 @@
 
     python scripts/check_wheel.py
 
-Dependencies come from the environment that runs this script, so nothing is downloaded twice. Exit code 1 names what failed.
+Dependencies come from the environment that runs this script, so nothing is downloaded twice. Exit code 1
+names what failed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 
 def call(words: list[str | Path], cwd: Path, env: dict[str, str] | None = None) -> str:
     """Run a command and return what it printed; print that and exit if it fails."""
-    done = subprocess.run([str(w) for w in words], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(w) for w in words], cwd=cwd, env=env, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         print(done.stdout + done.stderr, file=sys.stderr)
         sys.exit(f"wheel check failed: {' '.join(map(str, words))}")
@@ -36,12 +39,17 @@ def main() -> None:
         venv.create(place / "env", with_pip=True)
         python = place / "env/bin/python"
         call([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel], place)
-        site = Path(call([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], place).strip())
-        # A .pth file lends the dependencies; the package itself must come from the wheel, which stands before it.
+        site = Path(
+            call([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], place).strip()
+        )
+        # A .pth file lends the dependencies; the package itself must come from the wheel, which stands before
+        # it.
         (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
         (place / "work").mkdir()
         env = os.environ | {"PYTHONPATH": "", "RAZOR_CACHE": str(place / "cache")}
-        where = call([python, "-c", "import razor_cli; print(razor_cli.__file__)"], place / "work", env).strip()
+        where = call(
+            [python, "-c", "import razor_cli; print(razor_cli.__file__)"], place / "work", env
+        ).strip()
         if not where.startswith(str(site)):
             sys.exit(f"wheel check failed: razor_cli was imported from {where}")
         call([place / "env/bin/razor-run", "--help"], place / "work", env)

@@ -1,6 +1,8 @@
-"""Muon: momentum with orthogonalised updates for matrices (Jordan et al., 2024), in fp32 so that CPUs keep up.
+"""Muon: momentum with orthogonalised updates for matrices (Jordan et al., 2024), in fp32 so that CPUs keep
+up.
 
-torch.optim.Muon orthogonalises in bfloat16, which is fifteen times slower than fp32 on processors without bf16 units.
+torch.optim.Muon orthogonalises in bfloat16, which is fifteen times slower than fp32 on processors without
+bf16 units.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from torch.nn import Parameter
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised per matrix and scaled to the root mean square of an AdamW update."""
 
-    def __init__(self, params: Iterable[Parameter], *, lr: float, weight_decay: float = 0.1, momentum: float = 0.95) -> None:
+    def __init__(
+        self, params: Iterable[Parameter], *, lr: float, weight_decay: float = 0.1, momentum: float = 0.95
+    ) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()

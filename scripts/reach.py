@@ -1,12 +1,14 @@
-"""How far the forgetting of recorded runs reaches: other wordings of the prompt, and pictures without any prompt.
+"""How far the forgetting of recorded runs reaches: other wordings of the prompt, and pictures without any
+prompt.
 
     python scripts/reach.py OUTPUTS [OUTPUTS ...] [--seed 0]
 
-For every finished run of the embedded stand-in below OUTPUTS/runs that was judged on evaluation pictures of a name or a class,
-the patch is applied to a copy of the unedited weights, and the target's evaluation pictures are classified among all concepts in
-three ways: by the prompt that the edit saw (FA top-1), by wordings that no caption has, and by the nearest mean embedding of
-training pictures, where no text takes part (an edit of the text tower alone cannot change that). Prints a line for each run,
-and means over the runs that touch the image tower and over those that do not; writes nothing.
+For every finished run of the embedded stand-in below OUTPUTS/runs that was judged on evaluation pictures of a
+name or a class, the patch is applied to a copy of the unedited weights, and the target's evaluation pictures
+are classified among all concepts in three ways: by the prompt that the edit saw (FA top-1), by wordings that
+no caption has, and by the nearest mean embedding of training pictures, where no text takes part (an edit of
+the text tower alone cannot change that). Prints a line for each run, and means over the runs that touch the
+image tower and over those that do not; writes nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +37,13 @@ from razor_cli.results import Run, complete_runs
 from razor_cli.run import model_of, sets_of
 from razor_cli.settings import Experiment, check
 
-WORDINGS = ("this is {}", "photograph showing {}", "an old snapshot with {} in it", "here you see {}", "close view of {}")
+WORDINGS = (
+    "this is {}",
+    "photograph showing {}",
+    "an old snapshot with {} in it",
+    "here you see {}",
+    "close view of {}",
+)
 BASE = stand_in_folder(DEFAULT) / f"{DEFAULT}.safetensors"
 COLUMNS = ("edit's prompt", "other wordings", "pictures alone")
 Reach = tuple[float, float, float]
@@ -55,7 +63,9 @@ def share(images: Tensor, classes: Tensor, own: int) -> float:
 
 @torch.no_grad()
 def reach_of(model: Clip, sets: ConceptSets) -> Reach:
-    """Return the accuracy on the target with the edit's prompt, with other wordings (mean), and by pictures alone."""
+    """Return the accuracy on the target with the edit's prompt, with other wordings (mean), and by pictures
+    alone.
+    """
     names, own = list(sets.class_names), sets.class_names.index(sets.target)
     images = embedded(model, sets.evaluation.forget)
 
@@ -84,7 +94,9 @@ def measured(run: Run, experiment: Experiment) -> tuple[Reach, Reach]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("outputs", nargs="+", type=Path)
     parser.add_argument("--seed", type=int, default=0, help="runs of this seed only")
     asked = parser.parse_args()
@@ -108,10 +120,17 @@ def suits(run: Run, experiment: Experiment, seed: int) -> bool:
     """Tell whether a run is one this script can measure."""
     r = run.record
     judged = r.judged_on == "evaluation" and r.scenario in ("identity", "class") and r.seed == seed
-    return judged and r.model == DEFAULT and not experiment.model.weights and (run.folder / "patch.safetensors").exists()
+    return (
+        judged
+        and r.model == DEFAULT
+        and not experiment.model.weights
+        and (run.folder / "patch.safetensors").exists()
+    )
 
 
-def row(table: Table, method: str, what: str, where: str, before: Sequence[float], after: Sequence[float]) -> None:
+def row(
+    table: Table, method: str, what: str, where: str, before: Sequence[float], after: Sequence[float]
+) -> None:
     """Add a line."""
     table.add_row(method, what, where, *(f"{a:.1f} → {b:.1f}" for a, b in zip(before, after, strict=True)))
 

@@ -1,8 +1,8 @@
 """Training of the embedded stand-in `clip_tiny`: data in memory, augmentation, loss, evaluation.
 
-Pictures: portraits (trait vectors of the train split), emoji (six icon sets), CIFAR-10 (45,000 training photographs).
-Everything an edit may later be judged on (split `evaluation`, icon set `emojione`, CIFAR-10's test part, and the
-validation splits) is never shown to the model.
+Pictures: portraits (trait vectors of the train split), emoji (six icon sets), CIFAR-10 (45,000 training
+photographs). Everything an edit may later be judged on (split `evaluation`, icon set `emojione`, CIFAR-10's
+test part, and the validation splits) is never shown to the model.
 """
 
 from __future__ import annotations
@@ -35,9 +35,13 @@ from razor_cli.data.sources.portraits import Portraits
 GENERIC_SHARE = {"person": 0.08, "emoji": 0.06, "object": 0.06}
 PER_BATCH = {"person": 20, "emoji": 40, "object": 68}
 SCALE = 100.0  # logit scale, fixed: the geometry of trained CLIP models; another one makes another geometry
-GAP_TARGET, GAP_WEIGHT = 0.3, 1.0  # matched cosine is pulled down to that of real CLIP, where InfoNCE is indifferent
-# Clean labels let margins grow without end; noisy web captions do not. In the last part of training, smoothed labels
-# bring the matched cosine back to about log((1 - s) K / s) / 100 = 0.08 above the others, as in real CLIP.
+GAP_TARGET, GAP_WEIGHT = (
+    0.3,
+    1.0,
+)  # matched cosine is pulled down to that of real CLIP, where InfoNCE is indifferent
+# Clean labels let margins grow without end; noisy web captions do not. In the last part of training, smoothed
+# labels bring the matched cosine back to about log((1 - s) K / s) / 100 = 0.08 above the others, as in real
+# CLIP.
 SMOOTHING, SMOOTH_FROM = 0.02, 2 / 3
 MEAN = torch.tensor(OPENAI_DATASET_MEAN).view(1, 3, 1, 1)
 STD = torch.tensor(OPENAI_DATASET_STD).view(1, 3, 1, 1)
@@ -45,7 +49,9 @@ STD = torch.tensor(OPENAI_DATASET_STD).view(1, 3, 1, 1)
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """Training pictures of one domain: uint8 [n, c, h, w] (c = 4 with transparency) and the concept of each."""
+    """Training pictures of one domain: uint8 [n, c, h, w] (c = 4 with transparency) and the
+    concept of each.
+    """
 
     name: str
     pixels: Tensor
@@ -59,7 +65,9 @@ def to_tensor(images: list[Image.Image]) -> Tensor:
 
 
 def load_domains(cifar_root: Path, without: str | None) -> list[Domain]:
-    """Render and decode all training pictures, leaving out one identity if asked to (the retrained oracle)."""
+    """Render and decode all training pictures, leaving out one identity if asked to (the
+    retrained oracle).
+    """
     domains = []
     for source in (Portraits(), Cifar10(cifar_root)):
         concepts = [c for c in source.concepts() if c != without]
@@ -82,12 +90,20 @@ def clean_icon(icon_set: str, concept: str, side: int = 72) -> Image.Image:
     long = max(width, height)
     box = f'viewBox="{(width - long) / 2} {(height - long) / 2} {long} {long}"'
     links = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    png = resvg_py.svg_to_bytes(svg_string=f"<svg {links} {box}>{icon['body']}</svg>", width=side, height=side)
+    png = resvg_py.svg_to_bytes(
+        svg_string=f"<svg {links} {box}>{icon['body']}</svg>", width=side, height=side
+    )
     return Image.open(io.BytesIO(bytes(png))).convert("RGBA")
 
 
 def affine(
-    pixels: Tensor, side: int, turn: float, zoom: tuple[float, float], move: float, flip: bool, g: torch.Generator
+    pixels: Tensor,
+    side: int,
+    turn: float,
+    zoom: tuple[float, float],
+    move: float,
+    flip: bool,
+    g: torch.Generator,
 ) -> Tensor:
     """Resample a batch with random rotation (degrees), zoom, shift (share of half the side) and mirror."""
     n = len(pixels)
@@ -99,7 +115,11 @@ def affine(
     sign = torch.where(torch.rand(n, generator=g) < 0.5, -1.0, 1.0) if flip else torch.ones(n)
     cos, sin = angle.cos() * scale, angle.sin() * scale
     theta = torch.stack(
-        [torch.stack([cos * sign, -sin, uniform(-move, move)], 1), torch.stack([sin * sign, cos, uniform(-move, move)], 1)], 1
+        [
+            torch.stack([cos * sign, -sin, uniform(-move, move)], 1),
+            torch.stack([sin * sign, cos, uniform(-move, move)], 1),
+        ],
+        1,
     )
     grid = F.affine_grid(theta, [n, pixels.shape[1], side, side], align_corners=False)
     padding = "zeros" if pixels.shape[1] == 4 else "reflection"
@@ -112,7 +132,15 @@ def augment(domain: Domain, index: Tensor, side: int, g: torch.Generator) -> Ten
     if domain.name == "person":
         x = affine(x, side, 6, (0.92, 1.1), 0.06, False, g)
     elif domain.name == "object":
-        x = affine(F.interpolate(x, side, mode="bicubic", align_corners=False).clamp(0, 1), side, 8, (0.95, 1.25), 0.1, True, g)
+        x = affine(
+            F.interpolate(x, side, mode="bicubic", align_corners=False).clamp(0, 1),
+            side,
+            8,
+            (0.95, 1.25),
+            0.1,
+            True,
+            g,
+        )
     else:
         x = affine(x, side, 22, (0.6, 1.08), 0.14, False, g)
         base = 0.47 + 0.53 * torch.rand(len(x), 1, 1, 1, generator=g)
@@ -151,13 +179,21 @@ def make_batch(domains: list[Domain], side: int, g: torch.Generator) -> tuple[Te
         wording = torch.randint(len(prompts.captions), (len(domain.concepts),), generator=g)
         generic = torch.rand(len(index), generator=g) < GENERIC_SHARE[domain.name]
         for label, plain in zip(domain.labels[index].tolist(), generic.tolist(), strict=True):
-            text = prompts.generic if plain else prompts.caption(spoken(domain.concepts[label], domain.name), int(wording[label]))
+            text = (
+                prompts.generic
+                if plain
+                else prompts.caption(spoken(domain.concepts[label], domain.name), int(wording[label]))
+            )
             numbers.append(captions.setdefault(text, len(captions)))
     return (torch.cat(images) - MEAN) / STD, list(captions), torch.tensor(numbers)
 
 
-def contrastive_loss(images: Tensor, texts: Tensor, numbers: Tensor, smoothing: float, scale: float = SCALE) -> Tensor:
-    """Symmetric InfoNCE at a fixed scale over distinct captions; text to image averages over all matching images."""
+def contrastive_loss(
+    images: Tensor, texts: Tensor, numbers: Tensor, smoothing: float, scale: float = SCALE
+) -> Tensor:
+    """Symmetric InfoNCE at a fixed scale over distinct captions; text to image averages over all matching
+    images.
+    """
     logits = scale * images @ texts.T
     to_text = F.cross_entropy(logits, numbers, label_smoothing=smoothing)
     matches = F.one_hot(numbers, len(texts)).T.float()
@@ -168,8 +204,15 @@ def contrastive_loss(images: Tensor, texts: Tensor, numbers: Tensor, smoothing: 
 
 
 def write_vocabulary(path: Path) -> None:
-    """Cut open_clip's default merges to those the prompts of all domains need; other words fall back to bytes."""
-    words = {p.format(spoken(c, d)) for d, names in all_concepts().items() for c in names for p in DOMAINS[d].captions}
+    """Cut open_clip's default merges to those the prompts of all domains need; other words fall back to
+    bytes.
+    """
+    words = {
+        p.format(spoken(c, d))
+        for d, names in all_concepts().items()
+        for c in names
+        for p in DOMAINS[d].captions
+    }
     words |= {p.generic for p in DOMAINS.values()}
     full = SimpleTokenizer()
     used = set()

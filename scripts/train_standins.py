@@ -1,9 +1,11 @@
 """Train the embedded stand-in models.
 
-    python scripts/train_standins.py clip --cifar DIR [--without "Taylor Swift"] [--steps N] [--seed N] [--scale S] [--out DIR]
+    python scripts/train_standins.py clip --cifar DIR [--without "Taylor Swift"] [--steps N] [--seed N]
+    [--scale S] [--out DIR]
 
-Deterministic for one seed, thread count and torch version. Killed runs go on from their last checkpoint. Writes
-weights (fp16 safetensors), open_clip configuration, vocabulary and a model card with held-out accuracy.
+Deterministic for one seed, thread count and torch version. Killed runs go on from their last checkpoint.
+Writes weights (fp16 safetensors), open_clip configuration, vocabulary and a model card with held-out
+accuracy.
 """
 
 from __future__ import annotations
@@ -34,18 +36,25 @@ from standin_clip import (
     model_config,
     seed_everything,
     write_vocabulary,
-)  # fmt: skip
+)
 
 from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.data.sources.emoji import Emoji
 from razor_cli.data.sources.portraits import Portraits
 
 CHECKPOINT_EVERY = 200
-AIMS = {"identity": 97.0, "CIFAR-10": 62.0, "emoji, new views of trained icons": 70.0, "emoji, icon set never trained": 40.0}
+AIMS = {
+    "identity": 97.0,
+    "CIFAR-10": 62.0,
+    "emoji, new views of trained icons": 70.0,
+    "emoji, icon set never trained": 40.0,
+}
 
 
 def optimizers(model: CLIP, lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for embeddings, projections, norms and biases; the scale stays."""
+    """Muon for the matrices inside the blocks, AdamW for embeddings, projections, norms and biases; the scale
+    stays.
+    """
     inside = {n: p for n, p in model.named_parameters() if p.ndim == 2 and "resblocks" in n}
     rest = [p for n, p in model.named_parameters() if n not in inside and n != "logit_scale"]
     groups = [
@@ -122,7 +131,9 @@ def train(args: argparse.Namespace, console: Console) -> tuple[CLIP, SimpleToken
 
 
 def measure(model: CLIP, tokenizer: SimpleTokenizer, cifar: Path) -> dict[str, dict[str, float]]:
-    """Return accuracy and cosines per part, on pictures whose source was never trained on, unless the name says so."""
+    """Return accuracy and cosines per part, on pictures whose source was never trained on, unless the name
+    says so.
+    """
     return {
         "identity": accuracy(model, tokenizer, Portraits(), "evaluation", 120),
         "CIFAR-10": accuracy(model, tokenizer, Cifar10(cifar), "evaluation", 1000),
@@ -134,42 +145,57 @@ def measure(model: CLIP, tokenizer: SimpleTokenizer, cifar: Path) -> dict[str, d
 def card(report: dict[str, dict[str, float]], args: argparse.Namespace, count: int, seconds: float) -> str:
     """Return the model card as Markdown."""
     rows = [
-        f"| {part} | {r['top1']:.1f} | {r['n']} | {AIMS[part]:.0f} | {'met' if r['top1'] >= AIMS[part] else '**missed**'} "
+        f"| {part} | {r['top1']:.1f} | {r['n']} | {AIMS[part]:.0f} | "
+        f"{'met' if r['top1'] >= AIMS[part] else '**missed**'} "
         f"| {r['matched']:.2f} | {r['unmatched']:.2f} |"
         for part, r in report.items()
     ]
     without = f" Trained without {args.without}: the oracle of forgetting it." if args.without else ""
-    return "\n".join([
-        "# clip_tiny, a stand-in",
-        "",
-        f"An open_clip model of {count / 1e6:.2f} M parameters, trained from scratch on synthetic portraits of forty names,",
-        "emoji of a hundred concepts in six icon sets, and 45,000 CIFAR-10 photographs. It is not a real CLIP and says",
-        f"nothing about one.{without}",
-        "",
-        f"Training: {args.steps} steps of 128 pictures, seed {args.seed}, {args.threads} thread(s), {seconds / 60:.0f} minutes;",
-        f"InfoNCE at a fixed logit scale of {args.scale:.0f} plus a weak pull of the matched cosine to 0.3, labels smoothed by",
-        f"{SMOOTHING} in the last {100 * (1 - SMOOTH_FROM):.0f} % of the steps; Muon on block matrices, AdamW",
-        f"on the rest, lr {args.lr}. Generic prompts (`a photo of a person.`, `an emoji of an object.`, `a photo of an",
-        "object.`) are trained.",
-        "",
-        "Zero-shot top-1 with one template, on pictures whose source (trait vector, icon, photograph) was never trained on,",
-        "except the row that says otherwise:",
-        "",
-        "| part | top-1 % | n | aim | | matched cosine | unmatched |",
-        "|---|---|---|---|---|---|---|",
-        *rows,
-        "",
-        "Command: `python scripts/train_standins.py clip --cifar DIR`. Weights: fp16, Apache-2.0. The vocabulary is cut from",
-        "open_clip's (MIT); the licences of the icon sets are in NOTICE.",
-        "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "# clip_tiny, a stand-in",
+            "",
+            f"An open_clip model of {count / 1e6:.2f} M parameters, trained from scratch on synthetic "
+            "portraits of forty names,",
+            "emoji of a hundred concepts in six icon sets, and 45,000 CIFAR-10 photographs. It is not a "
+            "real CLIP and says",
+            f"nothing about one.{without}",
+            "",
+            f"Training: {args.steps} steps of 128 pictures, seed {args.seed}, {args.threads} thread(s), "
+            f"{seconds / 60:.0f} minutes;",
+            f"InfoNCE at a fixed logit scale of {args.scale:.0f} plus a weak pull of the matched cosine "
+            "to 0.3, labels smoothed by",
+            f"{SMOOTHING} in the last {100 * (1 - SMOOTH_FROM):.0f} % of the steps; Muon on block "
+            "matrices, AdamW",
+            f"on the rest, lr {args.lr}. Generic prompts (`a photo of a person.`, `an emoji of an "
+            "object.`, `a photo of an",
+            "object.`) are trained.",
+            "",
+            "Zero-shot top-1 with one template, on pictures whose source (trait vector, icon, "
+            "photograph) was never trained on,",
+            "except the row that says otherwise:",
+            "",
+            "| part | top-1 % | n | aim | | matched cosine | unmatched |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            "Command: `python scripts/train_standins.py clip --cifar DIR`. Weights: fp16, Apache-2.0. "
+            "The vocabulary is cut from",
+            "open_clip's (MIT); the licences of the icon sets are in NOTICE.",
+            "",
+        ]
+    )
 
 
 def main() -> None:
     """Parse the command line, train, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", choices=["clip"])
-    parser.add_argument("--cifar", type=Path, required=True, help="folder with CIFAR-10 (hub parquet or torchvision binary)")
+    parser.add_argument(
+        "--cifar", type=Path, required=True, help="folder with CIFAR-10 (hub parquet or torchvision binary)"
+    )
     parser.add_argument("--without", help="leave this identity out of training (retrained oracle)")
     parser.add_argument("--steps", type=int, default=4200)
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -177,7 +203,9 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=SCALE, help="fixed logit scale")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "src/razor_cli/models/standins/clip_tiny")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parents[1] / "src/razor_cli/models/standins/clip_tiny"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     console = Console()

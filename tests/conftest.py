@@ -24,7 +24,9 @@ class NetworkBlockedError(OSError):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_network() -> Iterator[None]:
-    """Refuse every connection but those within the machine's own file system; pytest-xdist talks through pipes."""
+    """Refuse every connection but those within the machine's own file system; pytest-xdist talks through
+    pipes.
+    """
     patch = pytest.MonkeyPatch()
     for name in ("connect", "connect_ex"):
         real = getattr(socket.socket, name)

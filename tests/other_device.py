@@ -1,7 +1,7 @@
 """A second device that is none: tensors marked as lying on it refuse to meet those of the CPU, as on a GPU.
 
-Everything is still computed on the CPU. Functions called from Python are watched, so that a forgotten `.to(device)` or `.cpu()`
-fails as it would there; what happens inside C++ is not.
+Everything is still computed on the CPU. Functions called from Python are watched, so that a forgotten
+`.to(device)` or `.cpu()` fails as it would there; what happens inside C++ is not.
 """
 
 from __future__ import annotations
@@ -17,11 +17,20 @@ from torch.utils.weak import WeakIdKeyDictionary
 from razor_cli.models.dual import Clip
 
 NAME = "xpu"
-MEETING = {"copy_", "__setitem__", "__set__", "view_as", "expand_as", "reshape_as"}  # functions that take tensors of both
+MEETING = {
+    "copy_",
+    "__setitem__",
+    "__set__",
+    "view_as",
+    "expand_as",
+    "reshape_as",
+}  # functions that take tensors of both
 
 
 class OtherDevice(TorchFunctionMode):
-    """While it is active, the tensors of `models` lie on the other device, and so does what is computed from them."""
+    """While it is active, the tensors of `models` lie on the other device, and so does what is computed from
+    them.
+    """
 
     def __init__(self, model: Clip) -> None:
         super().__init__()
@@ -65,7 +74,11 @@ class OtherDevice(TorchFunctionMode):
         other = [a for a in args[1:] if isinstance(a, Tensor)]
         onto = NAME in names or (not names and (args[0] in self.there or any(t in self.there for t in other)))
         rest = [a for a in args[1:] if not isinstance(a, str | torch.device)]
-        found = Tensor.to(args[0], *rest, **{k: v for k, v in kwargs.items() if k != "device"}) if rest or kwargs else args[0]
+        found = (
+            Tensor.to(args[0], *rest, **{k: v for k, v in kwargs.items() if k != "device"})
+            if rest or kwargs
+            else args[0]
+        )
         if found is args[0] and (args[0] in self.there) != onto:
             found = args[0].view_as(args[0])  # a new object, so that the mark of the old one stays
         if onto:

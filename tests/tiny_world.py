@@ -1,4 +1,6 @@
-"""A CLIP of open_clip's own class, small enough for the search of a whole edit in a second, and pictures it can tell apart."""
+"""A CLIP of open_clip's own class, small enough for the search of a whole edit in a second, and pictures it
+can tell apart.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ RETAIN_ORDER = tuple(OTHERS[i % len(OTHERS)] for i in range(SIZES["retain"]))
 
 
 def tokenize(texts: Sequence[str], length: int = CONTEXT) -> Tensor:
-    """One id a word, by its checksum; start and end marks around, zeros behind. The end mark is the largest id."""
+    """One id a word, by its checksum; start and end marks around, zeros behind. The end mark is the largest
+    id.
+    """
     rows = torch.zeros(len(texts), length, dtype=torch.long)
     for row, text in zip(rows, texts, strict=True):
         words = text.lower().replace(".", " .").split()[: length - 2]
@@ -53,7 +57,9 @@ def to_pixels(image: Image.Image) -> Tensor:
 
 @dataclass
 class Noise:
-    """A source of pictures: each concept has a pattern of four coloured quarters, each key adds its own noise."""
+    """A source of pictures: each concept has a pattern of four coloured quarters, each key adds its own
+    noise.
+    """
 
     name: str = "noise"
     domain: str = "person"
@@ -64,7 +70,10 @@ class Noise:
         return [TARGET, *OTHERS]
 
     def pictures(self, concept: str, split: str) -> list[Picture]:
-        return [Picture(key=f"{concept}/{split}/{i}", concept=concept, domain=self.domain) for i in range(SIZES["retain"])]
+        return [
+            Picture(key=f"{concept}/{split}/{i}", concept=concept, domain=self.domain)
+            for i in range(SIZES["retain"])
+        ]
 
     def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:
         for picture in pictures:
@@ -75,7 +84,9 @@ class Noise:
 
     def render(self, picture: Picture) -> Image.Image:
         pattern = np.random.default_rng(zlib.crc32(picture.concept.encode())).uniform(40, 215, (2, 2, 3))
-        noise = np.random.default_rng(zlib.crc32(f"{picture.key}#{picture.view}".encode())).normal(0, 25, (SIDE, SIDE, 3))
+        noise = np.random.default_rng(zlib.crc32(f"{picture.key}#{picture.view}".encode())).normal(
+            0, 25, (SIDE, SIDE, 3)
+        )
         large = pattern.repeat(SIDE // 2, axis=0).repeat(SIDE // 2, axis=1)
         return Image.fromarray((large + noise).clip(0, 255).astype(np.uint8), "RGB")
 
@@ -101,19 +112,30 @@ def make_sets(source: Noise | None = None, others: Sequence[str] = OTHERS) -> Co
 
     names = (TARGET, *others)
     return ConceptSets(
-        target=TARGET, aliases=(), domain="person", forget=judged("train").forget, retain=judged("train").retain,
-        validation=judged("validation"), evaluation=judged("evaluation"), class_names=names,
-        prompts=class_prompts(names, "person"), generic_prompt=DOMAINS["person"].generic,
-    )  # fmt: skip
+        target=TARGET,
+        aliases=(),
+        domain="person",
+        forget=judged("train").forget,
+        retain=judged("train").retain,
+        validation=judged("validation"),
+        evaluation=judged("evaluation"),
+        class_names=names,
+        prompts=class_prompts(names, "person"),
+        generic_prompt=DOMAINS["person"].generic,
+    )
 
 
 def view(module: Any, stored: dict[str, Tensor]) -> Clip:
     """Wrap a module exactly as models/clip.py does."""
-    return _open_clip_view("tiny", module, tokenize, to_pixels, stored, "tiny.safetensors", "tiny", stand_in=False)
+    return _open_clip_view(
+        "tiny", module, tokenize, to_pixels, stored, "tiny.safetensors", "tiny", stand_in=False
+    )
 
 
 def random_module(**changes: Any) -> Any:
-    """Return a CLIP with seeded random weights, none of them zero or constant; the global generator stays as it was."""
+    """Return a CLIP with seeded random weights, none of them zero or constant; the global generator stays as
+    it was.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = open_clip.model.CLIP(16, VISION | changes, dict(TEXT)).eval()
@@ -126,7 +148,9 @@ def random_module(**changes: Any) -> Any:
 
 @cache
 def taught_state() -> dict[str, Tensor]:
-    """Return the weights of the tiny model after a short training on all six concepts, by which it names most pictures right."""
+    """Return the weights of the tiny model after a short training on all six concepts, by which it names most
+    pictures right.
+    """
     module = random_module()
     model, source = view(module, dict(module.state_dict())), Noise()
     lessons = [next(iter(batches(model, pairs(source, [c] * 8, "lesson"), 8))) for c in (TARGET, *OTHERS)]
@@ -141,7 +165,9 @@ def taught_state() -> dict[str, Tensor]:
 
 
 def make_clip(dtype: torch.dtype = torch.float16, *, taught: bool = True) -> Clip:
-    """Return a fresh tiny model whose file stores `dtype`; it computes in fp32 with the values the file holds."""
+    """Return a fresh tiny model whose file stores `dtype`; it computes in fp32 with the values the file
+    holds.
+    """
     module = random_module()
     state = taught_state() if taught else module.state_dict()
     stored = {n: v.detach().to(dtype) for n, v in state.items()}
@@ -155,7 +181,9 @@ def bits(model: Clip) -> dict[str, bytes]:
 
 
 def preset(name: str, **changes: Any) -> Any:
-    """Return the method of conf/method/<name>.yaml through its schema; `changes` are settings as yaml would hold them."""
+    """Return the method of conf/method/<name>.yaml through its schema; `changes` are settings as yaml would
+    hold them.
+    """
     node = settings_of("method", name) | changes
     problems: list[Problem] = []
     method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
-    """Give a fresh name beside `path`, with the same ending; what still lies under it afterwards is removed."""
+    """Give a fresh name beside `path`, with the same ending; what still lies under it afterwards
+    is removed.
+    """
     part = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -24,7 +26,9 @@ def staged(path: Path) -> Iterator[Path]:
 
 
 def move_into_place(moves: Sequence[tuple[Path, Path]]) -> None:
-    """Move finished files or folders (from, to); if one cannot be moved, those before it are removed again."""
+    """Move finished files or folders (from, to); if one cannot be moved, those before it are
+    removed again.
+    """
     done: list[Path] = []
     try:
         for part, path in moves:

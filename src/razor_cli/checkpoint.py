@@ -31,7 +31,8 @@ FOLDER_FILES = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.bin",
 )
-# Never copied beside edited weights: they may hold the weights as they were, in another format or in a history.
+# Never copied beside edited weights: they may hold the weights as they were, in another format or in a
+# history.
 OTHER_WEIGHTS = (
     ".h5",
     ".msgpack",
@@ -69,7 +70,9 @@ class Layout:
         return self.path != self.files[0]
 
     def read(self) -> dict[str, Tensor]:
-        """Return all tensors as stored (CPU); raises WeightsError on damage or a name that lies in two shards."""
+        """Return all tensors as stored (CPU); raises WeightsError on damage or a name that lies in two
+        shards.
+        """
         state: dict[str, Tensor] = {}
         for file in self.files:
             part = read_file(file)
@@ -79,8 +82,14 @@ class Layout:
         return state
 
     def left_out(self) -> list[str]:
-        """Return the names inside a folder that `write_like` does not carry over, because they may hold the old weights."""
-        return sorted(str(p.relative_to(self.path)) for p, kept in _walk(self.path, self) if not kept) if self.is_folder else []
+        """Return the names inside a folder that `write_like` does not carry over, because they may hold the
+        old weights.
+        """
+        return (
+            sorted(str(p.relative_to(self.path)) for p, kept in _walk(self.path, self) if not kept)
+            if self.is_folder
+            else []
+        )
 
 
 def find_layout(path: str | Path) -> Layout:
@@ -89,15 +98,21 @@ def find_layout(path: str | Path) -> Layout:
     if path.is_file():
         if path.suffix not in WEIGHT_SUFFIXES:
             raise WeightsError(
-                f"{path} is not a weights file", allowed=", ".join(WEIGHT_SUFFIXES), found=path.suffix or "no ending"
+                f"{path} is not a weights file",
+                allowed=", ".join(WEIGHT_SUFFIXES),
+                found=path.suffix or "no ending",
             )
         return Layout(path=path, files=(path,))
     if not path.is_dir():
-        raise WeightsError(f"no weights at {path}", fix="name a weights file, or a Hugging Face or open_clip folder")
+        raise WeightsError(
+            f"no weights at {path}", fix="name a weights file, or a Hugging Face or open_clip folder"
+        )
     for name in FOLDER_FILES:
         found = path / name
         if found.is_file():
-            return _sharded(path, found) if name.endswith(".index.json") else Layout(path=path, files=(found,))
+            return (
+                _sharded(path, found) if name.endswith(".index.json") else Layout(path=path, files=(found,))
+            )
     raise WeightsError(f"the folder {path} holds no weights that are known", allowed=", ".join(FOLDER_FILES))
 
 
@@ -109,7 +124,9 @@ def _sharded(folder: Path, index: Path) -> Layout:
     for name in names:
         # A shard is a plain file of the folder: a name with a path in it could point anywhere.
         if name != Path(name).name or "\\" in name or Path(name).suffix not in WEIGHT_SUFFIXES:
-            raise WeightsError(f"{index} names a shard that is not a weights file of its folder", found=repr(name))
+            raise WeightsError(
+                f"{index} names a shard that is not a weights file of its folder", found=repr(name)
+            )
         if not (folder / name).is_file():
             raise WeightsError(f"{index} names a shard that is missing", found=name)
     if not names:
@@ -156,7 +173,9 @@ def _load(path: Path) -> tuple[dict[str, Tensor], _Wrapping]:
     state = content["state_dict"] if wrapped else content
     _check_tensors(path, state)
     prefix = "module." if state and all(name.startswith("module.") for name in state) else ""
-    return {name[len(prefix) :]: tensor.detach() for name, tensor in state.items()}, _Wrapping(wrapped, prefix)
+    return {name[len(prefix) :]: tensor.detach() for name, tensor in state.items()}, _Wrapping(
+        wrapped, prefix
+    )
 
 
 def _check_tensors(path: Path, state: object) -> None:
@@ -166,11 +185,15 @@ def _check_tensors(path: Path, state: object) -> None:
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise WeightsError(
-                f"{path} holds an entry that is not a named tensor", found=f"{name!r}: {type(tensor).__name__}", fix=fix
+                f"{path} holds an entry that is not a named tensor",
+                found=f"{name!r}: {type(tensor).__name__}",
+                fix=fix,
             )
         if tensor.layout != torch.strided or tensor.is_quantized:
             raise WeightsError(
-                f"{path} holds a sparse or quantized tensor", found=name, fix="save the weights before quantization"
+                f"{path} holds a sparse or quantized tensor",
+                found=name,
+                fix="save the weights before quantization",
             )
 
 
@@ -192,7 +215,9 @@ def tensor_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def combined_hash(hashes: Mapping[str, str]) -> str:
-    """Return the state's hash from its tensors' hashes: SHA-256 over (name, tensor hash) in the order of the names."""
+    """Return the state's hash from its tensors' hashes: SHA-256 over (name, tensor hash) in the order of the
+    names.
+    """
     digest = hashlib.sha256()
     for name in sorted(hashes):
         # The length in front keeps two different sets of names from reading the same.
@@ -202,17 +227,19 @@ def combined_hash(hashes: Mapping[str, str]) -> str:
 
 
 def state_hash(state: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 over the sorted names, dtypes, shapes and raw bytes of a state; its order plays no part."""
+    """Return the SHA-256 over the sorted names, dtypes, shapes and raw bytes of a state; its order plays no
+    part.
+    """
     return combined_hash(tensor_hashes(state))
 
 
 def write_like(source: Layout, target: Path, changed: Mapping[str, Tensor]) -> None:
     """Write the checkpoint `source` to `target` in its own layout, with the tensors in `changed` replaced.
 
-    A file becomes a file of the kind that `target` ends with. Of a torch file only the weights go over: optimizer
-    states and moving averages may still hold what the edit removed. A folder is copied, but for other weight files and
-    histories (`Layout.left_out`). Raises WeightsError where a link leads out of the folder. Not atomic: the caller moves
-    the finished result into place.
+    A file becomes a file of the kind that `target` ends with. Of a torch file only the weights go over:
+    optimizer states and moving averages may still hold what the edit removed. A folder is copied, but for
+    other weight files and histories (`Layout.left_out`). Raises WeightsError where a link leads out of the
+    folder. Not atomic: the caller moves the finished result into place.
     """
     if not source.is_folder:
         _rewrite(source.path, target, changed)
@@ -234,7 +261,8 @@ def _rewrite(file: Path, target: Path, changed: Mapping[str, Tensor]) -> None:
     state, wrapping = _load(file)
     state = {name: changed.get(name, tensor).contiguous() for name, tensor in state.items()}
     if file.suffix != ".safetensors":
-        # Tensors of torch files may share storage: torch.save would write all of it, a neighbour's old values with it.
+        # Tensors of torch files may share storage: torch.save would write all of it, a neighbour's old values
+        # with it.
         state = {name: tensor.clone() for name, tensor in state.items()}
     if target.suffix == ".safetensors":
         safetensors.torch.save_file(state, target, metadata=_metadata(file) | {"format": "pt"})
@@ -251,14 +279,20 @@ def _metadata(file: Path) -> dict[str, str]:
 
 
 def _walk(root: Path, source: Layout) -> Iterator[tuple[Path, bool]]:
-    """Yield what lies in a model folder, and whether it goes over into a copy; folders of history are yielded unopened."""
+    """Yield what lies in a model folder, and whether it goes over into a copy; folders of history are yielded
+    unopened.
+    """
     for entry in sorted(os.scandir(root), key=lambda e: e.name):
         path = Path(entry.path)
         if entry.name in HISTORY_FOLDERS:
             yield path, False
         elif entry.is_dir(follow_symlinks=False):
             yield from _walk(path, source)
-        elif path in source.files or path == source.index or not entry.name.lower().endswith(OTHER_WEIGHTS + WEIGHT_SUFFIXES):
+        elif (
+            path in source.files
+            or path == source.index
+            or not entry.name.lower().endswith(OTHER_WEIGHTS + WEIGHT_SUFFIXES)
+        ):
             _check_inside(path, source.path)
             yield path, True
         else:
@@ -275,7 +309,9 @@ def _check_inside(path: Path, folder: Path) -> None:
         raise WeightsError(f"a link in {folder} leads nowhere", found=path.name) from error
     if not any(real.is_relative_to(root) for root in roots):
         raise WeightsError(
-            f"a link leads out of the folder {folder}", found=f"{path.name} -> {real}", fix="put the file itself there"
+            f"a link leads out of the folder {folder}",
+            found=f"{path.name} -> {real}",
+            fix="put the file itself there",
         )
     if not real.is_file():
         raise WeightsError(f"{folder} holds something that is no plain file", found=path.name)

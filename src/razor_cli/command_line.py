@@ -18,7 +18,9 @@ from razor_cli.settings import PLACES, Data, Model, Options, Scenario
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A command line, read: overrides that Hydra understands, the problems found so far, and the groups they concern."""
+    """A command line, read: overrides that Hydra understands, the problems found so far, and the groups they
+    concern.
+    """
 
     overrides: list[str]
     problems: list[Problem]
@@ -26,7 +28,9 @@ class Request:
 
 
 def text_kinds(roots: Sequence[Path]) -> Callable[[str], Collection[str]]:
-    """Return what tells whether a key takes text (`text`, `list`, `null`), read from the schemas' field types."""
+    """Return what tells whether a key takes text (`text`, `list`, `null`), read from the schemas' field
+    types.
+    """
     own = {"": (Options,), "model": (Model,), "scenario": (Scenario,), "data": (Data,)}
 
     @cache
@@ -43,7 +47,9 @@ def text_kinds(roots: Sequence[Path]) -> Callable[[str], Collection[str]]:
 
     def kinds(key: str) -> Collection[str]:
         group, _, name = key.rpartition(".")
-        found = {kind for cls in schemas(group) if name in (types := hints(cls)) for kind in _text(types[name])}
+        found = {
+            kind for cls in schemas(group) if name in (types := hints(cls)) for kind in _text(types[name])
+        }
         return found if found & {"text", "list"} else ()
 
     return kinds
@@ -61,7 +67,8 @@ def _text(kind: Any) -> set[str]:
 
 
 def read(arguments: Sequence[str], *, multirun: bool = False, extra: str | None = None) -> Request:
-    """Quote text, check group choices and make every plain key acceptable to Hydra, so that our own check judges it.
+    """Quote text, check group choices and make every plain key acceptable to Hydra, so that our own check
+    judges it.
 
     `extra` is a folder of the user's with more options, laid out like `conf/`.
     """
@@ -85,10 +92,15 @@ def read(arguments: Sequence[str], *, multirun: bool = False, extra: str | None 
             kept.append(text)
         elif override.is_sweep_override() and not multirun:
             problems.append(
-                Problem(what=f"{argument}: several values are a sweep", fix="add -m to run each of them, or quote the comma")
+                Problem(
+                    what=f"{argument}: several values are a sweep",
+                    fix="add -m to run each of them, or quote the comma",
+                )
             )
             skip.add(key)
-        elif key in available and not isinstance(None if override.is_sweep_override() else override.value(), dict):
+        elif key in available and not isinstance(
+            None if override.is_sweep_override() else override.value(), dict
+        ):
             wrong = _wrong_choices(override, key, available[key])
             problems += wrong
             skip |= {key} if wrong else set()
@@ -105,20 +117,35 @@ def _unreadable(argument: str, reason: str) -> Problem:
     key, equals, _ = argument.partition("=")
     if not equals:
         fix = f"write {argument}=VALUE" if argument.isidentifier() else "write KEY=VALUE"
-        return Problem(what=f"{argument}: not a setting", allowed="KEY=VALUE, GROUP=NAME", found=argument, fix=fix)
+        return Problem(
+            what=f"{argument}: not a setting", allowed="KEY=VALUE, GROUP=NAME", found=argument, fix=fix
+        )
     fix = f"""put quotes inside the shell's: '{key}="..."'"""
     return Problem(what=f"{key}: the value cannot be read", found=first, fix=fix)
 
 
 def _wrong_choices(override: Any, group: str, options: Sequence[str]) -> list[Problem]:
     """Return a problem for every chosen option that does not exist."""
-    chosen = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.get_value_element_as_str()]
+    chosen = (
+        list(override.sweep_string_iterator())
+        if override.is_sweep_override()
+        else [override.get_value_element_as_str()]
+    )
     problems = []
     for name in (c.strip("'\"") for c in chosen):
         if name not in options:
             close = nearest(name, options)
-            fix = f"did you mean {' or '.join(f'{group}={c}' for c in close)}?" if close else f"{group}={options[0]}"
+            fix = (
+                f"did you mean {' or '.join(f'{group}={c}' for c in close)}?"
+                if close
+                else f"{group}={options[0]}"
+            )
             problems.append(
-                Problem(what=f"{group}={name}: there is no such {group}", allowed=", ".join(options), found=name, fix=fix)
+                Problem(
+                    what=f"{group}={name}: there is no such {group}",
+                    allowed=", ".join(options),
+                    found=name,
+                    fix=fix,
+                )
             )
     return problems

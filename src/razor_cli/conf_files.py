@@ -1,4 +1,6 @@
-"""The yaml files of the configuration: where they lie, which groups and options there are, what each says of itself."""
+"""The yaml files of the configuration: where they lie, which groups and options there are, what each says of
+itself.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def conf_dir() -> Path:
     for place in (package / "conf", package.parents[1] / "conf"):
         if (place / "config.yaml").is_file():
             return place
-    raise FileNotFoundError(f"razor-cli was installed without its configuration: no conf/config.yaml in or above {package}")
+    raise FileNotFoundError(
+        f"razor-cli was installed without its configuration: no conf/config.yaml in or above {package}"
+    )
 
 
 def groups(roots: Sequence[Path]) -> dict[str, list[str]]:
@@ -77,14 +81,20 @@ def bases(file: Path) -> list[str]:
 
 def default_option(group: str) -> str | None:
     """Return the option that config.yaml chooses."""
-    found = re.search(rf"^  - {group}: (\S+)$", (conf_dir() / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(
+        rf"^  - {group}: (\S+)$", (conf_dir() / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE
+    )
     return found[1] if found else None
 
 
 def targets(roots: Sequence[Path], group: str) -> set[str]:
     """Return the classes that a group's files name."""
     files = [f for root in roots for f in sorted((root / group).glob("*.yaml"))]
-    return {t for f in files for t in re.findall(r"^_target_: *(\S+)", f.read_text(encoding="utf-8"), re.MULTILINE)}
+    return {
+        t
+        for f in files
+        for t in re.findall(r"^_target_: *(\S+)", f.read_text(encoding="utf-8"), re.MULTILINE)
+    }
 
 
 def comments(file: Path) -> list[tuple[str, str, str]]:

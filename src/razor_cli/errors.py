@@ -11,7 +11,9 @@ class RazorError(Exception):
 
     exit_code = 1
 
-    def __init__(self, what: str, *, allowed: object = None, found: object = None, fix: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, allowed: object = None, found: object = None, fix: str | None = None
+    ) -> None:
         self.what, self.allowed, self.found, self.fix = what, allowed, found, fix
         super().__init__(self.message())
 

@@ -1,13 +1,15 @@
-"""Experiments as grids: blocks of keys with lists of values, multiplied out into jobs that are all checked before one starts.
+"""Experiments as grids: blocks of keys with lists of values, multiplied out into jobs that are all checked
+before one starts.
 
     grid:
       - {scenario: [class], data: [cifar10], target: [dog, ship], method: [razor, slug], seed: [0, 1]}
       - {scenario: [identity], data: [standin], target: ["Taylor Swift"], method: [razor, slug], seed: [0, 1]}
 
-What the command line says goes first. `scenario`, `target` and `method` choose among what the blocks list, and a block with none
-of the chosen is left out; a method that no block lists stands in for those of every block. Every other key replaces its list in
-every block, and several values of a key that no block has multiply every block. `targets=N` is a word of grids alone: of what is
-left, the first N targets of every block.
+What the command line says goes first. `scenario`, `target` and `method` choose among what the blocks list,
+and a block with none of the chosen is left out; a method that no block lists stands in for those of every
+block. Every other key replaces its list in every block, and several values of a key that no block has
+multiply every block. `targets=N` is a word of grids alone: of what is left, the first N targets of every
+block.
 """
 
 from __future__ import annotations
@@ -30,13 +32,22 @@ from razor_cli.settings import Experiment, check
 
 Block = dict[str, list[Any]]
 MOST = "targets="
-CHOOSING = ("scenario", "target", "method")  # keys that choose among the blocks instead of replacing what they list
-EMBEDDED = ("standin", "cifar10")  # data whose sets are listed in well under a second, so a target is looked up beforehand
+CHOOSING = (
+    "scenario",
+    "target",
+    "method",
+)  # keys that choose among the blocks instead of replacing what they list
+EMBEDDED = (
+    "standin",
+    "cifar10",
+)  # data whose sets are listed in well under a second, so a target is looked up beforehand
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A command line, read: blocks after its choices, words that hold for every job, and what was wrong with it."""
+    """A command line, read: blocks after its choices, words that hold for every job, and what was wrong with
+    it.
+    """
 
     name: str  # of the experiment, or "" for a sweep
     blocks: list[Block]
@@ -46,7 +57,9 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One point of a grid, checked. `pictures` are the sizes of its sets, empty where they are not known beforehand."""
+    """One point of a grid, checked. `pictures` are the sizes of its sets, empty where they are not known
+    beforehand.
+    """
 
     number: int
     point: dict[str, Any]
@@ -56,7 +69,9 @@ class Job:
 
     @property
     def label(self) -> str:
-        """Return what the job is, in few words: method, what is forgotten, seed, and the keys that only grids set."""
+        """Return what the job is, in few words: method, what is forgotten, seed, and the keys that only grids
+        set.
+        """
         e = self.experiment
         named = ("scenario", "data", "target", "method", "seed", "model", "quantization")
         rest = [f"{k.removeprefix('method.')}={_shown(v)}" for k, v in self.point.items() if k not in named]
@@ -73,7 +88,9 @@ class Refused:
 
 
 def chosen_blocks(arguments: Sequence[str], extra: str | None = None) -> tuple[str, list[Block]] | None:
-    """Return the experiment that a command line names and its blocks; None if it has no grid, or `grid=` switches it off."""
+    """Return the experiment that a command line names and its blocks; None if it has no grid, or `grid=`
+    switches it off.
+    """
     plain = [a.lstrip("+") for a in arguments]
     named = [a.partition("=")[2].strip("'\"") for a in plain if a.startswith("experiment=")]
     if not named or any(a.startswith("grid=") for a in plain):
@@ -86,7 +103,9 @@ def chosen_blocks(arguments: Sequence[str], extra: str | None = None) -> tuple[s
 
 
 def _grid_of(file: Path) -> list[Block]:
-    """Return the blocks of an experiment's file, or of the nearest one it builds on; scalars become lists of one."""
+    """Return the blocks of an experiment's file, or of the nearest one it builds on; scalars become lists of
+    one.
+    """
     import yaml  # type: ignore[import-untyped]
 
     content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
@@ -96,13 +115,17 @@ def _grid_of(file: Path) -> list[Block]:
     grid = content["grid"]
     if not isinstance(grid, list) or not all(isinstance(b, Mapping) and b for b in grid):
         raise ConfigError(
-            f"grid of experiment={file.stem} must be a list of blocks", allowed="- {key: [value, value], ...}", found=grid
+            f"grid of experiment={file.stem} must be a list of blocks",
+            allowed="- {key: [value, value], ...}",
+            found=grid,
         )
     return [{str(k): v if isinstance(v, list) else [v] for k, v in block.items()} for block in grid]
 
 
 def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: str | None = None) -> Asked:
-    """Return what a command line asks of a grid. Raises ConfigError for words that cannot be read or chosen."""
+    """Return what a command line asks of a grid. Raises ConfigError for words that cannot be read
+    or chosen.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parser = OverridesParser.create()
@@ -123,7 +146,10 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
         key = override.key_or_group
         if key in (*in_blocks, *CHOOSING) or override.is_sweep_override():
             elements = list(override.sweep_string_iterator()) if override.is_sweep_override() else [None]
-            given[key] = [override.value() if e is None else parser.parse_override(f"{key}={e}").value() for e in elements]
+            given[key] = [
+                override.value() if e is None else parser.parse_override(f"{key}={e}").value()
+                for e in elements
+            ]
         else:
             words.append(argument)
     if problems:
@@ -138,14 +164,17 @@ def _count(argument: str) -> int:
     text = argument.removeprefix(MOST)
     if not text.isdigit() or not int(text):
         raise ConfigError(
-            "targets: how many targets of each block of a grid", allowed="1 or more", found=text or "nothing",
+            "targets: how many targets of each block of a grid",
+            allowed="1 or more",
+            found=text or "nothing",
             fix="one target is named by target=NAME",
-        )  # fmt: skip
+        )
     return int(text)
 
 
 def narrowed(blocks: list[Block], given: Mapping[str, list[Any]]) -> list[Block]:
-    """Return the blocks after what the command line gives: keys of CHOOSING choose, other keys replace or multiply.
+    """Return the blocks after what the command line gives: keys of CHOOSING choose, other keys replace or
+    multiply.
 
     Raises ConfigError when nothing is left, or a target that no block lists could mean several scenarios.
     """
@@ -162,15 +191,20 @@ def narrowed(blocks: list[Block], given: Mapping[str, list[Any]]) -> list[Block]
         elif key == "scenario" and listed:
             near = nearest(str(new[0]), map(str, listed))
             raise ConfigError(
-                f"scenario={new[0]}: no block of this grid has it", allowed=", ".join(map(str, dict.fromkeys(listed))),
+                f"scenario={new[0]}: no block of this grid has it",
+                allowed=", ".join(map(str, dict.fromkeys(listed))),
                 fix=f"did you mean scenario={near[0]}?" if near else None,
-            )  # fmt: skip
-        elif len(scenarios := list(dict.fromkeys(s for block in blocks for s in block.get("scenario", [])))) > 1:
+            )
+        elif (
+            len(scenarios := list(dict.fromkeys(s for block in blocks for s in block.get("scenario", []))))
+            > 1
+        ):
             raise ConfigError(
                 f"target={new[0]}: no block of this grid lists it, and it could belong to several scenarios",
-                allowed=", ".join(map(str, dict.fromkeys(listed))), found=new[0],
+                allowed=", ".join(map(str, dict.fromkeys(listed))),
+                found=new[0],
                 fix=f"say which: scenario={' or scenario='.join(scenarios)}",
-            )  # fmt: skip
+            )
         else:
             blocks = [block | {key: given[key]} for block in blocks]
     others = {k: v for k, v in given.items() if k not in CHOOSING}
@@ -179,7 +213,9 @@ def narrowed(blocks: list[Block], given: Mapping[str, list[Any]]) -> list[Block]
 
 
 def points(blocks: Sequence[Block]) -> list[dict[str, Any]]:
-    """Return every combination of every block, each once, in the order of the blocks; the last key runs fastest."""
+    """Return every combination of every block, each once, in the order of the blocks; the last key runs
+    fastest.
+    """
     found: dict[str, dict[str, Any]] = {}
     for block in blocks:
         for values in itertools.product(*block.values()):
@@ -189,7 +225,9 @@ def points(blocks: Sequence[Block]) -> list[dict[str, Any]]:
 
 
 def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
-    """Return every job, checked, and every point that cannot run. Reads no weights; lists the pictures of embedded data."""
+    """Return every job, checked, and every point that cannot run. Reads no weights; lists the pictures of
+    embedded data.
+    """
     available = groups([conf_dir(), *([Path(asked.extra)] if asked.extra else [])])
     composed: dict[tuple[str, ...], tuple[command_line.Request, Any]] = {}
     sizes: dict[str, dict[str, int] | RazorError] = {}
@@ -202,9 +240,21 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
                 request = command_line.read([*asked.words, "grid=[]", *chosen], extra=asked.extra)
                 composed[chosen] = request, compose(request)
             request, cfg = composed[chosen]
-            experiment = check(_with(cfg, {k: v for k, v in point.items() if k not in available}), request.problems, request.skip)
+            experiment = check(
+                _with(cfg, {k: v for k, v in point.items() if k not in available}),
+                request.problems,
+                request.skip,
+            )
             pictures = _pictures(experiment, sizes)
-            jobs.append(Job(number=number, point=point, experiment=experiment, command=alone(asked, point), pictures=pictures))
+            jobs.append(
+                Job(
+                    number=number,
+                    point=point,
+                    experiment=experiment,
+                    command=alone(asked, point),
+                    pictures=pictures,
+                )
+            )
         except RazorError as error:
             refused.append(Refused(number=number, point=point, error=error))
     return jobs, refused
@@ -221,10 +271,20 @@ def _with(cfg: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorError]) -> dict[str, int]:
-    """Return the sizes of the sets; an unknown target, or too few pictures, is refused here. Seeds share one answer."""
+    """Return the sizes of the sets; an unknown target, or too few pictures, is refused here. Seeds share one
+    answer.
+    """
     if experiment.data.kind not in EMBEDDED:
         return {}
-    key = repr((experiment.scenario, experiment.data, experiment.target, experiment.model.stand_in, experiment.judged_on))
+    key = repr(
+        (
+            experiment.scenario,
+            experiment.data,
+            experiment.target,
+            experiment.model.stand_in,
+            experiment.judged_on,
+        )
+    )
     if key not in known:
         from razor_cli.data.disjoint import six_sets
         from razor_cli.run import sets_of
@@ -242,7 +302,11 @@ def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorErr
 def alone(asked: Asked, point: Mapping[str, Any]) -> str:
     """Return the command that runs one point by itself."""
     words = [f"experiment={asked.name}", "grid=[]"] if asked.name else []
-    rest = [w for w in asked.words if not w.lstrip("+").startswith(("experiment=", "jobs=", "dry_run=", "fail_fast="))]
+    rest = [
+        w
+        for w in asked.words
+        if not w.lstrip("+").startswith(("experiment=", "jobs=", "dry_run=", "fail_fast="))
+    ]
     return shell_command([*words, *rest, *(as_typed(f"{k}={_literal(v)}") for k, v in point.items())])
 
 
@@ -256,11 +320,17 @@ def _literal(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    return (
+        {None: "null", True: "true", False: "false"}[value]
+        if value is None or isinstance(value, bool)
+        else str(value)
+    )
 
 
 def refusal(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused]) -> ConfigError:
-    """Return one error for all points that cannot run: each reason once, and the override that leaves them out."""
+    """Return one error for all points that cannot run: each reason once, and the override that leaves them
+    out.
+    """
     where: dict[str, list[Refused]] = {}
     for one in refused:
         where.setdefault(one.error.message(), []).append(one)

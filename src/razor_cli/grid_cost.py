@@ -1,7 +1,9 @@
-"""How long a job will take and how much memory it needs: from recorded runs like it, else from a count of passes.
+"""How long a job will take and how much memory it needs: from recorded runs like it, else from a count of
+passes.
 
-The count: parameters x tokens x pictures x passes gives floating-point operations; one second of matrix products on this
-machine says how many of them it does in a second. It is right within a factor of three at best, and says so.
+The count: parameters x tokens x pictures x passes gives floating-point operations; one second of matrix
+products on this machine says how many of them it does in a second. It is right within a factor of three at
+best, and says so.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from razor_cli.records import RunRecord
 from razor_cli.settings import Experiment, Library, Model, resolved
 
 RECORDED, COUNTED = "recorded runs", "count of passes"
-SHARE_OF_PEAK = 0.6  # of what plain matrix products reach: what runs of the stand-in reach, seen from the count
+SHARE_OF_PEAK = (
+    0.6  # of what plain matrix products reach: what runs of the stand-in reach, seen from the count
+)
 START_SECONDS = 4.0  # loading, listing, drawing, writing
 BASE_MB = 650.0  # the process with its libraries
 FORWARD, BOTH = 2, 6  # operations per weight and token: forward, and forward with backward
@@ -52,7 +56,9 @@ def finished(records: Sequence[RunRecord]) -> frozenset[str]:
 
 
 def settings_text(experiment: Experiment) -> str:
-    """Return the settings of an experiment as `finished` writes them; own pictures may have changed since a run."""
+    """Return the settings of an experiment as `finished` writes them; own pictures may have changed since a
+    run.
+    """
     return canonical_json(json.loads(canonical_json(resolved(experiment))))
 
 
@@ -61,14 +67,17 @@ def estimate(job: Job, records: Sequence[RunRecord]) -> Estimate:
     like = _alike(job.experiment, records)
     if like:
         seconds, memory = (
-            sum(v) / len(like) for v in zip(*((r.cost.run_seconds, r.cost.peak_rss_mb) for r in like), strict=True)
+            sum(v) / len(like)
+            for v in zip(*((r.cost.run_seconds, r.cost.peak_rss_mb) for r in like), strict=True)
         )
         return Estimate(seconds=seconds, memory_mb=memory, source=RECORDED)
     return counted(job)
 
 
 def _alike(experiment: Experiment, records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return runs of the same method and model with sets of the same size, narrowed to the most similar ones there are."""
+    """Return runs of the same method and model with sets of the same size, narrowed to the most similar ones
+    there are.
+    """
     wanted = json.loads(canonical_json(resolved(experiment)))
     found = [r for r in records if (r.method, r.model) == (experiment.method.name, experiment.model.name)]
     found = [r for r in found if _sizes(r.settings) == _sizes(wanted)]
@@ -79,16 +88,22 @@ def _alike(experiment: Experiment, records: Sequence[RunRecord]) -> list[RunReco
 
 def _sizes(settings: Any) -> dict[str, object]:
     data = settings.get("data")
-    return {k: v for k, v in data.items() if k.startswith("n_") or k == "kind"} if isinstance(data, dict) else {}
+    return (
+        {k: v for k, v in data.items() if k.startswith("n_") or k == "kind"} if isinstance(data, dict) else {}
+    )
 
 
 def counted(job: Job) -> Estimate:
-    """Return the count for one job: gradient passes or epochs, trials of a search, and the evaluation of every state."""
+    """Return the count for one job: gradient passes or epochs, trials of a search, and the evaluation of
+    every state.
+    """
     e, shape = job.experiment, shape_of(job.experiment.model)
     n = job.pictures or {k.removeprefix("n_"): v for k, v in vars(e.data).items() if k.startswith("n_")}
     seen, tried = n["forget"] + n["retain"], n["validation_forget"] + n["validation_retain"]
     judged = n["evaluation_forget"] + n["evaluation_retain"] + len(e.scenario.suites) * e.data.n_suite
-    knobs = {k: v for k, v in vars(e.method).items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    knobs = {
+        k: v for k, v in vars(e.method).items() if isinstance(v, int | float) and not isinstance(v, bool)
+    }
     epochs = knobs.get("epochs", 1) + (knobs.get("grow_rounds", 0) / 2 if knobs.get("search_steps") else 0)
     trials = knobs.get("search_steps", 0) * (knobs.get("max_components", 8) + knobs.get("grow_rounds", 0))
     states = (3 if e.control else 2) * len({"none", *e.quantization.schemes})
@@ -97,7 +112,9 @@ def counted(job: Job) -> Estimate:
     seconds = START_SECONDS + operations / (SHARE_OF_PEAK * speed(e.model.device.value, e.jobs))
     batch = min(seen, 128)
     kept = batch * shape.tokens * shape.width * shape.layers * 4 * 20  # activations for the backward pass
-    weights = 4 * 1.6 * shape.weights * (5 if "epochs" in knobs else 3)  # the text tower, gradients, optimizer, the base
+    weights = (
+        4 * 1.6 * shape.weights * (5 if "epochs" in knobs else 3)
+    )  # the text tower, gradients, optimizer, the base
     return Estimate(seconds=seconds, memory_mb=BASE_MB + (kept + weights) / 2**20, source=COUNTED)
 
 
@@ -112,7 +129,8 @@ def speed(device: str, processes: int) -> float:
 
 @cache
 def operations_per_second(place: str) -> float:
-    """Return the floating-point operations of matrix products in a second of a GPU or of one core, measured over one second.
+    """Return the floating-point operations of matrix products in a second of a GPU or of one core, measured
+    over one second.
 
     The core's second is one that this process had: other work on the machine does not make jobs look longer.
     """
@@ -134,7 +152,9 @@ def operations_per_second(place: str) -> float:
 
 
 def shape_of(model: Model) -> Shape:
-    """Return the image tower's shape, from the configuration beside the weights or the library's own; no weights are read."""
+    """Return the image tower's shape, from the configuration beside the weights or the library's own; no
+    weights are read.
+    """
     if model.library is Library.STAND_IN:
         from razor_cli.models.standins import DEFAULT, stand_in_folder
 
@@ -142,14 +162,18 @@ def shape_of(model: Model) -> Shape:
     elif model.library is Library.HF:
         from pathlib import Path
 
-        config = json.loads((Path(str(model.weights)).expanduser() / "config.json").read_text())["vision_config"]
+        config = json.loads((Path(str(model.weights)).expanduser() / "config.json").read_text())[
+            "vision_config"
+        ]
         vision = {"width": config["hidden_size"], "layers": config["num_hidden_layers"], **config}
     else:
         import open_clip
 
         vision = (open_clip.get_model_config(model.full_architecture) or {}).get("vision_cfg", {})
     width, layers = vision.get("width", 768), vision.get("layers", 12)
-    layers = sum(layers) if isinstance(layers, list) else layers  # residual networks count their blocks by stage
+    layers = (
+        sum(layers) if isinstance(layers, list) else layers
+    )  # residual networks count their blocks by stage
     patch = vision.get("patch_size") or 32
     tokens = (vision.get("image_size", 224) // patch) ** 2 + 1
     return Shape(weights=12 * layers * width * width, tokens=tokens, width=width, layers=layers)
@@ -169,7 +193,8 @@ def missing_weights(model: Model) -> str:
     if known and _cached(known):
         return ""
     return (
-        f"weights '{model.weights}' of model={model.name} are not on this machine: fetched when the first job starts, "
+        f"weights '{model.weights}' of model={model.name} are not on this machine: fetched when the "
+        "first job starts, "
         "which needs the network, or give model.weights=FILE"
     )
 
@@ -185,6 +210,12 @@ def _cached(known: dict[str, Any]) -> bool:
         return True
     repo, _, file = str(known.get("hf_hub", "")).rpartition("/")
     files = (
-        [file] if file else ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"]
+        [file]
+        if file
+        else [
+            "open_clip_model.safetensors",
+            "open_clip_pytorch_model.safetensors",
+            "open_clip_pytorch_model.bin",
+        ]
     )
     return bool(repo) and any(isinstance(try_to_load_from_cache(repo, f), str) for f in files)

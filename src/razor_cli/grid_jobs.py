@@ -1,7 +1,7 @@
 """Run the checked jobs of a grid, one after the other or in several processes, and say how each ended.
 
-Every job is a recorded run of its own: one that is complete returns at once, one that is killed leaves nothing behind, and the
-same command goes on where it was. A process that dies takes only its own job with it.
+Every job is a recorded run of its own: one that is complete returns at once, one that is killed leaves
+nothing behind, and the same command goes on where it was. A process that dies takes only its own job with it.
 """
 
 from __future__ import annotations
@@ -51,22 +51,33 @@ class Ended:
     trace: str = ""
 
 
-def run_grid(asked: Asked, jobs: Sequence[Job], *, processes: int, fail_fast: bool, debug: bool, console: Console) -> int:
-    """Run all jobs; return 0, 1 if any failed, 3 if none failed and one was rejected with exit_on_reject=true."""
+def run_grid(
+    asked: Asked, jobs: Sequence[Job], *, processes: int, fail_fast: bool, debug: bool, console: Console
+) -> int:
+    """Run all jobs; return 0, 1 if any failed, 3 if none failed and one was rejected with
+    exit_on_reject=true.
+    """
     started = time.perf_counter()
     ended: list[Ended] = []
     source = in_turn(jobs) if processes == 1 else spread(jobs, processes)
     title = f"experiment={asked.name}" if asked.name else "sweep"
-    console.print(Text(f"{title}: {len(jobs)} jobs" + (f" in {processes} processes" if processes > 1 else "")))
+    console.print(
+        Text(f"{title}: {len(jobs)} jobs" + (f" in {processes} processes" if processes > 1 else ""))
+    )
     by_number = {job.number: job for job in jobs}
     with ending_on_termination(), closing(source), console.status(Text("starting")) as status:
         for at in source:
             if isinstance(at, Job):
-                status.update(Text(f"job {len(ended) + 1} of {len(jobs)}: {at.label}{_left(ended, len(jobs), processes)}"))
+                status.update(
+                    Text(
+                        f"job {len(ended) + 1} of {len(jobs)}: {at.label}{_left(ended, len(jobs), processes)}"
+                    )
+                )
                 continue
             ended.append(at)
             console.print(
-                _line(at, by_number[at.number], len(ended), len(jobs), _left(ended, len(jobs), processes)), soft_wrap=True
+                _line(at, by_number[at.number], len(ended), len(jobs), _left(ended, len(jobs), processes)),
+                soft_wrap=True,
             )
             if at.error:
                 console.print(Text((at.trace if debug else "") + at.error, style="red"))
@@ -101,7 +112,9 @@ def _line(ended: Ended, job: Job, count: int, total: int, left: str) -> Text:
 
 
 def _left(ended: Sequence[Ended], total: int, processes: int) -> str:
-    """Return how long the rest will take, by the mean of the jobs that were computed; nothing before the first."""
+    """Return how long the rest will take, by the mean of the jobs that were computed; nothing before the
+    first.
+    """
     computed = [e.seconds for e in ended if e.computed]
     if not computed or len(ended) == total:
         return ""
@@ -109,13 +122,20 @@ def _left(ended: Sequence[Ended], total: int, processes: int) -> str:
 
 
 def summary(ended: Sequence[Ended], jobs: Sequence[Job], seconds: float) -> str:
-    """Return the end of a grid: how many jobs there were, and for each failed one its error and how to run it again."""
+    """Return the end of a grid: how many jobs there were, and for each failed one its error and how to run it
+    again.
+    """
     failed = [e for e in ended if e.error]
     computed = sum(e.computed for e in ended)
     before = len(ended) - computed - len(failed)
-    lines = [f"{len(jobs)} jobs: {computed} computed, {before} recorded before, {len(failed)} failed, {duration(seconds)}"]
+    lines = [
+        f"{len(jobs)} jobs: {computed} computed, {before} recorded before, {len(failed)} failed, "
+        f"{duration(seconds)}"
+    ]
     lines += (
-        [f"stopped at the first failure (fail_fast=true): {len(jobs) - len(ended)} not started"] if len(ended) < len(jobs) else []
+        [f"stopped at the first failure (fail_fast=true): {len(jobs) - len(ended)} not started"]
+        if len(ended) < len(jobs)
+        else []
     )
     commands = {job.number: job.command for job in jobs}
     for one in failed:
@@ -136,23 +156,33 @@ def perform_job(number: int, experiment: Experiment) -> Ended:
             said, rejected = told(run)
     except Exception as error:  # every kind of failure is reported, and the next job starts
         text = f"{type(error).__name__}: {error}" if isinstance(error, RazorError) else headline(error)
-        return Ended(number=number, seconds=time.perf_counter() - clock, error=text, trace=traceback.format_exc())
-    return Ended(number=number, seconds=time.perf_counter() - clock, computed=computed, said=said, rejected=rejected)
+        return Ended(
+            number=number, seconds=time.perf_counter() - clock, error=text, trace=traceback.format_exc()
+        )
+    return Ended(
+        number=number, seconds=time.perf_counter() - clock, computed=computed, said=said, rejected=rejected
+    )
 
 
 def told(run: Run) -> tuple[str, bool]:
     """Return a line on a complete run, and whether it was rejected."""
     found = {
-        (r.score.metric, r.score.variant): r.score.value for r in run.scores if (r.state, r.quantization) == ("edit", "none")
+        (r.score.metric, r.score.variant): r.score.value
+        for r in run.scores
+        if (r.state, r.quantization) == ("edit", "none")
     }
-    numbers = [f"{name} {value:.1f}" for name, *key in SHOWN if (value := found.get((key[0], key[1]))) is not None]
+    numbers = [
+        f"{name} {value:.1f}" for name, *key in SHOWN if (value := found.get((key[0], key[1]))) is not None
+    ]
     verdict = run.record.verdict
     words = [" ".join(numbers), *([verdict.decision.value] if verdict else []), f"run {run.run_id}"]
     return " · ".join(filter(None, words)), bool(verdict and verdict.decision.value == "REJECTED")
 
 
 def _forget_peak() -> None:
-    """Start this process's peak of memory anew, so that a job does not report that of the one before; Linux only."""
+    """Start this process's peak of memory anew, so that a job does not report that of the one before; Linux
+    only.
+    """
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -185,7 +215,9 @@ class _Worker:
         self.process.join()
 
 
-def spread(jobs: Sequence[Job], processes: int, work: Callable[..., None] | None = None) -> Generator[Job | Ended]:
+def spread(
+    jobs: Sequence[Job], processes: int, work: Callable[..., None] | None = None
+) -> Generator[Job | Ended]:
     """Run jobs in several processes; a process that dies is replaced and its job counts as failed."""
     waiting = list(reversed(jobs))
     workers: list[_Worker] = []
@@ -224,9 +256,17 @@ def _died(worker: _Worker) -> Ended:
     assert worker.job is not None
     worker.process.join()
     code = worker.process.exitcode or 0
-    how = f"was killed by signal {-code}" + (" (out of memory?)" if code == -9 else "") if code < 0 else f"ended with code {code}"
+    how = (
+        f"was killed by signal {-code}" + (" (out of memory?)" if code == -9 else "")
+        if code < 0
+        else f"ended with code {code}"
+    )
     seconds = time.perf_counter() - worker.since
-    return Ended(number=worker.job.number, seconds=seconds, error=f"RunError: its process {how}; nothing of it is recorded")
+    return Ended(
+        number=worker.job.number,
+        seconds=seconds,
+        error=f"RunError: its process {how}; nothing of it is recorded",
+    )
 
 
 def _serve(pipe: Connection, threads: int) -> None:
@@ -234,10 +274,17 @@ def _serve(pipe: Connection, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):  # a library's warnings would tear the parent's lines
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        redirect_stderr(nowhere),
+    ):  # a library's warnings would tear the parent's lines
         while True:
             try:
                 number, experiment = pipe.recv()
                 pipe.send(perform_job(number, experiment))
-            except (EOFError, BrokenPipeError, KeyboardInterrupt):  # the parent was killed: what is computed is recorded
+            except (
+                EOFError,
+                BrokenPipeError,
+                KeyboardInterrupt,
+            ):  # the parent was killed: what is computed is recorded
                 return

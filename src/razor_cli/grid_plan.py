@@ -1,4 +1,6 @@
-"""`dry_run=true`: the jobs of a grid as a table, with what is recorded, what is missing, time and memory; starts nothing."""
+"""`dry_run=true`: the jobs of a grid as a table, with what is recorded, what is missing, time and memory;
+starts nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from razor_cli.grid import Asked, Job, Refused, leaving_out
-from razor_cli.grid_cost import COUNTED, RECORDED, Estimate, estimate, finished, missing_weights, settings_text
+from razor_cli.grid_cost import (
+    COUNTED,
+    RECORDED,
+    Estimate,
+    estimate,
+    finished,
+    missing_weights,
+    settings_text,
+)
 from razor_cli.records import RunRecord
 from razor_cli.results import complete_runs
 
@@ -35,7 +45,10 @@ def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console:
     absent = {m: missing_weights(m) for m in {job.experiment.model for job in jobs}}
     done = finished(records)
     rows = [_row(job, records, done, absent[job.experiment.model]) for job in jobs]
-    rows += [Row(number=r.number, label=_point(r), state="cannot: " + r.error.message().splitlines()[0]) for r in refused]
+    rows += [
+        Row(number=r.number, label=_point(r), state="cannot: " + r.error.message().splitlines()[0])
+        for r in refused
+    ]
     rows.sort(key=lambda row: row.number)
     console.print(_table(rows))
     for line in totals(rows, jobs[0].experiment.jobs if jobs else 1):
@@ -83,7 +96,9 @@ def totals(rows: Sequence[Row], processes: int = 1) -> list[str]:
     """Return the sums below the table, and where its times come from."""
     states = [row.state.partition(":")[0] for row in rows]
     counts = ", ".join(
-        f"{states.count(s)} {s}{' run' if s == 'cannot' else ''}" for s in ("recorded", "to run", "cannot") if s in states
+        f"{states.count(s)} {s}{' run' if s == 'cannot' else ''}"
+        for s in ("recorded", "to run", "cannot")
+        if s in states
     )
     waiting = [row.cost for row in rows if row.cost]
     lines = [f"{len(rows)} jobs: {counts}"]
@@ -103,7 +118,8 @@ def totals(rows: Sequence[Row], processes: int = 1) -> list[str]:
 
 SOURCES = {
     RECORDED: "recorded runs of the same method and model",
-    COUNTED: "a count of passes, timed by a second of matrix products on this machine, were it idle (~, within a factor "
+    COUNTED: "a count of passes, timed by a second of matrix products on this machine, were it idle (~, "
+    "within a factor "
     "of three)",
 }
 

@@ -66,7 +66,8 @@ def _hydra_errors(earlier: Sequence[Problem] = ()) -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         problem = Problem(
-            what=lines[0] if lines else type(error).__name__, fix="`razor-run --cfg job` shows the settings there are"
+            what=lines[0] if lines else type(error).__name__,
+            fix="`razor-run --cfg job` shows the settings there are",
         )
         raise together([*earlier, problem]) from error
 
@@ -89,12 +90,19 @@ def refuse_grid(experiment: Experiment) -> None:
     """Raise ConfigError for a grid where a single run is meant."""
     if experiment.grid:
         what = "grid belongs into the file of an experiment, and not into a single run or a sweep with -m"
-        fix = "razor-run experiment=NAME without -m; several values need no -m there, and grid=[] switches it off"
+        fix = (
+            "razor-run experiment=NAME without -m; several values need no -m there, and grid=[] "
+            "switches it off"
+        )
         raise ConfigError(what, allowed="grid=[]", found=f"{len(experiment.grid)} blocks", fix=fix)
 
 
-def run_grid(arguments: Sequence[str], name: str, blocks: list[dict[str, list[Any]]], extra: str | None, *, debug: bool) -> int:
-    """Check every job of a grid, then run or list them; return the exit code. Without a name it is a sweep to be listed."""
+def run_grid(
+    arguments: Sequence[str], name: str, blocks: list[dict[str, list[Any]]], extra: str | None, *, debug: bool
+) -> int:
+    """Check every job of a grid, then run or list them; return the exit code. Without a name it is a sweep to
+    be listed.
+    """
     from rich.console import Console
 
     from razor_cli import grid
@@ -111,12 +119,16 @@ def run_grid(arguments: Sequence[str], name: str, blocks: list[dict[str, list[An
     from razor_cli import grid_jobs
 
     how = jobs[0].experiment
-    return grid_jobs.run_grid(asked, jobs, processes=how.jobs, fail_fast=how.fail_fast, debug=debug, console=console)
+    return grid_jobs.run_grid(
+        asked, jobs, processes=how.jobs, fail_fast=how.fail_fast, debug=debug, console=console
+    )
 
 
 @dataclass
 class Job:
-    """What Hydra's launcher calls for every point of a sweep; it never raises, so that one failure does not end the others."""
+    """What Hydra's launcher calls for every point of a sweep; it never raises, so that one failure does not
+    end the others.
+    """
 
     fail_fast: bool = False
     debug: bool = False
@@ -149,7 +161,9 @@ class SweepStopped(BaseException):
 
 
 def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False) -> int:
-    """Run every point of a sweep with the chosen launcher; return 0, or the exit code of the first job that has another."""
+    """Run every point of a sweep with the chosen launcher; return 0, or the exit code of the first job that
+    has another.
+    """
     if request.problems:
         raise together(request.problems)
     job = Job(fail_fast=fail_fast, debug=debug)
@@ -157,7 +171,9 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     try:
         with hydra_here() as hydra, _hydra_errors():
             batches = hydra.multirun(config_name="config", task_function=job, overrides=overrides)
-        outcomes = [r.return_value for batch in batches for r in batch]  # other launchers have copies of `job`
+        outcomes = [
+            r.return_value for batch in batches for r in batch
+        ]  # other launchers have copies of `job`
     except SweepStopped:
         outcomes = job.outcomes
     print(summary(outcomes, stopped=fail_fast and any(o.error for o in outcomes)))
@@ -165,7 +181,9 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
 
 
 def summary(outcomes: Sequence[Outcome], *, stopped: bool = False) -> str:
-    """Return the end of a sweep: how many jobs there were, and for each failed one its error and how to run it again."""
+    """Return the end of a sweep: how many jobs there were, and for each failed one its error and how to run
+    it again.
+    """
     failed = [o for o in outcomes if o.error]
     lines = [f"\nsweep: {len(outcomes)} jobs, {len(outcomes) - len(failed)} finished, {len(failed)} failed"]
     lines += ["stopped at the first failure (fail_fast=true)"] if stopped else []
@@ -173,12 +191,17 @@ def summary(outcomes: Sequence[Outcome], *, stopped: bool = False) -> str:
         if outcome.error:
             lines += [f"  job {number}: {outcome.error}", f"    rerun: {shell_command(outcome.overrides)}"]
         elif outcome.exit_code:
-            lines += [f"  job {number}: ended with exit code {outcome.exit_code}: {shell_command(outcome.overrides)}"]
+            lines += [
+                f"  job {number}: ended with exit code {outcome.exit_code}: "
+                f"{shell_command(outcome.overrides)}"
+            ]
     return "\n".join(lines)
 
 
 def show(request: Request, flags: Namespace) -> int:
-    """Print the composed configuration or Hydra's own information; a configuration that would be refused is so called."""
+    """Print the composed configuration or Hydra's own information; a configuration that would be refused is
+    so called.
+    """
     with hydra_here() as hydra, _hydra_errors(request.problems):
         if flags.info:
             hydra.show_info(flags.info, config_name="config", overrides=request.overrides)

@@ -1,4 +1,6 @@
-"""`razor data build levels`: how sure the unedited model is of each class of a taxonomy, and which level that makes it."""
+"""`razor data build levels`: how sure the unedited model is of each class of a taxonomy, and which level that
+makes it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ COLUMNS = ("name", "parent", "confidence", "level")
 
 @dataclass(frozen=True, kw_only=True)
 class Difficulty:
-    """One class: its parent, the model's mean probability of it in [0, 1] on validation pictures, its level if it has one."""
+    """One class: its parent, the model's mean probability of it in [0, 1] on validation pictures, its level
+    if it has one.
+    """
 
     name: str
     parent: str
@@ -29,7 +33,9 @@ class Difficulty:
 
 
 def difficulty_of(experiment: Experiment) -> list[Difficulty]:
-    """Return all classes of a run's taxonomy, the hardest to forget first. Raises ConfigError for a run without one."""
+    """Return all classes of a run's taxonomy, the hardest to forget first. Raises ConfigError for a run
+    without one.
+    """
     if not experiment.scenario.taxonomy:
         raise ConfigError(f"scenario={experiment.scenario.name} has no taxonomy", fix="scenario=fine_grained")
     sizes = Sizes(**{f.name: getattr(experiment.data, f"n_{f.name}") for f in dataclasses.fields(Sizes)})

@@ -1,7 +1,7 @@
 """Losses of the dual encoder as pure functions of L2-normalised embeddings.
 
-Every forget loss here is written so that *ascending* it forgets; g_f is always the gradient of +L_f and signs are
-applied at the update only (sheet section 0).
+Every forget loss here is written so that *ascending* it forgets; g_f is always the gradient of +L_f and signs
+are applied at the update only (sheet section 0).
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ def forget_cosine(images: Tensor, texts: Tensor) -> Tensor:
     return (1 - pair_cosines(images, texts)).mean()
 
 
-def concept_cross_entropy(images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1) -> Tensor:
-    """L_f = cross-entropy of forget images [n, d] towards the target among class prompts [k, d] (RAZOR eq. 9, 12).
+def concept_cross_entropy(
+    images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1
+) -> Tensor:
+    """L_f = cross-entropy of forget images [n, d] towards the target among class prompts [k, d] (RAZOR eq. 9,
+    12).
 
     `target` is the class of all images, or one class for each [n]. `forgotten` plays no part.
     """
@@ -30,13 +33,17 @@ def concept_cross_entropy(images: Tensor, prompts: Tensor, target: int | Tensor,
     return F.cross_entropy(scale * images @ prompts.T, labels)
 
 
-def concept_uniform(images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1) -> Tensor:
-    """L_f = minus the cross-entropy of forget images [n, d] towards the uniform distribution over the other classes.
+def concept_uniform(
+    images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1
+) -> Tensor:
+    """L_f = minus the cross-entropy of forget images [n, d] towards the uniform distribution over the other
+    classes.
 
-    The concept head's q_i is undefined in the paper; this reading takes it as "no class but the target, none preferred". While
-    the target wins, the gradient lowers its logit against the mean of the others and does not fade as that of
-    `concept_cross_entropy` does, which is all but zero for pictures that are recognised with certainty.
-    When several classes go together they are the first `forgotten` ones, and no picture is sent to any of them.
+    The concept head's q_i is undefined in the paper; this reading takes it as "no class but the target, none
+    preferred". While the target wins, the gradient lowers its logit against the mean of the others and does
+    not fade as that of `concept_cross_entropy` does, which is all but zero for pictures that are recognised
+    with certainty. When several classes go together they are the first `forgotten` ones, and no picture is
+    sent to any of them.
     """
     logs = (scale * images @ prompts.T).log_softmax(dim=-1)
     if forgotten > 1:
@@ -46,12 +53,15 @@ def concept_uniform(images: Tensor, prompts: Tensor, target: int | Tensor, scale
     return logs[others].mean()
 
 
-def concept_margin(images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1) -> Tensor:
-    """L_f = mean of the other classes' logits minus the target's, of forget images [n, d] among class prompts [k, d].
+def concept_margin(
+    images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1
+) -> Tensor:
+    """L_f = mean of the other classes' logits minus the target's, of forget images [n, d] among class prompts
+    [k, d].
 
-    The concept head without a softmax: where the target wins this has the gradient of `concept_uniform`, but it keeps lowering
-    the target once it has lost, where `concept_uniform` only levels the others. When several classes go together they are
-    the first `forgotten` ones, and the others are those that stay.
+    The concept head without a softmax: where the target wins this has the gradient of `concept_uniform`, but
+    it keeps lowering the target once it has lost, where `concept_uniform` only levels the others. When
+    several classes go together they are the first `forgotten` ones, and the others are those that stay.
     """
     logits = scale * images @ prompts.T
     own = torch.as_tensor(target, device=images.device).expand(len(images))
@@ -62,27 +72,33 @@ def concept_margin(images: Tensor, prompts: Tensor, target: int | Tensor, scale:
 
 
 def info_nce(images: Tensor, texts: Tensor, scale: float | Tensor) -> Tensor:
-    """L_r = symmetric InfoNCE of a batch of n pairs at temperature 1/scale (RAZOR eq. 4); each pair is its own class."""
+    """L_r = symmetric InfoNCE of a batch of n pairs at temperature 1/scale (RAZOR eq. 4); each pair is its
+    own class.
+    """
     logits = scale * images @ texts.T
     labels = torch.arange(len(images), device=images.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
 def assigned_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of logits [n, k] towards labels [n], true or assigned (SalUn); 0 without pictures."""
+    """Mean cross-entropy of logits [n, k] towards labels [n], true or assigned (SalUn); 0 without
+    pictures.
+    """
     return F.cross_entropy(logits, labels) if len(labels) else logits.sum()
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Per-picture cross-entropy [n] of logits [n, k] towards target distributions [n, k]: -sum p log softmax(z) (LoTUS)."""
+    """Per-picture cross-entropy [n] of logits [n, k] towards target distributions [n, k]: -sum p log
+    softmax(z) (LoTUS).
+    """
     return -(targets * logits.log_softmax(dim=-1)).sum(dim=-1)
 
 
 def mismatch(now: Tensor, before: Tensor, form: str) -> Tensor:
     """L_m over pairs with cosines `now` and frozen cosines `before` [n].
 
-    signed: mean(now - before) (RAZOR eq. 6); squared: mean((now - before)^2), the anchor of Table 1 and eq. 10, 13;
-    abs: mean(|now - before|). Squared and abs have no gradient at now = before.
+    signed: mean(now - before) (RAZOR eq. 6); squared: mean((now - before)^2), the anchor of Table 1 and eq.
+    10, 13; abs: mean(|now - before|). Squared and abs have no gradient at now = before.
     """
     drift = now - before
     if form == "signed":

@@ -1,7 +1,9 @@
-"""Losses of Tan & Gong's unlearning methods (arXiv 2506.11253, sections 4.1 and D) as pure functions of logits.
+"""Losses of Tan & Gong's unlearning methods (arXiv 2506.11253, sections 4.1 and D) as pure functions of
+logits.
 
-Logits are logit scale x cosine, [n, C] over a list of class names; labels [n] number the class of each picture. Every loss
-here is minimised. They are computed in fp32, also when the logits come from half precision.
+Logits are logit scale x cosine, [n, C] over a list of class names; labels [n] number the class of each
+picture. Every loss here is minimised. They are computed in fp32, also when the logits come from half
+precision.
 """
 
 from __future__ import annotations
@@ -21,14 +23,18 @@ class KlReduction(StrEnum):
 
 
 class FineMask(StrEnum):
-    """Which fine classes KL_f leaves out: the picture's own (published code), or all that are forgotten (the paper)."""
+    """Which fine classes KL_f leaves out: the picture's own (published code), or all that are forgotten (the
+    paper).
+    """
 
     OWN_LABEL = "own_label"
     FORGET_CLASSES = "forget_classes"
 
 
 class NpoReduction(StrEnum):
-    """Whether NPO's log-sigmoid sees each picture (eq. 7) or the difference of batch means (published code)."""
+    """Whether NPO's log-sigmoid sees each picture (eq. 7) or the difference of batch means
+    (published code).
+    """
 
     SAMPLE = "sample"
     BATCH = "batch"
@@ -42,8 +48,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def reference_kl(now: Tensor, reference: Tensor, reduction: KlReduction) -> Tensor:
     """Return KL(reference || now) of the softmax of two sets of logits [n, C] (eq. 5).
 
-    `numel` divides the sum by n x C, C times less than a batch mean; the published weights assume it. Zero, with zero
-    gradient, where both are equal. The reference gets no gradient.
+    `numel` divides the sum by n x C, C times less than a batch mean; the published weights assume it. Zero,
+    with zero gradient, where both are equal. The reference gets no gradient.
     """
     before, after = reference.detach().float().log_softmax(dim=-1), now.float().log_softmax(dim=-1)
     total = F.kl_div(after, before, reduction="sum", log_target=True)
@@ -51,14 +57,18 @@ def reference_kl(now: Tensor, reference: Tensor, reduction: KlReduction) -> Tens
 
 
 def kept_columns(labels: Tensor, classes: int, forgotten: int, mask: FineMask) -> Tensor:
-    """Return the column numbers [n, K] that KL_f compares, for pictures of classes `labels`; 0:forgotten are those that go."""
+    """Return the column numbers [n, K] that KL_f compares, for pictures of classes `labels`; 0:forgotten are
+    those that go.
+    """
     columns = torch.arange(classes, device=labels.device).expand(len(labels), classes)
     if mask is FineMask.FORGET_CLASSES:
         return columns[:, forgotten:]
     return columns[columns != labels[:, None]].view(len(labels), classes - 1)
 
 
-def fine_kl(now: Tensor, reference: Tensor, labels: Tensor, *, forgotten: int, mask: FineMask, reduction: KlReduction) -> Tensor:
+def fine_kl(
+    now: Tensor, reference: Tensor, labels: Tensor, *, forgotten: int, mask: FineMask, reduction: KlReduction
+) -> Tensor:
     """Return KL_f: KL(reference || now) over the fine classes that stay, renormalised among them.
 
     The first `forgotten` of the C classes are those that go. `numel` divides by n x (classes compared).
@@ -68,10 +78,11 @@ def fine_kl(now: Tensor, reference: Tensor, labels: Tensor, *, forgotten: int, m
 
 
 def npo(now: Tensor, reference: Tensor, labels: Tensor, *, beta: float, reduction: NpoReduction) -> Tensor:
-    """Return NPO (eq. 7): -(2/beta) log sigmoid(beta (CE_now - CE_reference)), where CE grows as the class is forgotten.
+    """Return NPO (eq. 7): -(2/beta) log sigmoid(beta (CE_now - CE_reference)), where CE grows as the class is
+    forgotten.
 
-    A picture's share in the gradient of -CE is 2 sigmoid(-beta (CE_now - CE_reference)): 1 at the reference, so that the
-    first step is gradient ascent, and falling to 0 as the class is forgotten.
+    A picture's share in the gradient of -CE is 2 sigmoid(-beta (CE_now - CE_reference)): 1 at the reference,
+    so that the first step is gradient ascent, and falling to 0 as the class is forgotten.
     """
     gap = F.cross_entropy(now.float(), labels, reduction="none")
     gap = gap - F.cross_entropy(reference.detach().float(), labels, reduction="none")
@@ -83,8 +94,9 @@ def npo(now: Tensor, reference: Tensor, labels: Tensor, *, beta: float, reductio
 def negative_hinge(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Return NHL: mean of max(0, margin + own logit - best other logit).
 
-    Exactly zero, loss and gradient, for a picture whose best rival leads by `margin` or more. The own class is masked with
-    minus infinity; the published code multiplies it by 0, which differs only where all rivals are negative.
+    Exactly zero, loss and gradient, for a picture whose best rival leads by `margin` or more. The own class
+    is masked with minus infinity; the published code multiplies it by 0, which differs only where all rivals
+    are negative.
     """
     logits = logits.float()
     own = logits.gather(1, labels[:, None])[:, 0]
@@ -93,10 +105,11 @@ def negative_hinge(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
 
 
 def uniform_kl(logits: Tensor, epsilon: float = 1e-7) -> Tensor:
-    """Return KL(U || p), the batch mean over pictures: least when every class is equally likely (maximising entropy).
+    """Return KL(U || p), the batch mean over pictures: least when every class is equally likely (maximising
+    entropy).
 
-    `epsilon` is added inside the logarithm as in the published code, so that a class that is all but impossible has a
-    bounded pull.
+    `epsilon` is added inside the logarithm as in the published code, so that a class that is all but
+    impossible has a bounded pull.
     """
     p = logits.float().softmax(dim=-1)
     uniform = torch.full_like(p, 1 / p.shape[-1])
@@ -104,7 +117,8 @@ def uniform_kl(logits: Tensor, epsilon: float = 1e-7) -> Tensor:
 
 
 def random_labels(labels: Tensor, classes: int, *, exclude_true: bool, generator: torch.Generator) -> Tensor:
-    """Return uniformly drawn labels [n] for pictures of classes `labels` (eq. 6): never their own, or any of all.
+    """Return uniformly drawn labels [n] for pictures of classes `labels` (eq. 6): never their own, or any of
+    all.
 
     Raises ValueError when there is no other class to draw.
     """

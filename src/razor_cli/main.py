@@ -27,7 +27,10 @@ COMMANDS = {  # subcommand: (module, one line); the module is imported when its 
     "tables": ("razor_cli.commands.tables", "tables of the papers, published and measured side by side"),
     "propositions": ("razor_cli.commands.propositions", "the RAZOR paper's propositions, measured"),
     "patch": ("razor_cli.commands.patch", "show, verify, apply and revert a patch"),
-    "doctor": ("razor_cli.commands.doctor", "what is here and what is missing; --acceptance checks real weights"),
+    "doctor": (
+        "razor_cli.commands.doctor",
+        "what is here and what is missing; --acceptance checks real weights",
+    ),
     "data": ("razor_cli.commands.data", "fetch a data set once, and look at what a folder holds"),
 }
 EXAMPLES = """\
@@ -42,19 +45,21 @@ Make a model forget one concept, and prove it.
   razor-run -m method=razor,slug method.towers=both,vision target="Taylor Swift,Elon Musk"
       a sweep: every combination is a run of its own
   razor-run experiment=table3 seed=0,1,2 dry_run=true
-      the jobs of a table of the paper, with time and memory; without dry_run they run, jobs=2 in two processes
+      the jobs of a table of the paper, with time and memory; without dry_run they run, jobs=2 at a time
 """
 FLAGS = """\
 options
   -m, --multirun     run every combination of comma-separated values
   --cfg job          print the configuration that would run (also: hydra, all), with --resolve, -p PACKAGE
-  --info [WHAT]      how the configuration is put together (all, config, defaults, defaults-tree, plugins, searchpath)
+  --info [WHAT]      how the configuration is put together: all, config, defaults, defaults-tree, plugins,
+                     searchpath
   --config-dir DIR   a folder of yours with more options, laid out like conf/
   --version, --help
 
 exit codes: 0 done, 1 failure, 2 wrong request, 3 REJECTED with exit_on_reject=true, 130 interrupted
 A comma inside a name of a sweep: -m 'target="Downey, Robert",Taylor Swift'
-More: `razor list methods razor` prints a file with all its settings explained; `razor --help` lists the other commands.
+More: `razor list methods razor` prints a file with all its settings explained; `razor --help` lists the
+other commands.
 """
 
 
@@ -85,7 +90,11 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--resolve", action="store_true")
     parser.add_argument("--package", "-p")
     parser.add_argument(
-        "--info", "-i", nargs="?", const="all", choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
+        "--info",
+        "-i",
+        nargs="?",
+        const="all",
+        choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"],
     )
     parser.add_argument("--config-dir", "-cd")
     return parser.parse_intermixed_args(arguments)
@@ -117,7 +126,9 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _grid(flags: Namespace) -> tuple[str, list[dict[str, list[Any]]]] | None:
-    """Return the name and the blocks of the grid that is to be run, or listed; None for a single run or a sweep."""
+    """Return the name and the blocks of the grid that is to be run, or listed; None for a single run or a
+    sweep.
+    """
     if not flags.multirun and any("experiment=" in o for o in flags.overrides):
         from razor_cli import grid
 
@@ -152,7 +163,9 @@ def razor_run() -> NoReturn:
 
 
 def build_app(wanted: str | None) -> typer.Typer:
-    """Return the `razor` program with only the wanted command's module imported; the others are names with a line."""
+    """Return the `razor` program with only the wanted command's module imported; the others are names with a
+    line.
+    """
     import typer
 
     app = typer.Typer(

@@ -1,8 +1,9 @@
 """Make what a person types on the command line safe for Hydra's grammar.
 
-`target=Beyoncé` and `target="Conan O'Brien"` are no valid Hydra overrides, so the values of plain text settings are
-quoted before Hydra sees them. With `-m` a comma separates the points of a sweep; inside a name it is kept by quotes
-within the value: `-m 'target="Downey, Robert",Taylor Swift'`. A value that is quoted already stays as it is.
+`target=Beyoncé` and `target="Conan O'Brien"` are no valid Hydra overrides, so the values of plain text
+settings are quoted before Hydra sees them. With `-m` a comma separates the points of a sweep; inside a name
+it is kept by quotes within the value: `-m 'target="Downey, Robert",Taylor Swift'`. A value that is quoted
+already stays as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ SWEEP_FUNCTION = re.compile(r"(choice|shuffle|sort|tag)\(.*\)", re.DOTALL)
 def quote(text: str) -> str:
     r"""Return `text` as a quoted value that Hydra reads back as exactly `text`.
 
-    A backslash needs another one only before a quote or the end; `${` is escaped so that it is no interpolation.
+    A backslash needs another one only before a quote or the end; `${` is escaped so that it is no
+    interpolation.
     """
     literal = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text)
     escaped = re.sub(r"(\\*)'", lambda m: m[1] * 2 + r"\'", literal)
@@ -33,7 +35,9 @@ def is_quoted(value: str) -> bool:
 
 
 def split(text: str) -> list[str]:
-    """Split at commas that are not inside an element which starts with a quote; blanks around elements are dropped."""
+    """Split at commas that are not inside an element which starts with a quote; blanks around elements are
+    dropped.
+    """
     elements, at = [], 0
     while at <= len(text):
         start = at + len(text[at:]) - len(text[at:].lstrip())
@@ -86,7 +90,9 @@ def quote_override(override: str, kinds: Callable[[str], Collection[str]], *, mu
 
 
 def as_typed(override: str) -> str:
-    """Return an override as a person would type it: without `++`, and without quotes where they are put back on reading."""
+    """Return an override as a person would type it: without `++`, and without quotes where they are put back
+    on reading.
+    """
     text = override.removeprefix("++")
     key, _, value = text.partition("=")
     inner = value[1:-1]

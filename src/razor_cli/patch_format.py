@@ -1,6 +1,7 @@
 """The file format of patches: a safetensors file whose metadata is one sealed, validated header.
 
-Everything read here may come from a stranger: sizes are bounded, names are checked, every value is held against its hash.
+Everything read here may come from a stranger: sizes are bounded, names are checked, every value is held
+against its hash.
 """
 
 from __future__ import annotations
@@ -49,8 +50,12 @@ def _tensor_name(name: str) -> str:
 
 
 def _printable(text: str) -> str:
-    # Joiners (Cf) belong to names in many scripts; controls and changes of direction would let a file write on the terminal.
-    if any(unicodedata.category(c) in {"Cc", "Cs"} or "\u202a" <= c <= "\u202e" or "\u2066" <= c <= "\u2069" for c in text):
+    # Joiners (Cf) belong to names in many scripts; controls and changes of direction would let a file write
+    # on the terminal.
+    if any(
+        unicodedata.category(c) in {"Cc", "Cs"} or "\u202a" <= c <= "\u202e" or "\u2066" <= c <= "\u2069"
+        for c in text
+    ):
         raise ValueError("holds a control character")
     return text
 
@@ -89,7 +94,9 @@ class PatchHeader(BaseModel):
 
     def canonical(self) -> str:
         """Return the header as JSON in its one form: sorted keys, no spaces, ASCII."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
 
     def turned_round(self) -> PatchHeader:
         """Return the header of the undo file: from the new values back to the base."""
@@ -97,11 +104,15 @@ class PatchHeader(BaseModel):
             name: entry.model_copy(update={"base_sha256": entry.new_sha256, "new_sha256": entry.base_sha256})
             for name, entry in self.tensors.items()
         }
-        return self.model_copy(update={"kind": "undo", "base_hash": self.new_hash, "new_hash": self.base_hash, "tensors": back})
+        return self.model_copy(
+            update={"kind": "undo", "base_hash": self.new_hash, "new_hash": self.base_hash, "tensors": back}
+        )
 
 
 def first_problem(error: Exception) -> str:
-    """Return the first thing pydantic has against a header, without the value itself (it may be a name that stays hidden)."""
+    """Return the first thing pydantic has against a header, without the value itself (it may be a name that
+    stays hidden).
+    """
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
@@ -123,7 +134,9 @@ class _Sealed(BaseModel):
 
 
 def target_hash(name: str) -> str:
-    """Return the SHA-256 of a concept's name (Unicode NFC); short or well-known names can be found from it by trying."""
+    """Return the SHA-256 of a concept's name (Unicode NFC); short or well-known names can be found from it by
+    trying.
+    """
     return hashlib.sha256(unicodedata.normalize("NFC", name).encode()).hexdigest()
 
 
@@ -132,14 +145,20 @@ def pack(header: PatchHeader, values: Mapping[str, Tensor]) -> bytes:
     canonical = header.canonical()
     if len(json.dumps(header.settings)) > MAX_SETTINGS_BYTES or len(canonical) > MAX_HEADER_BYTES // 4:
         raise PatchError(
-            "the patch's header is too large", allowed=f"{MAX_SETTINGS_BYTES} bytes of settings", fix="record fewer settings"
+            "the patch's header is too large",
+            allowed=f"{MAX_SETTINGS_BYTES} bytes of settings",
+            fix="record fewer settings",
         )
-    sealed = json.dumps({"sha256": _sha256(canonical), "header": json.loads(canonical)}, sort_keys=True, separators=(",", ":"))
+    sealed = json.dumps(
+        {"sha256": _sha256(canonical), "header": json.loads(canonical)}, sort_keys=True, separators=(",", ":")
+    )
     return safetensors.torch.save(dict(values), metadata={METADATA_KEY: sealed})
 
 
 def read_patch(path: str | Path) -> tuple[PatchHeader, dict[str, Tensor]]:
-    """Return the header and the values of a patch or undo file; raises PatchError with the reason where anything is amiss."""
+    """Return the header and the values of a patch or undo file; raises PatchError with the reason where
+    anything is amiss.
+    """
     path = Path(path)
     _check_frame(path)
     try:
@@ -147,7 +166,9 @@ def read_patch(path: str | Path) -> tuple[PatchHeader, dict[str, Tensor]]:
             header = _read_header(path, opened.metadata() or {})
             values = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
     except (safetensors.SafetensorError, OSError, UnicodeError) as error:
-        raise PatchError(f"{path} is damaged or cut short", found=error, fix="fetch or compute the patch again") from error
+        raise PatchError(
+            f"{path} is damaged or cut short", found=error, fix="fetch or compute the patch again"
+        ) from error
     _check_values(path, header, values)
     return header, values
 
@@ -161,7 +182,8 @@ def _check_frame(path: Path) -> None:
         start = file.read(9)
     if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[8:] != b"{"):
         raise PatchError(
-            f"{path} is not a safetensors file: it is a pickle or zip archive, which is never opened", allowed=".safetensors"
+            f"{path} is not a safetensors file: it is a pickle or zip archive, which is never opened",
+            allowed=".safetensors",
         )
     if len(start) < 9:
         raise PatchError(f"{path} is cut short", found=f"{size} bytes")
@@ -169,7 +191,9 @@ def _check_frame(path: Path) -> None:
     if start[8:] != b"{":
         raise PatchError(f"{path} is damaged or not a safetensors file", allowed=".safetensors")
     if length > MAX_HEADER_BYTES:
-        raise PatchError(f"the header of {path} is too large", allowed=f"{MAX_HEADER_BYTES} bytes", found=f"{length} bytes")
+        raise PatchError(
+            f"the header of {path} is too large", allowed=f"{MAX_HEADER_BYTES} bytes", found=f"{length} bytes"
+        )
     if length > size - 8:
         raise PatchError(f"{path} is cut short", found=f"a header of {length} bytes in a file of {size}")
 
@@ -177,7 +201,8 @@ def _check_frame(path: Path) -> None:
 def _read_header(path: Path, found: Mapping[str, str]) -> PatchHeader:
     if METADATA_KEY not in found:
         raise PatchError(
-            f"{path} is not a patch: it has no {METADATA_KEY} header", fix="weights go to --base, a patch to the first argument"
+            f"{path} is not a patch: it has no {METADATA_KEY} header",
+            fix="weights go to --base, a patch to the first argument",
         )
     text = found[METADATA_KEY]
     try:
@@ -203,12 +228,17 @@ def _read_header(path: Path, found: Mapping[str, str]) -> PatchHeader:
 def _check_values(path: Path, header: PatchHeader, values: Mapping[str, Tensor]) -> None:
     if strays := sorted(header.tensors.keys() ^ values.keys()):
         where = "header" if strays[0] in header.tensors else "file"
-        raise PatchError(f"header and contents of {path} name different tensors", found=f"{strays[0]!r} only in the {where}")
+        raise PatchError(
+            f"header and contents of {path} name different tensors",
+            found=f"{strays[0]!r} only in the {where}",
+        )
     for name, entry in header.tensors.items():
         stored, said = _form(values[name]), f"{entry.dtype} {list(entry.shape)}"
         if stored != said:
             raise PatchError(
-                f"tensor {name} in {path} has another dtype or shape than its header says", allowed=said, found=stored
+                f"tensor {name} in {path} has another dtype or shape than its header says",
+                allowed=said,
+                found=stored,
             )
         if tensor_hash(values[name]) != entry.new_sha256:
             raise PatchError(

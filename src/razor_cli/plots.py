@@ -1,4 +1,6 @@
-"""Pictures of a run: how similarities moved, and the text-image cosine matrix before and after. Same input, same bytes."""
+"""Pictures of a run: how similarities moved, and the text-image cosine matrix before and after. Same input,
+same bytes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from razor_cli.results import write_atomic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BEFORE, AFTER = "#7a7a7a", "#0072b2"  # grey and blue differ in lightness too, so print and colour blindness lose nothing
+BEFORE, AFTER = (
+    "#7a7a7a",
+    "#0072b2",
+)  # grey and blue differ in lightness too, so print and colour blindness lose nothing
 DPI = 150
 BINS = 30
 NAMES_SHOWN = 40  # rows or columns of a matrix beyond this are drawn without names
@@ -52,10 +57,20 @@ def similarity_histograms(
     edges = np.linspace(low - margin, high + margin, BINS + 1)
     figure, axes = new_figure(9.0, 3.6, 2, title)
     for ax, (name, (before, after)) in zip(axes, pairs.items(), strict=True):
-        for values, colour, label, filled in ((before, BEFORE, "before", True), (after, AFTER, "after", False)):
+        for values, colour, label, filled in (
+            (before, BEFORE, "before", True),
+            (after, AFTER, "after", False),
+        ):
             style: dict[str, Any] = {"alpha": 0.45} if filled else {"histtype": "step", "linewidth": 1.8}
             share = np.full(len(values), 100 / len(values))
-            ax.hist(values, bins=edges, weights=share, color=colour, label=f"{label}, mean {values.mean():.3f}", **style)
+            ax.hist(
+                values,
+                bins=edges,
+                weights=share,
+                color=colour,
+                label=f"{label}, mean {values.mean():.3f}",
+                **style,
+            )
             ax.axvline(float(values.mean()), color=colour, linestyle="--" if filled else "-", linewidth=1)
         ax.set_title(f"{name} (n = {len(before)})", fontsize=10)
         ax.set_xlabel("cosine of picture and caption")
@@ -69,16 +84,24 @@ def similarity_histograms(
 
 
 def cosine_matrices(
-    path: Path, before: ArrayLike, after: ArrayLike, row_names: Sequence[str], col_names: Sequence[str], *, title: str = ""
+    path: Path,
+    before: ArrayLike,
+    after: ArrayLike,
+    row_names: Sequence[str],
+    col_names: Sequence[str],
+    *,
+    title: str = "",
 ) -> None:
-    """Draw the text-image cosines [rows: pictures' concepts, columns: prompts] before and after on one colour scale.
+    """Draw the text-image cosines [rows: pictures' concepts, columns: prompts] before and after on one colour
+    scale.
 
     Raises ValueError when matrices and names do not fit together.
     """
     first, second = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
     if not first.shape == second.shape == (len(row_names), len(col_names)):
         raise ValueError(
-            f"matrices {first.shape} and {second.shape} do not fit {len(row_names)} rows and {len(col_names)} columns"
+            f"matrices {first.shape} and {second.shape} do not fit {len(row_names)} rows and "
+            f"{len(col_names)} columns"
         )
     rows, cols = first.shape
     cell = max(0.2, min(0.42, 8.0 / max(rows, cols)))
@@ -86,7 +109,9 @@ def cosine_matrices(
     low, high = float(min(first.min(), second.min())), float(max(first.max(), second.max()))
     image: Any = None
     for ax, matrix, name in zip(axes, (first, second), ("before", "after"), strict=True):
-        image = ax.imshow(matrix, cmap="cividis", vmin=low, vmax=high, aspect="equal", interpolation="nearest")
+        image = ax.imshow(
+            matrix, cmap="cividis", vmin=low, vmax=high, aspect="equal", interpolation="nearest"
+        )
         ax.set_title(name, fontsize=10)
         name_ticks(ax.xaxis, col_names)
         ax.set_xlabel("prompt")
@@ -116,16 +141,22 @@ def _vector(values: ArrayLike) -> np.ndarray:
     return vector
 
 
-def new_figure(width: float, height: float, columns: int, title: str, *, rows: int | None = None) -> tuple[Figure, Any]:
+def new_figure(
+    width: float, height: float, columns: int, title: str, *, rows: int | None = None
+) -> tuple[Figure, Any]:
     """Return a figure in inches with its axes: one row of them, or with `rows` an array [rows, columns]."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # without pyplot: no state shared between jobs
+    from matplotlib.backends.backend_agg import (
+        FigureCanvasAgg,
+    )  # without pyplot: no state shared between jobs
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title, fontsize=11, family=fonts(), parse_math=False)
-    return figure, figure.subplots(1, columns) if rows is None else figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(1, columns) if rows is None else figure.subplots(
+        rows, columns, squeeze=False
+    )
 
 
 def name_ticks(axis: Any, names: Sequence[str]) -> None:
@@ -152,5 +183,7 @@ def fonts() -> list[str]:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, atomically and without the time it was drawn at."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None})
+    figure.savefig(
+        out, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None}
+    )
     write_atomic(Path(path), out.getvalue())

@@ -1,4 +1,5 @@
-"""Figures of the papers from recorded runs: step sizes (5), cosine matrices (6), and what quantization brings back.
+"""Figures of the papers from recorded runs: step sizes (5), cosine matrices (6), and what quantization brings
+back.
 
 Same input, same bytes. Colours are told apart in grey, too: every method also has a marker of its own.
 """
@@ -21,20 +22,41 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, then darker ones; RAZOR is always the first.
 COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f3c8d", "#806000", "#a50026", "#3b7a57",
-    "#5a5a5a", "#c51b7d", "#4575b4", "#8c510a", "#01665e",
-)  # fmt: skip
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#000000",
+    "#7f3c8d",
+    "#806000",
+    "#a50026",
+    "#3b7a57",
+    "#5a5a5a",
+    "#c51b7d",
+    "#4575b4",
+    "#8c510a",
+    "#01665e",
+)
 MARKERS = "osD^vP*X<>hdp8HX"
 ACROSS = 4  # matrices beside one another
 
 
 def _styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    ordered = sorted(dict.fromkeys(methods), key=lambda m: (not m.startswith("razor"), not m.startswith("slug"), m))
-    return {m: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]} for i, m in enumerate(ordered)}
+    ordered = sorted(
+        dict.fromkeys(methods), key=lambda m: (not m.startswith("razor"), not m.startswith("slug"), m)
+    )
+    return {
+        m: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, m in enumerate(ordered)
+    }
 
 
 def sweep_curves(path: Path, curves: Sequence[Curve], *, title: str = "") -> None:
-    """Draw M1, M4 and M5 (columns) over fixed step size and learning rate (rows), means with 95 % t intervals over runs."""
+    """Draw M1, M4 and M5 (columns) over fixed step size and learning rate (rows), means with 95 % t intervals
+    over runs.
+    """
     knobs = {"step_size": "fixed step, share of a component's norm", "lr": "learning rate"}
     rows = [k for k in knobs if any(c.knob == k for c in curves)]
     styles = _styles([c.method for c in curves])
@@ -47,7 +69,14 @@ def sweep_curves(path: Path, curves: Sequence[Curve], *, title: str = "") -> Non
                 values = [list(curve.points[x][measure.key].values()) for x in xs]
                 means, widths = [statistics.mean(v) for v in values], [half_width(v) or 0.0 for v in values]
                 ax.errorbar(
-                    xs, means, yerr=widths, label=curve.method, capsize=2, linewidth=1.3, markersize=4.5, **styles[curve.method]
+                    xs,
+                    means,
+                    yerr=widths,
+                    label=curve.method,
+                    capsize=2,
+                    linewidth=1.3,
+                    markersize=4.5,
+                    **styles[curve.method],
                 )
             ax.set_xscale("log")
             ax.set_ylim(-4, 104)
@@ -61,11 +90,16 @@ def sweep_curves(path: Path, curves: Sequence[Curve], *, title: str = "") -> Non
 
 def matrix_grid(path: Path, found: Matrices) -> None:
     """Draw the text-image cosines of the unedited model and after each method, on one colour scale."""
-    panels = {"before": found.before, **dict(sorted(found.after.items(), key=lambda kv: not kv[0].startswith("razor")))}
+    panels = {
+        "before": found.before,
+        **dict(sorted(found.after.items(), key=lambda kv: not kv[0].startswith("razor"))),
+    }
     columns = min(ACROSS, len(panels))
     rows = math.ceil(len(panels) / columns)
     side = max(1.9, 0.22 * len(found.names) + 0.5)
-    figure, axes = new_figure(side * columns + 2.4, (side + 0.35) * rows + 1.8, columns, found.title, rows=rows)
+    figure, axes = new_figure(
+        side * columns + 2.4, (side + 0.35) * rows + 1.8, columns, found.title, rows=rows
+    )
     low, high = min(float(m.min()) for m in panels.values()), max(float(m.max()) for m in panels.values())
     image: Any = None
     for k, ax in enumerate(axes.flat):
@@ -73,7 +107,9 @@ def matrix_grid(path: Path, found: Matrices) -> None:
             ax.set_axis_off()
             continue
         name, matrix = list(panels.items())[k]
-        image = ax.imshow(matrix, cmap="cividis", vmin=low, vmax=high, aspect="equal", interpolation="nearest")
+        image = ax.imshow(
+            matrix, cmap="cividis", vmin=low, vmax=high, aspect="equal", interpolation="nearest"
+        )
         ax.set_title(name, fontsize=9)
         ax.tick_params(length=0)
         ax.set_xticks([])
@@ -82,12 +118,15 @@ def matrix_grid(path: Path, found: Matrices) -> None:
             name_ticks(ax.yaxis, found.names)
         if k + columns >= len(panels):
             name_ticks(ax.xaxis, found.names)
-    figure.colorbar(image, ax=axes, label="mean cosine of pictures (rows) and prompts (columns)", shrink=0.85, pad=0.015)
+    figure.colorbar(
+        image, ax=axes, label="mean cosine of pictures (rows) and prompts (columns)", shrink=0.85, pad=0.015
+    )
     save(figure, path)
 
 
 def quantization_plot(path: Path, points: Sequence[Point], *, title: str = "") -> None:
-    """Draw per width (rows) codes changed over edit size, and recovery over codes changed; a marker per method.
+    """Draw per width (rows) codes changed over edit size, and recovery over codes changed; a marker per
+    method.
 
     Full-model methods are filled, local ones hollow; bars are 95 % t intervals over runs.
     """
@@ -97,7 +136,10 @@ def quantization_plot(path: Path, points: Sequence[Point], *, title: str = "") -
     for i, scheme in enumerate(widths):
         left, right = axes[i]
         for p in [p for p in points if p.scheme == scheme]:
-            style = styles[p.method] | {"markerfacecolor": "white" if p.local else styles[p.method]["color"], "markersize": 7}
+            style = styles[p.method] | {
+                "markerfacecolor": "white" if p.local else styles[p.method]["color"],
+                "markersize": 7,
+            }
             _cross(left, p.size, p.codes, style, f"{p.method} ({'local' if p.local else 'full-model'})")
             if p.recovery:
                 _cross(right, p.codes, p.recovery, style)
@@ -119,9 +161,16 @@ def _cross(ax: Any, xs: Sample, ys: Sample, style: dict[str, Any], label: str | 
     if not x:
         x, y = list(xs.values()), list(ys.values())
     ax.errorbar(
-        statistics.mean(x), statistics.mean(y), yerr=half_width(y) or 0.0, xerr=_inside(x), label=label, linewidth=0,
-        elinewidth=0.9, capsize=2, **style,
-    )  # fmt: skip
+        statistics.mean(x),
+        statistics.mean(y),
+        yerr=half_width(y) or 0.0,
+        xerr=_inside(x),
+        label=label,
+        linewidth=0,
+        elinewidth=0.9,
+        capsize=2,
+        **style,
+    )
 
 
 def _inside(values: Sequence[float]) -> list[list[float]] | None:

@@ -1,7 +1,8 @@
-"""Measure the paper's propositions on one model and one target, and keep the rows: <output_dir>/propositions/<id>.csv.
+"""Measure the paper's propositions on one model and one target, and keep the rows:
+<output_dir>/propositions/<id>.csv.
 
-The id is made of settings, weights, pictures and code, so the same request finds its rows; the record with settings and
-provenance stands beside them as <id>.json, written first: rows that are there are complete.
+The id is made of settings, weights, pictures and code, so the same request finds its rows; the record with
+settings and provenance stands beside them as <id>.json, written first: rows that are there are complete.
 """
 
 from __future__ import annotations
@@ -44,9 +45,27 @@ SAMPLE = 128  # ... and their gradients taken on so many pictures of each set
 BATCH = 128
 SCORED, SEARCHED = "scored half", "searched half"
 COLUMNS = (
-    "id", "model", "stand_in", "scenario", "data", "target", "method", "seed", "judged_on", "proposition", "claim", "at",
-    "quantity", "value", "low", "high", "n", "unit", "outcome", "note",
-)  # fmt: skip
+    "id",
+    "model",
+    "stand_in",
+    "scenario",
+    "data",
+    "target",
+    "method",
+    "seed",
+    "judged_on",
+    "proposition",
+    "claim",
+    "at",
+    "quantity",
+    "value",
+    "low",
+    "high",
+    "n",
+    "unit",
+    "outcome",
+    "note",
+)
 Stage = Callable[[str], AbstractContextManager[Callable[[str], None]]]
 
 
@@ -61,10 +80,18 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
         raise ConfigError("the propositions are RAZOR's", allowed=allowed, found=f"method={method.name}")
     started = provenance.now()
     with stage(f"loading {m.name}"):
-        model = load(name=m.name, library=m.library, architecture=m.full_architecture, weights=m.weights, device=m.device)
+        model = load(
+            name=m.name,
+            library=m.library,
+            architecture=m.full_architecture,
+            weights=m.weights,
+            device=m.device,
+        )
         sets = sets_of(experiment)
     prints = sets.fingerprints()
-    settings = resolved(experiment) | {"propositions": {"rhos": RHOS, "step": STEP, "factor": FACTOR, "sample": SAMPLE}}
+    settings = resolved(experiment) | {
+        "propositions": {"rhos": RHOS, "step": STEP, "factor": FACTOR, "sample": SAMPLE}
+    }
     name = provenance.run_id(settings, model.weights_hash(), prints, provenance.code_version())
     folder = experiment.output_dir / "propositions"
     path = folder / f"{name}.csv"
@@ -73,26 +100,48 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     lab = Lab(model=model, sets=sets, cache=shared_cache(experiment.output_dir), seed=experiment.seed)
     findings, edit = of_target(model, sets, method, lab, stage)
     origin = provenance.collect(
-        device=model.device, dtype="float32", threads=torch.get_num_threads(), seed=experiment.seed, started=started,
-        weights_hash=model.weights_hash(), data_fingerprints=prints, set_sizes={n: len(v) for n, v in six_sets(sets).items()},
-    )  # fmt: skip
+        device=model.device,
+        dtype="float32",
+        threads=torch.get_num_threads(),
+        seed=experiment.seed,
+        started=started,
+        weights_hash=model.weights_hash(),
+        data_fingerprints=prints,
+        set_sizes={n: len(v) for n, v in six_sets(sets).items()},
+    )
     record = {
-        "id": name, "settings": settings, "provenance": origin.model_dump(), "components": edit.components,
-        "cost": asdict(edit.cost), "notes": edit.notes,
-    }  # fmt: skip
+        "id": name,
+        "settings": settings,
+        "provenance": origin.model_dump(),
+        "components": edit.components,
+        "cost": asdict(edit.cost),
+        "notes": edit.notes,
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(path.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n")
+    write_atomic(
+        path.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n"
+    )
     head = {
-        "id": name, "model": m.name, "stand_in": m.stand_in, "scenario": experiment.scenario.name,
-        "data": kind_of(experiment).value, "target": sets.target, "method": method.name, "seed": experiment.seed,
+        "id": name,
+        "model": m.name,
+        "stand_in": m.stand_in,
+        "scenario": experiment.scenario.name,
+        "data": kind_of(experiment).value,
+        "target": sets.target,
+        "method": method.name,
+        "seed": experiment.seed,
         "judged_on": experiment.judged_on.value,
-    }  # fmt: skip
+    }
     write_atomic(path, table_csv(COLUMNS, [head | asdict(f) for f in findings]))
     return path, True
 
 
-def of_target(model: Clip, sets: ConceptSets, method: Razor, lab: Lab, stage: Stage) -> tuple[list[p.Finding], Edit]:
-    """Edit once, and return the findings of all four propositions with the edit; the model is as before afterwards."""
+def of_target(
+    model: Clip, sets: ConceptSets, method: Razor, lab: Lab, stage: Stage
+) -> tuple[list[p.Finding], Edit]:
+    """Edit once, and return the findings of all four propositions with the edit; the model is as before
+    afterwards.
+    """
     with stage(f"forgetting {sets.target} with {method.name}") as say:
         lab.say = say
         edit = method.edit(model, sets, lab)
@@ -100,18 +149,30 @@ def of_target(model: Clip, sets: ConceptSets, method: Razor, lab: Lab, stage: St
     components = model.components(method.granularity, method.towers, method.include_projections)
     with stage("P1: the edit without each component"):
         moved = [c for c in components if c.name in set(edit.components)]
-        findings = [f for judged, name in ((sets.validation, SEARCHED), (sets.evaluation, SCORED))
-                    for f in needed(model, sets, judged, method, edit, moved, name)]  # fmt: skip
+        findings = [
+            f
+            for judged, name in ((sets.validation, SEARCHED), (sets.evaluation, SCORED))
+            for f in needed(model, sets, judged, method, edit, moved, name)
+        ]
     with stage("P2: similarities of forget pairs"):
         findings += forgotten(model, sets.evaluation, edit)
     with stage("P3: one small step at each rho"):
         forget, retain = lab.gradients(method.plan)
         chosen = first_choice(model, components, method, forget, retain)
-        for judged, name in ((Judged(sets.forget, sets.retain), "pictures of the edit"), (sets.evaluation, SCORED)):
+        for judged, name in (
+            (Judged(sets.forget, sets.retain), "pictures of the edit"),
+            (sets.evaluation, SCORED),
+        ):
             findings += p.retention(rho_sweep(model, sets, judged, method, chosen, forget, retain), name)
     with stage("P4: scaled weights and gradients"):
         findings += p.scale_law(
-            components, parameters(model), forget, retain, alpha=method.alpha, epsilon=method.epsilon, power=method.norm_power
+            components,
+            parameters(model),
+            forget,
+            retain,
+            alpha=method.alpha,
+            epsilon=method.epsilon,
+            power=method.norm_power,
         )
         findings += scaled_in_model(model, components, method, lab)
     return findings, edit
@@ -120,16 +181,30 @@ def of_target(model: Clip, sets: ConceptSets, method: Razor, lab: Lab, stage: St
 def aim_of(method: Razor, board: Board) -> Aim:
     """Return the Target of a method against a board's unedited model; no floor plays a part."""
     return Aim(
-        base=dict(board.base), m1=method.target_m1, prompts=method.target_m1_prompts, m4_drop=method.target_m4_drop,
-        m5=method.target_m5, floor_m5=0.0, floor_m4_drop=100.0, floor_others_drop=100.0,
-    )  # fmt: skip
+        base=dict(board.base),
+        m1=method.target_m1,
+        prompts=method.target_m1_prompts,
+        m4_drop=method.target_m4_drop,
+        m5=method.target_m5,
+        floor_m5=0.0,
+        floor_m4_drop=100.0,
+        floor_others_drop=100.0,
+    )
 
 
 def needed(
-    model: Clip, sets: ConceptSets, judged: Judged, method: Razor, edit: Edit, moved: Sequence[Component], name: str
+    model: Clip,
+    sets: ConceptSets,
+    judged: Judged,
+    method: Razor,
+    edit: Edit,
+    moved: Sequence[Component],
+    name: str,
 ) -> list[p.Finding]:
     """Return P1 of an edit on some judged pictures."""
-    board = Board(model, replace(sets, validation=judged), Cost(), fast=False)  # the plain one: edits of any shape
+    board = Board(
+        model, replace(sets, validation=judged), Cost(), fast=False
+    )  # the plain one: edits of any shape
     base = {n: parameters(model)[n].clone() for n in edit.values}
     edited = {n: v.to(base[n].dtype) for n, v in edit.values.items()}
     full = board.trial(edited, [])
@@ -142,7 +217,9 @@ def cosines(model: Clip, pairs: Pairs) -> Tensor:
     """Return <v, t> of every pair [n] at the weights as they are."""
     parts = []
     for batch in batches(model, pairs, BATCH):
-        parts.append(pair_cosines(model.encode_image(batch.pixels), model.encode_text(batch.tokens)[batch.rows]))
+        parts.append(
+            pair_cosines(model.encode_image(batch.pixels), model.encode_text(batch.tokens)[batch.rows])
+        )
     return torch.cat(parts)
 
 
@@ -155,28 +232,51 @@ def forgotten(model: Clip, judged: Judged, edit: Edit) -> list[p.Finding]:
 
 def first_choice(
     model: Clip, components: Sequence[Component], method: Razor, forget: Named, retain: Named
-) -> list[Component]:  # fmt: skip
+) -> list[Component]:
     """Return K at the unedited weights, by phi."""
     scored = measure(
-        components, parameters(model), forget, retain, alpha=method.alpha, epsilon=method.epsilon, power=method.norm_power
+        components,
+        parameters(model),
+        forget,
+        retain,
+        alpha=method.alpha,
+        epsilon=method.epsilon,
+        power=method.norm_power,
     )
     kept = select([s.phi for s in scored], method.tau, method.tau_mode.value, method.max_components)
     return [components[i] for i in kept]
 
 
 def rho_sweep(
-    model: Clip, sets: ConceptSets, judged: Judged, method: Razor, chosen: Sequence[Component], forget: Named, retain: Named
+    model: Clip,
+    sets: ConceptSets,
+    judged: Judged,
+    method: Razor,
+    chosen: Sequence[Component],
+    forget: Named,
+    retain: Named,
 ) -> list[p.RhoPoint]:
-    """Move all of K along the blended direction by one fixed step at each rho, and return what each pair's losses do."""
+    """Move all of K along the blended direction by one fixed step at each rho, and return what each pair's
+    losses do.
+    """
     live = parameters(model)
     again = (method.mismatch_form, method.mismatch_set, method.forget_loss) == ("signed", "forget", "cosine")
-    extra = method.lambda_mismatch if again else 0.0  # no other mismatch has a gradient at the unedited weights
+    extra = (
+        method.lambda_mismatch if again else 0.0
+    )  # no other mismatch has a gradient at the unedited weights
 
     def directions(rho: float) -> list[list[Tensor]]:
         weight = method.lambda_forget * rho + extra
-        return [p.blended(c.views(forget), c.views(retain), weight, method.lambda_retain, method.normalize.value) for c in chosen]
+        return [
+            p.blended(c.views(forget), c.views(retain), weight, method.lambda_retain, method.normalize.value)
+            for c in chosen
+        ]
 
-    sizes = [norm(c.views(live)) / length for c, d in zip(chosen, directions(1.0), strict=True) if (length := norm(d)) > 0]
+    sizes = [
+        norm(c.views(live)) / length
+        for c, d in zip(chosen, directions(1.0), strict=True)
+        if (length := norm(d)) > 0
+    ]
     size = STEP * min(sizes, default=0.0)
     before = pair_losses(model, sets, judged, method)
     points = []
@@ -187,13 +287,17 @@ def rho_sweep(
                 view.sub_(change, alpha=size)
         with swapped(model, values):
             after = pair_losses(model, sets, judged, method)
-        points.append(p.RhoPoint(rho=rho, forget_change=after[0] - before[0], retain_change=after[1] - before[1]))
+        points.append(
+            p.RhoPoint(rho=rho, forget_change=after[0] - before[0], retain_change=after[1] - before[1])
+        )
     return points
 
 
 @torch.no_grad()
 def pair_losses(model: Clip, sets: ConceptSets, judged: Judged, method: Razor) -> tuple[Tensor, Tensor]:
-    """Return L_f of each forget pair [n] as the method has it, and L_r of each retain pair [m]: its two cross-entropies' mean."""
+    """Return L_f of each forget pair [n] as the method has it, and L_r of each retain pair [m]: its two
+    cross-entropies' mean.
+    """
     retain = []
     for batch in batches(model, judged.retain, method.retain_batch):
         texts = model.encode_text(batch.tokens)[batch.rows]
@@ -215,16 +319,33 @@ def pair_losses(model: Clip, sets: ConceptSets, judged: Judged, method: Razor) -
 
 def scaled_in_model(model: Clip, components: Sequence[Component], method: Razor, lab: Lab) -> list[p.Finding]:
     """Return P4 with weights multiplied in the model, for some components spread over both towers."""
-    some = [components[i * len(components) // min(SCALED, len(components))] for i in range(min(SCALED, len(components)))]
+    some = [
+        components[i * len(components) // min(SCALED, len(components))]
+        for i in range(min(SCALED, len(components)))
+    ]
 
     def saliency(component: Component) -> Saliency:
         forget, retain = lab.gradients(method.plan, at_base=False, sample=SAMPLE)
         return measure(
-            [component], parameters(model), forget, retain, alpha=method.alpha, epsilon=method.epsilon, power=method.norm_power
+            [component],
+            parameters(model),
+            forget,
+            retain,
+            alpha=method.alpha,
+            epsilon=method.epsilon,
+            power=method.norm_power,
         )[0]
 
     forget, retain = lab.gradients(method.plan, at_base=False, sample=SAMPLE)
-    before = measure(some, parameters(model), forget, retain, alpha=method.alpha, epsilon=method.epsilon, power=method.norm_power)
+    before = measure(
+        some,
+        parameters(model),
+        forget,
+        retain,
+        alpha=method.alpha,
+        epsilon=method.epsilon,
+        power=method.norm_power,
+    )
     after = []
     for component in some:
         values = {n: parameters(model)[n].clone() for n in component.params}

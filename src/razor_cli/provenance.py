@@ -20,11 +20,25 @@ PACKAGE = Path(__file__).resolve().parent
 LIBRARIES = ("torch", "open_clip_torch", "transformers", "numpy", "bitsandbytes")
 # What only shows or tabulates recorded numbers: a change there must not make a recorded run look out of date.
 NOT_COMPUTING = (
-    "commands", "tables", "report.py", "plots.py", "archive.py", "main.py", "launch.py", "command_line.py", "progress.py",
+    "commands",
+    "tables",
+    "report.py",
+    "plots.py",
+    "archive.py",
+    "main.py",
+    "launch.py",
+    "command_line.py",
+    "progress.py",
     "report_cells.py",
-    "grid.py", "grid_plan.py", "grid_jobs.py", "grid_cost.py", "plots_papers.py",
-    "acceptance", "propositions.py", "propositions_run.py",
-)  # fmt: skip
+    "grid.py",
+    "grid_plan.py",
+    "grid_jobs.py",
+    "grid_cost.py",
+    "plots_papers.py",
+    "acceptance",
+    "propositions.py",
+    "propositions_run.py",
+)
 COMPUTING_SUFFIXES = (".py", ".gz", ".json")  # sources and the picture data that ships with them
 
 
@@ -89,9 +103,12 @@ def now() -> str:
 def canonical_json(value: object) -> str:
     """Return JSON in which equal values give equal text: sorted keys, no spaces, finite numbers only.
 
-    Raises TypeError for what JSON cannot hold (paths count as their text) and ValueError for NaN and infinities.
+    Raises TypeError for what JSON cannot hold (paths count as their text) and ValueError for NaN and
+    infinities.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_text)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_text
+    )
 
 
 def _as_text(value: object) -> str:
@@ -100,7 +117,9 @@ def _as_text(value: object) -> str:
     raise TypeError(f"{type(value).__name__} cannot be part of a run's settings")
 
 
-def run_id(settings: Mapping[str, object], weights_hash: str, data_fingerprints: Mapping[str, str], code: str) -> str:
+def run_id(
+    settings: Mapping[str, object], weights_hash: str, data_fingerprints: Mapping[str, str], code: str
+) -> str:
     """Return the name of a run: 16 hex digits of the SHA-256 of all that decides its numbers."""
     parts = {"settings": settings, "weights": weights_hash, "data": dict(data_fingerprints), "code": code}
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:16]
@@ -119,7 +138,9 @@ def code_version(package: Path = PACKAGE) -> str:
 
 
 def git_commit(package: Path = PACKAGE) -> str | None:
-    """Return the commit of the checkout that tracks the package (`+changes` if files differ), or None outside of one."""
+    """Return the commit of the checkout that tracks the package (`+changes` if files differ), or None outside
+    of one.
+    """
     marker = "__init__.py"
     if _git(package, "ls-files", "--error-unmatch", marker) is None:
         return None  # installed: a surrounding repository, if any, is somebody else's
@@ -131,7 +152,9 @@ def git_commit(package: Path = PACKAGE) -> str | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -1,7 +1,9 @@
-"""Post-training quantization as a robustness test: does an edit survive 8- and 4-bit weights, or does the concept come back?
+"""Post-training quantization as a robustness test: does an edit survive 8- and 4-bit weights, or does the
+concept come back?
 
-Order: load, edit at full precision, apply the edit to a fresh model, quantize, evaluate. Nothing is ever edited after
-quantization. `none`, `int8` and `int4` are this project's own round-to-nearest code, the others are bitsandbytes.
+Order: load, edit at full precision, apply the edit to a fresh model, quantize, evaluate. Nothing is ever
+edited after quantization. `none`, `int8` and `int4` are this project's own round-to-nearest code, the others
+are bitsandbytes.
 """
 
 from __future__ import annotations
@@ -26,14 +28,18 @@ def _check_scheme(scheme: str) -> None:
     if scheme not in BACKENDS:
         near = nearest(str(scheme), BACKENDS)
         fix = f"did you mean {near[0]}?" if near else None
-        raise ConfigError("quantization.schemes has an unknown scheme", allowed=", ".join(BACKENDS), found=scheme, fix=fix)
+        raise ConfigError(
+            "quantization.schemes has an unknown scheme", allowed=", ".join(BACKENDS), found=scheme, fix=fix
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
-    """Which schemes a run is evaluated under, and what they cover. Raises ConfigError for values out of range.
+    """Which schemes a run is evaluated under, and what they cover. Raises ConfigError for values out of
+    range.
 
-    Embeddings, LayerNorms, biases and `logit_scale` are never quantized; the two options below add to the scope.
+    Embeddings, LayerNorms, biases and `logit_scale` are never quantized; the two options below add to the
+    scope.
     """
 
     schemes: list[str] = field(default_factory=lambda: ["none", "int8", "int4"])  # one row of results each
@@ -59,7 +65,9 @@ class Quantization:
                 fix="quantization=all, or quantization.schemes=[none,int8]",
             )
         if self.group != 0 and self.group < 8:
-            raise ConfigError("quantization.group is out of range", allowed="0 (whole row), 8 or more", found=self.group)
+            raise ConfigError(
+                "quantization.group is out of range", allowed="0 (whole row), 8 or more", found=self.group
+            )
         if self.bnb_modules and BNB not in map(BACKENDS.get, self.schemes):
             raise ConfigError(
                 "quantization.bnb_modules=true has no effect without a bitsandbytes scheme",
@@ -67,7 +75,9 @@ class Quantization:
                 fix="quantization=bitsandbytes",
             )
         if self.patch_conv and self.scope is Scope.TEXT:
-            raise ConfigError("quantization.patch_conv=true has no effect with quantization.scope=text", fix="scope=linear")
+            raise ConfigError(
+                "quantization.patch_conv=true has no effect with quantization.scope=text", fix="scope=linear"
+            )
 
     def check_available(self) -> None:
         """Refuse a scheme whose package is absent, before any weight is read. Raises UserError."""
@@ -96,7 +106,9 @@ def round_weight(weight: Tensor, scheme: str, settings: Quantization = DEFAULT) 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightChange:
-    """How much of one tensor's edit is left after quantization: a proxy by tensor, no substitute for an evaluation."""
+    """How much of one tensor's edit is left after quantization: a proxy by tensor, no substitute for an
+    evaluation.
+    """
 
     name: str
     scheme: str
@@ -143,7 +155,9 @@ def weight_report(
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedWeights:
-    """What was quantized. The bytes are of these tensors only: as held now, and as codes with their scales."""
+    """What was quantized. The bytes are of these tensors only: as held now, and as codes with
+    their scales.
+    """
 
     scheme: str
     backend: str  # none | rtn | bitsandbytes
@@ -155,12 +169,15 @@ class QuantizedWeights:
 
 
 @contextmanager
-def quantized(model: DualEncoder, scheme: str, settings: Quantization, edited: Collection[str]) -> Iterator[QuantizedWeights]:
+def quantized(
+    model: DualEncoder, scheme: str, settings: Quantization, edited: Collection[str]
+) -> Iterator[QuantizedWeights]:
     """Hold the quantized weights in `model`, and restore the exact former bits (and modules) on leaving.
 
-    `edited` names the parameters that the edit changed, for the base and control rows too, so that all rows cover the same
-    tensors. Raises RunError when the tensors are not as many as the architecture has, or hold values that are not finite,
-    ConfigError for an unknown scheme, UserError for a bitsandbytes scheme without the package.
+    `edited` names the parameters that the edit changed, for the base and control rows too, so that all rows
+    cover the same tensors. Raises RunError when the tensors are not as many as the architecture has, or hold
+    values that are not finite, ConfigError for an unknown scheme, UserError for a bitsandbytes scheme without
+    the package.
     """
     _check_scheme(scheme)
     with ExitStack() as stack:
@@ -169,7 +186,11 @@ def quantized(model: DualEncoder, scheme: str, settings: Quantization, edited: C
         live = parameters(model)
         if scheme != "none":
             names = quantized_names(
-                model, edited, settings.scope, patch_conv=settings.patch_conv, projections=settings.projections
+                model,
+                edited,
+                settings.scope,
+                patch_conv=settings.patch_conv,
+                projections=settings.projections,
             )
             if settings.bnb_modules and BACKENDS[scheme] == BNB:
                 from razor_cli.quantization_bnb import plain_linears, replaced_linears
@@ -180,7 +201,9 @@ def quantized(model: DualEncoder, scheme: str, settings: Quantization, edited: C
             transposed = transposed_weights(model)
             modules = {f"{name}.weight" for name in replaced}
             in_place = [name for name in names if name not in modules]
-            values = {name: _round(name, live[name], scheme, settings, transposed).values for name in in_place}
+            values = {
+                name: _round(name, live[name], scheme, settings, transposed).values for name in in_place
+            }
             stack.enter_context(swapped(model, values))
             if replaced:
                 stack.enter_context(replaced_linears(model.module, replaced, scheme))
@@ -195,7 +218,9 @@ def quantized(model: DualEncoder, scheme: str, settings: Quantization, edited: C
         )
 
 
-def _round(name: str, weight: Tensor, scheme: str, settings: Quantization, transposed: Collection[str]) -> Rounded:
+def _round(
+    name: str, weight: Tensor, scheme: str, settings: Quantization, transposed: Collection[str]
+) -> Rounded:
     if name not in transposed:
         return round_weight(weight, scheme, settings)
     codes, values = round_weight(weight.T, scheme, settings)
@@ -203,7 +228,9 @@ def _round(name: str, weight: Tensor, scheme: str, settings: Quantization, trans
 
 
 def _stored_bytes(weight: Tensor, scheme: str, settings: Quantization) -> int:
-    """Return the bytes of the codes with one fp32 scale per row, group or block, and int4's zero points of 4 bits."""
+    """Return the bytes of the codes with one fp32 scale per row, group or block, and int4's zero points of 4
+    bits.
+    """
     rows, count = weight.shape[0], weight.numel()
     if scheme in ("int8", "bnb_int8"):
         return count + 4 * rows

@@ -1,7 +1,9 @@
-"""Round-to-nearest (RTN) weight quantization: pure functions from a weight to its codes and to its dequantized values.
+"""Round-to-nearest (RTN) weight quantization: pure functions from a weight to its codes and to its
+dequantized values.
 
-"Fake" quantization: the values that a b-bit kernel would multiply with, kept in the weight's own dtype. The weight error
-is that of real kernels, any tensor can be treated (`in_proj_weight` is no module) and inference needs no other library.
+"Fake" quantization: the values that a b-bit kernel would multiply with, kept in the weight's own dtype. The
+weight error is that of real kernels, any tensor can be treated (`in_proj_weight` is no module) and inference
+needs no other library.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ def check_finite(weight: Tensor, name: str = "weight") -> None:
 
 
 def rtn_symmetric(weight: Tensor, bits: int, group: int = 0) -> Rounded:
-    """Quantize with s = max|w| / (2^(bits-1) - 1), q = clamp(round(w / s)), per row or per group of `group` columns.
+    """Quantize with s = max|w| / (2^(bits-1) - 1), q = clamp(round(w / s)), per row or per group of `group`
+    columns.
 
-    Args: weight [out, ...] (dimension 0 is the output channel, the rest is flattened), bits 2 to 16, group 0 = whole row.
-    Raises RunError for values that are not finite, ValueError for fewer than two dimensions.
+    Args: weight [out, ...] (dimension 0 is the output channel, the rest is flattened), bits 2 to 16, group 0
+    = whole row. Raises RunError for values that are not finite, ValueError for fewer than two dimensions.
     """
     top = 2 ** (bits - 1) - 1
 
@@ -50,10 +53,11 @@ def rtn_symmetric(weight: Tensor, bits: int, group: int = 0) -> Rounded:
 
 
 def rtn_asymmetric(weight: Tensor, bits: int, group: int = 0) -> Rounded:
-    """Quantize with s = (max - min) / (2^bits - 1) and integer zero point z = round(-min / s), q = clamp(round(w / s) + z).
+    """Quantize with s = (max - min) / (2^bits - 1) and integer zero point z = round(-min / s), q =
+    clamp(round(w / s) + z).
 
-    Arguments and errors as in `rtn_symmetric`. The zero point may lie outside the codes' range, when a group has one sign.
-    A group of equal values is kept as it is (code 0, s = |w|).
+    Arguments and errors as in `rtn_symmetric`. The zero point may lie outside the codes' range, when a group
+    has one sign. A group of equal values is kept as it is (code 0, s = |w|).
     """
     top = 2**bits - 1
 
@@ -64,8 +68,9 @@ def rtn_asymmetric(weight: Tensor, bits: int, group: int = 0) -> Rounded:
         zero = -torch.round(low / scale)
         scale = torch.where(flat, scale, _on_grid(low, high, scale, zero, top))
         codes = (torch.round(w / scale) + zero).clamp(0, top)
-        # The ends of the range have the end codes by definition. Where max/s and min/s lie on a rounding tie (a range
-        # centred on 0), float noise could give max the code below, and quantizing twice would then shrink the range.
+        # The ends of the range have the end codes by definition. Where max/s and min/s lie on a rounding tie
+        # (a range centred on 0), float noise could give max the code below, and quantizing twice would then
+        # shrink the range.
         codes = torch.where((w == high) & ~flat, float(top), codes)
         return Rounded(codes, (codes - zero) * scale)
 
@@ -73,7 +78,9 @@ def rtn_asymmetric(weight: Tensor, bits: int, group: int = 0) -> Rounded:
 
 
 def rtn_int8(weight: Tensor) -> Tensor:
-    """Return `weight` [out, ...] on the int8 grid: one symmetric scale per output channel (dimension 0), max|w| / 127."""
+    """Return `weight` [out, ...] on the int8 grid: one symmetric scale per output channel (dimension 0),
+    max|w| / 127.
+    """
     return rtn_symmetric(weight, 8).values
 
 
@@ -83,7 +90,9 @@ def rtn_int8_codes(weight: Tensor) -> Tensor:
 
 
 def rtn_int4(weight: Tensor, group: int = 64, symmetric: bool = False) -> Tensor:
-    """Return `weight` [out, ...] on the int4 grid: groups of `group` inputs, the last may be shorter; 0 = whole row."""
+    """Return `weight` [out, ...] on the int4 grid: groups of `group` inputs, the last may be shorter; 0 =
+    whole row.
+    """
     return _int4(weight, group, symmetric).values
 
 
@@ -97,10 +106,12 @@ def _int4(weight: Tensor, group: int, symmetric: bool) -> Rounded:
 
 
 def _on_grid(low: Tensor, high: Tensor, scale: Tensor, zero: Tensor, top: int) -> Tensor:
-    """Return the scale, taken from the range's far end where a group of one sign has that end on its grid already.
+    """Return the scale, taken from the range's far end where a group of one sign has that end on its grid
+    already.
 
-    A narrow range far from zero has its scale from a difference that cancels; times a large zero point its rounding error is
-    felt, and quantizing twice would move the values. Within that error the far end over its code is the same scale, exact.
+    A narrow range far from zero has its scale from a difference that cancels; times a large zero point its
+    rounding error is felt, and quantizing twice would move the values. Within that error the far end over its
+    code is the same scale, exact.
     """
     lower = low.abs() >= high.abs()
     far, steps = torch.where(lower, low, high), torch.where(lower, -zero, top - zero)
@@ -116,7 +127,9 @@ def _usable(scale: Tensor) -> Tensor:
 
 
 def _by_group(weight: Tensor, group: int, rounded: Callable[[Tensor], Rounded]) -> Rounded:
-    """Apply `rounded` in fp32 to [rows, groups, group] and to the shorter last group, and put the parts together."""
+    """Apply `rounded` in fp32 to [rows, groups, group] and to the shorter last group, and put the parts
+    together.
+    """
     if weight.ndim < 2:
         raise ValueError(f"a weight to quantize has rows and columns, got shape {tuple(weight.shape)}")
     check_finite(weight)

@@ -21,7 +21,12 @@ class Scope(StrEnum):
 
 
 def quantized_names(
-    model: DualEncoder, edited: Collection[str], scope: Scope, *, patch_conv: bool = False, projections: bool = False
+    model: DualEncoder,
+    edited: Collection[str],
+    scope: Scope,
+    *,
+    patch_conv: bool = False,
+    projections: bool = False,
 ) -> list[str]:
     """Return the parameters to quantize: those in scope, the options' and every edited matrix, each once.
 
@@ -29,7 +34,10 @@ def quantized_names(
     """
     live = parameters(model)
     if unknown := [name for name in edited if name not in live]:
-        raise RunError(f"the edit changes {unknown[0]}, which the model does not have", found=nearest(unknown[0], live) or None)
+        raise RunError(
+            f"the edit changes {unknown[0]}, which the model does not have",
+            found=nearest(unknown[0], live) or None,
+        )
     towers = _towers(model, scope, edited)
     home = _block_parameters(model)
     everything = scope is Scope.LINEAR
@@ -38,26 +46,36 @@ def quantized_names(
     if patch_conv and Tower.VISION in towers:
         names += _nonempty("patch_conv", _conv_weights(model))
     if projections:
-        names += _nonempty("projections", [name for name, tower in _projections(model).items() if tower in towers])
+        names += _nonempty(
+            "projections", [name for name, tower in _projections(model).items() if tower in towers]
+        )
     names += [name for name in edited if live[name].ndim >= 2]
     return list(dict.fromkeys(names))
 
 
 def expected_count(model: DualEncoder, tower: Tower) -> int:
-    """Return how many attention and MLP matrices the tower's blocks hold, counted from their modules and not by name."""
+    """Return how many attention and MLP matrices the tower's blocks hold, counted from their modules and not
+    by name.
+    """
     count = 0
     for block in model.blocks(tower):
         for module in block.modules():
             if isinstance(module, nn.MultiheadAttention):
-                count += 1 if module.in_proj_weight is not None else 3  # out_proj is counted as the Linear it is
+                count += (
+                    1 if module.in_proj_weight is not None else 3
+                )  # out_proj is counted as the Linear it is
             count += isinstance(module, nn.Linear)
     return count
 
 
 def transposed_weights(model: DualEncoder) -> frozenset[str]:
-    """Return the projections that are multiplied from the right (x @ W), whose output channels are dimension 1."""
+    """Return the projections that are multiplied from the right (x @ W), whose output channels are dimension
+    1.
+    """
     return frozenset(
-        name for name in _projections(model) if not isinstance(model.module.get_submodule(name.rpartition(".")[0]), nn.Linear)
+        name
+        for name in _projections(model)
+        if not isinstance(model.module.get_submodule(name.rpartition(".")[0]), nn.Linear)
     )
 
 
@@ -69,7 +87,8 @@ def _towers(model: DualEncoder, scope: Scope, edited: Collection[str]) -> set[To
     if touched := {home[name] for name in edited if name in home}:
         return touched
     raise ConfigError(
-        "quantization.scope=edited_tower needs an edit, and this one changed no tower", fix="quantization.scope=linear"
+        "quantization.scope=edited_tower needs an edit, and this one changed no tower",
+        fix="quantization.scope=linear",
     )
 
 
@@ -84,26 +103,36 @@ def _check_count(model: DualEncoder, towers: Collection[Tower], found: int, tota
     if found != expected or total == 0:
         raise RunError(
             f"quantization of {model.label} does not cover its attention and MLP weights",
-            allowed=f"{expected} tensors in the blocks of {' and '.join(sorted(towers))}, at least one in all",
+            allowed=f"{expected} tensors in the blocks of {' and '.join(sorted(towers))}, at least one "
+            "in all",
             found=f"{found} in the blocks, {total} in all",
             fix="the model's quantizable() must name every one of them",
         )
 
 
 def _conv_weights(model: DualEncoder) -> list[str]:
-    return [f"{name}.weight" for name, module in model.module.named_modules() if isinstance(module, nn.Conv2d)]
+    return [
+        f"{name}.weight" for name, module in model.module.named_modules() if isinstance(module, nn.Conv2d)
+    ]
 
 
 def _projections(model: DualEncoder) -> dict[str, Tower]:
-    """Return the final projections with their towers: the matrices that `include_projections` adds after the blocks."""
+    """Return the final projections with their towers: the matrices that `include_projections` adds after the
+    blocks.
+    """
     live = parameters(model)
     plain, more = (model.components(Granularity.TENSOR, Towers.BOTH, include) for include in (False, True))
     known = {param for component in plain for param in component.params}
     added = [(param, component) for component in more for param in component.params if param not in known]
-    return {param: component.tower for param, component in added if component.layer >= 0 and live[param].ndim == 2}
+    return {
+        param: component.tower for param, component in added if component.layer >= 0 and live[param].ndim == 2
+    }
 
 
 def _nonempty(option: str, names: list[str]) -> list[str]:
     if not names:
-        raise RunError(f"quantization.{option}=true finds no such weight in this model", fix=f"quantization.{option}=false")
+        raise RunError(
+            f"quantization.{option}=true finds no such weight in this model",
+            fix=f"quantization.{option}=false",
+        )
     return names

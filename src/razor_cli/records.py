@@ -21,18 +21,58 @@ if TYPE_CHECKING:  # methods.base needs torch, which reading a record must not
 
 NOT_COMPUTED = "not computed: "
 SCORE_COLUMNS = (
-    "run_id", "model", "family", "stand_in", "scenario", "data", "target", "method", "state", "quantization", "metric",
-    "variant", "value", "n", "ci_low", "ci_high", "unit", "direction", "seed", "judged_on", "reason",
-)  # fmt: skip
+    "run_id",
+    "model",
+    "family",
+    "stand_in",
+    "scenario",
+    "data",
+    "target",
+    "method",
+    "state",
+    "quantization",
+    "metric",
+    "variant",
+    "value",
+    "n",
+    "ci_low",
+    "ci_high",
+    "unit",
+    "direction",
+    "seed",
+    "judged_on",
+    "reason",
+)
 EVENT_COLUMNS = (
-    "run_id", "step", "action", "component", "kind", "tower", "phi", "weight_norm", "forget_norm", "retain_norm", "cosine",
-    "step_size", "relative_step", "seconds", "note",
-)  # fmt: skip
-STATES = ("base", "control", "edit", "oracle", "reseeded")  # oracle: retrained without the target; reseeded: base of another seed
+    "run_id",
+    "step",
+    "action",
+    "component",
+    "kind",
+    "tower",
+    "phi",
+    "weight_norm",
+    "forget_norm",
+    "retain_norm",
+    "cosine",
+    "step_size",
+    "relative_step",
+    "seconds",
+    "note",
+)
+STATES = (
+    "base",
+    "control",
+    "edit",
+    "oracle",
+    "reseeded",
+)  # oracle: retrained without the target; reseeded: base of another seed
 
 
 class Identity(BaseModel):
-    """Which run it is, as every row of scores.csv repeats it. `data` names the source of the target's pictures."""
+    """Which run it is, as every row of scores.csv repeats it. `data` names the source of the target's
+    pictures.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,7 +85,9 @@ class Identity(BaseModel):
     target: str
     method: str
     seed: int
-    judged_on: str = "evaluation"  # or validation: a run for choosing settings, left out of the papers' tables
+    judged_on: str = (
+        "evaluation"  # or validation: a run for choosing settings, left out of the papers' tables
+    )
 
 
 class EditedComponent(BaseModel):
@@ -62,7 +104,9 @@ class EditedComponent(BaseModel):
 
 
 class CostRecord(BaseModel):
-    """What edit and run cost: seconds, pictures sent forward and backward, memory in MB, patch size in bytes."""
+    """What edit and run cost: seconds, pictures sent forward and backward, memory in MB, patch
+    size in bytes.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -125,17 +169,25 @@ class ScoreRow:
 def edited_components(names: Iterable[str], log: Sequence[Event]) -> list[EditedComponent]:
     """Return each edited component with its φ and its final step, taken from the edit log.
 
-    Steps of several rounds add up, as lengths; of all else a later event wins. A trim scales what came before, and the steps
-    of an attempt that was not kept do not count.
+    Steps of several rounds add up, as lengths; of all else a later event wins. A trim scales what came
+    before, and the steps of an attempt that was not kept do not count.
     """
     fields = ("kind", "tower", "phi", "step_size", "relative_step")
     components = []
     for name in dict.fromkeys(names):
         known: dict[str, object] = {}
         for event in log:
-            if event.component == name and event.action != "refuse" and not event.action.startswith("dropped"):
+            if (
+                event.component == name
+                and event.action != "refuse"
+                and not event.action.startswith("dropped")
+            ):
                 found = {f: getattr(event, f) for f in fields if getattr(event, f) not in {None, ""}}
-                known |= found | {f: found[f] + known[f] for f in ("step_size", "relative_step") if f in found and f in known}
+                known |= found | {
+                    f: found[f] + known[f]
+                    for f in ("step_size", "relative_step")
+                    if f in found and f in known
+                }
             elif event.action == "trim" and event.step_size is not None:
                 known |= {f: known[f] * event.step_size for f in ("step_size", "relative_step") if f in known}  # type: ignore[operator]
         components.append(EditedComponent.model_validate({"name": name, **known}))
@@ -145,7 +197,8 @@ def edited_components(names: Iterable[str], log: Sequence[Event]) -> list[Edited
 def scores_csv(identity: Identity, scores: Mapping[tuple[str, str], Sequence[Score]]) -> str:
     """Return the text of scores.csv; `scores` maps (state, quantization) to what was measured there.
 
-    A number that is not finite is no measurement: its row says so in `reason`. Raises RunError for an unknown state.
+    A number that is not finite is no measurement: its row says so in `reason`. Raises RunError for an unknown
+    state.
     """
     rows = []
     for (state, quantization), measured in scores.items():
@@ -162,7 +215,10 @@ def _score_cells(identity: Identity, state: str, quantization: str, score: Score
         value = None
     if reason and not reason.startswith(NOT_COMPUTED):
         reason = NOT_COMPUTED + reason
-    low, high = (x if x is not None and value is not None and math.isfinite(x) else None for x in (score.ci_low, score.ci_high))
+    low, high = (
+        x if x is not None and value is not None and math.isfinite(x) else None
+        for x in (score.ci_low, score.ci_high)
+    )
     return identity.model_dump() | {
         "state": state,
         "quantization": quantization,
@@ -179,19 +235,27 @@ def _score_cells(identity: Identity, state: str, quantization: str, score: Score
 
 
 def events_csv(run_id: str, log: Sequence[Event]) -> str:
-    """Return the text of edit_log.csv; validation metrics stand in columns before_<metric> and after_<metric>."""
+    """Return the text of edit_log.csv; validation metrics stand in columns before_<metric> and
+    after_<metric>.
+    """
     rows: list[dict[str, object]] = []
     for event in log:
         cells = asdict(event)
         for moment in ("before", "after"):
-            cells |= {f"{moment}_{metric.replace('/', '_')}": value for metric, value in cells.pop(moment).items()}
+            cells |= {
+                f"{moment}_{metric.replace('/', '_')}": value for metric, value in cells.pop(moment).items()
+            }
         rows.append({"run_id": run_id, **cells})
-    extra = sorted({name for row in rows for name in row} - set(EVENT_COLUMNS), key=lambda n: (n.startswith("after_"), n))
+    extra = sorted(
+        {name for row in rows for name in row} - set(EVENT_COLUMNS), key=lambda n: (n.startswith("after_"), n)
+    )
     return table_csv((*EVENT_COLUMNS, *extra), rows)
 
 
 def table_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """Return CSV text with `columns` as header; numbers in the shortest form that reads back to the same float."""
+    """Return CSV text with `columns` as header; numbers in the shortest form that reads back to the same
+    float.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
@@ -205,7 +269,9 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | str):
-        return str(value).replace("\r", " ")  # before Python 3.13 csv leaves a lone one unquoted, which breaks the row
+        return str(value).replace(
+            "\r", " "
+        )  # before Python 3.13 csv leaves a lone one unquoted, which breaks the row
     return repr(float(value))  # numpy's and torch's scalars print differently
 
 
@@ -213,7 +279,9 @@ def read_scores(text: str) -> list[ScoreRow]:
     """Return the rows of scores.csv. Raises RunError when its columns are not those of this version."""
     reader = csv.DictReader(io.StringIO(text, newline=""))
     if tuple(reader.fieldnames or ()) != SCORE_COLUMNS:
-        raise RunError("scores.csv has other columns than this version writes", found=", ".join(reader.fieldnames or ()))
+        raise RunError(
+            "scores.csv has other columns than this version writes", found=", ".join(reader.fieldnames or ())
+        )
     return [_score_row(row) for row in reader]
 
 

@@ -1,4 +1,6 @@
-"""What `razor-run` prints at its end and `razor show` prints again: one run, read from its recorded files only."""
+"""What `razor-run` prints at its end and `razor show` prints again: one run, read from its recorded files
+only.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,19 @@ KEPT = (
     ("zero-shot mean", "zero_shot", "mean"),
 )
 TRACED = (  # of a run on a taxonomy, in distribution and out of it
-    ("Quality", "quality"), ("Utility kept", "utility"), ("Q-U", "q_u"),
-    ("D_f fine", "df_fine"), ("D_f coarse", "df_coarse"), ("D_r fine", "dr_fine"), ("D_r coarse", "dr_coarse"),
-)  # fmt: skip
+    ("Quality", "quality"),
+    ("Utility kept", "utility"),
+    ("Q-U", "q_u"),
+    ("D_f fine", "df_fine"),
+    ("D_f coarse", "df_coarse"),
+    ("D_r fine", "dr_fine"),
+    ("D_r coarse", "dr_coarse"),
+)
 DISTRIBUTIONS = {"in": "Fine labels forgotten, coarse labels kept", "ood": "The same out of distribution"}
-OTHERS_DROP, WORST_DROP = ("others_acc_drop", "macro/base"), "others_worst"  # the latter's variant is a concept's name
+OTHERS_DROP, WORST_DROP = (
+    ("others_acc_drop", "macro/base"),
+    "others_worst",
+)  # the latter's variant is a concept's name
 BESIDE = (  # (heading, metric without what it is measured from, variant)
     ("JSD forget", "jsd", "forget"),
     ("JSD among others", "jsd", "forget_without_target"),
@@ -61,14 +71,18 @@ class Column:
 
 
 def print_report(console: Console, run: Run) -> None:
-    """Print a complete run: what was forgotten and kept, what was edited, the cost, the verdict, and the files."""
+    """Print a complete run: what was forgotten and kept, what was edited, the cost, the verdict, and the
+    files.
+    """
     words = Words(console.options.ascii_only)
     record, rows = run.record, run.scores
     keys = _results(rows)
     _print_header(console, words, record)
     _print_scores(console, words, "What was forgotten", [_column(rows, *c) for c in FORGOTTEN], keys)
     _print_recovery(console, words, rows)
-    _print_scores(console, words, "What was kept", [_column(rows, *c) for c in (*KEPT, *_unrelated(rows))], keys)
+    _print_scores(
+        console, words, "What was kept", [_column(rows, *c) for c in (*KEPT, *_unrelated(rows))], keys
+    )
     for where, title in DISTRIBUTIONS.items():
         if columns := [c for name, metric in TRACED if (c := _column(rows, name, metric, where)).scores]:
             _print_scores(console, words, title, columns, keys)
@@ -85,16 +99,25 @@ def print_report(console: Console, run: Run) -> None:
 
 def _print_header(console: Console, words: Words, record: RunRecord) -> None:
     console.print()
-    console.print(Text(words(f'forget "{record.target}"'), style="bold"), Text(words(f"· {record.method} · run {record.run_id}")))
+    console.print(
+        Text(words(f'forget "{record.target}"'), style="bold"),
+        Text(words(f"· {record.method} · run {record.run_id}")),
+    )
     where = record.provenance
     model = Text(words(f"{record.model} ({record.family})"))
     if record.stand_in:
         model.append(
-            "  STAND-IN: small, trained by this project; its numbers say nothing about a real model", style="bold yellow"
+            "  STAND-IN: small, trained by this project; its numbers say nothing about a real model",
+            style="bold yellow",
         )
     sizes = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in where.set_sizes.items())
-    computed = f"{where.device}, {where.dtype}, {where.threads} threads, seed {record.seed}, {where.finished[:10]}"
-    fields: list[tuple[str, str | Text]] = [("model", model), ("data", f"{record.scenario}, {record.data}: {sizes}")]
+    computed = (
+        f"{where.device}, {where.dtype}, {where.threads} threads, seed {record.seed}, {where.finished[:10]}"
+    )
+    fields: list[tuple[str, str | Text]] = [
+        ("model", model),
+        ("data", f"{record.scenario}, {record.data}: {sizes}"),
+    ]
     _fields(console, words, [*fields, ("computed", computed), *(("note", note) for note in record.notes)])
 
 
@@ -111,11 +134,15 @@ def _column(rows: Sequence[ScoreRow], title: str, metric: str, pattern: str) -> 
 
 def _keys(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
     """Return every (state, quantization) of a run: states in their order, quantizations as recorded."""
-    return sorted(dict.fromkeys((r.state, r.quantization) for r in rows), key=lambda key: STATES.index(key[0]))
+    return sorted(
+        dict.fromkeys((r.state, r.quantization) for r in rows), key=lambda key: STATES.index(key[0])
+    )
 
 
 def _results(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
-    """Return the keys of what is reported on its own; a base of another seed is a yardstick for the others only."""
+    """Return the keys of what is reported on its own; a base of another seed is a yardstick for the others
+    only.
+    """
     return [key for key in _keys(rows) if key[0] != "reseeded"]
 
 
@@ -132,13 +159,22 @@ def _table(title: str | None) -> Table:
     return Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, **style)  # type: ignore[arg-type]
 
 
-def _print_scores(console: Console, words: Words, title: str, columns: list[Column], keys: list[tuple[str, str]]) -> None:
-    """Print columns under one title, in as many tables, one under the other, as the terminal's width asks for."""
+def _print_scores(
+    console: Console, words: Words, title: str, columns: list[Column], keys: list[tuple[str, str]]
+) -> None:
+    """Print columns under one title, in as many tables, one under the other, as the terminal's width asks
+    for.
+    """
     columns = [c for c in columns if c.scores]
     notes: list[str] = []
-    cells = {(i, key): _score_cell(words, c.scores.get(key), notes) for i, c in enumerate(columns) for key in keys}
+    cells = {
+        (i, key): _score_cell(words, c.scores.get(key), notes) for i, c in enumerate(columns) for key in keys
+    }
     heads = [words(c.heading) for c in columns]
-    widths = [1 + max([*map(len, heads[i].split("\n")), *(len(cells[i, k].plain) for k in keys)]) for i in range(len(columns))]
+    widths = [
+        1 + max([*map(len, heads[i].split("\n")), *(len(cells[i, k].plain) for k in keys)])
+        for i in range(len(columns))
+    ]
     room = console.width - max([len("weights"), *(len(_label(key)) for key in keys)])
     for part, chosen in enumerate(chunks(widths, room)):
         console.print()
@@ -149,7 +185,10 @@ def _print_scores(console: Console, words: Words, title: str, columns: list[Colu
         for key, following in zip(keys, [*keys[1:], keys[-1]], strict=True):
             style = STATE_STYLES.get(_state(key), "")
             table.add_row(
-                _label(key), *(cells[i, key] for i in chosen), style=style, end_section=_state(following) != _state(key)
+                _label(key),
+                *(cells[i, key] for i in chosen),
+                style=style,
+                end_section=_state(following) != _state(key),
             )
         console.print(table)
     _fields(console, words, [(f"[{i}]", note) for i, note in enumerate(notes, 1)])
@@ -166,7 +205,9 @@ def chunks(widths: Sequence[int], room: int) -> list[list[int]]:
 
 
 def _print_beside(console: Console, words: Words, rows: Sequence[ScoreRow]) -> None:
-    """Print how far edit and base are from a model retrained without the target, beside how far two bases are; or nothing."""
+    """Print how far edit and base are from a model retrained without the target, beside how far two bases
+    are; or nothing.
+    """
     states = {r.state for r in rows}
     if not states & {"oracle", "reseeded"}:
         return
@@ -179,15 +220,23 @@ def _print_beside(console: Console, words: Words, rows: Sequence[ScoreRow]) -> N
         columns.append(Column(first.heading, scores))
     if oracle:
         leaks = _column(rows, *PRIVLEAK)
-        columns.append(Column(leaks.heading, _beside(leaks.scores, ("edit", "base", "reseeded"), "vs oracle")))
+        columns.append(
+            Column(leaks.heading, _beside(leaks.scores, ("edit", "base", "reseeded"), "vs oracle"))
+        )
     keys = list(dict.fromkeys(key for c in columns for key in c.scores))
     title = "Beside a model retrained without the target" if oracle else "Beside a base of another seed"
     _print_scores(console, words, title, columns, keys)
 
 
-def _beside(scores: Mapping[tuple[str, str], Score], states: Sequence[str], name: str) -> dict[tuple[str, str], Score]:
-    """Return rows of the block, in the order of `states`: the edit at every width, other models in full precision."""
-    shown = [key for state in states for key in scores if key[0] == state and (state == "edit" or key[1] == "none")]
+def _beside(
+    scores: Mapping[tuple[str, str], Score], states: Sequence[str], name: str
+) -> dict[tuple[str, str], Score]:
+    """Return rows of the block, in the order of `states`: the edit at every width, other models in full
+    precision.
+    """
+    shown = [
+        key for state in states for key in scores if key[0] == state and (state == "edit" or key[1] == "none")
+    ]
     return {(_label(key), name): scores[key] for key in shown}
 
 
@@ -205,17 +254,29 @@ def _score_cell(words: Words, score: Score | None, footnotes: list[str]) -> Text
 def _print_recovery(console: Console, words: Words, rows: Sequence[ScoreRow]) -> None:
     found = [r for r in rows if (r.score.metric, r.score.variant) == RECOVERY and r.score.value is not None]
     each = [
-        f"{r.quantization} {number(r.score.value or 0.0, r.score.unit)}{interval(r.score)}" for r in found if r.state == "edit"
+        f"{r.quantization} {number(r.score.value or 0.0, r.score.unit)}{interval(r.score)}"
+        for r in found
+        if r.state == "edit"
     ]
     if each:
-        _fields(console, words, [("recovery", "share of the forgetting that quantization undoes: " + ", ".join(each))])
+        _fields(
+            console,
+            words,
+            [("recovery", "share of the forgetting that quantization undoes: " + ", ".join(each))],
+        )
 
 
 def _print_others(console: Console, words: Words, rows: Sequence[ScoreRow]) -> None:
     """Print how each state moved the concepts that should stay: their mean, and the one that lost most."""
-    means = {(r.state, r.quantization): r.score for r in rows if (r.score.metric, r.score.variant) == OTHERS_DROP}
+    means = {
+        (r.state, r.quantization): r.score for r in rows if (r.score.metric, r.score.variant) == OTHERS_DROP
+    }
     worst = {(r.state, r.quantization): r.score for r in rows if r.score.metric == WORST_DROP}
-    keys = [key for key in _results(rows) if any(s and s.value is not None for s in (means.get(key), worst.get(key)))]
+    keys = [
+        key
+        for key in _results(rows)
+        if any(s and s.value is not None for s in (means.get(key), worst.get(key)))
+    ]
     if not keys:
         return
     table = _table("What the edit did to the others (accuracy, points)")
@@ -239,7 +300,12 @@ def _print_components(console: Console, words: Words, record: RunRecord) -> None
         console.print("No component was edited.")
         return
     table = _table(f"Edited components ({len(parts)})")
-    for name, justify in (("component", "left"), ("kind", "left"), ("φ", "right"), ("relative step (%)", "right")):
+    for name, justify in (
+        ("component", "left"),
+        ("kind", "left"),
+        ("φ", "right"),
+        ("relative step (%)", "right"),
+    ):
         table.add_column(words(name), justify=justify, overflow="fold")  # type: ignore[arg-type]
     for part in parts[:COMPONENTS_SHOWN]:
         step = None if part.relative_step is None else 100 * part.relative_step
@@ -256,9 +322,12 @@ def _print_cost(console: Console, words: Words, record: RunRecord) -> None:
     hits = f" ({cost.gradient_cache_hits} gradients from the cache)" if cost.gradient_cache_hits else ""
     patch = "no patch" if cost.patch_bytes is None else f"patch {cost.patch_bytes:,} bytes"
     edit = (
-        f"{cost.seconds:.1f} s = gradients {cost.gradient_seconds:.1f} + search {cost.search_seconds:.1f} + rest {rest:.1f}{hits}"
+        f"{cost.seconds:.1f} s = gradients {cost.gradient_seconds:.1f} + search "
+        f"{cost.search_seconds:.1f} + rest {rest:.1f}{hits}"
     )
-    passes = f"{cost.forwards:,} pictures forward, {cost.backwards:,} backward; {cost.evaluations:,} trials scored"
+    passes = (
+        f"{cost.forwards:,} pictures forward, {cost.backwards:,} backward; {cost.evaluations:,} trials scored"
+    )
     whole = f"{cost.run_seconds:.1f} s in all, peak memory {cost.peak_rss_mb:,.0f} MB, {patch}"
     console.print(Text("Cost", style="bold"))
     _fields(console, words, [("edit", edit), ("passes", passes), ("run", whole)])
@@ -268,7 +337,10 @@ def _print_verdict(console: Console, words: Words, record: RunRecord) -> None:
     if record.verdict is None:
         return
     console.print()
-    console.print(Text("Verdict: ", style="bold") + Text(record.verdict.decision.value, style=STYLES[record.verdict.decision]))
+    console.print(
+        Text("Verdict: ", style="bold")
+        + Text(record.verdict.decision.value, style=STYLES[record.verdict.decision])
+    )
     _fields(console, words, [(words("·"), reason) for reason in record.verdict.reasons])
 
 

@@ -25,7 +25,9 @@ DIGITS = {"%": 1, "points": 1, "nats": 3}
 
 @dataclass(frozen=True)
 class Words:
-    """Text as the terminal can show it: names stay as they are, or become ASCII with escapes where it must be."""
+    """Text as the terminal can show it: names stay as they are, or become ASCII with escapes where it must
+    be.
+    """
 
     ascii_only: bool
 
@@ -39,7 +41,9 @@ class Words:
 
 
 def number(value: float, unit: str) -> str:
-    """Return a value as tables print it: percentages and points with one decimal, nats with three, the rest with two."""
+    """Return a value as tables print it: percentages and points with one decimal, nats with three, the rest
+    with two.
+    """
     text = f"{value:.{DIGITS.get(unit, 2)}f}"
     return text.replace("-", "") if float(text) == 0 else text
 
@@ -56,4 +60,6 @@ def heading(title: str, score: Score | None) -> str:
     if score is None:
         return title
     unit = score.unit.replace("x100", "×100")
-    return f"{title}\n{' '.join(part for part in (ARROWS.get(score.direction, score.direction), unit) if part)}"
+    return (
+        f"{title}\n{' '.join(part for part in (ARROWS.get(score.direction, score.direction), unit) if part)}"
+    )

@@ -1,10 +1,11 @@
-"""Run folders: opened under a lock, written beside their final place, complete only when `DONE` vouches for them.
+"""Run folders: opened under a lock, written beside their final place, complete only when `DONE` vouches for
+them.
 
     <output_dir>/runs/<scenario>/<method>/<run id>/
         resolved_config.yaml  run.json  scores.csv  edit_log.csv  patch.safetensors  *.png  DONE
 
-A run is written into `<run id>.partial-<pid>` and moved into place as its last act, so a killed run leaves only a
-partial folder, which the next run in that place sweeps away.
+A run is written into `<run id>.partial-<pid>` and moved into place as its last act, so a killed run leaves
+only a partial folder, which the next run in that place sweeps away.
 """
 
 from __future__ import annotations
@@ -35,8 +36,18 @@ if TYPE_CHECKING:  # both need torch or stand above this module
 
 log = logging.getLogger(__name__)
 
-CONFIG, RECORD, SCORES, EDIT_LOG, DONE = "resolved_config.yaml", "run.json", "scores.csv", "edit_log.csv", "DONE"
-VOUCHED = (RECORD, SCORES, EDIT_LOG)  # small and needed by every reader: their bytes are checked, not only their names
+CONFIG, RECORD, SCORES, EDIT_LOG, DONE = (
+    "resolved_config.yaml",
+    "run.json",
+    "scores.csv",
+    "edit_log.csv",
+    "DONE",
+)
+VOUCHED = (
+    RECORD,
+    SCORES,
+    EDIT_LOG,
+)  # small and needed by every reader: their bytes are checked, not only their names
 RUN_ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -108,11 +119,13 @@ class Run:
 
 
 @contextmanager
-def open_run(output_dir: Path, scenario: str, method: str, run_id: str, *, force: bool = False) -> Iterator[Run]:
+def open_run(
+    output_dir: Path, scenario: str, method: str, run_id: str, *, force: bool = False
+) -> Iterator[Run]:
     """Give the complete run of this id, or a fresh one to write; with `force` always a fresh one.
 
-    Jobs that want the same id wait for one another: the later one gets what the earlier one finished. A fresh run that
-    is not finished when the block ends leaves nothing behind.
+    Jobs that want the same id wait for one another: the later one gets what the earlier one finished. A fresh
+    run that is not finished when the block ends leaves nothing behind.
     """
     folder = Path(output_dir) / "runs" / scenario / method / run_id
     if not force and is_complete(folder):
@@ -151,7 +164,9 @@ def _lock_path(parent: Path, run_id: str) -> str:
 
 
 def sweep_partials(parent: Path, held: str) -> None:
-    """Remove the partial folders of dead jobs: those of run `held`, whose lock is ours, and those nobody has the lock of."""
+    """Remove the partial folders of dead jobs: those of run `held`, whose lock is ours, and those nobody has
+    the lock of.
+    """
     for leftover in sorted(parent.glob("*.partial-*")):
         run_id = leftover.name.split(".")[0]
         if run_id == held:
@@ -173,7 +188,9 @@ def is_complete(folder: Path) -> bool:
         sums = dict(voucher["sha256"])
         if voucher["run_id"] != folder.name or not set(VOUCHED) <= set(sums):
             return False
-        return all((folder / name).is_file() for name in sums) and all(_sha256(folder / n) == sums[n] for n in VOUCHED)
+        return all((folder / name).is_file() for name in sums) and all(
+            _sha256(folder / n) == sums[n] for n in VOUCHED
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -181,7 +198,11 @@ def is_complete(folder: Path) -> bool:
 def _voucher(folder: Path, run_id: str) -> str:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != DONE)
     return (
-        json.dumps({"run_id": run_id, "sha256": {p.relative_to(folder).as_posix(): _sha256(p) for p in files}}, indent=2) + "\n"
+        json.dumps(
+            {"run_id": run_id, "sha256": {p.relative_to(folder).as_posix(): _sha256(p) for p in files}},
+            indent=2,
+        )
+        + "\n"
     )
 
 
@@ -226,12 +247,16 @@ def find_run(output_dir: Path, name: str) -> Run:
     if (folder := Path(name)).is_dir():
         if not is_complete(folder.resolve()):
             raise UserError(
-                f"'{name}' holds no complete run", fix="give a run folder with a DONE file that fits, or run it again"
+                f"'{name}' holds no complete run",
+                fix="give a run folder with a DONE file that fits, or run it again",
             )
         return Run(folder.resolve())
     runs = complete_runs(output_dir)
     if not runs:
-        raise UserError(f"no complete run is recorded under '{output_dir}'", fix="run razor-run first, or give --output-dir")
+        raise UserError(
+            f"no complete run is recorded under '{output_dir}'",
+            fix="run razor-run first, or give --output-dir",
+        )
     if name == "latest":
         return max(runs, key=lambda r: (r.record.provenance.finished, r.run_id))
     fitting = [r for r in runs if r.run_id.startswith(name.lower())]
@@ -239,4 +264,6 @@ def find_run(output_dir: Path, name: str) -> Run:
         return fitting[0]
     known = ", ".join(r.run_id for r in (fitting or runs)[:12])
     problem = "fits several runs" if fitting else f"is the beginning of no run id under '{output_dir}'"
-    raise UserError(f"'{name}' {problem}", found=known, fix="give a longer beginning, the run's folder, or latest")
+    raise UserError(
+        f"'{name}' {problem}", found=known, fix="give a longer beginning, the run's folder, or latest"
+    )

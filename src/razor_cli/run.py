@@ -1,4 +1,6 @@
-"""One experiment from checked settings to a recorded verdict: load, build, edit, save, quantize, evaluate, record."""
+"""One experiment from checked settings to a recorded verdict: load, build, edit, save, quantize, evaluate,
+record.
+"""
 
 from __future__ import annotations
 
@@ -54,14 +56,19 @@ def execute(experiment: Experiment, console: Console | None = None) -> int:
     console, clock = console or Console(), time.perf_counter()
     run, computed = perform(experiment, console)
     if not computed:
-        console.print(f"already recorded, nothing to compute ({time.perf_counter() - clock:.1f} s; force=true computes it again)")
+        console.print(
+            f"already recorded, nothing to compute ({time.perf_counter() - clock:.1f} s; force=true "
+            "computes it again)"
+        )
     print_report(console, run)
     verdict = run.record.verdict
     return REJECTED if experiment.exit_on_reject and verdict and verdict.decision is Decision.REJECTED else 0
 
 
 def perform(experiment: Experiment, console: Console) -> tuple[Run, bool]:
-    """Return the complete run of an experiment, and whether it was computed now; the console is told the stages."""
+    """Return the complete run of an experiment, and whether it was computed now; the console is told the
+    stages.
+    """
     logging.getLogger("root").setLevel(logging.WARNING)  # open_clip logs to the root logger while it loads
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
@@ -75,11 +82,20 @@ def perform(experiment: Experiment, console: Console) -> tuple[Run, bool]:
     prints = sets.fingerprints() | companions.fingerprints()
     run_id = provenance.run_id(resolved(experiment), model.weights_hash(), prints, provenance.code_version())
     identity = Identity(
-        run_id=run_id, model=m.name, family=m.family, stand_in=m.stand_in, scenario=experiment.scenario.name,
-        data=kind_of(experiment).value, target=sets.target, method=experiment.method.name, seed=experiment.seed,
+        run_id=run_id,
+        model=m.name,
+        family=m.family,
+        stand_in=m.stand_in,
+        scenario=experiment.scenario.name,
+        data=kind_of(experiment).value,
+        target=sets.target,
+        method=experiment.method.name,
+        seed=experiment.seed,
         judged_on=experiment.judged_on.value,
-    )  # fmt: skip
-    with open_run(experiment.output_dir, identity.scenario, identity.method, run_id, force=experiment.force) as run:
+    )
+    with open_run(
+        experiment.output_dir, identity.scenario, identity.method, run_id, force=experiment.force
+    ) as run:
         computed = not run.complete
         if computed:
             compute(experiment, model, sets, companions, run, identity, progress, started, clock)
@@ -103,18 +119,31 @@ def compute(
     cache = shared_cache(experiment.output_dir) if fast else None
     with progress.stage(f"forgetting {sets.target} with {identity.method}") as say:
         lab = Lab(
-            model=model, sets=sets, fast=fast, cache=cache, seed=experiment.seed, say=say,
+            model=model,
+            sets=sets,
+            fast=fast,
+            cache=cache,
+            seed=experiment.seed,
+            say=say,
             resume_dir=experiment.output_dir / "cache" / "training",
-        )  # fmt: skip
+        )
         edit = experiment.method.edit(model, sets, lab)
     run.write_log(edit.log)
     write_atomic(run.path("split.json"), json.dumps(split_record(sets), indent=1, ensure_ascii=False))
     with progress.stage("evaluating base, control and edit") as say:
-        evaluator = Evaluator(model=model, sets=sets, members=sets.forget, cache=cache, hashes=companions.hashes, say=say)
+        evaluator = Evaluator(
+            model=model, sets=sets, members=sets.forget, cache=cache, hashes=companions.hashes, say=say
+        )
         changes: dict[str, Mapping[str, torch.Tensor]] = {"base": {}, "edit": edit.values}
         if experiment.control:
-            changes = {"base": {}, "control": control_of(model, edit.values, experiment.seed), "edit": edit.values}
-        schemes = list(dict.fromkeys(["none", *experiment.quantization.schemes]))  # drifts and drops refer to full precision
+            changes = {
+                "base": {},
+                "control": control_of(model, edit.values, experiment.seed),
+                "edit": edit.values,
+            }
+        schemes = list(
+            dict.fromkeys(["none", *experiment.quantization.schemes])
+        )  # drifts and drops refer to full precision
         found = dict(evaluator.states(changes | dict(companions.states), schemes, experiment.quantization))
     with progress.stage("scoring"):
         scores = score_all(found, experiment.metrics, experiment.seed)
@@ -125,7 +154,17 @@ def compute(
     patch = save_patch(run.path("patch.safetensors"), edit, model, sets, experiment, identity)
     run.finish(
         record_of(
-            experiment, identity, model, sets, companions, edit, scores, survival, patch, started, time.perf_counter() - clock
+            experiment,
+            identity,
+            model,
+            sets,
+            companions,
+            edit,
+            scores,
+            survival,
+            patch,
+            started,
+            time.perf_counter() - clock,
         )
     )
 
@@ -139,7 +178,9 @@ def kind_of(experiment: Experiment) -> Kind:
 def model_of(experiment: Experiment) -> Clip:
     """Load the run's model."""
     m = experiment.model
-    return load(name=m.name, library=m.library, architecture=m.full_architecture, weights=m.weights, device=m.device)
+    return load(
+        name=m.name, library=m.library, architecture=m.full_architecture, weights=m.weights, device=m.device
+    )
 
 
 def sets_of(experiment: Experiment, model: Clip | None = None) -> ConceptSets:
@@ -155,13 +196,24 @@ def sets_of(experiment: Experiment, model: Clip | None = None) -> ConceptSets:
         sets = traced_sets(experiment, sizes, model)
         return on_validation(sets) if held_back else sets
     sets = build_sets(
-        kind=kind_of(experiment), target=experiment.target, domain=experiment.scenario.domain, aliases=tuple(data.aliases),
-        keyword=data.keyword, root=data.root, retain_root=data.retain_root, retain_domain=data.retain_domain,
-        cifar_root=data.cifar_root or "auto", class_names=listed_names(data),
-        sizes=sizes, max_corrupt=data.max_corrupt,
-        suites=tuple(s.value for s in experiment.scenario.suites), min_forget=data.min_forget, stand_in=experiment.model.stand_in,
-        seed=experiment.seed if data.seed is None else data.seed, benchmarks=benchmarks_of(data),
-    )  # fmt: skip
+        kind=kind_of(experiment),
+        target=experiment.target,
+        domain=experiment.scenario.domain,
+        aliases=tuple(data.aliases),
+        keyword=data.keyword,
+        root=data.root,
+        retain_root=data.retain_root,
+        retain_domain=data.retain_domain,
+        cifar_root=data.cifar_root or "auto",
+        class_names=listed_names(data),
+        sizes=sizes,
+        max_corrupt=data.max_corrupt,
+        suites=tuple(s.value for s in experiment.scenario.suites),
+        min_forget=data.min_forget,
+        stand_in=experiment.model.stand_in,
+        seed=experiment.seed if data.seed is None else data.seed,
+        benchmarks=benchmarks_of(data),
+    )
     return on_validation(sets) if held_back else sets
 
 
@@ -175,21 +227,35 @@ def traced_request(experiment: Experiment, sizes: Sizes, model: Clip | None) -> 
     """Return what a run on a taxonomy asks for, of embedded pictures or of labelled photographs."""
     data, scenario = experiment.data, experiment.scenario
     asked: dict[str, Any] = {
-        "target": experiment.target, "forget": tuple(data.forget), "called": scenario.default_target,
-        "coarse_text": data.coarse_text, "sizes": sizes, "seed": experiment.seed if data.seed is None else data.seed,
+        "target": experiment.target,
+        "forget": tuple(data.forget),
+        "called": scenario.default_target,
+        "coarse_text": data.coarse_text,
+        "sizes": sizes,
+        "seed": experiment.seed if data.seed is None else data.seed,
         "confidence": lambda pairs, prompts: class_confidence(model or model_of(experiment), pairs, prompts),
-    }  # fmt: skip
+    }
     if data.kind in LABELLED:
         assert data.root is not None  # pairings.py refuses it
         return LabelledRequest(
-            root=data.root, taxonomy=data.taxonomy, prompts=data.prompts, ood_root=data.ood_root,
-            suite_roots=data.suite_roots, max_corrupt=data.max_corrupt, min_forget=data.min_forget, **asked,
-        )  # fmt: skip
+            root=data.root,
+            taxonomy=data.taxonomy,
+            prompts=data.prompts,
+            ood_root=data.ood_root,
+            suite_roots=data.suite_roots,
+            max_corrupt=data.max_corrupt,
+            min_forget=data.min_forget,
+            **asked,
+        )
     cifar = resolve_cifar(data.cifar_root or "auto")
     return FineRequest(
-        pictures=scenario.pictures.value, domain=scenario.domain, suites=tuple(s.value for s in scenario.suites),
-        cifar=Cifar10(cifar) if cifar else None, cache=None, **asked,
-    )  # fmt: skip
+        pictures=scenario.pictures.value,
+        domain=scenario.domain,
+        suites=tuple(s.value for s in scenario.suites),
+        cifar=Cifar10(cifar) if cifar else None,
+        cache=None,
+        **asked,
+    )
 
 
 def listed_names(data: Data) -> tuple[str, ...]:
@@ -209,14 +275,18 @@ def draw(run: Run, evaluator: Evaluator, sets: ConceptSets) -> None:
     title = f"Forgetting {target}: picture-caption cosines"
     plots.similarity_histograms(run.path("similarity.png"), *_cosines(before, after), title=title)
     gone = len(sets.forget_names)
-    shown = [*range(min(gone, SHOWN // 2)), *range(gone, len(sets.class_names))][:SHOWN]  # numbers of the classes
+    shown = [*range(min(gone, SHOWN // 2)), *range(gone, len(sets.class_names))][
+        :SHOWN
+    ]  # numbers of the classes
     rows = [sets.class_names[i] for i in shown]
     matrices = [_matrix(f, shown) for f in (before, after)]
     keep = [i for i in range(len(rows)) if all(bool(torch.isfinite(m[i]).all()) for m in matrices)]
     names = [rows[i] for i in keep]
     first, second = (m[keep][:, keep].numpy() for m in matrices)
     write_atomic(run.path("cosines.csv"), plots.cosines_csv(first, second, names))
-    plots.cosine_matrices(run.path("cosines.png"), first, second, names, names, title=f"Text-image cosines, {target} first")
+    plots.cosine_matrices(
+        run.path("cosines.png"), first, second, names, names, title=f"Text-image cosines, {target} first"
+    )
 
 
 def _cosines(before: Features, after: Features) -> list[Any]:
@@ -226,9 +296,14 @@ def _cosines(before: Features, after: Features) -> list[Any]:
 
 
 def _matrix(f: Features, classes: list[int]) -> torch.Tensor:
-    """Return the mean cosine of each class's pictures with each one's prompt [n, n]; NaN for a class without pictures."""
+    """Return the mean cosine of each class's pictures with each one's prompt [n, n]; NaN for a class without
+    pictures.
+    """
     labels = forget_labels(f)
-    groups = [f.forget_images[labels == i] if i < f.forgotten else f.retain_images[f.retain_concepts == i] for i in classes]
+    groups = [
+        f.forget_images[labels == i] if i < f.forgotten else f.retain_images[f.retain_concepts == i]
+        for i in classes
+    ]
     return torch.stack([(g @ f.class_prompts[classes].T).mean(0) for g in groups])
 
 
@@ -239,35 +314,65 @@ def companions_of(experiment: Experiment, model: Clip, sets: ConceptSets) -> Com
     return load_companions(model, sets.target, oracle=m.oracle, reseeded=m.reseeded, folder=folder)
 
 
-def save_patch(path: Path, edit: Edit, model: Clip, sets: ConceptSets, experiment: Experiment, identity: Identity) -> int | None:
+def save_patch(
+    path: Path, edit: Edit, model: Clip, sets: ConceptSets, experiment: Experiment, identity: Identity
+) -> int | None:
     """Write the patch and return its size in bytes; None if the edit changes nothing."""
     if not edit.values:
         return None
     settings = {"method": identity.method, "scenario": identity.scenario, "version": __version__}
     write_patch(
-        path, {n: v.cpu() for n, v in edit.values.items()}, model.stored, method=identity.method, target=sets.target,
-        name_target=experiment.patch_names_target, settings=settings,
-    )  # fmt: skip
+        path,
+        {n: v.cpu() for n, v in edit.values.items()},
+        model.stored,
+        method=identity.method,
+        target=sets.target,
+        name_target=experiment.patch_names_target,
+        settings=settings,
+    )
     return path.stat().st_size
 
 
 def record_of(
-    experiment: Experiment, identity: Identity, model: Clip, sets: ConceptSets, companions: Companions, edit: Edit,
-    scores: dict[Key, list[Score]], survival: list[Survival], patch_bytes: int | None, started: str, seconds: float,
-) -> RunRecord:  # fmt: skip
+    experiment: Experiment,
+    identity: Identity,
+    model: Clip,
+    sets: ConceptSets,
+    companions: Companions,
+    edit: Edit,
+    scores: dict[Key, list[Score]],
+    survival: list[Survival],
+    patch_bytes: int | None,
+    started: str,
+    seconds: float,
+) -> RunRecord:
     """Return run.json."""
     bounds = parse_bounds(experiment.scenario.acceptance)
     judged = judge(scores, bounds) if bounds else None
-    verdict = Verdict(decision=Decision(judged.outcome.value), reasons=summary(judged, bounds)) if judged else None
+    verdict = (
+        Verdict(decision=Decision(judged.outcome.value), reasons=summary(judged, bounds)) if judged else None
+    )
     pairs = six_sets(sets) | {f"suite_{x.name}": x.pairs for x in sets.suites} | shifted_sets(sets)
     origin = provenance.collect(
-        device=model.device, dtype="float32", threads=torch.get_num_threads(), seed=experiment.seed, started=started,
-        weights_hash=model.weights_hash(), data_fingerprints=sets.fingerprints() | companions.fingerprints(),
+        device=model.device,
+        dtype="float32",
+        threads=torch.get_num_threads(),
+        seed=experiment.seed,
+        started=started,
+        weights_hash=model.weights_hash(),
+        data_fingerprints=sets.fingerprints() | companions.fingerprints(),
         set_sizes={n: len(p) for n, p in pairs.items()},
-    )  # fmt: skip
+    )
     notes = [*sets.notes, *companions.notes, *edit.notes, *survival_notes(survival)]
-    cost = CostRecord.of(edit.cost, run_seconds=seconds, peak_rss_mb=provenance.peak_rss_mb(), patch_bytes=patch_bytes)
+    cost = CostRecord.of(
+        edit.cost, run_seconds=seconds, peak_rss_mb=provenance.peak_rss_mb(), patch_bytes=patch_bytes
+    )
     return RunRecord(
-        **identity.model_dump(), settings=resolved(experiment), provenance=origin, cost=cost, verdict=verdict,
-        components=sized(edited_components(edit.components, edit.log), model, edit.values), notes=notes,
-    )  # fmt: skip
+        **identity.model_dump(),
+        settings=resolved(experiment),
+        provenance=origin,
+        cost=cost,
+        verdict=verdict,
+        components=sized(edited_components(edit.components, edit.log), model, edit.values),
+        notes=notes,
+    )

@@ -17,12 +17,21 @@ from razor_cli.errors import ConfigError, nearest
 
 T = TypeVar("T")
 INVALID = object()  # what a refused value becomes, so that the check goes on
-WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path", NoneType: "null"}
+WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    NoneType: "null",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One refused setting: what is wrong (it names the full key), what is allowed, what was found, and the next step."""
+    """One refused setting: what is wrong (it names the full key), what is allowed, what was found, and the
+    next step.
+    """
 
     what: str
     allowed: object = None
@@ -35,7 +44,9 @@ class Problem:
 
     @classmethod
     def of(cls, error: Exception, key: str = "") -> Problem:
-        """Return the problem that a constructor complains about; `key` is put before a complaint that does not name it."""
+        """Return the problem that a constructor complains about; `key` is put before a complaint that does
+        not name it.
+        """
         if isinstance(error, ConfigError):
             return cls(what=_named(error.what, key), allowed=error.allowed, found=error.found, fix=error.fix)
         return cls(what=_named(str(error), key))
@@ -61,15 +72,22 @@ def hints(cls: type) -> dict[str, Any]:
 
 
 def locate(target: object, place: str, key: str) -> type:
-    """Return the dataclass that `_target_` names; only classes inside `place`, a prefix within razor_cli, are reachable.
+    """Return the dataclass that `_target_` names; only classes inside `place`, a prefix within razor_cli, are
+    reachable.
 
     Raises:
         ConfigError: another place, no such module or class, or a class that is no frozen dataclass.
 
     """
     where = f"{key}._target_"
-    if not isinstance(target, str) or not re.fullmatch(r"razor_cli(\.\w+)+", target) or not f"{target}.".startswith(place):
-        raise ConfigError(f"{where} may not point there: no code outside {place} is run", allowed=f"{place}*", found=target)
+    if (
+        not isinstance(target, str)
+        or not re.fullmatch(r"razor_cli(\.\w+)+", target)
+        or not f"{target}.".startswith(place)
+    ):
+        raise ConfigError(
+            f"{where} may not point there: no code outside {place} is run", allowed=f"{place}*", found=target
+        )
     module, name = target.rsplit(".", 1)
     try:
         found = getattr(importlib.import_module(module), name, None)
@@ -89,7 +107,11 @@ def build(cls: type[T], node: object, key: str, problems: list[Problem]) -> T | 
     """
     if not isinstance(node, Mapping):
         problems.append(
-            Problem(what=f"{key or 'configuration'} must be a group of settings", allowed=sorted(hints(cls)), found=node)
+            Problem(
+                what=f"{key or 'configuration'} must be a group of settings",
+                allowed=sorted(hints(cls)),
+                found=node,
+            )
         )
         return None
     types = hints(cls)
@@ -102,7 +124,11 @@ def build(cls: type[T], node: object, key: str, problems: list[Problem]) -> T | 
         elif (converted := convert(value, types[name], _join(key, name), problems)) is not INVALID:
             values[name] = converted
     needed = [f.name for f in fields(cls) if f.init and f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
-    problems += [Problem(what=f"{_join(key, n)} is missing", allowed=describe(types[n])) for n in needed if n not in node]
+    problems += [
+        Problem(what=f"{_join(key, n)} is missing", allowed=describe(types[n]))
+        for n in needed
+        if n not in node
+    ]
     return _construct(cls, values, key, problems) if values.keys() >= set(needed) else None
 
 
@@ -121,7 +147,9 @@ def _join(key: str, name: str) -> str:
 
 
 def _construct(cls: type[T], values: dict[str, Any], key: str, problems: list[Problem]) -> T | None:
-    """Build the object; when it complains, drop the field it names and try again, to hear its next complaint too."""
+    """Build the object; when it complains, drop the field it names and try again, to hear its next complaint
+    too.
+    """
     defaults = {f.name for f in fields(cls) if f.default is not MISSING or f.default_factory is not MISSING}  # type: ignore[arg-type]
     values = dict(values)
     while True:
@@ -189,20 +217,33 @@ def _convert_union(value: object, kind: Any, key: str, problems: list[Problem]) 
 
 
 def _mismatch(value: object, kind: Any, key: str) -> Problem:
-    choices = [str(m.value) for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, Enum) for m in k]
+    choices = [
+        str(m.value)
+        for k in (kind, *get_args(kind))
+        if isinstance(k, type) and issubclass(k, Enum)
+        for m in k
+    ]
     close = nearest("none" if value is None else str(value), choices)
     fix = f"did you mean {key}={' or '.join(close)}?" if close else None
     if kind is str and isinstance(value, (int, float)):
         fix = f"put it in quotes: {key}: '{value}'"
     found = f"{value!r}" if isinstance(value, str) else "null" if value is None else value
-    return Problem(what=f"{key} has the wrong {'value' if choices else 'type'}", allowed=describe(kind), found=found, fix=fix)
+    return Problem(
+        what=f"{key} has the wrong {'value' if choices else 'type'}",
+        allowed=describe(kind),
+        found=found,
+        fix=fix,
+    )
 
 
 def _scalar(value: object, kind: Any) -> Any:
     if kind is NoneType:
         return None if value is None else INVALID
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return next((m for m in kind if (m.value == value and type(m.value) is type(value)) or str(m.value) == value), INVALID)
+        return next(
+            (m for m in kind if (m.value == value and type(m.value) is type(value)) or str(m.value) == value),
+            INVALID,
+        )
     if kind is Path:
         return Path(value).expanduser() if isinstance(value, (str, Path)) and str(value) else INVALID
     if kind is float:
@@ -212,9 +253,14 @@ def _scalar(value: object, kind: Any) -> Any:
 
 
 def plain(value: object) -> Any:
-    """Return a checked object as plain, ordered values: dataclasses with their class, enums by value, paths as text."""
+    """Return a checked object as plain, ordered values: dataclasses with their class, enums by value, paths
+    as text.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        inner = {f.name: plain(getattr(value, f.name)) for f in sorted(dataclasses.fields(value), key=lambda f: f.name)}
+        inner = {
+            f.name: plain(getattr(value, f.name))
+            for f in sorted(dataclasses.fields(value), key=lambda f: f.name)
+        }
         return {"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **inner}
     if isinstance(value, Enum):
         return value.value

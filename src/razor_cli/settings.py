@@ -1,7 +1,9 @@
-"""What a run is made of, and the check that stands between the command line and the first weight that is read.
+"""What a run is made of, and the check that stands between the command line and the first weight that is
+read.
 
-The dataclasses here are the schemas of the yaml files in `conf/`; those of methods, quantization and metrics stand
-beside the code they configure. Nothing below `run.py` reads a configuration: it gets these typed values.
+The dataclasses here are the schemas of the yaml files in `conf/`; those of methods, quantization and metrics
+stand beside the code they configure. Nothing below `run.py` reads a configuration: it gets these typed
+values.
 """
 
 from __future__ import annotations
@@ -26,8 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["Data", "Experiment", "Model", "Options", "Scenario", "check", "conf_dir", "resolved"]
 
 UNRECORDED = (  # change no number: not in the run id
-    "output_dir", "force", "exit_on_reject", "debug", "threads", "fail_fast", "grid", "dry_run", "jobs",
-)  # fmt: skip
+    "output_dir",
+    "force",
+    "exit_on_reject",
+    "debug",
+    "threads",
+    "fail_fast",
+    "grid",
+    "dry_run",
+    "jobs",
+)
 
 
 class Library(StrEnum):
@@ -69,7 +79,9 @@ class Model:
     family: str = "clip"
     stand_in: bool = True  # its numbers are never printed in a column of a real model
     library: Library = Library.STAND_IN
-    architecture: str | None = None  # open_clip name, e.g. ViT-B-32; of a stand-in the folder of its embedded weights
+    architecture: str | None = (
+        None  # open_clip name, e.g. ViT-B-32; of a stand-in the folder of its embedded weights
+    )
     variant: str | None = None  # suffix of the architecture, e.g. quickgelu
     weights: str | None = None  # file, folder or pretrained tag; null: the embedded ones
     device: Device = Device.AUTO
@@ -78,19 +90,29 @@ class Model:
 
     def __post_init__(self) -> None:
         if self.stand_in != (self.library is Library.STAND_IN):
-            raise ConfigError("model.stand_in must say what model.library is", allowed="stand_in=true with library=stand_in only")
+            raise ConfigError(
+                "model.stand_in must say what model.library is",
+                allowed="stand_in=true with library=stand_in only",
+            )
         if self.library is Library.OPEN_CLIP and not self.architecture:
             fix = "model.architecture=ViT-B-32 model.weights=FILE_OR_TAG"
-            raise ConfigError("model.architecture is needed", allowed="any open_clip name", found="null", fix=fix)
+            raise ConfigError(
+                "model.architecture is needed", allowed="any open_clip name", found="null", fix=fix
+            )
         if self.library is Library.HF and not self.weights:
             raise ConfigError(
-                "model.weights is needed", allowed="a Hugging Face CLIP folder", found="null", fix="model.weights=DIR"
+                "model.weights is needed",
+                allowed="a Hugging Face CLIP folder",
+                found="null",
+                fix="model.weights=DIR",
             )
 
     @property
     def full_architecture(self) -> str | None:
         """Return the architecture's name with its variant."""
-        return f"{self.architecture}-{self.variant}" if self.architecture and self.variant else self.architecture
+        return (
+            f"{self.architecture}-{self.variant}" if self.architecture and self.variant else self.architecture
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +124,12 @@ class Scenario:
     default_target: str = "Taylor Swift"
     pictures: Pictures = Pictures.PORTRAITS  # what data=standin or data=cifar10 shows
     taxonomy: bool = False  # fine concepts go together and their parents stay
-    suites: list[Pictures] = field(default_factory=list)  # unrelated zero-shot tasks, where their pictures are at hand
-    acceptance: dict[str, dict[str, Any]] = field(default_factory=dict)  # bounds of the verdict, as metrics.verdict.Bound
+    suites: list[Pictures] = field(
+        default_factory=list
+    )  # unrelated zero-shot tasks, where their pictures are at hand
+    acceptance: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # bounds of the verdict, as metrics.verdict.Bound
 
     def __post_init__(self) -> None:
         if self.domain not in DOMAINS:
@@ -127,7 +153,9 @@ class Data:
     judge_on_celeba: bool = False  # the target's evaluation pictures are CelebA's
     imagenet_root: Path | None = None  # ImageNet-1K's val part as a utility
     templates: Templates = Templates.OPENAI  # prompts of ImageNet's classes
-    forget: list[str] = field(default_factory=list)  # fine concepts that go together; empty: those that target names
+    forget: list[str] = field(
+        default_factory=list
+    )  # fine concepts that go together; empty: those that target names
     coarse_text: CoarseText = CoarseText.MEMBERS  # how text says a coarse label
     taxonomy: Path | None = None  # labelled pictures: who is whose parent; null: taxonomy.csv in root
     prompts: str | None = None  # published templates: ImgnetDogs or CompCars-S; null: the domain's
@@ -148,17 +176,25 @@ class Data:
     def __post_init__(self) -> None:
         for name in (f.name for f in fields(self) if f.name.startswith("n_")):
             if getattr(self, name) < 1:
-                raise ConfigError(f"data.{name} must be at least 1", allowed=">= 1", found=getattr(self, name))
+                raise ConfigError(
+                    f"data.{name} must be at least 1", allowed=">= 1", found=getattr(self, name)
+                )
         if self.retain_domain not in DOMAINS:
-            raise ConfigError("data.retain_domain is unknown", allowed=", ".join(DOMAINS), found=self.retain_domain)
+            raise ConfigError(
+                "data.retain_domain is unknown", allowed=", ".join(DOMAINS), found=self.retain_domain
+            )
         if self.min_forget < 3:
             raise ConfigError(
-                "data.min_forget is too small: three sets need a picture each", allowed=">= 3", found=self.min_forget
+                "data.min_forget is too small: three sets need a picture each",
+                allowed=">= 3",
+                found=self.min_forget,
             )
         if not 0 <= self.max_corrupt < 1:
             raise ConfigError("data.max_corrupt is out of range", allowed="[0, 1)", found=self.max_corrupt)
         if any(not alias.strip() for alias in self.aliases):
-            raise ConfigError("data.aliases must not contain an empty name", allowed="[name, name]", found=self.aliases)
+            raise ConfigError(
+                "data.aliases must not contain an empty name", allowed="[name, name]", found=self.aliases
+            )
 
 
 class JudgedOn(StrEnum):
@@ -175,13 +211,17 @@ class Options:
     target: str = "Taylor Swift"  # the concept that goes
     seed: int = 0
     engine: Engine = Engine.FAST
-    judged_on: JudgedOn = JudgedOn.EVALUATION  # validation: twice the validation pictures, half to search on, half to score
+    judged_on: JudgedOn = (
+        JudgedOn.EVALUATION
+    )  # validation: twice the validation pictures, half to search on, half to score
     control: bool = True  # also score a random change of the same size
     output_dir: Path = Path("outputs")
     force: bool = False  # run again although the run is recorded
     exit_on_reject: bool = False  # exit code 3 when the verdict is REJECTED
     fail_fast: bool = False  # a sweep or a grid stops at its first failed job
-    grid: list[dict[str, Any]] = field(default_factory=list)  # blocks of an experiment: keys with lists of values
+    grid: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # blocks of an experiment: keys with lists of values
     dry_run: bool = False  # list the jobs with what they need, and start none
     jobs: int = 1  # processes that a grid's jobs are spread over
     debug: bool = False  # show the traceback of a failure
@@ -190,7 +230,12 @@ class Options:
 
     def __post_init__(self) -> None:
         if not self.target.strip() or self.target == "???":
-            raise ConfigError("target must not be empty", allowed="a name", found=repr(self.target), fix='target="Taylor Swift"')
+            raise ConfigError(
+                "target must not be empty",
+                allowed="a name",
+                found=repr(self.target),
+                fix='target="Taylor Swift"',
+            )
         if self.seed < 0:
             raise ConfigError("seed must not be negative", allowed=">= 0", found=self.seed)
         if self.threads is not None and self.threads < 1:
@@ -221,14 +266,17 @@ PLACES = {  # the only code a configuration can name, by group
 }
 
 
-def check(cfg: Mapping[Any, Any], earlier: list[Problem] | None = None, skip: frozenset[str] = frozenset()) -> Experiment:
+def check(
+    cfg: Mapping[Any, Any], earlier: list[Problem] | None = None, skip: frozenset[str] = frozenset()
+) -> Experiment:
     """Return the experiment that a composed configuration describes. Reads no weights and no pictures.
 
-    `earlier` are problems found while composing, reported together with these; groups in `skip` were replaced by
-    their default meanwhile, so nothing is said about them.
+    `earlier` are problems found while composing, reported together with these; groups in `skip` were replaced
+    by their default meanwhile, so nothing is said about them.
 
     Raises:
-        ConfigError: one error with every problem, each with its full key, what is allowed and the nearest valid name.
+        ConfigError: one error with every problem, each with its full key, what is allowed and the nearest
+        valid name.
 
     """
     from razor_cli.pairings import pairing_problems
@@ -243,7 +291,9 @@ def check(cfg: Mapping[Any, Any], earlier: list[Problem] | None = None, skip: fr
             leaf = [k for k in known if k.split(".")[-1] == key]
             problem = unknown(key, "", [*hints(Options), *GROUPS])
             problems.append(
-                Problem(what=problem.what, allowed=problem.allowed, fix=f"did you mean {leaf[0]}?") if leaf else problem
+                Problem(what=problem.what, allowed=problem.allowed, fix=f"did you mean {leaf[0]}?")
+                if leaf
+                else problem
             )
     if options is not None:
         problems += pairing_problems(options, {k: v for k, v in parts.items() if k not in skip})
@@ -272,7 +322,9 @@ def _part(group: str, node: Mapping[str, Any], problems: list[Problem]) -> Any:
     options = ", ".join(groups([conf_dir()]).get(group, []))
     value = node.get(group)
     if not isinstance(value, Mapping) or "_target_" not in value:
-        problems.append(Problem(what=f"{group} is not chosen", allowed=options, found=value, fix=f"{group}=NAME"))
+        problems.append(
+            Problem(what=f"{group} is not chosen", allowed=options, found=value, fix=f"{group}=NAME")
+        )
         return None
     try:
         cls = locate(value["_target_"], PLACES[group], group)
@@ -283,9 +335,13 @@ def _part(group: str, node: Mapping[str, Any], problems: list[Problem]) -> Any:
 
 
 def _all_keys(parts: Mapping[str, object]) -> list[str]:
-    return [f"{group}.{name}" for group, part in parts.items() if part is not None for name in hints(type(part))]
+    return [
+        f"{group}.{name}" for group, part in parts.items() if part is not None for name in hints(type(part))
+    ]
 
 
 def resolved(experiment: Experiment) -> dict[str, Any]:
-    """Return every setting that can change a number, plain and in a fixed order: the part of the run id that is settings."""
+    """Return every setting that can change a number, plain and in a fixed order: the part of the run id that
+    is settings.
+    """
     return {k: v for k, v in plain(experiment).items() if k not in (*UNRECORDED, "_target_")}

@@ -33,9 +33,17 @@ def fake(monkeypatch: pytest.MonkeyPatch, *checks: Check) -> list[Request]:
     def answer(request: Request, _: object) -> Report:
         asked.append(request)
         return Report(
-            preset=request.preset, architecture="ViT-B-32", checkpoint="ViT-B-32/x", claim="said", weights="w.pt",
-            weights_hash="ab" * 32, stand_in=False, random_weights=False, checks=checks, seconds=1.0,
-        )  # fmt: skip
+            preset=request.preset,
+            architecture="ViT-B-32",
+            checkpoint="ViT-B-32/x",
+            claim="said",
+            weights="w.pt",
+            weights_hash="ab" * 32,
+            stand_in=False,
+            random_weights=False,
+            checks=checks,
+            seconds=1.0,
+        )
 
     monkeypatch.setattr(acceptance, "accept", answer)
     return asked
@@ -70,14 +78,18 @@ def test_glance_is_quick_and_imports_no_torch(room: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=room)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.stdout.endswith("end 0 False False False\n"), done.stdout
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0  # of the processor, whatever else runs
+    assert (
+        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+    )  # of the processor, whatever else runs
 
 
 def test_glance_fails_when_something_needed_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     right = environment._installed
-    monkeypatch.setattr(environment, "_installed", lambda name: "0.1" if name == "safetensors" else right(name))
+    monkeypatch.setattr(
+        environment, "_installed", lambda name: "0.1" if name == "safetensors" else right(name)
+    )
     assert main.razor_command(["doctor"]) == 1
     out = capsys.readouterr().out
     assert (
@@ -110,7 +122,12 @@ def test_glance_finds_cached_weights_and_photographs(room: Path, capsys: pytest.
 
 def test_overrides_reach_the_acceptance(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = fake(monkeypatch)
-    words = ["model.architecture=ViT-L-14-quickgelu", "model.weights=openai", f"data.cifar_root={room}", "output_dir=there"]
+    words = [
+        "model.architecture=ViT-L-14-quickgelu",
+        "model.weights=openai",
+        f"data.cifar_root={room}",
+        "output_dir=there",
+    ]
     assert main.razor_command(["doctor", "--acceptance", "open_clip", *words, "--pictures", "40"]) == 0
     request = asked[0]
     assert (request.model.full_architecture, request.model.weights) == ("ViT-L-14-quickgelu", "openai")
@@ -125,11 +142,23 @@ def test_overrides_reach_the_acceptance(room: Path, monkeypatch: pytest.MonkeyPa
     [
         (["--acceptance", "clip_vitb23"], ["there is no such model", "did you mean model=clip_vitb32"]),
         (["--acceptance", "clip_tiny", "model.wieghts=x"], ["model.wieghts", "did you mean model.weights"]),
-        (["--acceptance", "clip_tiny", "method.rho=1"], ["method.rho=1: not a setting of an acceptance", "model.…=VALUE"]),
-        (["--acceptance", "clip_tiny", "data.cifar_root=nowhere"], ["data.cifar_root: no such folder", "nowhere"]),
+        (
+            ["--acceptance", "clip_tiny", "method.rho=1"],
+            ["method.rho=1: not a setting of an acceptance", "model.…=VALUE"],
+        ),
+        (
+            ["--acceptance", "clip_tiny", "data.cifar_root=nowhere"],
+            ["data.cifar_root: no such folder", "nowhere"],
+        ),
         (["--acceptance", "open_clip"], ["model.architecture is needed", "fix"]),
-        (["--acceptance", "clip_vitb32", "--random-weights", "model.weights=x"], ["makes its own weights", "leave one"]),
-        (["--random-weights"], ["--random-weights belongs to --acceptance", "razor doctor --acceptance MODEL"]),
+        (
+            ["--acceptance", "clip_vitb32", "--random-weights", "model.weights=x"],
+            ["makes its own weights", "leave one"],
+        ),
+        (
+            ["--random-weights"],
+            ["--random-weights belongs to --acceptance", "razor doctor --acceptance MODEL"],
+        ),
         (["model.weights=x"], ["not a setting of razor doctor", "--acceptance MODEL"]),
     ],
 )
@@ -142,7 +171,9 @@ def test_wrong_requests_are_refused_with_what_is_allowed(
     assert not (room / "outputs").exists()
 
 
-def test_without_weights_the_ways_to_get_them_are_named(room: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_weights_the_ways_to_get_them_are_named(
+    room: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.razor_command(["doctor", "--acceptance", "clip_vitb32"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("WeightsError: model.weights=laion400m_e32") and "Traceback" not in err
@@ -153,7 +184,9 @@ def test_without_weights_the_ways_to_get_them_are_named(room: Path, capsys: pyte
 # ------------------------------------------------------------------ acceptance: what is printed
 
 
-def test_a_failed_check_ends_with_1_and_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_check_ends_with_1_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = (
         Check(name="parameters", status=Status.PASS, expected="5", found="5"),
         Check(
@@ -184,5 +217,9 @@ def test_random_weights_of_the_stand_in_are_turned_down(
         monkeypatch.setattr(edit, name, lambda *_: [])
     assert main.razor_command(["doctor", "--acceptance", "clip_tiny", "--random-weights"]) == 1
     out = capsys.readouterr().out
-    assert "acceptance of random weights of clip_tiny" in out and "not trained" in out and "the value before training" in out
+    assert (
+        "acceptance of random weights of clip_tiny" in out
+        and "not trained" in out
+        and "the value before training" in out
+    )
     assert (room / "outputs" / "doctor" / "doctor.json").is_file()

@@ -44,7 +44,9 @@ def test_request_reaches_the_run_and_its_exit_code_comes_back(run: FakeRun, tmp_
     assert list(tmp_path.iterdir()) == []  # no run folder of Hydra's
 
 
-def test_wrong_request_ends_with_2_before_anything_runs(run: FakeRun, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_wrong_request_ends_with_2_before_anything_runs(
+    run: FakeRun, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main.run_command(["method=razr", "data.n_forgot=3"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("ConfigError: 2 problems")
@@ -62,7 +64,11 @@ def test_wrong_request_ends_with_2_before_anything_runs(run: FakeRun, capsys: py
             ["WeightsError: model.weights: no", "allowed: a tag", "fix: do this"],
         ),
         (RunError("the search diverged"), 1, ["RunError: the search diverged"]),
-        (ValueError("inner trouble\nsecond line"), 1, ["ValueError: inner trouble", "debug=true shows the traceback"]),
+        (
+            ValueError("inner trouble\nsecond line"),
+            1,
+            ["ValueError: inner trouble", "debug=true shows the traceback"],
+        ),
     ],
 )
 def test_failure_of_a_run(
@@ -108,7 +114,9 @@ def test_failing_job_does_not_stop_the_sweep_and_the_summary_says_how_to_rerun(
     assert "much more" not in end
 
 
-def test_refused_point_fails_alone_and_fail_fast_stops(run: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refused_point_fails_alone_and_fail_fast_stops(
+    run: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.run_command(["-m", "data.n_forget=0,20"]) == 2
     assert [e.data.n_forget for e in run.asked] == [20]
     assert main.run_command(["-m", "data.n_forget=0,20", "fail_fast=true"]) == 2
@@ -116,27 +124,40 @@ def test_refused_point_fails_alone_and_fail_fast_stops(run: FakeRun, capsys: pyt
     assert "1 jobs, 0 finished, 1 failed\nstopped at the first failure" in capsys.readouterr().out
 
 
-def test_wrong_choice_in_a_sweep_is_refused_before_the_first_job(run: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_choice_in_a_sweep_is_refused_before_the_first_job(
+    run: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.run_command(["-m", "method=none,razr"]) == 2
     assert run.asked == [] and "method=razr" in capsys.readouterr().err
 
 
-def test_cfg_prints_the_configuration_and_runs_nothing(run: FakeRun, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_cfg_prints_the_configuration_and_runs_nothing(
+    run: FakeRun, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main.run_command(["method=slug", "target=Beyoncé", "--cfg", "job", "--resolve"]) == 0
     out = capsys.readouterr().out
     assert "_target_: razor_cli.methods.slug.Slug" in out and "target: Beyoncé" in out
     assert run.asked == [] and list(tmp_path.iterdir()) == []
 
 
-def test_cfg_of_a_wrong_request_prints_it_and_says_so(run: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cfg_of_a_wrong_request_prints_it_and_says_so(
+    run: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.run_command(["model=clip_vitb32", "--cfg", "job"]) == 2
     out, err = capsys.readouterr()
     assert "architecture: ViT-B-32" in out and "data=folder data.root=DIR" in err
 
 
-def test_info_answers(tmp_path: Path) -> None:  # in a process of its own: Hydra prints it through the root logger
-    code = "from razor_cli.main import run_command; raise SystemExit(run_command(['--info', 'defaults-tree', 'method=slug']))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+def test_info_answers(
+    tmp_path: Path,
+) -> None:  # in a process of its own: Hydra prints it through the root logger
+    code = (
+        "from razor_cli.main import run_command; raise SystemExit(run_command(['--info', "
+        "'defaults-tree', 'method=slug']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert "method: slug" in done.stdout and list(tmp_path.iterdir()) == []
 
 
@@ -170,11 +191,15 @@ def test_help_is_quick_and_imports_no_torch(program: str, tmp_path: Path) -> Non
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+        )
         seconds.append(time.perf_counter() - start)
     assert done.stdout.endswith("end 0 False False\n")
     assert all(
         word in done.stdout
-        for word in (["razor_alg1", "output_dir", "-m"] if program == "razor_run" else ["list", "patch", "query"])
+        for word in (
+            ["razor_alg1", "output_dir", "-m"] if program == "razor_run" else ["list", "patch", "query"]
+        )
     )
     assert min(seconds) < 1.0

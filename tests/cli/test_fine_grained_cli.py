@@ -1,4 +1,6 @@
-"""`razor-run scenario=fine_grained` from the command line to the report, and the builders of taxonomy files."""
+"""`razor-run scenario=fine_grained` from the command line to the report, and the builders of
+taxonomy files.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,14 @@ from razor_cli.results import complete_runs
 
 pytestmark = pytest.mark.timeout(300)
 SIZES = {
-    "n_forget": 2, "n_retain": 32, "n_validation_forget": 2, "n_validation_retain": 16, "n_evaluation_forget": 3,
-    "n_evaluation_retain": 40, "n_suite": 10,
-}  # fmt: skip
+    "n_forget": 2,
+    "n_retain": 32,
+    "n_validation_forget": 2,
+    "n_validation_retain": 16,
+    "n_evaluation_forget": 3,
+    "n_evaluation_retain": 40,
+    "n_suite": 10,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +54,11 @@ def test_a_run_forgets_several_concepts_and_reports_quality_and_utility(tmp_path
     ]
     code, text = said([*words, "data.forget=[owl,bear]", *(f"data.{k}={v}" for k, v in SIZES.items())])
     assert code == 0, text
-    assert 'forget "owl, bear"' in text and "Fine labels forgotten, coarse labels kept" in text and "out of distribution" in text
+    assert (
+        'forget "owl, bear"' in text
+        and "Fine labels forgotten, coarse labels kept" in text
+        and "out of distribution" in text
+    )
     (run,) = complete_runs(tmp_path / "out")
     assert run.record.target == "owl, bear" and run.record.data == "emoji"
     assert run.record.provenance.set_sizes["ood_forget"] == 6
@@ -68,7 +79,10 @@ def test_a_run_forgets_several_concepts_and_reports_quality_and_utility(tmp_path
         (["scenario=fine_grained", "data=folder", "data.root=."], "needs fine and coarse labels"),
         (["scenario=class", "data=imgnetdogs", "data.root=."], "forgets a single concept"),
         (["scenario=fine_grained", "data.prompts=ImgnetDogs"], "data.prompts is not used with data=standin"),
-        (["scenario=fine_grained", "data=labelled", "data.root=.", "data.prompts=Birds"], "there are no templates 'Birds'"),
+        (
+            ["scenario=fine_grained", "data=labelled", "data.root=.", "data.prompts=Birds"],
+            "there are no templates 'Birds'",
+        ),
         (["scenario=fine_grained", "target=owll"], "owl"),
         (["scenario=fine_grained", "data.forget=[owl,beer]"], "'beer' is not a fine concept"),
     ],
@@ -85,12 +99,19 @@ def test_builders_write_taxonomies(tmp_path: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (i, 0, 0)).save(place)
     (root / "misc").mkdir()
-    names = {"make_names": np.array([["Audi"]], dtype=object), "model_names": np.array([["Audi A7"]], dtype=object)}
+    names = {
+        "make_names": np.array([["Audi"]], dtype=object),
+        "model_names": np.array([["Audi A7"]], dtype=object),
+    }
     savemat(root / "misc/make_model_name.mat", names)
     code, text = said(["data", "build", "compcars", "--root", str(root), "--min-pictures", "3"], razor=True)
     assert code == 0 and "1 coarse and 1 fine classes (published: 48 and 292)" in text
-    assert [(b.fine, b.coarse, b.folder) for b in read_branches(root / "taxonomy.csv")] == [("Audi A7", "Audi", "image/1/1")]
+    assert [(b.fine, b.coarse, b.folder) for b in read_branches(root / "taxonomy.csv")] == [
+        ("Audi A7", "Audi", "image/1/1")
+    ]
     code, text = said(["data", "build", "compcars", "--root", str(root)], razor=True)
     assert code == 2 and "no class of CompCars-S" in text
-    code, text = said(["data", "build", "imgnetdogs", "--root", str(root), "--wordnet", str(root)], razor=True)
+    code, text = said(
+        ["data", "build", "imgnetdogs", "--root", str(root), "--wordnet", str(root)], razor=True
+    )
     assert code == 2 and "WordNet" in text

@@ -1,4 +1,6 @@
-"""`razor-run experiment=NAME` with a grid, as a person meets it: order, failures, resuming, the plan, and real recorded runs."""
+"""`razor-run experiment=NAME` with a grid, as a person meets it: order, failures, resuming, the plan, and
+real recorded runs.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ grid:
 
 @dataclass
 class FakeRun(ModuleType):
-    """Stands for `razor_cli.run`: records what it is asked for; fails where told, and remembers what is complete."""
+    """Stands for `razor_cli.run`: records what it is asked for; fails where told, and remembers what is
+    complete.
+    """
 
     asked: list[tuple[str, str, int]] = field(default_factory=list)
     done: set[tuple[str, str, int]] = field(default_factory=set)
@@ -91,7 +95,12 @@ def command(*words: str) -> int:
 
 def test_jobs_run_in_order_with_a_line_each(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     assert command() == 0
-    names = [("Taylor Swift", "none"), ("Taylor Swift", "random"), ("Elon Musk", "none"), ("Elon Musk", "random")]
+    names = [
+        ("Taylor Swift", "none"),
+        ("Taylor Swift", "random"),
+        ("Elon Musk", "none"),
+        ("Elon Musk", "random"),
+    ]
     assert [k[:2] for k in fake.asked] == names
     out = capsys.readouterr().out
     assert "experiment=mine: 4 jobs" in out and "not to be seen" not in out and "nor this" not in out
@@ -99,7 +108,9 @@ def test_jobs_run_in_order_with_a_line_each(fake: FakeRun, capsys: pytest.Captur
     assert "4 jobs: 4 computed, 0 recorded before, 0 failed" in out
 
 
-def test_failing_job_is_reported_and_the_others_go_on(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failing_job_is_reported_and_the_others_go_on(
+    fake: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake.fails_on = ("Taylor Swift", "random")
     assert command() == 1
     assert len(fake.asked) == 4
@@ -107,10 +118,15 @@ def test_failing_job_is_reported_and_the_others_go_on(fake: FakeRun, capsys: pyt
     assert "[2/4] random · identity Taylor Swift · seed 0 FAILED" in out and "found: much more" in out
     end = out[out.index("4 jobs: ") :]
     assert "3 computed, 0 recorded before, 1 failed" in end and "job 2: RunError: it broke" in end
-    assert "rerun: razor-run experiment=mine 'grid=[]' 'target=Taylor Swift' method=random" in end and "Traceback" not in out
+    assert (
+        "rerun: razor-run experiment=mine 'grid=[]' 'target=Taylor Swift' method=random" in end
+        and "Traceback" not in out
+    )
 
 
-def test_debug_shows_the_traceback_and_fail_fast_stops(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_debug_shows_the_traceback_and_fail_fast_stops(
+    fake: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake.fails_on = ("Taylor Swift", "random")
     assert command("fail_fast=true", "debug=true") == 1
     assert len(fake.asked) == 2
@@ -118,7 +134,9 @@ def test_debug_shows_the_traceback_and_fail_fast_stops(fake: FakeRun, capsys: py
     assert "Traceback" in out and "stopped at the first failure (fail_fast=true): 2 not started" in out
 
 
-def test_same_command_resumes_and_rejections_can_end_with_3(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_same_command_resumes_and_rejections_can_end_with_3(
+    fake: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake.fails_on, fake.decision = ("Elon Musk", "none"), "REJECTED"
     assert command("exit_on_reject=true") == 1  # a failure counts more
     fake.fails_on = None
@@ -131,7 +149,9 @@ def test_values_without_m_narrow_and_multiply_the_grid(fake: FakeRun) -> None:
     assert fake.asked == [("Elon Musk", m, s) for m in ("none", "random") for s in (4, 5)]
 
 
-def test_nothing_starts_if_one_job_is_wrong(fake: FakeRun, capsys: pytest.CaptureFixture[str], home: Path) -> None:
+def test_nothing_starts_if_one_job_is_wrong(
+    fake: FakeRun, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
     assert command("seed=0,-1") == 2
     err = capsys.readouterr().err
     assert fake.asked == [] and "4 of 8 jobs of experiment=mine cannot run, so none was started" in err
@@ -139,7 +159,9 @@ def test_nothing_starts_if_one_job_is_wrong(fake: FakeRun, capsys: pytest.Captur
     assert command("method=nonne") == 2 and "did you mean method=none" in capsys.readouterr().err
 
 
-def test_grid_is_refused_where_one_run_or_a_sweep_is_meant(fake: FakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_grid_is_refused_where_one_run_or_a_sweep_is_meant(
+    fake: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.run_command(["grid=[{seed: [1]}]"]) == 2
     assert "grid belongs into the file of an experiment" in capsys.readouterr().err
     assert main.run_command(["-m", "--config-dir", "conf", "experiment=mine", "seed=0,1"]) == 2
@@ -168,7 +190,11 @@ def test_real_grid_from_plan_to_recorded_runs(home: Path, capsys: pytest.Capture
     assert command("target=Taylor Swift", "method=none") == 0
     assert "1 jobs: 1 computed" in capsys.readouterr().out
     (run,) = complete_runs(home / "outputs")
-    assert "grid" not in run.record.settings and run.path("survival.csv").is_file() and run.path("cosines.csv").is_file()
+    assert (
+        "grid" not in run.record.settings
+        and run.path("survival.csv").is_file()
+        and run.path("cosines.csv").is_file()
+    )
     assert command("dry_run=true", "method=none") == 0
     out = capsys.readouterr().out
     assert "2 jobs: 1 recorded, 1 to run" in out and "1 from recorded runs" in out
@@ -178,12 +204,20 @@ def test_real_grid_from_plan_to_recorded_runs(home: Path, capsys: pytest.Capture
 
 
 @pytest.mark.slow
-def test_killed_grid_in_two_processes_leaves_nothing_half_and_goes_on(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_killed_grid_in_two_processes_leaves_nothing_half_and_goes_on(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = "import sys; from razor_cli.main import run_command; sys.exit(run_command(sys.argv[1:]))"
     words = ["--config-dir", "conf", "experiment=mine", "jobs=2", "method=none"]
-    child = subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 200
-    while not list(home.glob("outputs/runs/*/*/*.partial-*")) and child.poll() is None and time.monotonic() < deadline:
+    while (
+        not list(home.glob("outputs/runs/*/*/*.partial-*"))
+        and child.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()

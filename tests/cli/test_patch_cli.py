@@ -26,7 +26,12 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     safetensors.torch.save_file(BASE, "base.safetensors")
     settings = {"note": "[bold]not markup[/bold]", "rho": 0.1}
     write_patch(
-        "p.safetensors", {"visual.proj": BASE["visual.proj"] + 1}, BASE, method="razor", target="Beyoncé", settings=settings
+        "p.safetensors",
+        {"visual.proj": BASE["visual.proj"] + 1},
+        BASE,
+        method="razor",
+        target="Beyoncé",
+        settings=settings,
     )
     return tmp_path
 
@@ -98,7 +103,11 @@ def test_apply_names_what_it_does_not_copy(room):
         ("show none.safetensors", PatchError, "no patch file"),
         ("show base.safetensors", PatchError, "not a patch"),
         ("apply p.safetensors --base none --out out.safetensors", WeightsError, "no weights"),
-        ("apply p.safetensors --base base.safetensors --out base.safetensors --force", PatchError, "one of the inputs"),
+        (
+            "apply p.safetensors --base base.safetensors --out base.safetensors --force",
+            PatchError,
+            "one of the inputs",
+        ),
         ("apply p.safetensors --base base.safetensors --out out", PatchError, ".safetensors"),
         ("revert base.safetensors --out out.safetensors", PatchError, "--undo FILE or --base WEIGHTS"),
     ],
@@ -112,4 +121,9 @@ def test_each_error_says_what_and_writes_nothing(room, line, error, part):
 
 def test_the_parser_is_built_without_torch():
     code = "import sys; from razor_cli.commands.patch import app; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False
+        ).returncode
+        == 0
+    )

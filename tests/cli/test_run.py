@@ -1,4 +1,6 @@
-"""`razor-run` on the stand-in, from the command line to the recorded verdict: real pictures, real weights, tiny sets."""
+"""`razor-run` on the stand-in, from the command line to the recorded verdict: real pictures, real weights,
+tiny sets.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +27,35 @@ from razor_cli.main import razor_command, run_command
 from razor_cli.patch import read_patch
 from razor_cli.results import Run, complete_runs
 
-pytestmark = [pytest.mark.xdist_group("recorded_runs"), pytest.mark.timeout(300)]  # one process: the runs are shared
+pytestmark = [
+    pytest.mark.xdist_group("recorded_runs"),
+    pytest.mark.timeout(300),
+]  # one process: the runs are shared
 
 SIZES = {
-    "n_forget": 8, "n_retain": 32, "n_validation_forget": 8, "n_validation_retain": 32, "n_evaluation_forget": 8,
-    "n_evaluation_retain": 32, "n_suite": 20,
-}  # fmt: skip
+    "n_forget": 8,
+    "n_retain": 32,
+    "n_validation_forget": 8,
+    "n_validation_retain": 32,
+    "n_evaluation_forget": 8,
+    "n_evaluation_retain": 32,
+    "n_suite": 20,
+}
 BASE = ["experiment=tiny", "quantization=none", *(f"data.{k}={v}" for k, v in SIZES.items())]
 STAND_IN = Path(str(resources.files("razor_cli.models.standins"))) / "clip_tiny/clip_tiny.safetensors"
 UNREACHABLE = "scenario.acceptance.m1_mean.at_most=0"  # no model forgets so much without an edit
 FILES = {
-    "DONE", "cosines.csv", "cosines.png", "edit_log.csv", "resolved_config.yaml", "run.json", "scores.csv", "similarity.png",
-    "split.json", "survival.csv",
-}  # fmt: skip
+    "DONE",
+    "cosines.csv",
+    "cosines.png",
+    "edit_log.csv",
+    "resolved_config.yaml",
+    "run.json",
+    "scores.csv",
+    "similarity.png",
+    "split.json",
+    "survival.csv",
+}
 
 
 @dataclass(frozen=True)
@@ -116,11 +134,19 @@ def test_run_is_recorded_and_reported(null: Said, outputs: Path) -> None:
 
 def test_record_says_what_was_computed(null: Said) -> None:
     record = null.run.record
-    assert (record.model, record.stand_in, record.target, record.seed) == ("clip_tiny", True, "Taylor Swift", 0)
+    assert (record.model, record.stand_in, record.target, record.seed) == (
+        "clip_tiny",
+        True,
+        "Taylor Swift",
+        0,
+    )
     sizes = record.provenance.set_sizes
     assert {k: sizes[k] for k in ("forget", "retain", "evaluation_forget", "evaluation_retain")} == {
-        "forget": 8, "retain": 32, "evaluation_forget": 8, "evaluation_retain": 32,
-    }  # fmt: skip
+        "forget": 8,
+        "retain": 32,
+        "evaluation_forget": 8,
+        "evaluation_retain": 32,
+    }
     assert all(len(h) >= 32 for h in record.provenance.data_fingerprints.values())
     assert record.settings["method"]["name"] == "none" and "output_dir" not in record.settings  # type: ignore[index]
     split = json.loads(null.run.path("split.json").read_text(encoding="utf-8"))
@@ -133,7 +159,11 @@ def test_null_edit_and_its_control_score_exactly_as_the_base(null: Said) -> None
     assert {m for m, _ in compared} >= {"m1", "m2", "m4", "m5", "others_acc"} and len(compared) > 15
     for key in compared:
         assert found["edit"][key] == found["base"][key] == found["control"][key]
-    drift = {v[0] for (metric, name), v in found["edit"].items() if metric == "m3" and "drift" in name and v[0] is not None}
+    drift = {
+        v[0]
+        for (metric, name), v in found["edit"].items()
+        if metric == "m3" and "drift" in name and v[0] is not None
+    }
     assert drift == {0.0}
 
 
@@ -162,16 +192,25 @@ def test_rerun_returns_at_once_and_rejection_can_end_with_3(null: Said, do: Do) 
     assert again.text[again.text.index("forget ") :] == null.text[null.text.index('forget "') :]
 
 
-def test_show_and_query_read_the_run(null: Said, outputs: Path, do: Do, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_and_query_read_the_run(
+    null: Said, outputs: Path, do: Do, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert razor_command(["show", null.run_id, "--output-dir", str(outputs)]) == 0
     assert capsys.readouterr().out.strip() == null.text[null.text.index('forget "') :].strip()
-    sql = f"select state, count(*) as n from scores where run_id = '{null.run_id}' group by state order by state"
+    sql = (
+        f"select state, count(*) as n from scores where run_id = '{null.run_id}' group by state order "
+        "by state"
+    )
     assert razor_command(["query", sql, "--output-dir", str(outputs), "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [r["state"] for r in rows] == ["base", "control", "edit"] and sum(int(r["n"]) for r in rows) == len(null.run.scores)
+    assert [r["state"] for r in rows] == ["base", "control", "edit"] and sum(
+        int(r["n"]) for r in rows
+    ) == len(null.run.scores)
 
 
-def test_patch_applies_to_the_weights_file_and_reverts_to_the_same_tensors(moved: Said, tmp_path: Path) -> None:
+def test_patch_applies_to_the_weights_file_and_reverts_to_the_same_tensors(
+    moved: Said, tmp_path: Path
+) -> None:
     patch = moved.run.path("patch.safetensors")
     header, values = read_patch(patch)
     assert header.method == "random" and header.target is None
@@ -186,7 +225,10 @@ def test_patch_applies_to_the_weights_file_and_reverts_to_the_same_tensors(moved
     assert razor_command(["patch", "revert", str(edited), "--undo", undo, "--out", str(back)]) == 0
     reverted = read_state(back)
     assert list(reverted) == list(base)
-    assert all(reverted[n].dtype == v.dtype and reverted[n].numpy().tobytes() == v.numpy().tobytes() for n, v in base.items())
+    assert all(
+        reverted[n].dtype == v.dtype and reverted[n].numpy().tobytes() == v.numpy().tobytes()
+        for n, v in base.items()
+    )
 
 
 def test_one_width_alone_brings_the_full_precision_rows_it_refers_to(do: Do) -> None:
@@ -200,7 +242,9 @@ def test_sweep_makes_a_run_of_every_point(null: Said, do: Do) -> None:
     swept = do("-m", "target=Taylor Swift,Elon Musk", "method=none", UNREACHABLE)
     assert swept.code == 0 and "sweep: 2 jobs, 2 finished, 0 failed" in swept.text
     first, second = re.findall(r"· run ([0-9a-f]{16})", swept.text)
-    assert first == null.run_id and "already recorded" in swept.text  # a point of a sweep is the same run as one alone
+    assert (
+        first == null.run_id and "already recorded" in swept.text
+    )  # a point of a sweep is the same run as one alone
     targets = {r.run_id: r.record.target for r in swept.runs}
     assert (targets[first], targets[second]) == ("Taylor Swift", "Elon Musk")
     assert "forgetting Elon Musk" in swept.text and "forgetting Taylor Swift" not in swept.text

@@ -23,7 +23,9 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Run]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     first = fake_run(Path("outputs"), target="Conan O'Brien", finished="2026-01-01T00:00:00.000+00:00")
-    last = fake_run(Path("outputs"), target="Beyoncé", method="slug", finished="2026-02-01T00:00:00.000+00:00")
+    last = fake_run(
+        Path("outputs"), target="Beyoncé", method="slug", finished="2026-02-01T00:00:00.000+00:00"
+    )
     return {"first": first, "last": last}
 
 
@@ -35,23 +37,31 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
     return out or err
 
 
-def test_show_prints_the_latest_run_by_default(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_the_latest_run_by_default(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
     text = said(capsys, "show")
     assert f'forget "Beyoncé" · slug · run {runs["last"].run_id}' in text and "Verdict: ACCEPTED" in text
     assert said(capsys, "show", "latest") == text == said(capsys, "show", runs["last"].run_id[:7])
 
 
-def test_show_finds_a_run_by_beginning_and_by_folder(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_finds_a_run_by_beginning_and_by_folder(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
     text = said(capsys, "show", runs["first"].run_id[:7])
     assert 'forget "Conan O\'Brien"' in text
     assert said(capsys, "show", str(runs["first"].folder)) == text
     assert said(capsys, "show", runs["first"].run_id, "--output-dir", str(Path("outputs").resolve())) == text
 
 
-def test_show_of_a_missing_run_says_what_there_is(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_of_a_missing_run_says_what_there_is(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
     text = said(capsys, "show", "nothere", code=2)
     assert text.startswith("UserError: 'nothere' is the beginning of no run id under 'outputs'")
-    assert all(part in text for part in ("found:", runs["first"].run_id, runs["last"].run_id, "fix:", "latest"))
+    assert all(
+        part in text for part in ("found:", runs["first"].run_id, runs["last"].run_id, "fix:", "latest")
+    )
     text = said(capsys, "show", "--output-dir", "elsewhere", code=2)
     assert "no complete run is recorded under 'elsewhere'" in text and "fix: run razor-run first" in text
 
@@ -68,7 +78,9 @@ def test_query_prints_a_table(runs: dict[str, Run], capsys: pytest.CaptureFixtur
     assert rows == [["Beyoncé", "1234.5", ""], ["Conan O'Brien", "1234.5", ""]] and text.endswith("2 rows\n")
 
 
-def test_brackets_in_names_are_printed_as_they_are(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+def test_brackets_in_names_are_printed_as_they_are(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "[/b] and [red]" in said(capsys, "query", "select '[/b] and [red]' as x")
 
 
@@ -84,14 +96,23 @@ def test_query_forms(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["query", "drop table runs"], ["UserError: razor query answers one reading", "allowed: select", "found: DROP"]),
-        (["query", "select valeu from scores"], ["UserError", "valeu", "did you mean value?", "edit_log(run_id"]),
-        (["query", "select 1", "--output-dir", "elsewhere"], ["no complete run is recorded under 'else", "fix: run razor-run"]),
+        (
+            ["query", "drop table runs"],
+            ["UserError: razor query answers one reading", "allowed: select", "found: DROP"],
+        ),
+        (
+            ["query", "select valeu from scores"],
+            ["UserError", "valeu", "did you mean value?", "edit_log(run_id"],
+        ),
+        (
+            ["query", "select 1", "--output-dir", "elsewhere"],
+            ["no complete run is recorded under 'else", "fix: run razor-run"],
+        ),
         (["query", "select 1", "--format", "xml"], ["xml", "markdown"]),
         (["tables", "table9"], ["ConfigError: there is no table 'table9'", "allowed: table3"]),
         (["tables", "table3", "--format", "pdf"], ["there is no such form", "allowed: md, csv, tex, html"]),
     ],
-)  # fmt: skip
+)
 def test_errors_end_with_2_and_their_parts(
     runs: dict[str, Run], capsys: pytest.CaptureFixture[str], arguments: list[str], parts: list[str]
 ) -> None:
@@ -99,8 +120,15 @@ def test_errors_end_with_2_and_their_parts(
     assert [p for p in parts if p not in text] == []
 
 
-def test_tables_prints_one_form_and_writes_nothing(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
-    starts = {"md": "# RAZOR Table 3", "csv": "panel,method,weights", "tex": "\\begin{table}", "html": "<!doctype html>"}
+def test_tables_prints_one_form_and_writes_nothing(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    starts = {
+        "md": "# RAZOR Table 3",
+        "csv": "panel,method,weights",
+        "tex": "\\begin{table}",
+        "html": "<!doctype html>",
+    }
     for form, start in starts.items():
         assert said(capsys, "tables", "table3", "--format", form).startswith(start)
     assert not Path("outputs/tables").exists()

@@ -1,4 +1,6 @@
-"""Every yaml of every group composes, passes the check, explains itself, and starts with a command that works."""
+"""Every yaml of every group composes, passes the check, explains itself, and starts with a command that
+works.
+"""
 
 import shlex
 from pathlib import Path
@@ -7,7 +9,16 @@ import pytest
 import yaml
 
 from razor_cli.command_line import read
-from razor_cli.conf_files import GROUPS, comments, conf_dir, default_option, description, file_of, groups, settings_of
+from razor_cli.conf_files import (
+    GROUPS,
+    comments,
+    conf_dir,
+    default_option,
+    description,
+    file_of,
+    groups,
+    settings_of,
+)
 from razor_cli.launch import checked
 from razor_cli.schema import hints, locate
 from razor_cli.settings import PLACES, Experiment, Options
@@ -16,7 +27,17 @@ FILES = [(group, name) for group, names in groups([conf_dir()]).items() for name
 EXPECTED = {
     "model": {"clip_tiny", "clip_vitb32", "clip_vitl14", "open_clip", "hf_clip"},
     "scenario": {"identity", "class", "object", "fine_grained", "fine_grained_portraits"},
-    "data": {"standin", "folder", "webdataset", "cifar10", "imagenet", "laion", "labelled", "imgnetdogs", "compcars"},
+    "data": {
+        "standin",
+        "folder",
+        "webdataset",
+        "cifar10",
+        "imagenet",
+        "laion",
+        "labelled",
+        "imgnetdogs",
+        "compcars",
+    },
     "method": {"razor", "razor_paper", "razor_alg1", "razor_anchor", "slug", "slug_code", "none", "random"},
     "quantization": {"none", "int8", "int4", "bnb_int8", "nf4", "fp4", "all", "bitsandbytes"},
     "metrics": {"default"},
@@ -43,25 +64,35 @@ def test_option_starts_with_a_command_that_composes_and_passes_the_check(
 ) -> None:
     (tmp_path / "prepared" / "cifar10").mkdir(parents=True)
     monkeypatch.setenv("RAZOR_DATA_DIR", str(tmp_path / "prepared"))
-    heads = [line for line in file_of(group, name).read_text().splitlines()[:2] if line.startswith("# razor-run ")]
+    heads = [
+        line for line in file_of(group, name).read_text().splitlines()[:2] if line.startswith("# razor-run ")
+    ]
     assert len(heads) == 1
     words = shlex.split(heads[0].removeprefix("# "))[1:]
     filled = [w.replace("=DIR", f"={photos}").replace("FILE_OR_TAG", "laion400m_e32") for w in words]
     assert isinstance(checked(read(filled)), Experiment)
-    assert f"{group}={name}" in words or (default_option(group) == name and any(w.startswith(f"{group}.") for w in words))
+    assert f"{group}={name}" in words or (
+        default_option(group) == name and any(w.startswith(f"{group}.") for w in words)
+    )
 
 
 @pytest.mark.parametrize(("group", "name"), [f for f in FILES if f[0] in GROUPS])
 def test_option_sets_every_field_of_its_class_and_no_other(group: str, name: str) -> None:
     file = file_of(group, name)
     content = yaml.safe_load(file.read_text())
-    assert set(settings_of(group, name)) - {"_target_"} == set(hints(locate(content["_target_"], PLACES[group], group)))
+    assert set(settings_of(group, name)) - {"_target_"} == set(
+        hints(locate(content["_target_"], PLACES[group], group))
+    )
 
 
-@pytest.mark.parametrize(("group", "name"), [f for f in FILES if f[0] in {"model", "scenario", "data", "method"}])
+@pytest.mark.parametrize(
+    ("group", "name"), [f for f in FILES if f[0] in {"model", "scenario", "data", "method"}]
+)
 def test_every_setting_says_what_it_does(group: str, name: str) -> None:
     file = file_of(group, name)
-    unexplained = [key for key, _, comment in comments(file) if not comment and key not in {"_target_", "stand_in"}]
+    unexplained = [
+        key for key, _, comment in comments(file) if not comment and key not in {"_target_", "stand_in"}
+    ]
     assert unexplained == []
     assert description(file)
 
@@ -80,7 +111,12 @@ def test_literal_preset_is_the_paper_and_the_others_say_how_they_differ() -> Non
     paper, first, anchor, ours = (
         checked(read([f"method={m}"])).method for m in ("razor_paper", "razor_alg1", "razor_anchor", "razor")
     )
-    assert (paper.norm_power, paper.mismatch_form, paper.mismatch_set, paper.normalize) == (1, "signed", "forget", "none")
+    assert (paper.norm_power, paper.mismatch_form, paper.mismatch_set, paper.normalize) == (
+        1,
+        "signed",
+        "forget",
+        "none",
+    )
     assert (paper.granularity, paper.budget, paper.search_return, paper.tau_mode) == (
         "head_mlp",
         "greedy",

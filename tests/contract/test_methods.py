@@ -68,7 +68,9 @@ def test_same_seed_gives_the_same_edit_even_after_another_method_ran(name: str) 
     again = run(preset(name), model, sets)
     assert same(first.values, again.values)
     assert first.components == again.components
-    assert [(e.action, e.component, e.step_size) for e in first.log] == [(e.action, e.component, e.step_size) for e in again.log]
+    assert [(e.action, e.component, e.step_size) for e in first.log] == [
+        (e.action, e.component, e.step_size) for e in again.log
+    ]
 
 
 @every_preset
@@ -93,7 +95,10 @@ def test_only_owned_slices_of_the_listed_components_change(name: str) -> None:
 
 @every_preset
 def test_the_edit_moves_something_unless_it_is_none(name: str) -> None:
-    still = {"none", "ssd_paper"}  # ssd_paper: alpha=5 selects nothing where more than a fifth of all pictures is to be forgotten
+    still = {
+        "none",
+        "ssd_paper",
+    }  # ssd_paper: alpha=5 selects nothing where more than a fifth of all pictures is to be forgotten
     assert bool(changed(edit_of(name), make_clip())) is (name not in still)
 
 
@@ -113,9 +118,17 @@ def test_process_state_and_model_are_untouched(name: str) -> None:
     torch.manual_seed(5)
     random.seed(5)
     np.random.seed(5)
-    state: list[Any] = [torch.random.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]
+    state: list[Any] = [
+        torch.random.get_rng_state().tolist(),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+    ]
     run(preset(name), model, sets)
-    now: list[Any] = [torch.random.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]
+    now: list[Any] = [
+        torch.random.get_rng_state().tolist(),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+    ]
     assert now == state
     assert torch.is_grad_enabled() and torch.get_default_dtype() is torch.float32
     assert bits(model) == before
@@ -181,7 +194,9 @@ def test_none_leaves_every_evaluation_score_equal_to_the_base() -> None:
     found = dict(evaluator.states({"base": {}, "edit": edit.values}, settings.schemes, settings))
     scores = score_all(found, Metrics(), 0)
     for scheme in settings.schemes:
-        base, now = ({(s.metric, s.variant): s.value for s in scores[(state, scheme)]} for state in ("base", "edit"))
+        base, now = (
+            {(s.metric, s.variant): s.value for s in scores[(state, scheme)]} for state in ("base", "edit")
+        )
         shared = [k for k in base if base[k] is not None]
         assert len(shared) > 10
         assert {k: base[k] for k in shared} == {k: now[k] for k in shared}

@@ -1,4 +1,6 @@
-"""`razor doctor --acceptance` on a full-size ViT-B/32 with random weights, and on the stand-in with real photographs."""
+"""`razor doctor --acceptance` on a full-size ViT-B/32 with random weights, and on the stand-in with real
+photographs.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ RUN = "import sys; from razor_cli.main import razor_command; raise SystemExit(ra
 
 
 def doctor(folder: Path, *words: str) -> tuple[int, dict[str, str], dict[str, object]]:
-    """Run the command in a process of its own; return its exit code, status by check, and the conditions it recorded."""
+    """Run the command in a process of its own; return its exit code, status by check, and the conditions it
+    recorded.
+    """
     places = [f"output_dir={folder}", *([f"data.cifar_root={PHOTOGRAPHS}"] if PHOTOGRAPHS else [])]
     environment = os.environ | {"RAZOR_DATA_DIR": str(folder / "none")}
     command = [sys.executable, "-c", RUN, "doctor", *words, *places]
@@ -28,14 +32,27 @@ def doctor(folder: Path, *words: str) -> tuple[int, dict[str, str], dict[str, ob
 
 
 def test_a_full_size_model_with_random_weights_fails_where_training_shows(tmp_path: Path) -> None:
-    code, found, conditions = doctor(tmp_path, "--acceptance", "clip_vitb32", "--random-weights", "--pictures", "40")
+    code, found, conditions = doctor(
+        tmp_path, "--acceptance", "clip_vitb32", "--random-weights", "--pictures", "40"
+    )
     untrained = {"LayerNorms at their initial 1 and 0", "text attention norms", "logit scale"}
     untrained |= {"zero-shot CIFAR-10"} if PHOTOGRAPHS else set()
     failed = {name for name, status in found.items() if status == "fail"}
     assert code == 1 and untrained <= failed <= untrained | {"own caption beats shuffled ones"}
-    for name in ("towers", "parameters", "components (heads and MLPs)", "quantized tensors", "activation function"):
+    for name in (
+        "towers",
+        "parameters",
+        "components (heads and MLPs)",
+        "quantized tensors",
+        "activation function",
+    ):
         assert found[name] == "pass", name
-    for name in ("gradient predicts the change", "RAZOR step forgets", "SLUG step reversed", "patch applied and reverted"):
+    for name in (
+        "gradient predicts the change",
+        "RAZOR step forgets",
+        "SLUG step reversed",
+        "patch applied and reverted",
+    ):
         assert found[name] == "pass", name
     assert float(str(conditions["peak_rss_mb"])) < 6 * 1024
     assert [p.name for p in (tmp_path / "doctor").iterdir()] == ["doctor.json"]
@@ -44,4 +61,6 @@ def test_a_full_size_model_with_random_weights_fails_where_training_shows(tmp_pa
 @pytest.mark.skipif(PHOTOGRAPHS is None, reason="RAZOR_CIFAR10=DIR names no photographs")
 def test_the_stand_in_is_as_its_card_says(tmp_path: Path) -> None:
     code, found, _ = doctor(tmp_path, "--acceptance", "clip_tiny", "--pictures", "2000")
-    assert {name for name, status in found.items() if status != "pass"} == {"published weight norms"} and code == 0
+    assert {name for name, status in found.items() if status != "pass"} == {
+        "published weight norms"
+    } and code == 0

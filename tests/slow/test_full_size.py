@@ -1,4 +1,6 @@
-"""The papers' architectures at full size, with random weights, in the layouts people have: saved, loaded, compared."""
+"""The papers' architectures at full size, with random weights, in the layouts people have: saved, loaded,
+compared.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def test_hugging_face_folder(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text("{" + ", ".join(f'"{w}": {i}' for i, w in enumerate(words)) + "}")
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
     CLIPTokenizerFast.from_pretrained(tmp_path).save_pretrained(tmp_path)
-    config = CLIPConfig(text_config={"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}, vision_config={})  # ViT-B/32
+    config = CLIPConfig(
+        text_config={"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}, vision_config={}
+    )  # ViT-B/32
     module = CLIPModel(config).eval()
     module.save_pretrained(tmp_path)
     model = load_hugging_face("hf", str(tmp_path))
@@ -72,5 +76,9 @@ def test_hugging_face_folder(tmp_path: Path) -> None:
     with torch.no_grad():
         pixels, tokens = model.preprocess([PICTURE]), model.tokenize(["abc", "z"])
         assert pixels.shape == (1, 3, 224, 224) and len(tokens) == 2 and tokens.shape[1] < 77  # no padding
-        assert torch.allclose(model.encode_image(pixels), pooled(module.get_image_features(pixel_values=pixels)), atol=1e-6)
-        assert torch.allclose(model.encode_text(tokens), pooled(module.get_text_features(input_ids=tokens)), atol=1e-6)
+        assert torch.allclose(
+            model.encode_image(pixels), pooled(module.get_image_features(pixel_values=pixels)), atol=1e-6
+        )
+        assert torch.allclose(
+            model.encode_text(tokens), pooled(module.get_text_features(input_ids=tokens)), atol=1e-6
+        )

@@ -15,8 +15,12 @@ TENCH, GOLDFISH, SHARK, HEN, CRANE = "n01440764", "n01443537", "n01484850", "n01
 NUMBERS = {TENCH: 0, GOLDFISH: 1, SHARK: 2, HEN: 8, CRANE: 134}  # by sorted wnid
 
 
-def write_train(root: Path, wnids: Sequence[str] = tuple(NUMBERS), count: int = 20, val: int = 6) -> tuple[Path, list[str]]:
-    """Write train/<wnid>/<wnid>_<n>.JPEG, and return the val pictures' wnids in the order of their official names."""
+def write_train(
+    root: Path, wnids: Sequence[str] = tuple(NUMBERS), count: int = 20, val: int = 6
+) -> tuple[Path, list[str]]:
+    """Write train/<wnid>/<wnid>_<n>.JPEG, and return the val pictures' wnids in the order of their official
+    names.
+    """
     for n, wnid in enumerate(wnids):
         (root / "train" / wnid).mkdir(parents=True)
         for i in range(count):
@@ -59,9 +63,15 @@ def write_kit(folder: Path, order: Sequence[str], *, matlab: bool = True) -> Non
 
 
 def write_parquet(
-    root: Path, labels: Mapping[str, Sequence[int]], group: int = 7, names: int | None = 1000, broken: Sequence[int] = ()
+    root: Path,
+    labels: Mapping[str, Sequence[int]],
+    group: int = 7,
+    names: int | None = 1000,
+    broken: Sequence[int] = (),
 ) -> Path:
-    """Write the hub's files, two for each part, rows in the order given, few rows in a group; `broken` train rows are cut."""
+    """Write the hub's files, two for each part, rows in the order given, few rows in a group; `broken` train
+    rows are cut.
+    """
     (root / "data").mkdir(parents=True)
     for part, all_labels in labels.items():
         for number, piece in enumerate(np.array_split(np.array(all_labels), 2)):
@@ -69,12 +79,21 @@ def write_parquet(
             images = []
             for i, _ in enumerate(piece):
                 data = picture_bytes((0 if part == "train" else 50_000) + first + i, "JPEG")
-                images.append({"bytes": data[:99] if part == "train" and first + i in broken else data, "path": f"{i}.JPEG"})
+                images.append(
+                    {
+                        "bytes": data[:99] if part == "train" and first + i in broken else data,
+                        "path": f"{i}.JPEG",
+                    }
+                )
             table = pa.table({"image": images, "label": pa.array(piece, pa.int64())})
             if names is not None:
                 label = {"names": [str(n) for n in range(names)], "_type": "ClassLabel"}
-                table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": {"label": label}}})})
-            pq.write_table(table, root / "data" / f"{part}-{number:05}-of-00002.parquet", row_group_size=group)
+                table = table.replace_schema_metadata(
+                    {"huggingface": json.dumps({"info": {"features": {"label": label}}})}
+                )
+            pq.write_table(
+                table, root / "data" / f"{part}-{number:05}-of-00002.parquet", row_group_size=group
+            )
     return root
 
 
@@ -93,7 +112,9 @@ def metadata_rows(captions: Sequence[str | None], caption: str = "caption") -> l
     ]
 
 
-def write_files_shard(root: Path, name: str, captions: Sequence[str | None], start: int = 0, parquet: bool = True) -> None:
+def write_files_shard(
+    root: Path, name: str, captions: Sequence[str | None], start: int = 0, parquet: bool = True
+) -> None:
     """Write img2dataset's output_format=files: NAME/000000000.jpg, .txt and .json, and NAME.parquet."""
     (root / name).mkdir(parents=True)
     for n, text in enumerate(captions):
@@ -101,14 +122,18 @@ def write_files_shard(root: Path, name: str, captions: Sequence[str | None], sta
             stem = root / name / f"{n:09}"
             stem.with_suffix(".jpg").write_bytes(picture_bytes(start + n, "JPEG"))
             stem.with_suffix(".txt").write_text(text)
-            stem.with_suffix(".json").write_text(json.dumps({"caption": text, "key": stem.name, "status": "success"}))
+            stem.with_suffix(".json").write_text(
+                json.dumps({"caption": text, "key": stem.name, "status": "success"})
+            )
     if parquet:
         pq.write_table(pa.Table.from_pylist(metadata_rows(captions)), root / f"{name}.parquet")
     (root / f"{name}_stats.json").write_text("{}")
 
 
 def write_tar_shard(root: Path, name: str, captions: Sequence[str | None], start: int = 0) -> None:
-    """Write img2dataset's output_format=webdataset without captions in the shard: they are in NAME.parquet alone, as TEXT."""
+    """Write img2dataset's output_format=webdataset without captions in the shard: they are in NAME.parquet
+    alone, as TEXT.
+    """
     samples = [{"jpg": picture_bytes(start + n, "JPEG")} if text else {} for n, text in enumerate(captions)]
     path = write_shard(root / f"{name}.tar", [dict(s) for s in samples])
     rows = [{**r, "key": f"{n:06}"} for n, r in enumerate(metadata_rows(captions, "TEXT"))]
@@ -116,7 +141,9 @@ def write_tar_shard(root: Path, name: str, captions: Sequence[str | None], start
 
 
 def write_celeba(root: Path, counts: Mapping[str, int], *, header: bool = True) -> Path:
-    """Write list_identity_celeba.txt in the order of the files and img_align_celeba/, identities dealt out in turn."""
+    """Write list_identity_celeba.txt in the order of the files and img_align_celeba/, identities dealt out in
+    turn.
+    """
     (root / "img_align_celeba").mkdir(parents=True)
     left, lines = dict(counts), []
     while any(left.values()):
@@ -124,7 +151,9 @@ def write_celeba(root: Path, counts: Mapping[str, int], *, header: bool = True) 
             left[name] -= 1
             number = len(lines) + 1
             lines.append(f"{number:06}.jpg {name}")
-            (root / "img_align_celeba" / f"{number:06}.jpg").write_bytes(picture_bytes(70_000 + number, "JPEG"))
+            (root / "img_align_celeba" / f"{number:06}.jpg").write_bytes(
+                picture_bytes(70_000 + number, "JPEG")
+            )
     head = [str(len(lines)), "image_id identity_name"] if header else []
     (root / "list_identity_celeba.txt").write_text("\n".join([*head, *lines]) + "\n")
     return root

@@ -27,7 +27,16 @@ PERCENT = {
 
 def percent(metric: str, variant: str, direction: str, value: float) -> Score:
     low, high = max(0.0, value - 3.25), min(100.0, value + 3.25)
-    return Score(metric=metric, variant=variant, value=value, n=200, ci_low=low, ci_high=high, unit="%", direction=direction)
+    return Score(
+        metric=metric,
+        variant=variant,
+        value=value,
+        n=200,
+        ci_low=low,
+        ci_high=high,
+        unit="%",
+        direction=direction,
+    )
 
 
 def measured(state: str, quantization: str, offset: float) -> list[Score]:
@@ -84,7 +93,14 @@ def measured(state: str, quantization: str, offset: float) -> list[Score]:
         direction="down",
     )
     worst = Score(
-        metric="others_worst", variant="Beyoncé", value=27.0, n=20, ci_low=5.0, ci_high=45.0, unit="points", direction="down"
+        metric="others_worst",
+        variant="Beyoncé",
+        value=27.0,
+        n=20,
+        ci_low=5.0,
+        ci_high=45.0,
+        unit="points",
+        direction="down",
     )
     return [*scores, m2, m3, drop, worst]
 
@@ -92,7 +108,13 @@ def measured(state: str, quantization: str, offset: float) -> list[Score]:
 def events() -> list[Event]:
     return [
         Event(
-            step=0, action="select", component="visual.3.head2", kind="head", tower="vision", phi=1.2345678901234567, cosine=-0.25
+            step=0,
+            action="select",
+            component="visual.3.head2",
+            kind="head",
+            tower="vision",
+            phi=1.2345678901234567,
+            cosine=-0.25,
         ),
         Event(
             step=1,
@@ -106,7 +128,14 @@ def events() -> list[Event]:
             after={"m1": 4.5, "m4_generic": 97.0},
             seconds=1.5,
         ),
-        Event(step=2, action="refuse", component="text.0.mlp", kind="mlp", tower="text", note='utility, "too low"'),
+        Event(
+            step=2,
+            action="refuse",
+            component="text.0.mlp",
+            kind="mlp",
+            tower="text",
+            note='utility, "too low"',
+        ),
     ]
 
 
@@ -158,8 +187,8 @@ def fake_run(
 ) -> Run:
     """Record one run and return it.
 
-    `flips` are settings of the method that differ from its preset's, `extra` more scores by state and quantization, `files`
-    more files of the run's folder; `more` are further settings.
+    `flips` are settings of the method that differ from its preset's, `extra` more scores by state and
+    quantization, `files` more files of the run's folder; `more` are further settings.
     """
     own = {"name": method, "share": 0.1, **(flips or {})}
     settings = {"target": target, "seed": seed, "model": {"name": model}, "method": own, "data": data}
@@ -178,7 +207,13 @@ def fake_run(
         judged_on=judged_on,
     )
     cost = Cost(
-        seconds=10.5, gradient_seconds=4.25, search_seconds=5.0, forwards=12345, backwards=460, evaluations=96, peak_mb=850.0
+        seconds=10.5,
+        gradient_seconds=4.25,
+        search_seconds=5.0,
+        forwards=12345,
+        backwards=460,
+        evaluations=96,
+        peak_mb=850.0,
     )
     with open_run(output_dir, scenario, method, name) as run:
         if run.complete:
@@ -186,7 +221,9 @@ def fake_run(
         run.write_config(settings)
         states = [s for s in LEVELS if control or s != "control"]
         scores = {(s, q): measured(s, q, offset) for s in states for q in quantizations}
-        run.write_scores(identity, scores | {k: [*scores.get(k, []), *rows] for k, rows in (extra or {}).items()})
+        run.write_scores(
+            identity, scores | {k: [*scores.get(k, []), *rows] for k, rows in (extra or {}).items()}
+        )
         for file, text in (files or {}).items():
             run.path(file).write_text(text, encoding="utf-8")
         run.write_log(events())
@@ -197,7 +234,10 @@ def fake_run(
                 settings=settings,
                 provenance=provenance(seed, finished),
                 cost=CostRecord.of(cost, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=5),
-                verdict=Verdict(decision=Decision.ACCEPTED, reasons=["M1 generic 5.5 [2.2, 8.8] ≤ 55 under none, int8, int4"]),
+                verdict=Verdict(
+                    decision=Decision.ACCEPTED,
+                    reasons=["M1 generic 5.5 [2.2, 8.8] ≤ 55 under none, int8, int4"],
+                ),
                 components=heads(parts),
             )
         )

@@ -23,15 +23,23 @@ TINY = {
 
 @pytest.fixture
 def architectures(tmp_path: Path) -> Iterator[None]:
-    """Register the architectures tiny, tiny-quickgelu and tiny-custom-text with open_clip, and take them off again."""
+    """Register the architectures tiny, tiny-quickgelu and tiny-custom-text with open_clip, and take them off
+    again.
+    """
     folder = tmp_path / "configs"
     folder.mkdir()
     variants: dict[str, dict[str, Any]] = {
-        "tiny": {}, "tiny-quickgelu": {"quick_gelu": True}, "tiny-custom-text": {"custom_text": True},
-    }  # fmt: skip
+        "tiny": {},
+        "tiny-quickgelu": {"quick_gelu": True},
+        "tiny-custom-text": {"custom_text": True},
+    }
     for name, extra in variants.items():
         (folder / f"{name}.json").write_text(json.dumps(TINY | extra))
-    paths, configs, tags = list(factory._MODEL_CONFIG_PATHS), dict(factory._MODEL_CONFIGS), dict(pretrained._PRETRAINED)
+    paths, configs, tags = (
+        list(factory._MODEL_CONFIG_PATHS),
+        dict(factory._MODEL_CONFIGS),
+        dict(pretrained._PRETRAINED),
+    )
     open_clip.add_model_config(folder)
     yield
     for registry, saved in ((factory._MODEL_CONFIGS, configs), (pretrained._PRETRAINED, tags)):
@@ -53,5 +61,8 @@ def written(path: Path, state: dict[str, Tensor]) -> Path:
     if path.suffix == ".safetensors":
         save_file(state, path)
     else:
-        torch.save({"state_dict": {f"module.{n}": v for n, v in state.items()}} if path.stem == "wrapped" else state, path)
+        torch.save(
+            {"state_dict": {f"module.{n}": v for n, v in state.items()}} if path.stem == "wrapped" else state,
+            path,
+        )
     return path

@@ -18,8 +18,12 @@ def rows(*vectors: list[float]) -> Tensor:
 
 
 def world(**changes: object) -> Features:
-    """Target, Ann, Bob are the first three axes, the fourth is 'a person'; everything below is computed by hand from it."""
-    retain = rows([0, 3, 0, 1], [0, 0, 3, 1], [3, 1, 0, 0], [0, 3, 2, 0])  # Ann, Bob, Ann seen as Target, Bob seen as Ann
+    """Target, Ann, Bob are the first three axes, the fourth is 'a person'; everything below is computed by
+    hand from it.
+    """
+    retain = rows(
+        [0, 3, 0, 1], [0, 0, 3, 1], [3, 1, 0, 0], [0, 3, 2, 0]
+    )  # Ann, Bob, Ann seen as Target, Bob seen as Ann
     concepts = torch.tensor([1, 2, 1, 2])
     fields: dict[str, object] = {
         "class_names": NAMES,

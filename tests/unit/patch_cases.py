@@ -42,13 +42,26 @@ def make_values(base: dict[str, Tensor]) -> dict[str, Tensor]:
 def fill(folder: Path) -> Path:
     """Put base.safetensors and its patch p.safetensors into a folder, and return the folder."""
     base = make_base()
-    safetensors.torch.save_file(base, folder / "base.safetensors", metadata={"format": "pt", "origin": "test"})
-    write_patch(folder / "p.safetensors", make_values(base), base, method="razor", target="Conan O'Brien", settings={"rho": 0.1})
+    safetensors.torch.save_file(
+        base, folder / "base.safetensors", metadata={"format": "pt", "origin": "test"}
+    )
+    write_patch(
+        folder / "p.safetensors",
+        make_values(base),
+        base,
+        method="razor",
+        target="Conan O'Brien",
+        settings={"rho": 0.1},
+    )
     return folder
 
 
-def reseal(path: Path, change: dict, values: dict[str, Tensor] | None = None, rename: dict[str, str] | None = None) -> None:
-    """Rewrite a patch with a changed header whose own hash is right, as someone who knows the format would."""
+def reseal(
+    path: Path, change: dict, values: dict[str, Tensor] | None = None, rename: dict[str, str] | None = None
+) -> None:
+    """Rewrite a patch with a changed header whose own hash is right, as someone who knows the
+    format would.
+    """
     header, old = read_patch(path)
     body = header.model_dump(mode="json") | change
     for before, after in (rename or {}).items():
@@ -60,7 +73,11 @@ def reseal(path: Path, change: dict, values: dict[str, Tensor] | None = None, re
 
 
 def refused(
-    folder: Path, *parts: str, out: str = "out.safetensors", error: type[RazorError] = PatchError, **options: bool
+    folder: Path,
+    *parts: str,
+    out: str = "out.safetensors",
+    error: type[RazorError] = PatchError,
+    **options: bool,
 ) -> None:
     """Apply p to base, expect the error with all parts in its message, and no change in the folder."""
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}

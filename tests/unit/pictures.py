@@ -38,7 +38,11 @@ def write_shard(path: Path, samples: list[dict[str, object]]) -> Path:
     with tarfile.open(path, "w") as tar:
         for n, sample in enumerate(samples):
             for ending, value in sample.items():
-                data = value if isinstance(value, bytes) else (value if isinstance(value, str) else json.dumps(value)).encode()
+                data = (
+                    value
+                    if isinstance(value, bytes)
+                    else (value if isinstance(value, str) else json.dumps(value)).encode()
+                )
                 info = tarfile.TarInfo(f"{n:06}.{ending}")
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
@@ -81,5 +85,7 @@ def write_cifar_binary(root: Path, train: int = 100, test: int = 50) -> Path:
         data = np.concatenate([labels[:, None].astype(np.uint8), planes], axis=1)
         pieces = np.array_split(data, 5) if part == "train" else [data]
         for n, piece in enumerate(pieces, 1):
-            (folder / (f"data_batch_{n}.bin" if part == "train" else "test_batch.bin")).write_bytes(piece.tobytes())
+            (folder / (f"data_batch_{n}.bin" if part == "train" else "test_batch.bin")).write_bytes(
+                piece.tobytes()
+            )
     return root

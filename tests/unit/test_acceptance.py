@@ -44,17 +44,24 @@ def test_every_published_figure_has_a_source_and_is_a_percentage() -> None:
 def test_checkpoints_are_those_of_open_clip() -> None:
     for c in (c for c in known().checkpoints if c.tag != "embedded"):
         name = c.architecture + ("-quickgelu" if c.quick_gelu else "")
-        entry = open_clip.get_pretrained_cfg(name, c.tag) or open_clip.get_pretrained_cfg(c.architecture, c.tag)
+        entry = open_clip.get_pretrained_cfg(name, c.tag) or open_clip.get_pretrained_cfg(
+            c.architecture, c.tag
+        )
         assert bool(entry.get("quick_gelu")) == c.quick_gelu and entry["hf_hub"].rstrip("/") == c.hub, c.name
 
 
 @pytest.mark.parametrize("name", [n for n in known().architectures if n != "clip_tiny"])
 def test_published_sizes_are_those_that_open_clip_builds(name: str) -> None:
     with torch.device("meta"):
-        module = open_clip.model.CLIP(**{k: v for k, v in open_clip.get_model_config(name).items() if k != "quick_gelu"})
+        module = open_clip.model.CLIP(
+            **{k: v for k, v in open_clip.get_model_config(name).items() if k != "quick_gelu"}
+        )
     sizes = known().architectures[name]
     assert sum(p.numel() for p in module.parameters()) == sizes.parameters
-    towers = [(len(t.resblocks), t.width, t.resblocks[0].attn.num_heads) for t in (module.visual.transformer, module.transformer)]
+    towers = [
+        (len(t.resblocks), t.width, t.resblocks[0].attn.num_heads)
+        for t in (module.visual.transformer, module.transformer)
+    ]
     assert towers == [sizes.vision, sizes.text]
     assert sizes.components == sum(layers * (heads + 1) for layers, _, heads in towers)
 
@@ -93,7 +100,9 @@ def test_a_small_sample_is_allowed_what_its_size_allows() -> None:
 def test_the_ensemble_has_the_eighteen_templates_of_the_protocol() -> None:
     templates = zero_shot.ENSEMBLE
     assert len(set(templates)) == 18 and all(t.count("{}") == 1 and t.endswith("{}.") for t in templates)
-    assert {"a photo of a {}.", "a black and white photo of the {}.", "a photo of the small {}."} <= set(templates)
+    assert {"a photo of a {}.", "a black and white photo of the {}.", "a photo of the small {}."} <= set(
+        templates
+    )
 
 
 def test_pictures_that_all_look_alike_gain_nothing_from_their_captions() -> None:
@@ -134,7 +143,10 @@ def test_a_checkpoint_is_known_by_tag_released_name_preset_or_word() -> None:
     assert asked("open_clip", *large)[:2] == ("ViT-L-14-quickgelu", "openai")
     assert asked("open_clip", large[0], "model.weights=/x/mine.pt")[1] is None
     assert asked("open_clip", large[0], "model.weights=/x/mine.pt", checkpoint="openai")[1] == "openai"
-    assert asked("hf_clip", "model.weights=/x", checkpoint="ViT-L-14-336/openai")[:2] == ("ViT-L-14-336", "openai")
+    assert asked("hf_clip", "model.weights=/x", checkpoint="ViT-L-14-336/openai")[:2] == (
+        "ViT-L-14-336",
+        "openai",
+    )
     assert asked("clip_tiny")[:2] == ("clip_tiny", "embedded")
 
 

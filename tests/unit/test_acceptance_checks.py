@@ -48,9 +48,15 @@ def subject(clip: Clip, sets: ConceptSets, tmp_path: Path) -> Subject:
     """The taught tiny model, of which nothing is published."""
     request = Request(preset="clip_tiny", model=Model(), data=Data())
     return Subject(
-        request=request, model=clip, architecture=None, checkpoint=None, claim="nobody says", sets=sets, photographs=None,
+        request=request,
+        model=clip,
+        architecture=None,
+        checkpoint=None,
+        claim="nobody says",
+        sets=sets,
+        photographs=None,
         folder=tmp_path,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +75,14 @@ def checkpoint(**changes: Any) -> Checkpoint:
 
 def test_weights_without_published_figures_are_counted_but_not_judged(subject: Subject) -> None:
     found = {c.name: c for c in weights.checks(subject, no_words)}
-    assert {found[n].status for n in ("towers", "parameters", "activation function", "logit scale")} == {Status.SKIPPED}
-    assert found["quantized tensors"].status is found["LayerNorms at their initial 1 and 0"].status is Status.PASS
+    assert {found[n].status for n in ("towers", "parameters", "activation function", "logit scale")} == {
+        Status.SKIPPED
+    }
+    assert (
+        found["quantized tensors"].status
+        is found["LayerNorms at their initial 1 and 0"].status
+        is Status.PASS
+    )
     assert all(c.why and c.fix for c in found.values() if c.status is Status.SKIPPED)
 
 
@@ -86,7 +98,9 @@ def test_wrong_activation_scale_and_damage_are_found(subject: Subject) -> None:
 
 def test_a_published_norm_is_of_the_rows_it_names(subject: Subject) -> None:
     width = subject.model.layouts[0].width
-    value = parameters(subject.model)[f"{subject.model.layouts[0].block(1)}attn.in_proj_weight"][2 * width :].norm()
+    value = parameters(subject.model)[f"{subject.model.layouts[0].block(1)}attn.in_proj_weight"][
+        2 * width :
+    ].norm()
     right = Norm(tower="vision", layer=1, part="v", norm=float(value), source="here")
     for norm, status in ((right, Status.PASS), (right.model_copy(update={"part": "k"}), Status.FAIL)):
         claimed = replace(subject, checkpoint=checkpoint(norms=(norm,)))
@@ -125,7 +139,9 @@ def test_a_gradient_of_the_wrong_size_is_found(subject: Subject, monkeypatch: py
     assert failed == ["gradient predicts the change"]
 
 
-def test_an_edit_that_leaks_or_leaves_traces_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_that_leaks_or_leaves_traces_is_found(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = Razor.edit
 
     def leaking(self: Razor, model: Clip, sets: ConceptSets, lab: Any) -> Edit:
@@ -157,18 +173,27 @@ def test_a_patch_that_does_not_go_back_is_found(subject: Subject, monkeypatch: p
     assert check.status is Status.FAIL and "not the base" in check.why
 
 
-def test_a_full_disk_skips_the_patch_with_the_reason(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_skips_the_patch_with_the_reason(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(edit.shutil, "disk_usage", lambda _: usage)
     check = edit.patch_checks(subject, no_words)[0]
-    assert check.status is Status.SKIPPED and "output_dir=DIR" in check.fix and not list(subject.folder.iterdir())
+    assert (
+        check.status is Status.SKIPPED
+        and "output_dir=DIR" in check.fix
+        and not list(subject.folder.iterdir())
+    )
 
 
 # ------------------------------------------------------------------ the whole of it
 
 
 def accepted(tmp_path: Path, **changes: Any) -> Report:
-    return accept(Request(preset="clip_tiny", model=Model(), data=Data(), output_dir=tmp_path / "out", **changes), quiet())
+    return accept(
+        Request(preset="clip_tiny", model=Model(), data=Data(), output_dir=tmp_path / "out", **changes),
+        quiet(),
+    )
 
 
 def test_the_stand_in_is_accepted_and_what_needs_photographs_is_skipped(tmp_path: Path) -> None:
@@ -179,7 +204,11 @@ def test_the_stand_in_is_accepted_and_what_needs_photographs_is_skipped(tmp_path
     assert "razor doctor --acceptance clip_tiny model.device=cpu data.cifar_root=DIR" in skipped[0].fix
     assert [p.name for p in (tmp_path / "out" / "doctor").iterdir()] == ["doctor.json"]  # the copies are gone
     recorded = json.loads((tmp_path / "out" / "doctor" / "doctor.json").read_text())
-    assert recorded["passed"] is True and recorded["counts"]["skipped"] == 5 and recorded["checkpoint"] == "clip_tiny/embedded"
+    assert (
+        recorded["passed"] is True
+        and recorded["counts"]["skipped"] == 5
+        and recorded["checkpoint"] == "clip_tiny/embedded"
+    )
 
 
 def test_random_weights_fail_where_training_shows_and_pass_where_structure_does(tmp_path: Path) -> None:
@@ -222,7 +251,12 @@ def test_a_group_that_breaks_down_is_a_failed_check_and_the_others_still_run(
 def test_random_weights_need_an_architecture_by_name(tmp_path: Path) -> None:
     model = Model(name="hf", stand_in=False, library=Library.HF, weights="somewhere")
     with pytest.raises(ConfigError, match="architecture by name"):
-        accept(Request(preset="hf_clip", model=model, data=Data(), output_dir=tmp_path / "out", random_weights=True), quiet())
+        accept(
+            Request(
+                preset="hf_clip", model=model, data=Data(), output_dir=tmp_path / "out", random_weights=True
+            ),
+            quiet(),
+        )
     assert not (tmp_path / "out").exists()
 
 

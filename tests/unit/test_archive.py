@@ -21,7 +21,14 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("outputs")
     for i, name in enumerate(NAMES):
         fake_run(folder, target=name, seed=i, quantizations=("none",), offset=i / 4)
-    fake_run(folder, target="Ada", method="slug", model="clip_vitb32", stand_in=False, quantizations=("none", "int8"))
+    fake_run(
+        folder,
+        target="Ada",
+        method="slug",
+        model="clip_vitb32",
+        stand_in=False,
+        quantizations=("none", "int8"),
+    )
     return folder
 
 
@@ -34,7 +41,9 @@ def one(outputs: Path, sql: str) -> object:
 
 
 def test_runs_has_a_row_per_run(outputs: Path) -> None:
-    columns, rows = answer(outputs, "select target, method, stand_in, verdict, seed, components from runs order by seed, method")
+    columns, rows = answer(
+        outputs, "select target, method, stand_in, verdict, seed, components from runs order by seed, method"
+    )
     assert columns == ["target", "method", "stand_in", "verdict", "seed", "components"]
     assert rows[0] == (NAMES[0], "razor", True, "ACCEPTED", 0, "visual.3.head2")
     assert rows[1] == ("Ada", "slug", False, "ACCEPTED", 0, "visual.3.head2") and len(rows) == len(NAMES) + 1
@@ -42,7 +51,10 @@ def test_runs_has_a_row_per_run(outputs: Path) -> None:
 
 
 def test_scores_are_those_of_the_files(outputs: Path) -> None:
-    sql = "select value from scores where metric = 'm1' and variant = 'dual/generic' and state = 'edit' and target = 'Ada'"
+    sql = (
+        "select value from scores where metric = 'm1' and variant = 'dual/generic' and state = 'edit' "
+        "and target = 'Ada'"
+    )
     assert sorted(v for (v,) in answer(outputs, sql)[1]) == [5.5, 5.75]
     assert one(outputs, "select count(distinct run_id) from scores") == len(NAMES) + 1
     assert one(outputs, "select typeof(value) from scores limit 1") == "DOUBLE"
@@ -50,14 +62,19 @@ def test_scores_are_those_of_the_files(outputs: Path) -> None:
 
 def test_missing_value_is_null_with_a_reason_and_an_empty_reason_is_text(outputs: Path) -> None:
     sql = "select distinct metric, state, reason, ci_low from scores where value is null"
-    assert answer(outputs, sql)[1] == [("m3", "base", "not computed: there is no drift without an edit", None)]
+    assert answer(outputs, sql)[1] == [
+        ("m3", "base", "not computed: there is no drift without an edit", None)
+    ]
     assert one(outputs, "select count(*) from scores where reason is null") == 0
     assert one(outputs, "select count(*) from scores where isnan(value)") == 0
 
 
 def test_edit_log_has_a_row_per_step_with_metrics_before_and_after(outputs: Path) -> None:
-    _, rows = answer(outputs, "select action, component, before_m1, after_m1, note from edit_log join runs using (run_id) "
-                     "where target = 'Ada' order by step")  # fmt: skip
+    _, rows = answer(
+        outputs,
+        "select action, component, before_m1, after_m1, note from edit_log join runs using (run_id) "
+        "where target = 'Ada' order by step",
+    )
     assert rows[0][:4] == ("select", "visual.3.head2", None, None)
     assert rows[1][:4] == ("apply", "visual.3.head2", 96.5, 4.5)
     assert rows[2][1] == "text.0.mlp" and rows[2][4] == 'utility, "too low"'
@@ -70,7 +87,9 @@ def test_incomplete_runs_are_left_out(tmp_path: Path) -> None:
     assert one(tmp_path, "select count(*) from runs") == 1
 
 
-@pytest.mark.parametrize("sql", ["describe scores", "summarize scores", "with x as (select 1 as a) select a from x", "from runs"])
+@pytest.mark.parametrize(
+    "sql", ["describe scores", "summarize scores", "with x as (select 1 as a) select a from x", "from runs"]
+)
 def test_other_ways_of_reading_are_answered(outputs: Path, sql: str) -> None:
     assert answer(outputs, sql)[1]
 
@@ -109,7 +128,9 @@ def test_other_ways_of_reading_are_answered(outputs: Path, sql: str) -> None:
         "   ;",
     ],
 )
-def test_everything_but_one_reading_statement_is_refused_and_changes_nothing(outputs: Path, tmp_path: Path, sql: str) -> None:
+def test_everything_but_one_reading_statement_is_refused_and_changes_nothing(
+    outputs: Path, tmp_path: Path, sql: str
+) -> None:
     (tmp_path / "secret.csv").write_text("a,b\n1,sesame\n")
     with pytest.raises(UserError) as error:
         answer(outputs, sql.format(folder=tmp_path))
@@ -137,7 +158,9 @@ def test_wrong_name_suggests_the_nearest_and_lists_the_columns(outputs: Path, sq
     with pytest.raises(UserError) as error:
         answer(outputs, sql)
     assert error.value.fix == f"did you mean {near}?"
-    assert "scores(run_id, model," in str(error.value.allowed) and "edit_log(run_id, step," in str(error.value.allowed)
+    assert "scores(run_id, model," in str(error.value.allowed) and "edit_log(run_id, step," in str(
+        error.value.allowed
+    )
 
 
 # Forms
@@ -145,7 +168,9 @@ def test_wrong_name_suggests_the_nearest_and_lists_the_columns(outputs: Path, sq
 
 @pytest.fixture(scope="module")
 def named(outputs: Path) -> tuple[list[str], list[tuple[object, ...]]]:
-    return answer(outputs, "select target, seed, null as nothing from runs where method = 'razor' order by seed")
+    return answer(
+        outputs, "select target, seed, null as nothing from runs where method = 'razor' order by seed"
+    )
 
 
 def test_names_survive_the_query(named: tuple[list[str], list[tuple[object, ...]]]) -> None:

@@ -24,10 +24,18 @@ from razor_cli.models.base import parameters, swapped
 from razor_cli.models.dual import Clip
 
 EMPTY = Pairs((), {})
-PLAIN: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "keep": "last", "schedule": "const"}
+PLAIN: dict[str, Any] = {
+    "optimizer": "sgd",
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "keep": "last",
+    "schedule": "const",
+}
 
 
-def edit_of(method: Any, sets: ConceptSets | None = None, dtype: torch.dtype = torch.float32) -> tuple[Edit, Clip]:
+def edit_of(
+    method: Any, sets: ConceptSets | None = None, dtype: torch.dtype = torch.float32
+) -> tuple[Edit, Clip]:
     model, sets = make_clip(dtype), sets or make_sets()
     return method.edit(model, sets, Lab(model=model, sets=sets)), model
 

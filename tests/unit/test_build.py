@@ -18,7 +18,13 @@ from razor_cli.data.sources.base import Picture
 from razor_cli.errors import ConfigError, DataError
 
 SMALL = Sizes(
-    forget=10, retain=60, validation_forget=5, validation_retain=30, evaluation_forget=5, evaluation_retain=30, suite=20
+    forget=10,
+    retain=60,
+    validation_forget=5,
+    validation_retain=30,
+    evaluation_forget=5,
+    evaluation_retain=30,
+    suite=20,
 )
 
 
@@ -29,12 +35,23 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def portraits(target: str = "Taylor Swift", **changes: object) -> ConceptSets:
-    settings: dict[str, object] = {"kind": Kind.PORTRAITS, "target": target, "domain": "person", "sizes": SMALL}
+    settings: dict[str, object] = {
+        "kind": Kind.PORTRAITS,
+        "target": target,
+        "domain": "person",
+        "sizes": SMALL,
+    }
     return build_sets(**(settings | changes))  # type: ignore[arg-type]
 
 
 def folder(root: Path, target: str = "Taylor Swift", **changes: object) -> ConceptSets:
-    settings: dict[str, object] = {"kind": Kind.FOLDER, "target": target, "domain": "person", "root": root, "sizes": SMALL}
+    settings: dict[str, object] = {
+        "kind": Kind.FOLDER,
+        "target": target,
+        "domain": "person",
+        "root": root,
+        "sizes": SMALL,
+    }
     return build_sets(**(settings | changes))  # type: ignore[arg-type]
 
 
@@ -81,7 +98,9 @@ def test_same_seed_same_sets_other_seed_other_sample() -> None:
 def test_suites_can_be_left_out_and_lose_concepts_called_like_the_target(tmp_path: Path) -> None:
     cifar = write_cifar_parquet(tmp_path / "c")
     assert [s.name for s in portraits(cifar_root=cifar, suites=("cifar10",)).suites] == ["cifar10"]
-    sets = build_sets(kind=Kind.CIFAR10, target="Dog", domain="object", cifar_root=cifar, sizes=SMALL, aliases=("owl",))
+    sets = build_sets(
+        kind=Kind.CIFAR10, target="Dog", domain="object", cifar_root=cifar, sizes=SMALL, aliases=("owl",)
+    )
     assert sets.target == "dog" and sets.class_names[0] == "dog" and len(sets.class_names) == 10
     held_out = next(s for s in sets.suites if s.name == "emoji_held_out")
     assert "owl" not in held_out.class_names and "owl" not in sets.retain.concepts
@@ -97,7 +116,10 @@ def test_a_real_model_keeps_only_what_it_is_asked_about() -> None:
 def test_emoji_shortage_is_noted_with_originals() -> None:
     sets = build_sets(kind=Kind.EMOJI, target="owl", domain="emoji", sizes=Sizes())
     assert sizes_of(sets)[::2] == [40, 12, 12]
-    assert any("evaluation_forget: 12 pictures, data.n_evaluation_forget=120" in n and "1 originals" in n for n in sets.notes)
+    assert any(
+        "evaluation_forget: 12 pictures, data.n_evaluation_forget=120" in n and "1 originals" in n
+        for n in sets.notes
+    )
 
 
 def test_unknown_names_and_mismatches_are_refused() -> None:
@@ -109,7 +131,9 @@ def test_unknown_names_and_mismatches_are_refused() -> None:
         build_sets(kind=Kind.CIFAR10, target="dog", domain="object")
     with pytest.raises(ConfigError, match=r"data\.n_forget"):
         Sizes(forget=0)
-    with pytest.raises(DataError, match=r"(?s)data\.root is not set.*data\.retain_root.*prepare cifar10.*clip_tiny"):
+    with pytest.raises(
+        DataError, match=r"(?s)data\.root is not set.*data\.retain_root.*prepare cifar10.*clip_tiny"
+    ):
         build_sets(kind=Kind.FOLDER, target="Ada", domain="person")
 
 
@@ -131,7 +155,9 @@ def test_headline_case_twelve_photographs_and_cifar(tmp_path: Path) -> None:
     record = split_record(sets)
     assert sorted(len(record[k]) for k in ("forget", "validation_forget", "evaluation_forget")) == [3, 3, 6]
     other = folder(root, cifar_root=cifar, seed=7)
-    assert set(other.evaluation.forget.keys) == set(sets.evaluation.forget.keys)  # the cut does not depend on the seed
+    assert set(other.evaluation.forget.keys) == set(
+        sets.evaluation.forget.keys
+    )  # the cut does not depend on the seed
     assert set(other.retain.keys) != set(sets.retain.keys)
 
 
@@ -165,7 +191,9 @@ def test_retain_captions_that_name_the_target_are_dropped(tmp_path: Path) -> Non
     (retain / "dog" / "003.txt").write_text("a dog with ada")
     (retain / "dog" / "004.txt").write_text("a dog in Canada")
     sets = folder(root, "Ada", retain_root=retain)
-    captions = [c for name, pairs in six_sets(sets).items() if name.endswith("retain") for c in pairs.captions]
+    captions = [
+        c for name, pairs in six_sets(sets).items() if name.endswith("retain") for c in pairs.captions
+    ]
     assert any("1 captions that name the target" in n for n in sets.notes)
     assert "a dog with ada" not in captions
 
@@ -191,7 +219,9 @@ def test_folder_refusals_name_the_settings(tmp_path: Path) -> None:
     alone = write_folder(tmp_path / "b", {"Ada Quill": 12}, 200)
     with pytest.raises(DataError, match=r"(?s)data\.retain_root is not set.*prepare cifar10"):
         folder(alone, "Ada Quill")
-    with pytest.raises(DataError, match=r"data\.retain_root: the target is among the concepts to keep \('Ada Quill'\)"):
+    with pytest.raises(
+        DataError, match=r"data\.retain_root: the target is among the concepts to keep \('Ada Quill'\)"
+    ):
         folder(alone, "Someone", aliases=("ada-quill",), retain_root=root)
     few = write_folder(tmp_path / "c", {"dog": 9}, 400)
     with pytest.raises(DataError, match=r"(?s)data\.retain_root: too few.*9 pictures"):
@@ -214,7 +244,9 @@ def test_webdataset_sets_by_keyword_without_caption_overlap(tmp_path: Path) -> N
     sets = shards(tmp_path, aliases=("Tay",))
     assert sizes_of(sets) == [10, 40, 5, 20, 5, 20]
     assert all("tay" in c.lower() for c in sets.forget.captions)
-    assert not any("tay" in c.lower() for n, p in six_sets(sets).items() if n.endswith("retain") for c in p.captions)
+    assert not any(
+        "tay" in c.lower() for n, p in six_sets(sets).items() if n.endswith("retain") for c in p.captions
+    )
     assert any("24 of 107 captions" in n for n in sets.notes)
     assert sets.class_names == ("Taylor Swift",)
     assert len(sets.forget.load()) == 10
@@ -224,9 +256,14 @@ def test_webdataset_sets_by_keyword_without_caption_overlap(tmp_path: Path) -> N
 
 
 def test_webdataset_keyword_replaces_the_name(tmp_path: Path) -> None:
-    write_shard(tmp_path / "0.tar", captioned([f"the singer {i}" for i in range(16)] + [f"a dog {i}" for i in range(60)]))
+    write_shard(
+        tmp_path / "0.tar",
+        captioned([f"the singer {i}" for i in range(16)] + [f"a dog {i}" for i in range(60)]),
+    )
     sets = shards(tmp_path, keyword="singer")
-    assert all("singer" in c for c in sets.forget.captions) and not any("singer" in c for c in sets.retain.captions)
+    assert all("singer" in c for c in sets.forget.captions) and not any(
+        "singer" in c for c in sets.retain.captions
+    )
     with pytest.raises(DataError, match="as whole words"):
         shards(tmp_path)
 

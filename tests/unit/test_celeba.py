@@ -1,4 +1,6 @@
-"""CelebA-100 and names to choose among: the list's formats, ranking, suites, judging on CelebA, lists of names."""
+"""CelebA-100 and names to choose among: the list's formats, ranking, suites, judging on CelebA, lists of
+names.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,30 @@ from razor_cli.launch import checked
 
 COUNTS = {"Ada_Quill": 6, "Bo_Diaz": 5, "Cy_Van_Dam": 4, "Di_O'Neil": 1}
 SMALL = Sizes(
-    forget=10, retain=40, validation_forget=4, validation_retain=10, evaluation_forget=6, evaluation_retain=20, suite=12
+    forget=10,
+    retain=40,
+    validation_forget=4,
+    validation_retain=10,
+    evaluation_forget=6,
+    evaluation_retain=20,
+    suite=12,
 )
 
 
 def sets_of(
-    root: Path, celeba: Path, target: str = "Ada Quill", extra: dict[str, object] | None = None, **more: object
+    root: Path,
+    celeba: Path,
+    target: str = "Ada Quill",
+    extra: dict[str, object] | None = None,
+    **more: object,
 ) -> ConceptSets:
-    settings: dict[str, object] = {"kind": Kind.FOLDER, "target": target, "domain": "person", "root": root, "sizes": SMALL}
+    settings: dict[str, object] = {
+        "kind": Kind.FOLDER,
+        "target": target,
+        "domain": "person",
+        "root": root,
+        "sizes": SMALL,
+    }
     benchmarks = Benchmarks(celeba_root=celeba, **(extra or {}))  # type: ignore[arg-type]
     return build_sets(**(settings | {"benchmarks": benchmarks} | more))  # type: ignore[arg-type]
 
@@ -45,7 +63,9 @@ def people(tmp_path: Path) -> Path:
 def test_list_is_read_with_and_without_its_header(header: bool, tmp_path: Path) -> None:
     celeba = CelebA(write_celeba(tmp_path, COUNTS, header=header))
     assert celeba.concepts() == ["Ada Quill", "Bo Diaz", "Cy Van Dam", "Di O'Neil"]
-    assert {n: len(f) for n, f in celeba.identities.items()} == {n.replace("_", " "): c for n, c in COUNTS.items()}
+    assert {n: len(f) for n, f in celeba.identities.items()} == {
+        n.replace("_", " "): c for n, c in COUNTS.items()
+    }
     pictures = celeba.pictures("Di O'Neil", "evaluation")
     assert [i.tobytes() for i in celeba.load(pictures)] == [decode(picture_bytes(70_004, "JPEG")).tobytes()]
     assert celeba.pictures("Ada Quill", "train") == []
@@ -87,7 +107,13 @@ def test_names_join_the_label_space_with_the_target_among_them_once(tmp_path: Pa
     celeba = write_celeba(tmp_path / "c", COUNTS)
     sets = sets_of(people, celeba, class_names=("bo diaz", "Zed Zo"))
     assert sets.class_names[0] == "Ada Quill"
-    assert sorted(map(str.lower, sets.class_names[1:])) == ["bo diaz", "cy van dam", "di o'neil", "someone else", "zed zo"]
+    assert sorted(map(str.lower, sets.class_names[1:])) == [
+        "bo diaz",
+        "cy van dam",
+        "di o'neil",
+        "someone else",
+        "zed zo",
+    ]
     assert sets.prompts["Cy Van Dam"] == "a photo of Cy Van Dam."
 
 
@@ -118,7 +144,9 @@ def test_missing_and_damaged_photographs_are_counted_and_named(tmp_path: Path, p
 
 def test_what_is_missing_is_named(tmp_path: Path, people: Path) -> None:
     (tmp_path / "c").mkdir()
-    with pytest.raises(DataError, match=r"(?s)data\.celeba_root: no list.*list_identity_celeba\.txt.*an empty folder"):
+    with pytest.raises(
+        DataError, match=r"(?s)data\.celeba_root: no list.*list_identity_celeba\.txt.*an empty folder"
+    ):
         sets_of(people, tmp_path / "c")
     (tmp_path / "c" / "list_identity_celeba.txt").write_text("000001.jpg Ada_Quill\n000002.jpg\n")
     with pytest.raises(DataError, match=r"list_identity_celeba\.txt', line 2"):
@@ -132,7 +160,9 @@ def test_what_is_missing_is_named(tmp_path: Path, people: Path) -> None:
 
 
 def test_utilities_go_with_laion_and_imagenet_counts_among_them(tmp_path: Path) -> None:
-    write_files_shard(tmp_path / "d", "00000", [*[f"Ada Quill {i}" for i in range(20)], *[f"a tree {i}" for i in range(60)]])
+    write_files_shard(
+        tmp_path / "d", "00000", [*[f"Ada Quill {i}" for i in range(20)], *[f"a tree {i}" for i in range(60)]]
+    )
     extra = {"imagenet_root": write_imagenet(tmp_path / "i", count=1, val=3), "templates": Templates.ONE}
     sets = sets_of(tmp_path / "d", write_celeba(tmp_path / "c", COUNTS), extra=extra, kind=Kind.LAION)
     assert [s.name for s in sets.suites] == ["celeba", "imagenet"]
@@ -141,7 +171,9 @@ def test_utilities_go_with_laion_and_imagenet_counts_among_them(tmp_path: Path) 
 
 
 def test_list_of_names(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("\ufeffTaylor_Swift\n\n# a remark\nLady Gaga\ntaylor swift\n", "utf-8")
+    (tmp_path / "names.txt").write_text(
+        "\ufeffTaylor_Swift\n\n# a remark\nLady Gaga\ntaylor swift\n", "utf-8"
+    )
     assert read_names(tmp_path / "names.txt") == ("Taylor Swift", "Lady Gaga")
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"data\.names_file.*cannot be read"):
@@ -161,9 +193,18 @@ def test_check_command_counts_names_and_missing_photographs(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data=standin", "data.celeba_root={}"], r"(?s)data\.celeba_root is not used with data=standin.*data=laion"),
-        (["data=laion", "data.root={}", "data.judge_on_celeba=true"], r"(?s)judge_on_celeba needs.*data\.celeba_root=DIR"),
-        (["scenario=class", "data=laion", "data.root={}", "data.celeba_root={}"], r"(?s)shows persons.*scenario=identity"),
+        (
+            ["data=standin", "data.celeba_root={}"],
+            r"(?s)data\.celeba_root is not used with data=standin.*data=laion",
+        ),
+        (
+            ["data=laion", "data.root={}", "data.judge_on_celeba=true"],
+            r"(?s)judge_on_celeba needs.*data\.celeba_root=DIR",
+        ),
+        (
+            ["scenario=class", "data=laion", "data.root={}", "data.celeba_root={}"],
+            r"(?s)shows persons.*scenario=identity",
+        ),
         (["data=imagenet", "data.root={}"], r"(?s)ImageNet-1K.*no person.*scenario=class data=imagenet"),
         (["data=laion"], r"(?s)data\.root is needed by data=laion"),
         (["data=laion", "data.root={}", "data.names_file={}/no.txt"], r"data\.names_file: no such file"),

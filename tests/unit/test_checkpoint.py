@@ -19,7 +19,14 @@ from razor_cli.errors import PatchError, WeightsError
 from razor_cli.patch import apply, revert, undo_path_for, verify, write_patch
 
 SIDE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-TEXT = {**SIDE, "vocab_size": 60, "max_position_embeddings": 8, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+TEXT = {
+    **SIDE,
+    "vocab_size": 60,
+    "max_position_embeddings": 8,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+}
 VISION = {**SIDE, "image_size": 16, "patch_size": 8}
 OPEN_CLIP = {
     "embed_dim": 8,
@@ -66,7 +73,9 @@ def test_transformers_loads_a_patched_folder(tmp_path, hf, kind):
     assert same(read_state(revert(out, tmp_path / "again", base_path=base)), read_state(base))
 
 
-@pytest.mark.parametrize("name", ["base.pt", "base.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
+@pytest.mark.parametrize(
+    "name", ["base.pt", "base.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+)
 def test_open_clip_loads_patched_weights(tmp_path, name):
     (tmp_path / "tiny-for-patches.json").write_text(json.dumps(OPEN_CLIP))
     open_clip.add_model_config(tmp_path / "tiny-for-patches.json")
@@ -75,7 +84,9 @@ def test_open_clip_loads_patched_weights(tmp_path, name):
     base.mkdir()
     (base / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN_CLIP, "preprocess_cfg": {}}))
     state = {n: t.contiguous() for n, t in model.state_dict().items()}
-    safetensors.torch.save_file(state, base / name) if name.endswith("safetensors") else torch.save(state, base / name)
+    safetensors.torch.save_file(state, base / name) if name.endswith("safetensors") else torch.save(
+        state, base / name
+    )
     values = edited(model)
     if name.startswith("open_clip"):
         out = patched(tmp_path, base, values, "edited")
@@ -133,7 +144,9 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path, hf, kind):
     if kind == "fifo":
         os.mkfifo(base / "notes.txt")
     else:
-        (base / "notes.txt").symlink_to({"file": secret / "key", "folder": secret, "nowhere": secret / "none"}[kind])
+        (base / "notes.txt").symlink_to(
+            {"file": secret / "key", "folder": secret, "nowhere": secret / "none"}[kind]
+        )
     before = sorted(tmp_path.rglob("*"))
     write_patch(tmp_path / "p", edited(hf), read_state(base), method="m", target=None)
     with pytest.raises(WeightsError, match=r"link|plain file"):
@@ -168,7 +181,9 @@ def test_output_over_or_inside_a_folder_is_refused(tmp_path, hf):
 # reading
 
 
-@pytest.mark.parametrize("shard", ["../w.safetensors", "/w.safetensors", "a\\w.safetensors", "w.txt", "gone.safetensors"])
+@pytest.mark.parametrize(
+    "shard", ["../w.safetensors", "/w.safetensors", "a\\w.safetensors", "w.txt", "gone.safetensors"]
+)
 def test_shard_index_cannot_point_outside_its_folder(tmp_path, shard):
     folder = tmp_path / "f"
     folder.mkdir()
@@ -201,7 +216,11 @@ def test_torch_files_that_hold_more_than_named_tensors_are_refused(tmp_path, con
 
 def test_missing_empty_and_unknown_weights_say_what_is_allowed(tmp_path):
     (tmp_path / "w.txt").write_text("x")
-    for path, part in (("none", "no weights at"), ("w.txt", ".safetensors"), (".", "model.safetensors.index.json")):
+    for path, part in (
+        ("none", "no weights at"),
+        ("w.txt", ".safetensors"),
+        (".", "model.safetensors.index.json"),
+    ):
         with pytest.raises(WeightsError) as caught:
             read_state(tmp_path / path)
         assert part in str(caught.value)
@@ -230,4 +249,8 @@ def test_verify_sees_the_same_base_in_another_file_format(tmp_path):
     safetensors.torch.save_file(base, tmp_path / "base.safetensors")
     torch.save({f"module.{n}": t for n, t in base.items()}, tmp_path / "base.pt")
     write_patch(tmp_path / "p", {"ids": base["ids"] + 1}, base, method="m", target=None)
-    assert verify(tmp_path / "p", tmp_path / "base.safetensors") == verify(tmp_path / "p", tmp_path / "base.pt") == []
+    assert (
+        verify(tmp_path / "p", tmp_path / "base.safetensors")
+        == verify(tmp_path / "p", tmp_path / "base.pt")
+        == []
+    )

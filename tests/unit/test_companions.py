@@ -38,18 +38,27 @@ SHORT = stand_in_folder("clip_tiny_short")
 def other_weights(path: Path, seed: int, without: str | None = None) -> Path:
     """Write weights of the tiny model with some noise."""
     g = torch.Generator().manual_seed(seed)
-    state = {n: v + 0.05 * torch.randn(v.shape, generator=g) if v.ndim > 1 else v for n, v in tiny_world.taught_state().items()}
+    state = {
+        n: v + 0.05 * torch.randn(v.shape, generator=g) if v.ndim > 1 else v
+        for n, v in tiny_world.taught_state().items()
+    }
     save_file({n: v.half().contiguous() for n, v in state.items() if n != without}, path)
     return path
 
 
 def test_other_models_are_states_of_their_own_and_decide_nothing_about_the_edit(tmp_path: Path) -> None:
     model, sets = tiny_world.make_clip(), tiny_world.make_sets()
-    files = {s: str(other_weights(tmp_path / f"{s}.safetensors", i)) for i, s in enumerate(("oracle", "reseeded"))}
-    found = load_companions(model, sets.target, oracle={sets.target: files["oracle"]}, reseeded=files["reseeded"])
+    files = {
+        s: str(other_weights(tmp_path / f"{s}.safetensors", i)) for i, s in enumerate(("oracle", "reseeded"))
+    }
+    found = load_companions(
+        model, sets.target, oracle={sets.target: files["oracle"]}, reseeded=files["reseeded"]
+    )
     assert set(found.states) == {"oracle", "reseeded"} and found.notes == ()
     edit = {
-        "visual.transformer.resblocks.0.mlp.c_fc.weight": parameters(model)["visual.transformer.resblocks.0.mlp.c_fc.weight"]
+        "visual.transformer.resblocks.0.mlp.c_fc.weight": parameters(model)[
+            "visual.transformer.resblocks.0.mlp.c_fc.weight"
+        ]
         + 0.1
     }
     before, settings = tiny_world.bits(model), Quantization(schemes=["int8"])
@@ -61,13 +70,19 @@ def test_other_models_are_states_of_their_own_and_decide_nothing_about_the_edit(
         evaluator = Evaluator(model=model, sets=sets, members=sets.forget, cache=cache, hashes=found.hashes)
         states = dict(evaluator.states(changes, ["none", "int8"], settings))
         for key, state in plain.items():
-            assert torch.equal(state.retain_cosine, states[key].retain_cosine), key  # not even what is quantized
-        assert not torch.equal(states["oracle", "none"].retain_cosine, states["reseeded", "none"].retain_cosine)
+            assert torch.equal(state.retain_cosine, states[key].retain_cosine), (
+                key
+            )  # not even what is quantized
+        assert not torch.equal(
+            states["oracle", "none"].retain_cosine, states["reseeded", "none"].retain_cosine
+        )
         assert not torch.equal(states["oracle", "none"].retain_cosine, states["oracle", "int8"].retain_cosine)
     assert tiny_world.bits(model) == before
     scores = score_all(states, Metrics(bootstrap_draws=100), 0)
     assert one(scores["oracle", "none"], "oracle_jsd", "forget").value == 0
-    assert one(scores["oracle", "int8"], "oracle_jsd", "forget").value > 0  # quantization alone, as a yardstick
+    assert (
+        one(scores["oracle", "int8"], "oracle_jsd", "forget").value > 0
+    )  # quantization alone, as a yardstick
     for state in ("base", "edit", "reseeded"):
         for name in ("forget", "retain"):
             assert one(scores[state, "none"], "oracle_jsd", name).value > 0
@@ -78,7 +93,11 @@ def test_other_models_are_states_of_their_own_and_decide_nothing_about_the_edit(
 def test_an_oracle_of_another_target_is_not_used(tmp_path: Path) -> None:
     model, file = tiny_world.make_clip(), str(other_weights(tmp_path / "o.safetensors", 1))
     none = load_companions(model, "Ada", oracle={"Ben": file}, reseeded=None)
-    assert not none.states and not none.fingerprints() and "retrained without Ben; this run forgets Ada" in none.notes[0]
+    assert (
+        not none.states
+        and not none.fingerprints()
+        and "retrained without Ben; this run forgets Ada" in none.notes[0]
+    )
     spelled = load_companions(model, "ada", oracle={"Ada": file}, reseeded=None)
     assert set(spelled.states) == {"oracle"} and not spelled.notes
     taken = load_companions(model, "Ada", oracle=file, reseeded=None)
@@ -94,40 +113,65 @@ def test_weights_that_are_missing_or_do_not_fit_are_refused(tmp_path: Path) -> N
     with pytest.raises(WeightsError, match=r"model\.oracle: no such file"):
         load_companions(model, "Ada", oracle=str(tmp_path / "none.safetensors"), reseeded=None)
     short = other_weights(tmp_path / "short.safetensors", 1, without="text_projection")
-    with pytest.raises(WeightsError, match=r"(?s)model\.reseeded='short.safetensors'.*missing: text_projection"):
+    with pytest.raises(
+        WeightsError, match=r"(?s)model\.reseeded='short.safetensors'.*missing: text_projection"
+    ):
         load_companions(model, "Ada", oracle=None, reseeded=str(short))
 
 
 def test_settings_take_a_file_or_a_mapping() -> None:
     short = checked(read(["model=clip_tiny_short"])).model
-    assert short.oracle == {"Taylor Swift": "oracle_taylor_swift.safetensors"} and short.reseeded == "reseeded.safetensors"
+    assert (
+        short.oracle == {"Taylor Swift": "oracle_taylor_swift.safetensors"}
+        and short.reseeded == "reseeded.safetensors"
+    )
     assert checked(read(["model.oracle=some.safetensors"])).model.oracle == "some.safetensors"
     assert checked(read(["model=clip_tiny_short", "model.oracle=null"])).model.oracle is None
 
 
-@pytest.mark.skipif((SHORT / "clip_tiny_short.safetensors").is_file(), reason="the weights of clip_tiny_short are here")
+@pytest.mark.skipif(
+    (SHORT / "clip_tiny_short.safetensors").is_file(), reason="the weights of clip_tiny_short are here"
+)
 def test_absent_stand_in_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run_command(["model=clip_tiny_short", "experiment=tiny", f"output_dir={tmp_path}"]) == 2
     said = "".join(capsys.readouterr())
     assert "clip_tiny_short.safetensors" in said and "not in this copy" in said and "model=clip_tiny" in said
 
 
-@pytest.mark.skipif(not (SHORT / "clip_tiny_short.safetensors").is_file(), reason="the weights of clip_tiny_short are not here")
+@pytest.mark.skipif(
+    not (SHORT / "clip_tiny_short.safetensors").is_file(),
+    reason="the weights of clip_tiny_short are not here",
+)
 def test_embedded_oracle_never_learned_the_target_and_knows_the_rest() -> None:
     model = load(name="short", library="stand_in", architecture="clip_tiny_short", weights=None, device="cpu")
-    sizes = Sizes(forget=12, retain=24, validation_forget=4, validation_retain=24, evaluation_forget=24, evaluation_retain=48)
+    sizes = Sizes(
+        forget=12,
+        retain=24,
+        validation_forget=4,
+        validation_retain=24,
+        evaluation_forget=24,
+        evaluation_retain=48,
+    )
     sets = build_sets(kind=Kind.PORTRAITS, target="Taylor Swift", domain="person", suites=(), sizes=sizes)
-    chosen = {"oracle": {"Taylor Swift": "oracle_taylor_swift.safetensors"}, "reseeded": "reseeded.safetensors"}
+    chosen = {
+        "oracle": {"Taylor Swift": "oracle_taylor_swift.safetensors"},
+        "reseeded": "reseeded.safetensors",
+    }
     found = load_companions(model, sets.target, **chosen, folder=SHORT)
     states = dict(
-        Evaluator(model=model, sets=sets, members=sets.forget).states({"base": {}, **found.states}, ["none"], Quantization())
+        Evaluator(model=model, sets=sets, members=sets.forget).states(
+            {"base": {}, **found.states}, ["none"], Quantization()
+        )
     )
     scores = {state: measured for (state, _), measured in score_all(states, Metrics(), 0).items()}
     for state in ("base", "reseeded"):
         assert one(scores[state], "fa_top1", "all_classes").value > 75
     assert one(scores["oracle"], "fa_top1", "all_classes").value < 25
     assert one(scores["oracle"], "others_acc", "macro").value > 75
-    assert one(scores["base"], "oracle_jsd", "forget").value > one(scores["reseeded"], "base_jsd", "forget").value
+    assert (
+        one(scores["base"], "oracle_jsd", "forget").value
+        > one(scores["reseeded"], "base_jsd", "forget").value
+    )
 
 
 # Report

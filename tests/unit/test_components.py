@@ -1,4 +1,6 @@
-"""How the towers are cut: nothing owned twice, nothing of attention lost, and a head's columns are that head."""
+"""How the towers are cut: nothing owned twice, nothing of attention lost, and a head's columns
+are that head.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,8 @@ def test_coarser_cuts_own_whole_attention_and_mlp_tensors(model: Clip, granulari
 def test_towers_split_the_components(model: Clip) -> None:
     for granularity in Granularity:
         vision, text, both = (
-            [c.name for c in model.components(granularity, t, True)] for t in (Towers.VISION, Towers.TEXT, Towers.BOTH)
+            [c.name for c in model.components(granularity, t, True)]
+            for t in (Towers.VISION, Towers.TEXT, Towers.BOTH)
         )
         assert vision + text == both and vision and text
         assert all(n.startswith("visual") for n in vision) and not any(n.startswith("visual") for n in text)
@@ -91,7 +94,9 @@ def test_head_rows_of_q_k_and_v_and_columns_of_the_output(model: Clip) -> None:
 
 
 def attention_by_hand(model: Clip, name: str, x: Tensor, heads: int, kept: list[int]) -> Tensor:
-    """Return multi-head self-attention of x [n, L, d], of the heads in `kept` only, from the weights' definition."""
+    """Return multi-head self-attention of x [n, L, d], of the heads in `kept` only, from the weights'
+    definition.
+    """
     live = {k.removeprefix(name): v for k, v in parameters(model).items() if k.startswith(name)}
     d = x.shape[-1]
     dh = d // heads
@@ -106,7 +111,9 @@ def attention_by_hand(model: Clip, name: str, x: Tensor, heads: int, kept: list[
 
 @pytest.mark.parametrize("head", range(4))
 def test_zeroing_a_heads_output_columns_removes_exactly_that_head(model: Clip, head: int) -> None:
-    component = next(c for c in model.components(Granularity.HEAD_MLP, Towers.BOTH) if c.name == f"visual.1.head{head}")
+    component = next(
+        c for c in model.components(Granularity.HEAD_MLP, Towers.BOTH) if c.name == f"visual.1.head{head}"
+    )
     name = "visual.transformer.resblocks.1.attn."
     attention = model.blocks(Tower.VISION)[1].attn
     x = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0))
@@ -165,12 +172,19 @@ def test_slices_by_hugging_face_names_are_the_same_entries(model: Clip, tower: T
         block = layout.block(layer)
         for kind in ("weight", "bias"):
             fused = live[f"{block}attn.in_proj_{kind}"].chunk(3)
-            renamed |= {f"{prefix}{layer}.self_attn.{x}_proj.{kind}": part for x, part in zip("qkv", fused, strict=True)}
-            renamed |= {f"{prefix}{layer}.{new}.{kind}": live[f"{block}{old}.{kind}"] for old, new in HF_PARTS.items()}
+            renamed |= {
+                f"{prefix}{layer}.self_attn.{x}_proj.{kind}": part
+                for x, part in zip("qkv", fused, strict=True)
+            }
+            renamed |= {
+                f"{prefix}{layer}.{new}.{kind}": live[f"{block}{old}.{kind}"] for old, new in HF_PARTS.items()
+            }
 
     def owned(layout: TowerLayout, tensors: dict[str, Tensor]) -> list[Tensor]:
         layers, heads = range(layout.layers), range(layout.heads)
-        parts = [head_slices(layout, x, h) for x in layers for h in heads] + [mlp_slices(layout, x) for x in layers]
+        parts = [head_slices(layout, x, h) for x in layers for h in heads] + [
+            mlp_slices(layout, x) for x in layers
+        ]
         return [torch.cat([piece.of(tensors[piece.param]).reshape(-1) for piece in part]) for part in parts]
 
     for ours, theirs in zip(owned(layout, live), owned(other, renamed), strict=True):
@@ -194,8 +208,12 @@ def test_hugging_face_models_are_cut_the_same_way() -> None:
     for granularity in (Granularity.HEAD_MLP, Granularity.ATTN_MLP, Granularity.BLOCK):
         found = list_components(layouts, params, granularity, Towers.BOTH, False)
         expected = ours.components(granularity, Towers.BOTH)
-        assert [(c.name, c.kind, c.tower, c.layer) for c in found] == [(c.name, c.kind, c.tower, c.layer) for c in expected]
-        assert [sum(v.numel() for v in c.views(params)) for c in found] == [c.vector(ours.stored).numel() for c in expected]
+        assert [(c.name, c.kind, c.tower, c.layer) for c in found] == [
+            (c.name, c.kind, c.tower, c.layer) for c in expected
+        ]
+        assert [sum(v.numel() for v in c.views(params)) for c in found] == [
+            c.vector(ours.stored).numel() for c in expected
+        ]
     assert [s.tower for s in layouts] == [Tower.VISION, Tower.TEXT]
     tensors = list_components(layouts, params, Granularity.TENSOR, Towers.BOTH, True)
     assert {"visual_projection.weight", "text_projection.weight"} <= {c.name for c in tensors}
@@ -208,7 +226,13 @@ def test_slug_candidates_are_whole_tensors_by_the_published_rule(model: Clip) ->
     found = model.components(Granularity.TENSOR, Towers.BOTH, include_projections=True)
     expected = {n for n in live if not any(w in n for w in ("bias", "logit_scale", "position", "embedding"))}
     assert {c.name for c in found} == expected
-    assert {"visual.conv1.weight", "visual.ln_pre.weight", "visual.proj", "text_projection", "ln_final.weight"} <= expected
+    assert {
+        "visual.conv1.weight",
+        "visual.ln_pre.weight",
+        "visual.proj",
+        "text_projection",
+        "ln_final.weight",
+    } <= expected
     assert all(c.slices == (Slice(c.name),) for c in found)
     assert {c.name for c in found if c.tower is Tower.VISION} == {n for n in expected if "visual" in n}
     plain = {c.name for c in model.components(Granularity.TENSOR, Towers.BOTH)}

@@ -1,4 +1,6 @@
-"""Sets share no picture, judged by icons, trait vectors and photographs, never by what is rendered from them."""
+"""Sets share no picture, judged by icons, trait vectors and photographs, never by what is
+rendered from them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ from razor_cli.data.sources.emoji import HELD_OUT_SET, SPLIT_SETS, TRAINED_SETS,
 from razor_cli.data.sources.portraits import NAMES, PER_SPLIT, Portraits
 from razor_cli.errors import RunError
 
-TARGETS = [(Kind.PORTRAITS, "Barack Obama", "person"), (Kind.EMOJI, "owl", "emoji"), (Kind.CIFAR10, "ship", "object")]
+TARGETS = [
+    (Kind.PORTRAITS, "Barack Obama", "person"),
+    (Kind.EMOJI, "owl", "emoji"),
+    (Kind.CIFAR10, "ship", "object"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +34,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def origins(sets: ConceptSets) -> dict[str, dict[str, set[tuple[str, ...]]]]:
-    """Return per set and source what the pictures show: (name, trait vector), (icon set, concept), (part, row)."""
+    """Return per set and source what the pictures show: (name, trait vector), (icon set, concept), (part,
+    row).
+    """
     found: dict[str, dict[str, set[tuple[str, ...]]]] = {}
     for name, pairs in six_sets(sets).items():
         found[name] = {}
@@ -45,7 +53,9 @@ def trained_vectors() -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("kind", "target", "domain"), TARGETS)
-def test_embedded_sets_share_nothing_and_evaluation_is_new(kind: Kind, target: str, domain: str, tmp_path: Path) -> None:
+def test_embedded_sets_share_nothing_and_evaluation_is_new(
+    kind: Kind, target: str, domain: str, tmp_path: Path
+) -> None:
     cifar = write_cifar_parquet(tmp_path / "c", train=1000, test=300)
     sets = build_sets(kind=kind, target=target, domain=domain, cifar_root=cifar)
     found = origins(sets)
@@ -87,7 +97,12 @@ def test_what_counts_as_trained_on() -> None:
 
 
 def test_only_the_suite_that_says_so_shows_seen_icons(tmp_path: Path) -> None:
-    sets = build_sets(kind=Kind.PORTRAITS, target="Tom Cruise", domain="person", cifar_root=write_cifar_parquet(tmp_path / "c"))
+    sets = build_sets(
+        kind=Kind.PORTRAITS,
+        target="Tom Cruise",
+        domain="person",
+        cifar_root=write_cifar_parquet(tmp_path / "c"),
+    )
     seen = {s.name: any(trained_on(k) for k in s.pairs.keys) for s in sets.suites}
     assert seen == {SEEN: True, "emoji_held_out": False, "cifar10": False}
     trained_views = {(p.key, p.view) for p in sets.retain.pictures}
@@ -123,7 +138,9 @@ def test_one_file_in_a_folder_and_a_shard_is_one_picture(tmp_path: Path) -> None
     for i in range(16):
         (tmp_path / "d" / "Ada" / f"{i}.jpg").write_bytes(bytes(samples[i]["jpg"]))  # type: ignore[call-overload]
     write_shard(tmp_path / "r" / "0.tar", samples)
-    sets = build_sets(kind=Kind.FOLDER, target="Ada", domain="person", root=tmp_path / "d", retain_root=tmp_path / "r")
+    sets = build_sets(
+        kind=Kind.FOLDER, target="Ada", domain="person", root=tmp_path / "d", retain_root=tmp_path / "r"
+    )
     hashes = {name: {k.split("/")[1] for k in pairs.keys} for name, pairs in six_sets(sets).items()}
     assert not any(a & b for a, b in combinations(hashes.values(), 2))
     assert any("16 pictures that occur twice" in n for n in sets.notes)
@@ -143,7 +160,9 @@ def test_the_checks_can_fail() -> None:
         check_unseen(replace(sets, suites=(replace(held_out, pairs=sets.retain),)))
 
 
-@pytest.mark.skipif("RAZOR_CIFAR10" not in os.environ, reason="RAZOR_CIFAR10 does not name a folder with CIFAR-10")
+@pytest.mark.skipif(
+    "RAZOR_CIFAR10" not in os.environ, reason="RAZOR_CIFAR10 does not name a folder with CIFAR-10"
+)
 def test_real_photographs_are_other_files() -> None:
     root = Path(os.environ["RAZOR_CIFAR10"])
     sets = build_sets(kind=Kind.CIFAR10, target="cat", domain="object", cifar_root=root)

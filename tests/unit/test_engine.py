@@ -33,7 +33,9 @@ def steps(edit: Edit) -> list[tuple[str, str, float | None]]:
 
 @pytest.mark.parametrize("name", ["razor", "razor_paper", "razor_anchor", "slug", "slug_code"])
 @pytest.mark.parametrize("dtype", [HALF, WHOLE])
-def test_fast_and_plain_give_the_same_edit(taught: Any, name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+def test_fast_and_plain_give_the_same_edit(
+    taught: Any, name: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
     fast = run(preset(name), make_clip(dtype), SETS, fast=True, cache=shared_cache(tmp_path))
     plain = run(preset(name), make_clip(dtype), SETS, fast=False)
     assert fast.components == plain.components and fast.components
@@ -44,7 +46,9 @@ def test_fast_and_plain_give_the_same_edit(taught: Any, name: str, dtype: torch.
 
 
 def test_the_fast_board_encodes_less(clip: Clip) -> None:
-    """One trial of a late block: plain encodes every picture, fast only the share of blocks behind the change."""
+    """One trial of a late block: plain encodes every picture, fast only the share of blocks behind the
+    change.
+    """
     late = next(c for c in clip.components(Granularity.HEAD_MLP, Towers.BOTH) if c.name == "visual.2.mlp")
     text = next(c for c in clip.components(Granularity.HEAD_MLP, Towers.BOTH) if c.name == "text.0.mlp")
     values = {c.name: {p: parameters(clip)[p] * 1.1 for p in c.params} for c in (late, text)}
@@ -75,12 +79,19 @@ def same(a: Edit, b: Edit) -> bool:
 
 def test_a_second_edit_takes_its_gradients_from_the_cache(clip: Clip, tmp_path: Path) -> None:
     cache = TensorCache(tmp_path / "cache")
-    edits = [run(preset("razor_paper", grow_rounds=0, search_steps=3), clip, SETS, cache=cache) for _ in range(2)]
+    edits = [
+        run(preset("razor_paper", grow_rounds=0, search_steps=3), clip, SETS, cache=cache) for _ in range(2)
+    ]
     assert [e.cost.gradient_cache_hits for e in edits] == [0, 2]
     assert edits[0].cost.backwards == 44 and edits[1].cost.backwards == 0
     assert same(*edits)
     assert same(edits[0], run(preset("razor_paper", grow_rounds=0, search_steps=3), clip, SETS))
-    other = run(preset("razor_paper", rho=0.9, alpha=0.1, tau=0.2, grow_rounds=0, search_steps=3), clip, SETS, cache=cache)
+    other = run(
+        preset("razor_paper", rho=0.9, alpha=0.1, tau=0.2, grow_rounds=0, search_steps=3),
+        clip,
+        SETS,
+        cache=cache,
+    )
     assert other.cost.gradient_cache_hits == 2
     assert sorted(p.suffix for p in cache.folder.iterdir() if p.suffix != ".lock") == [".safetensors"] * 2
 
@@ -99,7 +110,9 @@ def test_whatever_changes_a_gradient_misses_the_cache(clip: Clip, clip32: Clip, 
     plans: list[dict[str, Any]] = [{"retain_batch": 8}, {"forget_batch": 8}, {"forget_loss": "concept_ce"}]
     for other in plans:  # each changes one of the two gradients, and leaves the other in the cache
         assert hits(clip, cache, **other) == 1, other
-        fresh, kept = (Lab(model=clip, sets=SETS, cache=c).gradients(GradientPlan(**other)) for c in (None, cache))
+        fresh, kept = (
+            Lab(model=clip, sets=SETS, cache=c).gradients(GradientPlan(**other)) for c in (None, cache)
+        )
         assert all(torch.equal(a[n], b[n]) for a, b in zip(fresh, kept, strict=True) for n in a), other
     assert hits(clip, cache, chunk=64) == 0
     assert hits(clip, cache, sample=8) == 0
@@ -112,7 +125,13 @@ def test_whatever_changes_a_gradient_misses_the_cache(clip: Clip, clip32: Clip, 
 
 def test_edited_weights_never_reach_the_cache(clip: Clip, tmp_path: Path) -> None:
     cache = TensorCache(tmp_path)
-    settings = {"tau": float("inf"), "grow_rounds": 2, "target_m1": 0.0, "target_m5": 100.0, "search_steps": 2}
+    settings = {
+        "tau": float("inf"),
+        "grow_rounds": 2,
+        "target_m1": 0.0,
+        "target_m5": 100.0,
+        "search_steps": 2,
+    }
     run(preset("razor_paper", **settings), clip, SETS, cache=cache)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
     g_f, g_r = Lab(model=clip, sets=SETS).gradients(GradientPlan())
@@ -147,7 +166,9 @@ def test_a_damaged_entry_is_computed_again(tmp_path: Path, damage: str) -> None:
     cache = TensorCache(tmp_path)
     cache.get("k", entry)
     path, whole = cache.path("k"), cache.path("k").read_bytes()
-    path.write_bytes({"cut": whole[:-100], "empty": b"", "header": b"\xff" * 16 + whole[16:], "text": b"not this"}[damage])
+    path.write_bytes(
+        {"cut": whole[:-100], "empty": b"", "header": b"\xff" * 16 + whole[16:], "text": b"not this"}[damage]
+    )
     found, hit = cache.get("k", entry)
     assert not hit
     check(found)
@@ -156,7 +177,9 @@ def test_a_damaged_entry_is_computed_again(tmp_path: Path, damage: str) -> None:
 
 
 def forked(work: Callable[[], object]) -> int:
-    """Do some work in a child process, and return its id; it ends at once afterwards, with 0 if nothing was raised."""
+    """Do some work in a child process, and return its id; it ends at once afterwards, with 0 if nothing was
+    raised.
+    """
     child = os.fork()
     if child:
         return child
@@ -169,7 +192,9 @@ def forked(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("moment", ["half written", "before the move", "after the move", "computing"])
-def test_a_kill_at_any_moment_leaves_no_half_entry(tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_at_any_moment_leaves_no_half_entry(
+    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache, real_save, real_replace = TensorCache(tmp_path), cache_module.save_file, os.replace
 
     def die(*_: object) -> NoReturn:

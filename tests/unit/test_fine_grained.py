@@ -1,4 +1,6 @@
-"""Runs on an embedded taxonomy: which pictures stand where, what the labels are traced with, gradients of joint targets."""
+"""Runs on an embedded taxonomy: which pictures stand where, what the labels are traced with, gradients of
+joint targets.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,28 @@ JOINT = ("owl", "bear", "pizza")
 
 def ask(tmp_path: Path, **changes: Any) -> FineRequest:
     sizes = Sizes(
-        forget=6, retain=64, validation_forget=4, validation_retain=40, evaluation_forget=4, evaluation_retain=60, suite=20
+        forget=6,
+        retain=64,
+        validation_forget=4,
+        validation_retain=40,
+        evaluation_forget=4,
+        evaluation_retain=60,
+        suite=20,
     )
     fields: dict[str, Any] = {
-        "pictures": "emoji", "domain": "emoji", "target": "ten emoji", "forget": JOINT, "called": "ten emoji",
-        "coarse_text": CoarseText.MEMBERS, "sizes": sizes, "suites": ("portraits", "cifar10"), "cifar": None, "cache": tmp_path,
-        "seed": 0, "confidence": lambda pictures, prompts: dict.fromkeys(prompts, 0.5),
-    }  # fmt: skip
+        "pictures": "emoji",
+        "domain": "emoji",
+        "target": "ten emoji",
+        "forget": JOINT,
+        "called": "ten emoji",
+        "coarse_text": CoarseText.MEMBERS,
+        "sizes": sizes,
+        "suites": ("portraits", "cifar10"),
+        "cifar": None,
+        "cache": tmp_path,
+        "seed": 0,
+        "confidence": lambda pictures, prompts: dict.fromkeys(prompts, 0.5),
+    }
     return FineRequest(**(fields | changes))
 
 
@@ -65,14 +82,18 @@ def test_pictures_of_several_concepts_stand_apart_by_icon_set(tmp_path: Path) ->
 
 
 def test_portraits_are_shifted_by_glasses(tmp_path: Path) -> None:
-    asked = ask(tmp_path, pictures="portraits", domain="person", forget=("Tom Cruise", "Lady Gaga"), suites=("emoji",))
+    asked = ask(
+        tmp_path, pictures="portraits", domain="person", forget=("Tom Cruise", "Lady Gaga"), suites=("emoji",)
+    )
     sets = fine_sets(asked)
     assert sets.ood is not None and [s.name for s in sets.suites] == ["emoji_held_out"]
     shifted = sets.ood.judged.forget
     plain = {k.rsplit("/", 1)[0] for k in shifted.keys}
     assert all(len(k.split("/")) == 8 for k in shifted.keys) and all(len(k.split("/")) == 7 for k in plain)
     first = shifted.load(0, 1)[0]
-    bare = Pairs((replace(shifted.pictures[0], key=shifted.keys[0].rsplit("/", 1)[0]),), shifted.sources).load()[0]
+    bare = Pairs(
+        (replace(shifted.pictures[0], key=shifted.keys[0].rsplit("/", 1)[0]),), shifted.sources
+    ).load()[0]
     assert first.tobytes() != bare.tobytes()
     with pytest.raises(ConfigError, match=r"scenario\.domain"):
         fine_sets(replace(asked, domain="emoji"))
@@ -104,7 +125,9 @@ def test_settings_are_chosen_with_all_concepts_on_both_sides(tmp_path: Path) -> 
 
 
 def test_traced_pictures_meet_their_own_labels(tmp_path: Path) -> None:
-    """Embed every picture and every text at the axis of its concept: fine accuracy is then 100, coarse by members too."""
+    """Embed every picture and every text at the axis of its concept: fine accuracy is then 100, coarse by
+    members too.
+    """
     sets = fine_sets(ask(tmp_path))
     gallery = Gallery(sets=sets, judged=sets.evaluation, suites=True)
     axis = {n: i for i, n in enumerate(sorted(sets.class_names))}
@@ -119,10 +142,14 @@ def test_traced_pictures_meet_their_own_labels(tmp_path: Path) -> None:
         assert {m: float(h.mean()) for m, h in hits.items()} == dict.fromkeys(hits, 1.0)
     assert len(found["in"]["df_fine"]) == 12 and len(found["ood"]["dr_fine"]) == 60
     owl, lion = axis["owl"], axis["lion"]
-    images[[i for i, c in enumerate(concepts) if c == "owl"]] = F.one_hot(torch.tensor(lion), 101).float()  # owls seen as lions
+    images[[i for i, c in enumerate(concepts) if c == "owl"]] = F.one_hot(
+        torch.tensor(lion), 101
+    ).float()  # owls seen as lions
     wrong = reference(gallery.features(images, texts)).traced["in"]
     assert float(wrong["df_fine"].mean()) == pytest.approx(2 / 3) and float(wrong["df_coarse"].mean()) == 1.0
-    assert owl != lion and Gallery(sets=sets, judged=sets.validation, suites=False).levels == {}  # a search pays nothing
+    assert (
+        owl != lion and Gallery(sets=sets, judged=sets.validation, suites=False).levels == {}
+    )  # a search pays nothing
 
 
 def test_confidence_is_the_mean_probability_of_the_right_class(clip: Clip) -> None:
@@ -136,7 +163,9 @@ def test_confidence_is_the_mean_probability_of_the_right_class(clip: Clip) -> No
     assert found[names[0]] == pytest.approx(float(sure[:2, 0].mean()), rel=1e-4)
     assert found[names[1]] == pytest.approx(float(sure[2, 1]), rel=1e-4)
     assert found[names[2]] == 0.0
-    assert fine_confidence(ask(Path(), confidence=lambda pictures, p: {"n": float(len(pictures))}))["n"] == 1200
+    assert (
+        fine_confidence(ask(Path(), confidence=lambda pictures, p: {"n": float(len(pictures))}))["n"] == 1200
+    )
 
 
 def joint_sets() -> ConceptSets:
@@ -149,13 +178,22 @@ def joint_sets() -> ConceptSets:
 
     all_names = (*gone, *OTHERS[1:])
     return replace(
-        sets, target="both", joint=gone, class_names=all_names, prompts={n: f"a photo of {n}." for n in all_names},
-        forget=both("train"), validation=replace(sets.validation, forget=both("validation")),
+        sets,
+        target="both",
+        joint=gone,
+        class_names=all_names,
+        prompts={n: f"a photo of {n}." for n in all_names},
+        forget=both("train"),
+        validation=replace(sets.validation, forget=both("validation")),
         evaluation=replace(sets.evaluation, forget=both("evaluation")),
-    )  # fmt: skip
+    )
 
 
-HEADS = [("concept_ce", concept_cross_entropy), ("concept_uniform", concept_uniform), ("concept_margin", concept_margin)]
+HEADS = [
+    ("concept_ce", concept_cross_entropy),
+    ("concept_uniform", concept_uniform),
+    ("concept_margin", concept_margin),
+]
 
 
 @pytest.mark.parametrize(("name", "head"), HEADS)
@@ -171,7 +209,9 @@ def test_gradient_of_joint_targets_is_that_of_labels_per_picture(clip32: Clip, n
     expected = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
     for (parameter, _), gradient in zip(params.items(), expected, strict=True):
         if gradient is not None:
-            assert torch.allclose(found[parameter], gradient, atol=2e-5 + 1e-4 * float(gradient.abs().max())), parameter
+            assert torch.allclose(
+                found[parameter], gradient, atol=2e-5 + 1e-4 * float(gradient.abs().max())
+            ), parameter
 
 
 def unit(*rows: list[float]) -> Tensor:
@@ -181,15 +221,27 @@ def unit(*rows: list[float]) -> Tensor:
 def test_losses_take_a_label_for_each_picture() -> None:
     images, prompts = unit([1, 0.2, 0], [0.1, 1, 0.3]), torch.eye(3)
     each = [concept_cross_entropy(images[[i]], prompts, i, 5.0) for i in (0, 1)]
-    assert float(concept_cross_entropy(images, prompts, torch.tensor([0, 1]), 5.0)) == pytest.approx(float(sum(each)) / 2)
+    assert float(concept_cross_entropy(images, prompts, torch.tensor([0, 1]), 5.0)) == pytest.approx(
+        float(sum(each)) / 2
+    )
     single = [concept_uniform(images[[i]], prompts, i, 5.0) for i in (0, 1)]
-    assert float(concept_uniform(images, prompts, torch.tensor([0, 1]), 5.0)) == pytest.approx(float(sum(single)) / 2, rel=1e-5)
+    assert float(concept_uniform(images, prompts, torch.tensor([0, 1]), 5.0)) == pytest.approx(
+        float(sum(single)) / 2, rel=1e-5
+    )
     single = [concept_margin(images[[i]], prompts, i, 5.0) for i in (0, 1)]
-    assert float(concept_margin(images, prompts, torch.tensor([0, 1]), 5.0)) == pytest.approx(float(sum(single)) / 2, rel=1e-5)
+    assert float(concept_margin(images, prompts, torch.tensor([0, 1]), 5.0)) == pytest.approx(
+        float(sum(single)) / 2, rel=1e-5
+    )
     away = float(5.0 * (images[:, 2] - images.diagonal()).mean())
-    assert float(concept_margin(images, prompts, torch.tensor([0, 1]), 5.0, 2)) == pytest.approx(away, rel=1e-5)
-    joint = (5.0 * images).log_softmax(-1)[:, 2].mean()  # classes 0 and 1 go: only class 2 is a place to go to
-    assert float(concept_uniform(images, prompts, torch.tensor([0, 1]), 5.0, 2)) == pytest.approx(float(joint), rel=1e-5)
+    assert float(concept_margin(images, prompts, torch.tensor([0, 1]), 5.0, 2)) == pytest.approx(
+        away, rel=1e-5
+    )
+    joint = (
+        (5.0 * images).log_softmax(-1)[:, 2].mean()
+    )  # classes 0 and 1 go: only class 2 is a place to go to
+    assert float(concept_uniform(images, prompts, torch.tensor([0, 1]), 5.0, 2)) == pytest.approx(
+        float(joint), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("method", ["razor", "razor_paper", "slug"])

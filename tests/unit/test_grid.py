@@ -1,4 +1,6 @@
-"""Grids: what the command line does to blocks, which jobs come out, and that all of them are checked before one starts."""
+"""Grids: what the command line does to blocks, which jobs come out, and that all of them are checked before
+one starts.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ from razor_cli.grid_plan import Row, duration, totals
 from razor_cli.settings import Library, Model
 
 BLOCKS: list[grid.Block] = [
-    {"scenario": ["class"], "data": ["cifar10"], "target": ["dog", "ship"], "method": ["razor", "slug"], "seed": [0]},
+    {
+        "scenario": ["class"],
+        "data": ["cifar10"],
+        "target": ["dog", "ship"],
+        "method": ["razor", "slug"],
+        "seed": [0],
+    },
     {"scenario": ["identity"], "target": ["Taylor Swift"], "method": ["razor"], "seed": [0, 1]},
 ]
 FILE = """# @package _global_
@@ -54,8 +62,10 @@ def all_points(given: dict[str, list[Any]]) -> list[dict[str, Any]]:
 def test_blocks_are_multiplied_out_in_order_and_each_point_stands_once() -> None:
     found = all_points({})
     assert [tuple(p.values()) for p in found[:3]] == [
-        ("class", "cifar10", "dog", "razor", 0), ("class", "cifar10", "dog", "slug", 0), ("class", "cifar10", "ship", "razor", 0),
-    ]  # fmt: skip
+        ("class", "cifar10", "dog", "razor", 0),
+        ("class", "cifar10", "dog", "slug", 0),
+        ("class", "cifar10", "ship", "razor", 0),
+    ]
     assert len(found) == 6 and "data" not in found[4]
     assert len(grid.points([BLOCKS[0], BLOCKS[0]])) == 4
     assert grid.points([{"method": []}]) == [] and grid.points([{}]) == [{}]
@@ -99,7 +109,8 @@ def test_listed_methods_choose_and_one_that_no_block_lists_stands_in_everywhere(
 
     def kept(*methods: str) -> list[tuple[str, int]]:
         return [
-            (p["method"], p["seed"]) for p in grid.points(grid.narrowed([dict(b) for b in blocks], {"method": list(methods)}))
+            (p["method"], p["seed"])
+            for p in grid.points(grid.narrowed([dict(b) for b in blocks], {"method": list(methods)}))
         ]
 
     assert kept("ft") == [("ft", 0)]
@@ -109,15 +120,24 @@ def test_listed_methods_choose_and_one_that_no_block_lists_stands_in_everywhere(
 
 
 def test_what_could_mean_several_scenarios_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"(?s)target=Elon Musk: no block.*scenario=class or scenario=identity"):
+    with pytest.raises(
+        ConfigError, match=r"(?s)target=Elon Musk: no block.*scenario=class or scenario=identity"
+    ):
         all_points({"target": ["Elon Musk"]})
-    with pytest.raises(ConfigError, match=r"(?s)scenario=clas: no block.*allowed: class, identity.*did you mean scenario=class"):
+    with pytest.raises(
+        ConfigError,
+        match=r"(?s)scenario=clas: no block.*allowed: class, identity.*did you mean scenario=class",
+    ):
         all_points({"scenario": ["clas"]})
 
 
 def test_grid_is_found_in_files_of_ones_own_and_in_what_they_build_on(extra: Path) -> None:
     name, blocks = grid.chosen_blocks(["seed=1", "experiment=heir"], str(extra)) or ("", [])
-    assert name == "heir" and blocks[1]["scenario"] == ["object"] and blocks[1]["data.aliases"] == [["hoot", "uhu"]]
+    assert (
+        name == "heir"
+        and blocks[1]["scenario"] == ["object"]
+        and blocks[1]["data.aliases"] == [["hoot", "uhu"]]
+    )
     for words in (
         ["experiment=plain"],
         ["experiment=mine", "grid=[]"],
@@ -135,11 +155,23 @@ def test_malformed_grid_is_refused(extra: Path) -> None:
 
 
 def test_jobs_are_the_experiments_that_the_command_line_describes(extra: Path) -> None:
-    jobs, refused = grid.check_all(asked(extra, "seed=3,4", "model.device=cpu", "data.n_forget=20", "output_dir=a b"))
+    jobs, refused = grid.check_all(
+        asked(extra, "seed=3,4", "model.device=cpu", "data.n_forget=20", "output_dir=a b")
+    )
     assert refused == [] and len(jobs) == 10
     first, last = jobs[0].experiment, jobs[-1].experiment
-    assert (first.target, first.method.name, first.seed, first.data.n_forget) == ("Taylor Swift", "none", 3, 20)
-    assert (last.scenario.name, last.target, last.seed, last.data.aliases) == ("object", "owl", 4, ["hoot", "uhu"])
+    assert (first.target, first.method.name, first.seed, first.data.n_forget) == (
+        "Taylor Swift",
+        "none",
+        3,
+        20,
+    )
+    assert (last.scenario.name, last.target, last.seed, last.data.aliases) == (
+        "object",
+        "owl",
+        4,
+        ["hoot", "uhu"],
+    )
     assert {j.experiment.quantization.schemes[0] for j in jobs} == {"none"} and str(first.output_dir) == "a b"
     assert [j.number for j in jobs] == list(range(1, 11)) and first.grid == []
     assert jobs[0].pictures["forget"] == 20
@@ -152,11 +184,15 @@ def test_command_of_a_job_runs_exactly_that_job(extra: Path) -> None:
     for job in (jobs[0], jobs[-1]):
         words = shlex.split(job.command)[1:]
         assert grid.chosen_blocks(words, str(extra)) is None
-        again = grid.check_all(grid.Asked(name="", blocks=[{}], words=words, extra=str(extra)))[0][0].experiment
+        again = grid.check_all(grid.Asked(name="", blocks=[{}], words=words, extra=str(extra)))[0][
+            0
+        ].experiment
         assert vars(again) | {"jobs": 1} == vars(job.experiment) | {"jobs": 1}
 
 
-def test_every_reason_stands_once_with_the_way_around_it(extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_reason_stands_once_with_the_way_around_it(
+    extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RAZOR_DATA_DIR", str(tmp_path / "nothing prepared"))
     photographs = "  - {scenario: [class], data: [cifar10], target: [dog, cat], method: [none, random]}\n"
     (extra / "experiment/mine.yaml").write_text(FILE + photographs)
@@ -165,7 +201,10 @@ def test_every_reason_stands_once_with_the_way_around_it(extra: Path, tmp_path: 
     assert (len(jobs), len(refused)) == (5, 4)
     text = str(grid.refusal(found, jobs, refused))
     assert text.startswith("4 of 9 jobs of experiment=mine cannot run, so none was started")
-    assert text.count("data.cifar_root is needed") == 1 and "4 jobs, the first: scenario=class data=cifar10 target=dog" in text
+    assert (
+        text.count("data.cifar_root is needed") == 1
+        and "4 jobs, the first: scenario=class data=cifar10 target=dog" in text
+    )
     assert "or leave them out: scenario=identity,object" in text
     assert all(r.point["scenario"] == "class" for r in refused)
     assert grid.check_all(asked(extra, "scenario=identity,object"))[1] == []
@@ -180,7 +219,11 @@ def test_wrong_words_are_refused_together_before_any_job_is_composed(extra: Path
 
 def test_unknown_target_is_refused_before_anything_runs(extra: Path) -> None:
     _, refused = grid.check_all(asked(extra, "scenario=identity", 'target="Tailor Swift"', "method=none"))
-    assert len(refused) == 1 and isinstance(refused[0].error, DataError) and "Taylor Swift" in str(refused[0].error)
+    assert (
+        len(refused) == 1
+        and isinstance(refused[0].error, DataError)
+        and "Taylor Swift" in str(refused[0].error)
+    )
 
 
 def test_leaving_out_is_offered_only_if_one_word_does_it(extra: Path) -> None:
@@ -198,16 +241,24 @@ def test_estimate_grows_with_pictures_and_states(extra: Path) -> None:
         assert found.source == COUNTED and found.memory_mb > 500
         return found.seconds
 
-    assert seconds() < seconds("method=slug") and seconds("method=none") < seconds("method=none", "quantization=all")
+    assert seconds() < seconds("method=slug") and seconds("method=none") < seconds(
+        "method=none", "quantization=all"
+    )
     assert seconds("model=clip_vitb32") > 50 * seconds()
 
 
-def test_weights_that_would_have_to_be_fetched_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_would_have_to_be_fetched_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     real: dict[str, Any] = {"stand_in": False, "library": Library.OPEN_CLIP, "architecture": "ViT-B-32"}
     assert "not on this machine" in missing_weights(Model(name="m", weights="laion2b_s34b_b79k", **real))
     (tmp_path / "w.pt").touch()
-    assert missing_weights(Model(name="m", weights=str(tmp_path / "w.pt"), **real)) == "" == missing_weights(Model())
+    assert (
+        missing_weights(Model(name="m", weights=str(tmp_path / "w.pt"), **real))
+        == ""
+        == missing_weights(Model())
+    )
 
 
 def test_totals_and_durations() -> None:
@@ -283,8 +334,10 @@ def test_summary_names_failed_jobs_and_how_to_run_them_again() -> None:
     lines = grid_jobs.summary(ended, jobs, 5.0).splitlines()
     assert lines[0] == "3 jobs: 1 computed, 0 recorded before, 1 failed, 5 s"
     assert lines[1:] == [
-        "stopped at the first failure (fail_fast=true): 1 not started", "  job 2: RunError: no", "    rerun: razor-run seed=2",
-    ]  # fmt: skip
+        "stopped at the first failure (fail_fast=true): 1 not started",
+        "  job 2: RunError: no",
+        "    rerun: razor-run seed=2",
+    ]
 
 
 # The experiments that ship
@@ -311,9 +364,16 @@ def test_shipped_grids_pass_the_check(name: str, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(grid, "_pictures", lambda *_: {})  # CIFAR-10 is not here
     found = grid.chosen_blocks([f"experiment={name}"])
     assert found is not None
-    kept = [{k: v if k == "method" and any("." in x for x in b) else v[:1] for k, v in b.items()} for b in found[1]]
+    kept = [
+        {k: v if k == "method" and any("." in x for x in b) else v[:1] for k, v in b.items()}
+        for b in found[1]
+    ]
     about = ("scenario", "data", "target", "seed")
-    once = {repr({k: v for k, v in b.items() if k not in about}): b for b in kept}  # flips are the same in every scenario
-    jobs, refused = grid.check_all(grid.Asked(name=name, blocks=list(once.values()), words=[f"experiment={name}"]))
+    once = {
+        repr({k: v for k, v in b.items() if k not in about}): b for b in kept
+    }  # flips are the same in every scenario
+    jobs, refused = grid.check_all(
+        grid.Asked(name=name, blocks=list(once.values()), words=[f"experiment={name}"])
+    )
     assert [r.error.message() for r in refused] == []
     assert jobs

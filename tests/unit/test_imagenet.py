@@ -38,11 +38,25 @@ from razor_cli.data.sources.photo import decode
 from razor_cli.engine.features import Gallery
 from razor_cli.errors import DataError
 
-SMALL = Sizes(forget=12, retain=40, validation_forget=5, validation_retain=8, evaluation_forget=5, evaluation_retain=20, suite=10)
+SMALL = Sizes(
+    forget=12,
+    retain=40,
+    validation_forget=5,
+    validation_retain=8,
+    evaluation_forget=5,
+    evaluation_retain=20,
+    suite=10,
+)
 
 
 def sets_of(root: Path, target: str = "tench", **changes: object) -> ConceptSets:
-    settings: dict[str, object] = {"kind": Kind.IMAGENET, "target": target, "domain": "object", "root": root, "sizes": SMALL}
+    settings: dict[str, object] = {
+        "kind": Kind.IMAGENET,
+        "target": target,
+        "domain": "object",
+        "root": root,
+        "sizes": SMALL,
+    }
     return build_sets(**(settings | changes))  # type: ignore[arg-type]
 
 
@@ -54,7 +68,13 @@ def drawn(source: ImageNet, concept: str, split: str, count: int = 99) -> list[b
 def test_class_numbers_are_the_order_of_wnids_and_names_are_open_clips() -> None:
     info = metadata()
     assert list(info.wnids) == sorted(info.wnids) and len(set(info.wnids)) == 1000
-    known = {TENCH: "tench", GOLDFISH: "goldfish", SHARK: "great white shark", HEN: "hen", CRANE: "crane bird"}
+    known = {
+        TENCH: "tench",
+        GOLDFISH: "goldfish",
+        SHARK: "great white shark",
+        HEN: "hen",
+        CRANE: "crane bird",
+    }
     assert {w: info.names[info.wnids.index(w)] for w in known} == known
     assert {w: info.wnids.index(w) for w in NUMBERS} == NUMBERS
     assert len(set(info.concepts)) == 1000 and "missile (n04008634)" in info.concepts
@@ -113,14 +133,20 @@ def test_drawing_reads_no_more_than_it_takes(tmp_path: Path, monkeypatch: pytest
     assert sum(read) == 12 and sorted(map(len, found.values())) == [2, 2, 2, 3, 3]
 
 
-def test_parquet_draws_of_all_classes_share_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_draws_of_all_classes_share_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     labels = {"train": list(NUMBERS.values()) * 40, "validation": [0, 1]}
     source = ImageNet(write_parquet(tmp_path, labels, group=10))
     read: set[tuple[Path, int]] = set()
     real = source.layout._column  # type: ignore[attr-defined]
-    monkeypatch.setattr(source.layout, "_column", lambda file, group: read.add((file, group)) or real(file, group))
+    monkeypatch.setattr(
+        source.layout, "_column", lambda file, group: read.add((file, group)) or real(file, group)
+    )
     source.draw(source.concepts(), "train", 20, random.Random(1), set())
-    assert len(read) <= 5  # of 20 groups; one photograph of each class in a random group each would be all of them
+    assert (
+        len(read) <= 5
+    )  # of 20 groups; one photograph of each class in a random group each would be all of them
 
 
 def test_sets_come_from_the_official_parts_and_share_nothing(tmp_path: Path) -> None:
@@ -200,7 +226,9 @@ def test_suite_has_open_clips_templates_and_no_target(tmp_path: Path) -> None:
     assert suite.prompts[:2] == ("itap of a goldfish.", "a bad photo of the goldfish.")
     assert [suite.class_names[n] for n in suite.labels] == list(suite.pairs.concepts)
     gallery = Gallery(sets=sets, judged=Judged(sets.evaluation.forget, sets.evaluation.retain), suites=True)
-    texts = torch.nn.functional.normalize(torch.randn(len(gallery.texts), 6, generator=torch.manual_seed(0)), dim=-1)
+    texts = torch.nn.functional.normalize(
+        torch.randn(len(gallery.texts), 6, generator=torch.manual_seed(0)), dim=-1
+    )
     images = torch.nn.functional.normalize(torch.ones(sum(map(len, gallery.parts())), 6), dim=-1)
     prompts = gallery.features(images, texts).suites["imagenet"].prompts
     rows = [gallery.texts.index(p) for p in suite.prompts[7:14]]
@@ -258,12 +286,22 @@ def test_what_is_missing_is_named(which: str, message: str, tmp_path: Path) -> N
 
 def test_too_few_of_the_target_are_refused(tmp_path: Path) -> None:
     root = write_imagenet(tmp_path, count=3, val=2)
-    with pytest.raises(DataError, match=r"(?s)too few pictures of target='tench'.*data\.min_forget=12.*2 for evaluation"):
+    with pytest.raises(
+        DataError, match=r"(?s)too few pictures of target='tench'.*data\.min_forget=12.*2 for evaluation"
+    ):
         sets_of(root)
 
 
 def test_check_command_counts_and_names_what_is_missing(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["check", "imagenet", "--root", str(write_imagenet(tmp_path, count=3, val=2))])
+    result = CliRunner().invoke(
+        app, ["check", "imagenet", "--root", str(write_imagenet(tmp_path, count=3, val=2))]
+    )
     assert result.exit_code == 0
-    assert "crane bird (n02012849)" in result.output and "5 of 1000 classes, 15 train and 10 val" in result.output
-    assert "missing: 995 classes" in result.output and "5 classes with fewer than the official 50 val" in result.output
+    assert (
+        "crane bird (n02012849)" in result.output
+        and "5 of 1000 classes, 15 train and 10 val" in result.output
+    )
+    assert (
+        "missing: 995 classes" in result.output
+        and "5 classes with fewer than the official 50 val" in result.output
+    )

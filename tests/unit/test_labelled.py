@@ -30,7 +30,9 @@ def files(source: Labelled, concept: str, split: str) -> set[str]:
     return {source._photos[p.key].path for p in source.pictures(concept, split)}
 
 
-def write_pets(root: Path, breeds: tuple[str, ...] = ("Abyssinian", "german_shorthaired", "pug"), each: int = 6) -> Path:
+def write_pets(
+    root: Path, breeds: tuple[str, ...] = ("Abyssinian", "german_shorthaired", "pug"), each: int = 6
+) -> Path:
     (root / "annotations").mkdir(parents=True)
     lines: dict[str, list[str]] = {"trainval": [], "test": []}
     for number, breed in enumerate(breeds):
@@ -40,14 +42,18 @@ def write_pets(root: Path, breeds: tuple[str, ...] = ("Abyssinian", "german_shor
     for name, part in lines.items():
         (root / f"annotations/{name}.txt").write_text("\n".join(part) + "\n")
     listed = [*lines["trainval"], *lines["test"]]
-    (root / "annotations/list.txt").write_text("#Image CLASS-ID SPECIES BREED ID\n" + "\n".join(listed) + "\n")
+    (root / "annotations/list.txt").write_text(
+        "#Image CLASS-ID SPECIES BREED ID\n" + "\n".join(listed) + "\n"
+    )
     return root
 
 
 def test_oxford_pet_reads_names_with_spaces_and_its_own_parts(tmp_path: Path) -> None:
     source = Labelled(write_pets(tmp_path / "oxford-iiit-pet"))
     assert source.concepts() == ["Abyssinian", "german shorthaired", "pug"]
-    assert files(source, "german shorthaired", "evaluation") == {f"images/german_shorthaired_{i}.jpg" for i in range(3)}
+    assert files(source, "german shorthaired", "evaluation") == {
+        f"images/german_shorthaired_{i}.jpg" for i in range(3)
+    }
     below = Labelled(tmp_path)  # torchvision's root holds the folder
     assert below.listing.layout == "oxford_pet" and below.concepts() == source.concepts()
     for part in ("trainval", "test"):
@@ -72,7 +78,10 @@ def test_flowers102_numbers_and_parts(tmp_path: Path) -> None:
     for i in range(1, 7):
         photo(tmp_path / f"jpg/image_{i:05}.jpg", i)
     savemat(tmp_path / "imagelabels.mat", {"labels": np.array([[1, 2, 1, 2, 1, 1]])})
-    savemat(tmp_path / "setid.mat", {"trnid": np.array([[1, 2]]), "valid": np.array([[3]]), "tstid": np.array([[4, 5, 6]])})
+    savemat(
+        tmp_path / "setid.mat",
+        {"trnid": np.array([[1, 2]]), "valid": np.array([[3]]), "tstid": np.array([[4, 5, 6]])},
+    )
     source = Labelled(tmp_path)
     first, second = source.concepts()
     assert {first, second} == {"pink primrose", "hard-leaved pocket orchid"}
@@ -103,7 +112,9 @@ def test_cifar100_binary_rows_are_planes_behind_two_labels(tmp_path: Path) -> No
     pixels = np.zeros((3, 32, 32), np.uint8)
     pixels[0, 0, 1] = 200  # red, row 0, column 1
     for part, label in (("train", 0), ("test", 1)):
-        (tmp_path / f"{part}.bin").write_bytes(bytes([7, label]) + pixels.tobytes() + bytes([3, 1]) + bytes(3072))
+        (tmp_path / f"{part}.bin").write_bytes(
+            bytes([7, label]) + pixels.tobytes() + bytes([3, 1]) + bytes(3072)
+        )
     (tmp_path / "fine_label_names.txt").write_text("apple\naquarium_fish\n")
     source = Labelled(tmp_path)
     found = source.pictures("aquarium fish", "evaluation")
@@ -129,7 +140,9 @@ def test_folders_with_parts_and_without(tmp_path: Path) -> None:
     parts = [files(flat, "a b", s) for s in SPLITS]
     assert not parts[0] & parts[1] and not parts[1] & parts[2] and len(parts[0] | parts[1] | parts[2]) == 40
     with pytest.raises(DataError, match="1 of 2 classes"):
-        Labelled(tmp_path / "flat", branches=[Branch(fine="A B", coarse="x"), Branch(fine="C", coarse="x")]).concepts()
+        Labelled(
+            tmp_path / "flat", branches=[Branch(fine="A B", coarse="x"), Branch(fine="C", coarse="x")]
+        ).concepts()
     with pytest.raises(DataError, match="no labelled pictures"):
         Labelled(tmp_path / "parts" / "train" / "n01").concepts()
 
@@ -147,7 +160,9 @@ def test_lists_cannot_lead_out_and_damaged_pictures_are_counted(tmp_path: Path) 
 
 
 def write_compcars(root: Path) -> Path:
-    """Write image/<make>/<model>/<year>/*.jpg and the names as CompCars has them: cells, of which some are empty."""
+    """Write image/<make>/<model>/<year>/*.jpg and the names as CompCars has them: cells, of which some are
+    empty.
+    """
     seed = 1
     for make, model in ((1, 1), (1, 3), (2, 4), (2, 5)):
         for i in range(20):
@@ -155,18 +170,38 @@ def write_compcars(root: Path) -> Path:
             seed += 1
     (root / "misc").mkdir()
     makes = np.array([["Audi"], ["Ford"]], dtype=object)
-    models = np.array([["Audi A7"], [np.array([], dtype=object)], ["Audi A5 coupe"], ["Mustang"], ["Focus"]], dtype=object)
+    models = np.array(
+        [["Audi A7"], [np.array([], dtype=object)], ["Audi A5 coupe"], ["Mustang"], ["Focus"]], dtype=object
+    )
     savemat(root / "misc/make_model_name.mat", {"make_names": makes, "model_names": models})
     return root
 
 
 def request(root: Path, **changes: object) -> LabelledRequest:
-    sizes = {"forget": 5, "retain": 24, "validation_forget": 2, "validation_retain": 6, "evaluation_forget": 4, "suite": 6}
+    sizes = {
+        "forget": 5,
+        "retain": 24,
+        "validation_forget": 2,
+        "validation_retain": 6,
+        "evaluation_forget": 4,
+        "suite": 6,
+    }
     fields: dict[str, object] = {
-        "root": root, "taxonomy": None, "prompts": "CompCars-S", "ood_root": None, "suite_roots": {},
-        "target": "Audi A7, Mustang", "forget": (), "called": "ten emoji", "coarse_text": CoarseText.NAMES, "max_corrupt": 0.01,
-        "min_forget": 12, "seed": 0, "sizes": Sizes(evaluation_retain=8, **sizes), "confidence": lambda pairs, prompts: {},
-    }  # fmt: skip
+        "root": root,
+        "taxonomy": None,
+        "prompts": "CompCars-S",
+        "ood_root": None,
+        "suite_roots": {},
+        "target": "Audi A7, Mustang",
+        "forget": (),
+        "called": "ten emoji",
+        "coarse_text": CoarseText.NAMES,
+        "max_corrupt": 0.01,
+        "min_forget": 12,
+        "seed": 0,
+        "sizes": Sizes(evaluation_retain=8, **sizes),
+        "confidence": lambda pairs, prompts: {},
+    }
     return LabelledRequest(**(fields | changes))  # type: ignore[arg-type]
 
 
@@ -174,11 +209,20 @@ def test_compcars_from_its_files_to_the_sets_of_a_run(tmp_path: Path) -> None:
     root = write_compcars(tmp_path / "cars")
     built = compcars_taxonomy(*read_compcars(root), min_pictures=20)
     write_branches(root / "taxonomy.csv", built.branches)
-    pets, food = write_pets(tmp_path / "pets"), write_folder(tmp_path / "food", {"soup": 8, "Mustang": 8}, start=7000)
+    pets, food = (
+        write_pets(tmp_path / "pets"),
+        write_folder(tmp_path / "food", {"soup": 8, "Mustang": 8}, start=7000),
+    )
     sets = labelled_sets(request(root, suite_roots={"oxford_pet": pets, "food101": food}))
-    assert sets.forget_names == ("Audi A7", "Mustang") and set(sets.retain_names) == {"Audi A5 coupe", "Focus"}
+    assert sets.forget_names == ("Audi A7", "Mustang") and set(sets.retain_names) == {
+        "Audi A5 coupe",
+        "Focus",
+    }
     assert sets.target == "Audi A7, Mustang" and sets.taxonomy is not None
-    assert sets.taxonomy.parents["Mustang"] == "Ford" and "i love my Ford!" in sets.taxonomy.coarse_prompts["Ford"]
+    assert (
+        sets.taxonomy.parents["Mustang"] == "Ford"
+        and "i love my Ford!" in sets.taxonomy.coarse_prompts["Ford"]
+    )
     assert sets.prompts["Focus"] == "a photo of a Focus"
     counts = [len(p) for p in (sets.forget, sets.validation.forget, sets.evaluation.forget)]
     assert counts == [2 * 5, 2 * 2, 2 * 4]  # of each class
@@ -200,20 +244,26 @@ def test_pets_are_the_out_of_distribution_test_of_dogs(tmp_path: Path) -> None:
     write_branches(tmp_path / "dogs/taxonomy.csv", [Branch(fine=n, coarse=c) for n, c in breeds.items()])
     everything = sorted(row["fine"] for row in shipped()["oxford_pet"])
     pets = write_pets(tmp_path / "pets", tuple(n.replace(" ", "_") for n in everything), each=2)
-    asked = request(tmp_path / "dogs", prompts="ImgnetDogs", target="German short-haired pointer", ood_root=pets)
+    asked = request(
+        tmp_path / "dogs", prompts="ImgnetDogs", target="German short-haired pointer", ood_root=pets
+    )
     sets = labelled_sets(asked)
     assert sets.ood is not None
     assert set(sets.ood.judged.forget.concepts) == {"german shorthaired"}
     assert "german shorthaired" not in sets.ood.judged.retain.concepts and len(sets.ood.class_names) == 37
     assert sets.ood.taxonomy.parents["Sphynx"] == "domestic cat"
-    without = labelled_sets(request(tmp_path / "dogs", prompts=None, target="beagle, pug", forget=(), ood_root=pets))
+    without = labelled_sets(
+        request(tmp_path / "dogs", prompts=None, target="beagle, pug", forget=(), ood_root=pets)
+    )
     assert without.ood is not None and set(without.ood.judged.forget.concepts) == {"beagle", "pug"}
     assert without.prompts["pug"] == "a photo of a pug."
 
 
 def test_levels_look_at_validation_pictures_only(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a": 24, "b": 24, "c": 24, "d": 24})
-    write_branches(tmp_path / "taxonomy.csv", [Branch(fine=n, coarse="x" if n < "c" else "y") for n in "abcd"])
+    write_branches(
+        tmp_path / "taxonomy.csv", [Branch(fine=n, coarse="x" if n < "c" else "y") for n in "abcd"]
+    )
     seen: list[str] = []
 
     def measure(pairs, prompts):  # type: ignore[no-untyped-def]
@@ -223,7 +273,9 @@ def test_levels_look_at_validation_pictures_only(tmp_path: Path) -> None:
     asked = request(tmp_path, prompts=None, target="difficult", confidence=measure)
     sets = labelled_sets(asked)
     assert sets.forget_names == ("b",) and any("b 0.90" in note for note in sets.notes)
-    assert seen and not set(seen) & (set(sets.evaluation.forget.keys) | set(sets.evaluation.retain.keys) | set(sets.forget.keys))
+    assert seen and not set(seen) & (
+        set(sets.evaluation.forget.keys) | set(sets.evaluation.retain.keys) | set(sets.forget.keys)
+    )
     assert labelled_confidence(asked)["c"] == 0.5
 
 

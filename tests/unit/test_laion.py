@@ -1,4 +1,6 @@
-"""LAION as img2dataset leaves it: folders and tar shards with parquet, keywords, status, caps, and refusals."""
+"""LAION as img2dataset leaves it: folders and tar shards with parquet, keywords, status, caps,
+and refusals.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,26 @@ from razor_cli.data.sources.photo import decode
 from razor_cli.errors import DataError
 
 SMALL = Sizes(
-    forget=10, retain=40, validation_forget=4, validation_retain=10, evaluation_forget=6, evaluation_retain=20, suite=10
+    forget=10,
+    retain=40,
+    validation_forget=4,
+    validation_retain=10,
+    evaluation_forget=6,
+    evaluation_retain=20,
+    suite=10,
 )
 STAR = [f"Ada Quill on stage {i}" for i in range(30)]
 REST: list[str | None] = [f"a dog in park {i}" for i in range(90)]
 
 
 def sets_of(root: Path, target: str = "Ada Quill", **changes: object) -> ConceptSets:
-    settings: dict[str, object] = {"kind": Kind.LAION, "target": target, "domain": "person", "root": root, "sizes": SMALL}
+    settings: dict[str, object] = {
+        "kind": Kind.LAION,
+        "target": target,
+        "domain": "person",
+        "root": root,
+        "sizes": SMALL,
+    }
     return build_sets(**(settings | changes))  # type: ignore[arg-type]
 
 
@@ -45,12 +59,20 @@ def test_both_layouts_are_read_and_unfetched_rows_counted(tmp_path: Path) -> Non
     assert source.counts() == {"00000": 60, "00001.tar": 60}
     assert len(source.mentioning(["ada quill"])) == 30
     assert dict(source.tally.skipped) == {"failed_to_download": 2, "failed_to_resize": 2}
-    assert any("4 rows of the metadata skipped: 2 failed_to_download, 2 failed_to_resize" in n for n in source.tally.notes())
+    assert any(
+        "4 rows of the metadata skipped: 2 failed_to_download, 2 failed_to_resize" in n
+        for n in source.tally.notes()
+    )
 
 
 def test_each_picture_has_its_own_caption(tmp_path: Path) -> None:
     source = Laion(two_layouts(tmp_path))
-    for captions, number, start in ((STAR[3], 3, 0), (REST[44], 62, 0), (STAR[17], 2, 5000), (REST[89], 59, 5000)):
+    for captions, number, start in (
+        (STAR[3], 3, 0),
+        (REST[44], 62, 0),
+        (STAR[17], 2, 5000),
+        (REST[89], 59, 5000),
+    ):
         (entry,) = [e for e in source.entries if e.caption == captions]
         assert source._read(entry) == picture_bytes(start + number, "JPEG")
 
@@ -73,7 +95,10 @@ def test_a_picture_whose_row_failed_is_no_sample(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "00000.parquet")
     source = Laion(tmp_path)
     assert [e.caption for e in source.entries] == [STAR[0], STAR[2], *REST[:3]]
-    assert source.tally.skipped == {"failed_to_download": 1, "fetched, but the picture is not in the shard": 1}
+    assert source.tally.skipped == {
+        "failed_to_download": 1,
+        "fetched, but the picture is not in the shard": 1,
+    }
 
 
 def test_one_folder_may_be_the_shard_itself(tmp_path: Path) -> None:
@@ -89,7 +114,9 @@ def test_sets_are_disjoint_and_no_retain_caption_names_the_target(tmp_path: Path
     pixels = {name: {i.tobytes() for i in p.load()} for name, p in six_sets(sets).items()}
     for (first, a), (second, b) in combinations(pixels.items(), 2):
         assert not a & b, (first, second)
-    assert all(c.startswith("Ada Quill on stage") for c in (*sets.forget.captions, *sets.evaluation.forget.captions))
+    assert all(
+        c.startswith("Ada Quill on stage") for c in (*sets.forget.captions, *sets.evaluation.forget.captions)
+    )
     kept = {c for p in (sets.retain, sets.validation.retain, sets.evaluation.retain) for c in p.captions}
     assert kept <= set(REST) and set(sets.retain.captions).isdisjoint(sets.forget.captions)
     assert {i.tobytes() for i in sets.forget.load()} <= {
@@ -114,7 +141,9 @@ def test_keyword_replaces_the_target_and_a_typo_names_near_words(tmp_path: Path)
     root = two_layouts(tmp_path)
     sets = sets_of(root, "The Singer", keyword="ada quill")
     assert sets.target == "The Singer" and all("Ada Quill" in c for c in sets.forget.captions)
-    with pytest.raises(DataError, match=r"(?s)none of 120 captions.*'Ada Quil'.*nearest words in captions: ada quill"):
+    with pytest.raises(
+        DataError, match=r"(?s)none of 120 captions.*'Ada Quil'.*nearest words in captions: ada quill"
+    ):
         sets_of(root, "Ada Quil")
 
 
@@ -130,7 +159,9 @@ def test_damaged_pictures_and_metadata_are_counted_and_named(tmp_path: Path) -> 
     root = two_layouts(tmp_path)
     (root / "00000" / "000000002.jpg").write_bytes(b"")
     (root / "00001.parquet").write_bytes(b"PAR1 and nothing")
-    sets = sets_of(root, sizes=Sizes(forget=99, validation_forget=99, evaluation_forget=99, retain=50), max_corrupt=0.2)
+    sets = sets_of(
+        root, sizes=Sizes(forget=99, validation_forget=99, evaluation_forget=99, retain=50), max_corrupt=0.2
+    )
     notes = "\n".join(sets.notes)
     assert "00000:000000002.jpg (empty file)" in notes and "00001.parquet (damaged metadata" in notes
     with pytest.raises(DataError, match=r"(?s)data\.root.*corrupt.*data\.max_corrupt=0"):
@@ -141,7 +172,9 @@ def test_metadata_alone_and_foreign_metadata_are_refused(tmp_path: Path) -> None
     table = pa.table({"URL": ["http://example.org/1.jpg"], "TEXT": ["Ada Quill"]})
     (tmp_path / "a").mkdir()
     pq.write_table(table, tmp_path / "a" / "part-00000.parquet")
-    with pytest.raises(DataError, match=r"(?s)no LAION shard.*metadata alone: part-00000\.parquet.*img2dataset"):
+    with pytest.raises(
+        DataError, match=r"(?s)no LAION shard.*metadata alone: part-00000\.parquet.*img2dataset"
+    ):
         sets_of(tmp_path / "a")
     write_shard(tmp_path / "b" / "00000.tar", captioned(["Ada Quill"]))
     pq.write_table(table, tmp_path / "b" / "00000.parquet")
@@ -158,7 +191,12 @@ def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_check_command_counts_pairs_and_matches(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["check", "laion", "--root", str(two_layouts(tmp_path)), "--target", "ada quill"])
+    result = CliRunner().invoke(
+        app, ["check", "laion", "--root", str(two_layouts(tmp_path)), "--target", "ada quill"]
+    )
     assert result.exit_code == 0
-    assert "2 shards, 120 captioned pictures" in result.output and "30 captions hold 'ada quill'" in result.output
+    assert (
+        "2 shards, 120 captioned pictures" in result.output
+        and "30 captions hold 'ada quill'" in result.output
+    )
     assert "4 rows of the metadata skipped" in result.output

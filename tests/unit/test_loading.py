@@ -1,4 +1,6 @@
-"""Real checkpoint layouts, loaded by our path and by the libraries' own: equal outputs. And what is refused, with what advice."""
+"""Real checkpoint layouts, loaded by our path and by the libraries' own: equal outputs. And what is refused,
+with what advice.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,18 @@ def picture(width: int, height: int, seed: int = 0) -> Image.Image:
 PICTURES = [picture(16, 16), picture(40, 25, 1), picture(20, 33, 2)]
 
 
-def assert_same_outputs(model: Clip, module: Any, transform: Any, tokenizer: Any, tolerance: float = 1e-6) -> None:
+def assert_same_outputs(
+    model: Clip, module: Any, transform: Any, tokenizer: Any, tolerance: float = 1e-6
+) -> None:
     with torch.no_grad():
         pixels = torch.stack([transform(p) for p in PICTURES])
         assert torch.equal(model.preprocess(PICTURES), pixels)
         whole, cut = tokenizer(TEXTS), model.tokenize(TEXTS)  # only padding is cut
         assert torch.equal(cut, whole[:, : cut.shape[1]]) and not whole[:, cut.shape[1] :].any()
-        images, texts = module.encode_image(pixels, normalize=True), module.encode_text(tokenizer(TEXTS), normalize=True)
+        images, texts = (
+            module.encode_image(pixels, normalize=True),
+            module.encode_text(tokenizer(TEXTS), normalize=True),
+        )
         assert torch.allclose(model.encode_image(pixels), images, atol=tolerance)
         assert torch.allclose(model.encode_text(tokenizer(TEXTS)), texts, atol=tolerance)
         assert not torch.allclose(texts[0], texts[1], atol=1e-2)
@@ -55,7 +62,9 @@ def test_an_open_clip_file_gives_the_librarys_own_outputs(
 ) -> None:
     state = weights_of(architecture)
     path = written(tmp_path / file.replace("w.", f"{architecture.replace('-', '_')}."), state)
-    model = load(name="open_clip", library="open_clip", architecture=architecture, weights=str(path), device="cpu")
+    model = load(
+        name="open_clip", library="open_clip", architecture=architecture, weights=str(path), device="cpu"
+    )
     module, _, transform = open_clip.create_model_and_transforms(architecture, pretrained=str(path))
     assert_same_outputs(model, module.eval(), transform, open_clip.get_tokenizer(architecture))
     assert len(model.components(Granularity.HEAD_MLP, Towers.BOTH)) == 2 * 5 + 2 * 5
@@ -63,7 +72,9 @@ def test_an_open_clip_file_gives_the_librarys_own_outputs(
     assert set(model.stored) >= set(parameters(model))
 
 
-def test_half_precision_files_compute_in_single_and_remember_their_dtype(architectures: None, tmp_path: Path) -> None:
+def test_half_precision_files_compute_in_single_and_remember_their_dtype(
+    architectures: None, tmp_path: Path
+) -> None:
     state = weights_of("tiny", torch.float16)
     model = load_open_clip("x", "tiny", str(written(tmp_path / "w.safetensors", state)))
     for name, value in parameters(model).items():
@@ -74,7 +85,8 @@ def test_half_precision_files_compute_in_single_and_remember_their_dtype(archite
 def test_the_hash_is_that_of_content_and_architecture(architectures: None, tmp_path: Path) -> None:
     state = weights_of("tiny")
     one, other = (
-        load_open_clip("x", "tiny", str(written(tmp_path / f, state))).weights_hash() for f in ("a.pt", "b.safetensors")
+        load_open_clip("x", "tiny", str(written(tmp_path / f, state))).weights_hash()
+        for f in ("a.pt", "b.safetensors")
     )
     assert one == other
     state["visual.proj"][0, 0] += 1e-4
@@ -86,17 +98,30 @@ def test_an_open_clip_folder_brings_its_own_preprocessing(architectures: None, t
     folder = tmp_path / "model"
     folder.mkdir()
     written(folder / "open_clip_model.safetensors", weights_of("tiny"))
-    preprocess = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "interpolation": "bicubic", "resize_mode": "squash"}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": preprocess}))
+    preprocess = {
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.2, 0.3, 0.4],
+        "interpolation": "bicubic",
+        "resize_mode": "squash",
+    }
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": TINY, "preprocess_cfg": preprocess})
+    )
     model = load_open_clip("x", "tiny", str(folder))
     module, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     assert_same_outputs(model, module.eval(), transform, open_clip.get_tokenizer("tiny"))
 
 
-def test_a_tag_brings_its_own_preprocessing(architectures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the published tags ViT-L-14 laion2b_s32b_b82k has another mean, and ViT-H-14 dfn5b squashes pictures."""
+def test_a_tag_brings_its_own_preprocessing(
+    architectures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the published tags ViT-L-14 laion2b_s32b_b82k has another mean, and ViT-H-14 dfn5b squashes
+    pictures.
+    """
     path = written(tmp_path / "w.pt", weights_of("tiny"))
-    entry = pretrained._pcfg(url="nowhere/w.pt", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize_mode="squash")
+    entry = pretrained._pcfg(
+        url="nowhere/w.pt", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize_mode="squash"
+    )
     monkeypatch.setitem(pretrained._PRETRAINED, "tiny", {"own": entry})
     for place in (clip_module.open_clip, factory):
         monkeypatch.setattr(place, "download_pretrained", lambda *_, **__: str(path))
@@ -111,14 +136,21 @@ def test_a_tag_brings_its_own_preprocessing(architectures: None, tmp_path: Path,
 def hf_folder(folder: Path, *, own: bool, together: bool) -> Path:
     """Write a tiny transformers CLIP: weights, tokenizer (bytes and three merges) and preprocessor.
 
-    `own`: another mean and deviation than CLIP's. `together`: the preprocessor inside processor_config.json, as a whole
-    processor is saved by transformers 5; else in preprocessor_config.json, as the published folders have it.
+    `own`: another mean and deviation than CLIP's. `together`: the preprocessor inside processor_config.json,
+    as a whole processor is saved by transformers 5; else in preprocessor_config.json, as the published
+    folders have it.
     """
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizerFast
 
     letters = list(bytes_to_unicode().values())
     merges = [("p", "h"), ("o", "t"), ("ph", "ot")]
-    words = [*letters, *(x + "</w>" for x in letters), *("".join(m) for m in merges), "<|startoftext|>", "<|endoftext|>"]
+    words = [
+        *letters,
+        *(x + "</w>" for x in letters),
+        *("".join(m) for m in merges),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     folder.mkdir(exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
@@ -127,12 +159,16 @@ def hf_folder(folder: Path, *, own: bool, together: bool) -> Path:
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
     config = CLIPConfig(
         text_config={
-            **tower, "vocab_size": size, "max_position_embeddings": 32, "bos_token_id": size - 2, "eos_token_id": size - 1,
+            **tower,
+            "vocab_size": size,
+            "max_position_embeddings": 32,
+            "bos_token_id": size - 2,
+            "eos_token_id": size - 1,
             "pad_token_id": size - 1,
         },
         vision_config={**tower, "image_size": 16, "patch_size": 8},
         projection_dim=16,
-    )  # fmt: skip
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         module = CLIPModel(config)
@@ -142,7 +178,9 @@ def hf_folder(folder: Path, *, own: bool, together: bool) -> Path:
     extra = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]} if own else {}
     images = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}, **extra)
     tokenizer.save_pretrained(folder)
-    (CLIPProcessor(image_processor=images, tokenizer=tokenizer) if together else images).save_pretrained(folder)
+    (CLIPProcessor(image_processor=images, tokenizer=tokenizer) if together else images).save_pretrained(
+        folder
+    )
     return folder
 
 
@@ -152,7 +190,9 @@ def pooled(found: Any) -> Tensor:
 
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("together", [False, True])
-def test_a_hugging_face_folder_gives_the_librarys_own_outputs(tmp_path: Path, own: bool, together: bool) -> None:
+def test_a_hugging_face_folder_gives_the_librarys_own_outputs(
+    tmp_path: Path, own: bool, together: bool
+) -> None:
     from transformers import CLIPModel, CLIPProcessor
 
     folder = hf_folder(tmp_path / "hf", own=own, together=together)
@@ -161,8 +201,12 @@ def test_a_hugging_face_folder_gives_the_librarys_own_outputs(tmp_path: Path, ow
     with torch.no_grad():
         pixels = processor(images=PICTURES, return_tensors="pt")["pixel_values"]
         assert torch.allclose(model.preprocess(PICTURES[:1]), pixels[:1], atol=1e-5)  # no resizing
-        assert float((model.preprocess(PICTURES) - pixels).abs().mean()) < 0.02  # libraries round resized pixels each their way
-        assert torch.allclose(model.encode_image(pixels), pooled(module.get_image_features(pixel_values=pixels)), atol=1e-6)
+        assert (
+            float((model.preprocess(PICTURES) - pixels).abs().mean()) < 0.02
+        )  # libraries round resized pixels each their way
+        assert torch.allclose(
+            model.encode_image(pixels), pooled(module.get_image_features(pixel_values=pixels)), atol=1e-6
+        )
         tokens = processor(text=TEXTS, return_tensors="pt", padding=True)
         texts = pooled(module.get_text_features(**tokens))
         assert torch.allclose(model.encode_text(model.tokenize(TEXTS)), texts, atol=1e-5)

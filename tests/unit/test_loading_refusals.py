@@ -33,11 +33,23 @@ RELEASED = "vit_b_32-quickgelu-laion400m_e32-46683a32.pt"
         ("ViT-B-32", RELEASED, f"dir/{RELEASED}", "ViT-B-32-quickgelu"),
         ("ViT-B-32", "somewhere.pt", "laion400m_e32", "ViT-B-32-quickgelu"),
         ("ViT-B-32", "my-quickgelu-run.pt", "my-quickgelu-run.pt", "ViT-B-32-quickgelu"),
-        ("ViT-B-32-quickgelu", "vit_b_32-laion2b_e16-af8dbd0c.pth", "vit_b_32-laion2b_e16-af8dbd0c.pth", "ViT-B-32"),
-        ("ViT-L-14-quickgelu", "vit_l_14-laion400m_e32-3d133497.pt", "vit_l_14-laion400m_e32-3d133497.pt", "ViT-L-14"),
+        (
+            "ViT-B-32-quickgelu",
+            "vit_b_32-laion2b_e16-af8dbd0c.pth",
+            "vit_b_32-laion2b_e16-af8dbd0c.pth",
+            "ViT-B-32",
+        ),
+        (
+            "ViT-L-14-quickgelu",
+            "vit_l_14-laion400m_e32-3d133497.pt",
+            "vit_l_14-laion400m_e32-3d133497.pt",
+            "ViT-L-14",
+        ),
     ],
 )
-def test_the_other_activation_is_refused_with_the_right_name(architecture: str, file: str, weights: str, right: str) -> None:
+def test_the_other_activation_is_refused_with_the_right_name(
+    architecture: str, file: str, weights: str, right: str
+) -> None:
     with pytest.raises(WeightsError) as caught:
         check_activation(architecture, architecture.endswith("quickgelu"), Path(file), weights)
     assert caught.value.fix == f"set model.architecture={right}"
@@ -80,7 +92,12 @@ def test_tensors_that_do_not_fit_are_named(architectures: None, tmp_path: Path) 
     state["ln_final.weight"] = torch.zeros(7)
     with pytest.raises(WeightsError) as caught:
         load_open_clip("x", "tiny", str(written(tmp_path / "w.safetensors", state)))
-    for part in ("1 missing: visual.proj", "1 unknown: somebody.elses", "ln_final.weight (7,) instead of (32,)", "w.safetensors"):
+    for part in (
+        "1 missing: visual.proj",
+        "1 unknown: somebody.elses",
+        "ln_final.weight (7,) instead of (32,)",
+        "w.safetensors",
+    ):
         assert part in str(caught.value)
     assert "model.architecture" in str(caught.value.fix)
 
@@ -92,7 +109,9 @@ def test_another_architectures_file_is_refused(architectures: None, tmp_path: Pa
 
 
 def test_a_tower_without_attention_heads_is_refused(architectures: None, tmp_path: Path) -> None:
-    config = TINY | {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None}}
+    config = TINY | {
+        "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None}
+    }
     (tmp_path / "configs" / "tiny-resnet.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / "configs")
     path = written(tmp_path / "w.safetensors", weights_of("tiny-resnet"))
@@ -116,13 +135,22 @@ def test_no_weights_at_all_names_the_ways_out(weights: str | None) -> None:
     assert "model.weights=FILE_OR_TAG" in str(caught.value) and "model=clip_tiny" in str(caught.value)
 
 
-def test_a_tag_that_cannot_be_fetched_names_the_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tag_that_cannot_be_fetched_names_the_ways_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fetch = open_clip.download_pretrained
-    monkeypatch.setattr(clip_module.open_clip, "download_pretrained", lambda cfg: fetch(cfg, cache_dir=str(tmp_path)))
+    monkeypatch.setattr(
+        clip_module.open_clip, "download_pretrained", lambda cfg: fetch(cfg, cache_dir=str(tmp_path))
+    )
     with pytest.raises(WeightsError) as caught:
         load_open_clip("clip_vitb32", "ViT-B-32-quickgelu", "laion400m_e32")
     text = str(caught.value)
-    for part in ("model.weights=laion400m_e32", "ViT-B-32-quickgelu", "model.weights=FILE_OR_TAG", "model=clip_tiny"):
+    for part in (
+        "model.weights=laion400m_e32",
+        "ViT-B-32-quickgelu",
+        "model.weights=FILE_OR_TAG",
+        "model=clip_tiny",
+    ):
         assert part in text
     assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("*.pt"))
     assert caught.value.exit_code == 2

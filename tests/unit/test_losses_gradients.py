@@ -12,7 +12,14 @@ from tiny_world import TARGET, bits, make_clip, make_sets
 from torch import Tensor
 
 from razor_cli.data.sets import Pairs
-from razor_cli.engine.gradients import batch_gradient, batches, cached_gradient, retain_loss, set_gradient, trainable
+from razor_cli.engine.gradients import (
+    batch_gradient,
+    batches,
+    cached_gradient,
+    retain_loss,
+    set_gradient,
+    trainable,
+)
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.losses import (
     concept_cross_entropy,
@@ -50,8 +57,14 @@ def test_cosines_and_forget_loss_by_hand() -> None:
 
 def test_info_nce_by_hand() -> None:
     kappa = 5.0
-    to_text = [-math.log(math.exp(4) / (math.exp(4) + 1)), -math.log(math.exp(4) / (math.exp(4.8) + math.exp(4)))]
-    to_image = [-math.log(math.exp(4) / (math.exp(4) + math.exp(4.8))), -math.log(math.exp(4) / (1 + math.exp(4)))]
+    to_text = [
+        -math.log(math.exp(4) / (math.exp(4) + 1)),
+        -math.log(math.exp(4) / (math.exp(4.8) + math.exp(4))),
+    ]
+    to_image = [
+        -math.log(math.exp(4) / (math.exp(4) + math.exp(4.8))),
+        -math.log(math.exp(4) / (1 + math.exp(4))),
+    ]
     assert float(info_nce(IMAGES, TEXTS, kappa)) == pytest.approx(sum(to_text + to_image) / 4, rel=1e-5)
 
 
@@ -85,15 +98,22 @@ def test_concept_uniform_is_highest_when_the_others_are_alike_and_does_not_fade(
     assert concept_uniform(away, prompts, 0, 2.0) > concept_uniform(image, prompts, 0, 2.0)
     assert concept_uniform(away, prompts, 0, 2.0) > concept_uniform(lopsided, prompts, 0, 2.0)
     sure = rows([1.0, 0.0, 0.0]).requires_grad_()
-    slopes = [torch.autograd.grad(f(sure, prompts, 0, 100.0), sure)[0].norm() for f in (concept_uniform, concept_cross_entropy)]
+    slopes = [
+        torch.autograd.grad(f(sure, prompts, 0, 100.0), sure)[0].norm()
+        for f in (concept_uniform, concept_cross_entropy)
+    ]
     assert slopes[0] > 50 and slopes[1] < 1e-6
 
 
 def test_concept_margin_is_that_of_logits_and_lowers_the_target_once_it_has_lost() -> None:
     prompts = rows([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0])
     image = rows([0.6, 0.64, 0.48])
-    assert float(concept_margin(image, prompts, 0, 2.0)) == pytest.approx(2 * ((0.64 + 0.48) / 2 - 0.6), rel=1e-5)
-    assert float(concept_margin(image, prompts, 2, 2.0)) == pytest.approx(2 * ((0.6 + 0.64) / 2 - 0.48), rel=1e-5)
+    assert float(concept_margin(image, prompts, 0, 2.0)) == pytest.approx(
+        2 * ((0.64 + 0.48) / 2 - 0.6), rel=1e-5
+    )
+    assert float(concept_margin(image, prompts, 2, 2.0)) == pytest.approx(
+        2 * ((0.6 + 0.64) / 2 - 0.48), rel=1e-5
+    )
     lost = rows([0.3, 0.9, 0.1]).requires_grad_()
 
     def along_target(loss: Any) -> float:
@@ -153,7 +173,8 @@ def test_concept_gradient_goes_through_both_towers(model: Clip) -> None:
 
     def loss(images: Tensor, _: Tensor) -> Tensor:
         return F.cross_entropy(
-            model.scale * images @ model.encode_text(model.tokenize(prompts)).T, torch.zeros(12, dtype=torch.long)
+            model.scale * images @ model.encode_text(model.tokenize(prompts)).T,
+            torch.zeros(12, dtype=torch.long),
         )
 
     assert SETS.class_names[0] == TARGET
@@ -168,7 +189,9 @@ def test_set_gradient_is_the_mean_of_its_batches(model: Clip) -> None:
     assert_close(found, {n: torch.stack([p[n] for p in parts]).mean(0) for n in found}, 1e-6)
     assert seen == [8, 8, 8, 8]
     whole = full_gradient(model, SETS.retain, loss)
-    assert any(not torch.allclose(found[n], whole[n], rtol=0.05) for n in found)  # negatives come from the batch
+    assert any(
+        not torch.allclose(found[n], whole[n], rtol=0.05) for n in found
+    )  # negatives come from the batch
 
 
 def test_equal_batches_give_the_exact_cosine_gradient(model: Clip) -> None:
@@ -190,7 +213,9 @@ def test_batches_keep_order_captions_and_leave_out_a_lonely_rest(model: Clip) ->
 
 
 @pytest.mark.parametrize("component", ["visual.proj", "visual.1.head2", "text.0.mlp", "visual.2.mlp"])
-def test_a_small_ascent_step_lowers_the_cosine_by_the_squared_gradient_norm(model: Clip, component: str) -> None:
+def test_a_small_ascent_step_lowers_the_cosine_by_the_squared_gradient_norm(
+    model: Clip, component: str
+) -> None:
     every = model.components(Granularity.HEAD_MLP, Towers.BOTH, True)
     c = next(c for c in every if c.name == component)
     g = full_gradient(model, SETS.forget, forget_cosine)
@@ -203,7 +228,9 @@ def test_a_small_ascent_step_lowers_the_cosine_by_the_squared_gradient_norm(mode
 
     @torch.no_grad()
     def mean_cosine() -> float:
-        return float(pair_cosines(model.encode_image(pixels).double(), model.encode_text(tokens).double()).mean())
+        return float(
+            pair_cosines(model.encode_image(pixels).double(), model.encode_text(tokens).double()).mean()
+        )
 
     before = mean_cosine()
     with swapped(model, values):
@@ -240,12 +267,17 @@ def test_replay_equals_the_full_forward_to_the_bit(model: Clip, tower: Tower, la
     encode = model.encode_image if tower is Tower.VISION else model.encode_text
     saved = run_prefix(model, tower, inputs, layer)
     assert torch.equal(run_suffix(model, tower, inputs, layer, saved), encode(inputs))
-    values = {n: v * 1.2 for n, v in parameters(model).items() if n.startswith(model.layouts[tower is Tower.TEXT].block(1))}
+    values = {
+        n: v * 1.2
+        for n, v in parameters(model).items()
+        if n.startswith(model.layouts[tower is Tower.TEXT].block(1))
+    }
     if layer <= 1:  # the prefix holds for whatever changes from its block on
         with swapped(model, values):
             assert torch.equal(run_suffix(model, tower, inputs, layer, saved), encode(inputs))
             assert not torch.equal(
-                run_suffix(model, tower, inputs, layer, saved), run_suffix(model, tower, inputs, layer, saved * 2)
+                run_suffix(model, tower, inputs, layer, saved),
+                run_suffix(model, tower, inputs, layer, saved * 2),
             )
 
 
@@ -273,7 +305,10 @@ def test_replay_puts_the_modules_back_even_after_a_failure(
 def test_replay_computes_only_the_tail(model: Clip) -> None:
     inputs, calls = inputs_of(model, Tower.VISION), []
     saved = run_prefix(model, Tower.VISION, inputs, 2)
-    handles = [b.mlp.register_forward_hook(lambda *_, i=i: calls.append(i)) for i, b in enumerate(model.blocks(Tower.VISION))]
+    handles = [
+        b.mlp.register_forward_hook(lambda *_, i=i: calls.append(i))
+        for i, b in enumerate(model.blocks(Tower.VISION))
+    ]
     run_suffix(model, Tower.VISION, inputs, 2, saved)
     assert calls == [2]
     calls.clear()

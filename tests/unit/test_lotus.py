@@ -56,7 +56,9 @@ def test_a_high_temperature_makes_forget_targets_uniform_and_retain_targets_are_
 
 
 def test_gumbel_targets_are_samples_of_the_teacher() -> None:
-    """The share of one-hot samples in each class is the teacher's probability: the hard branch is no argmax."""
+    """The share of one-hot samples in each class is the teacher's probability: the hard branch is
+    no argmax.
+    """
     teacher = torch.tensor([2.0, 1.0, 0.0]).log_softmax(dim=0).expand(20_000, 3)
     share = targets(teacher, 1.0, True, Prob.GUMBEL, generator()).mean(dim=0)
     assert torch.allclose(share, teacher[0].exp(), atol=0.02)
@@ -78,7 +80,9 @@ def test_softmax_targets_at_temperature_one_give_the_unedited_model_no_forget_gr
 
 def test_a_student_below_the_reference_is_not_trained() -> None:
     model, sets = make_clip(), make_sets()
-    parameters(model)["visual.proj"].neg_()  # recognises nothing, though its teacher is itself: the reference is validation
+    parameters(model)[
+        "visual.proj"
+    ].neg_()  # recognises nothing, though its teacher is itself: the reference is validation
     method = preset("lotus", a_ref="validation")
     objective = Smoothing(Desk(model, sets, Lab(model=model, sets=sets), method), method)
     objective.reference = 1.0
@@ -87,7 +91,11 @@ def test_a_student_below_the_reference_is_not_trained() -> None:
 
     edit = train(model, sets, Lab(model=model, sets=sets), method, objective)
     assert edit.values == {} and "stopped before epoch 1" in edit.notes[0]
-    for gap, ends in ((-0.004, False), (0.0, False), (0.012, True)):  # accuracies count in hundredths: it ends at -0.01
+    for gap, ends in (
+        (-0.004, False),
+        (0.0, False),
+        (0.012, True),
+    ):  # accuracies count in hundredths: it ends at -0.01
         objective.reference = objective.accuracy + gap
         assert objective.stop(1) is ends
 
@@ -105,8 +113,14 @@ def test_a_share_of_the_retain_pictures_is_used_and_no_other() -> None:
     objective.stop(1)
     steps = objective.epoch(1, generator())
     assert sum(s.pictures for s in steps) == 12 + 8
-    desk.retain.pixels = lambda index: pytest.fail("another picture") if not set(index.tolist()) <= set(  # type: ignore[method-assign]
-        objective.retained.tolist()) else torch.zeros(len(index), 3, 16, 16)  # fmt: skip
+    desk.retain.pixels = lambda index: (
+        pytest.fail("another picture")
+        if not set(index.tolist())
+        <= set(  # type: ignore[method-assign]
+            objective.retained.tolist()
+        )
+        else torch.zeros(len(index), 3, 16, 16)
+    )
     assert all(bool(torch.isfinite(s.loss())) for s in steps)
 
 
@@ -114,5 +128,7 @@ def test_it_forgets_and_logs_its_temperature() -> None:
     edit = edit_of(lr=1e-3, epochs=6, keep="last")
     first, last = edit.log[0], edit.log[-1]
     assert last.after["fa_top1"] < first.before["fa_top1"]
-    assert first.after["temperature"] == pytest.approx(math.exp(8.0), rel=1e-6)  # every forget picture is right before
+    assert first.after["temperature"] == pytest.approx(
+        math.exp(8.0), rel=1e-6
+    )  # every forget picture is right before
     assert last.after["temperature"] < first.after["temperature"]

@@ -1,4 +1,6 @@
-"""Membership inference and PrivLeak: signs, brute force, intervals that hold what they promise, and nothing that leaks."""
+"""Membership inference and PrivLeak: signs, brute force, intervals that hold what they promise, and nothing
+that leaks.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,16 @@ from razor_cli.metrics.suite import Metrics, evaluate
 
 
 def brute(members: torch.Tensor, others: torch.Tensor) -> float:
-    return float(np.mean([1.0 if a > b else 0.5 if a == b else 0.0 for a in members.tolist() for b in others.tolist()]))
+    return float(
+        np.mean([1.0 if a > b else 0.5 if a == b else 0.0 for a in members.tolist() for b in others.tolist()])
+    )
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(-3, 3), min_size=1, max_size=12), st.lists(st.integers(-3, 3), min_size=1, max_size=12))
+@given(
+    st.lists(st.integers(-3, 3), min_size=1, max_size=12),
+    st.lists(st.integers(-3, 3), min_size=1, max_size=12),
+)
 def test_auc_and_placements_equal_all_pairs_counted(first: list[int], second: list[int]) -> None:
     members, others = torch.tensor(first).float(), torch.tensor(second).float()
     placed = placements(members, others)
@@ -78,11 +85,17 @@ def test_perfect_separation_and_nothing_but_ties_still_have_a_width() -> None:
 
 
 def sharp(members: torch.Tensor, forget: torch.Tensor, scale: float | None = 20.0) -> Features:
-    """Return the small world with given pictures of the target: the more of axis 0, the surer the head is of the target."""
+    """Return the small world with given pictures of the target: the more of axis 0, the surer the head is of
+    the target.
+    """
     captions, theirs = (EYE[0].repeat(len(x), 1) for x in (forget, members))
     return world(
-        forget_images=forget, forget_captions=captions, member_images=members, member_captions=theirs, scale=scale,
-    )  # fmt: skip
+        forget_images=forget,
+        forget_captions=captions,
+        member_images=members,
+        member_captions=theirs,
+        scale=scale,
+    )
 
 
 def towards(*shares: float) -> torch.Tensor:
@@ -93,15 +106,21 @@ def towards(*shares: float) -> torch.Tensor:
 def test_every_signal_grows_with_membership() -> None:
     remembered = evaluate(sharp(towards(0.95, 0.9, 0.85), towards(0.7, 0.65, 0.6)), Metrics())
     for name in SIGNALS:
-        assert one(remembered, "mia_auc", name).value == 100, name  # sure and right about members: a wrong sign gives 0
+        assert one(remembered, "mia_auc", name).value == 100, (
+            name
+        )  # sure and right about members: a wrong sign gives 0
     avoided = evaluate(sharp(towards(0.1, 0.15, 0.2), towards(0.4, 0.3, 0.35)), Metrics())
-    assert one(avoided, "mia_auc", "loss").value == 0  # the head is sure of Ann: loss tells members by being worse
+    assert (
+        one(avoided, "mia_auc", "loss").value == 0
+    )  # the head is sure of Ann: loss tells members by being worse
     assert one(avoided, "mia_auc", "max_probability").value == 100
 
 
 def test_signals_are_those_of_the_softmax_at_the_models_own_scale() -> None:
     f = sharp(towards(0.9, 0.3), towards(0.6, 0.5))
-    p = torch.softmax(20 * (torch.cat([f.member_images, f.forget_images]).double() @ f.class_prompts.double().T), 1)
+    p = torch.softmax(
+        20 * (torch.cat([f.member_images, f.forget_images]).double() @ f.class_prompts.double().T), 1
+    )
     parts = {"max_probability": p.amax(1), "entropy": (p * p.log()).sum(1), "loss": p[:, 0].log()}
     for name, values in parts.items():
         assert signals(reference(f))[name].auc == pytest.approx(brute(values[:2], values[2:])), name
@@ -109,7 +128,11 @@ def test_signals_are_those_of_the_softmax_at_the_models_own_scale() -> None:
 
 def test_loss_looks_at_the_class_that_each_picture_shows() -> None:
     images = rows([5, 1, 0, 0], [1, 5, 0, 0])
-    changes = {"forgotten": 2, "retain_concepts": torch.tensor([2, 2, 2, 2]), "forget_concepts": torch.tensor([0, 1, 0, 0])}
+    changes = {
+        "forgotten": 2,
+        "retain_concepts": torch.tensor([2, 2, 2, 2]),
+        "forget_concepts": torch.tensor([0, 1, 0, 0]),
+    }
     own = replace(sharp(images, world().forget_images), **changes, member_concepts=torch.tensor([0, 1]))
     swapped = replace(own, member_concepts=torch.tensor([1, 0]))
     assert signals(reference(own))["loss"].auc == 1
@@ -120,7 +143,9 @@ def test_loss_looks_at_the_class_that_each_picture_shows() -> None:
 
 def test_privleak_is_zero_for_the_oracle_itself_and_positive_for_what_still_knows_its_members() -> None:
     g = torch.Generator().manual_seed(0)
-    blind = sharp(towards(*torch.rand(40, generator=g).tolist()), towards(*torch.rand(40, generator=g).tolist()))
+    blind = sharp(
+        towards(*torch.rand(40, generator=g).tolist()), towards(*torch.rand(40, generator=g).tolist())
+    )
     knows = replace(blind, member_images=towards(*(0.7 + 0.3 * torch.rand(40, generator=g)).tolist()))
     avoids = replace(blind, member_images=towards(*(0.3 * torch.rand(40, generator=g)).tolist()))
     oracle = reference(blind)
@@ -131,7 +156,10 @@ def test_privleak_is_zero_for_the_oracle_itself_and_positive_for_what_still_know
     over = one(evaluate(avoids, Metrics(), oracle=oracle), "privleak", "loss")
     assert leak.value > 20 and leak.ci_low > 0
     assert over.value < -20 and over.ci_high < 0
-    auc = {k: one(evaluate(f, Metrics()), "mia_auc", "loss").value for k, f in (("now", knows), ("oracle", blind))}
+    auc = {
+        k: one(evaluate(f, Metrics()), "mia_auc", "loss").value
+        for k, f in (("now", knows), ("oracle", blind))
+    }
     assert leak.value == pytest.approx(100 * (auc["now"] - auc["oracle"]) / auc["oracle"])
     assert leak.value != pytest.approx(100 * (auc["now"] - auc["oracle"]) / auc["now"])
 
@@ -142,7 +170,10 @@ def test_what_is_missing_is_said() -> None:
         assert "saw" in one(evaluate(world(), Metrics(), oracle=reference(world())), "privleak", name).reason
     unscaled = evaluate(crowd(1), Metrics(), oracle=reference(crowd(1)))
     assert one(unscaled, "mia_auc", "own_caption").value is not None
-    assert "logit scale" in one(unscaled, "mia_auc", "loss").reason and "logit scale" in one(unscaled, "privleak", "loss").reason
+    assert (
+        "logit scale" in one(unscaled, "mia_auc", "loss").reason
+        and "logit scale" in one(unscaled, "privleak", "loss").reason
+    )
     lost = sharp(towards(0.1, 0.2), towards(0.8, 0.9))
     zero = one(evaluate(lost, Metrics(), oracle=reference(lost)), "privleak", "own_caption")
     assert zero.value is None and "AUC is 0" in zero.reason
@@ -156,7 +187,11 @@ def test_members_are_never_among_judged_pictures() -> None:
     with pytest.raises(RunError, match="judged as unseen"):
         Evaluator(model=tiny_world.make_clip(), sets=sets, members=one_shared)
     stand_in = build_sets(
-        kind=Kind.PORTRAITS, target="Taylor Swift", domain="person", suites=(), sizes=Sizes(forget=40, evaluation_forget=40)
+        kind=Kind.PORTRAITS,
+        target="Taylor Swift",
+        domain="person",
+        suites=(),
+        sizes=Sizes(forget=40, evaluation_forget=40),
     )
     assert all(trained_on(k) for k in stand_in.forget.keys)  # the base's training saw them: members
     assert not any(trained_on(k) for k in stand_in.evaluation.forget.keys)

@@ -18,7 +18,10 @@ from razor_cli.metrics.suite import Metrics, evaluate
 def test_swapping_the_prompts_turns_m1_round(seed: int) -> None:
     f = crowd(seed, classes=2)  # with one retain class, q_retain is its prompt
     swapped = replace(f, class_prompts=f.class_prompts.flip(0))
-    there, back = (one(evaluate(w, Metrics(bootstrap_draws=100)), "m1", "dual/mean_of_classes").value for w in (f, swapped))
+    there, back = (
+        one(evaluate(w, Metrics(bootstrap_draws=100)), "m1", "dual/mean_of_classes").value
+        for w in (f, swapped)
+    )
     assert there + back == pytest.approx(100, abs=1e-12)
 
 
@@ -34,14 +37,18 @@ def test_dual_wins_takes_one_prompt_or_one_per_picture() -> None:
     f = crowd(1)
     target = f.class_prompts[0]
     each = target.expand_as(f.forget_images)
-    assert torch.equal(dual_wins(f.forget_images, each, f.generic_prompt), dual_wins(f.forget_images, target, f.generic_prompt))
+    assert torch.equal(
+        dual_wins(f.forget_images, each, f.generic_prompt),
+        dual_wins(f.forget_images, target, f.generic_prompt),
+    )
 
 
 def test_rank_of_the_own_class_survives_ties_and_rounding() -> None:
     images, prompts = rows([1, 1, 0, 0], [1, 1, 1, 0]), EYE[:3]
     assert top_k_hits(images, prompts, torch.tensor([0, 2]), 1).tolist() == pytest.approx([1 / 2, 1 / 3])
     assert top_k_hits(images, prompts, torch.tensor([2, 2]), 2).tolist() == pytest.approx([0, 2 / 3])
-    # Nearly equal rows in float32: a score computed outside the product would differ from its own column by rounding.
+    # Nearly equal rows in float32: a score computed outside the product would differ from its own column by
+    # rounding.
     g = torch.Generator().manual_seed(0)
     base = F.normalize(torch.randn(1, 512, generator=g), dim=-1)
     near = F.normalize(base + 1e-4 * torch.randn(300, 512, generator=g), dim=-1)
@@ -56,16 +63,20 @@ def test_auc_by_hand_and_its_direction() -> None:
     f = crowd(1)
     perfect = replace(f, member_images=f.member_captions, forget_images=-f.forget_captions)
     assert one(evaluate(perfect, Metrics()), "mia_auc", "own_caption").value == 100
-    assert one(evaluate(perfect, Metrics()), "mia_auc", "own_caption").ci_low < 80  # nine pictures prove little
+    assert (
+        one(evaluate(perfect, Metrics()), "mia_auc", "own_caption").ci_low < 80
+    )  # nine pictures prove little
     assert "saw" in one(evaluate(world(), Metrics()), "mia_auc", "own_caption").reason
 
 
 def test_retrieval_accepts_every_picture_of_a_caption() -> None:
     f = world()
-    # To text: Ann ok, Bob ok, third (.95 Target, .32 Ann, 0 Bob) still finds Ann among the two captions, fourth finds Ann: wrong.
-    # To image: caption Ann -> picture 0 (.95), caption Bob -> picture 1 (.95): right for all pictures of both captions.
+    # To text: Ann ok, Bob ok, third (.95 Target, .32 Ann, 0 Bob) still finds Ann among the two captions,
+    # fourth finds Ann: wrong. To image: caption Ann -> picture 0 (.95), caption Bob -> picture 1 (.95): right
+    # for all pictures of both captions.
     assert retrieval_hits(f.retain_images, f.retain_captions, f.retain_caption_ids).tolist() == [1, 1, 1, 0.5]
-    # As captions of their own, a picture must be found itself: 2 and 3 are not the best of their caption's text.
+    # As captions of their own, a picture must be found itself: 2 and 3 are not the best of their caption's
+    # text.
     apart = retrieval_hits(f.retain_images, f.retain_captions, torch.arange(4))
     assert apart.tolist() == [0.75, 0.75, 0.25, 0.0]
 
@@ -89,7 +100,9 @@ def test_search_metrics_agree_with_the_full_scores() -> None:
 
 
 def test_broken_embeddings_are_refused_and_never_look_good_to_a_search() -> None:
-    broken = world(retain_images=torch.full((4, 4), float("nan")), forget_images=torch.full((4, 4), float("nan")))
+    broken = world(
+        retain_images=torch.full((4, 4), float("nan")), forget_images=torch.full((4, 4), float("nan"))
+    )
     with pytest.raises(RunError, match="not finite"):
         evaluate(broken, Metrics())
     found = search_metrics(broken, 87.5)

@@ -15,13 +15,15 @@ from razor_cli.metrics.suite import Metrics, evaluate
 
 def test_m1_and_m4_in_every_reading_by_hand() -> None:
     found = values(evaluate(world(), Metrics()))
-    # q_retain = (Ann + Bob) / sqrt 2: the forget pictures score 0, 0, .8/sqrt 2 = .57, .6/sqrt 2 against .6, .8, .6, .8.
+    # q_retain = (Ann + Bob) / sqrt 2: the forget pictures score 0, 0, .8/sqrt 2 = .57, .6/sqrt 2 against .6,
+    # .8, .6, .8.
     assert found["m1", "dual/mean_of_classes"] == 100
     assert found["m1", "dual/generic"] == 75  # [.6 against .8] lost
     assert found["m1", "dual/per_image_class"] is None
     assert found["m1", "multiclass"] == 75  # the third picture looks more like Ann
     assert found["m1_chance_gap", "dual/generic"] == 25
-    # Retain pictures score 0, 0, .95, 0 with Target: the third is lost in every reading, the fourth ties with generic (0, 0).
+    # Retain pictures score 0, 0, .95, 0 with Target: the third is lost in every reading, the fourth ties with
+    # generic (0, 0).
     assert found["m4", "dual/mean_of_classes"] == 75
     assert found["m4", "dual/generic"] == pytest.approx(100 * 2.5 / 4)
     assert found["m4", "dual/per_image_class"] == 75
@@ -36,7 +38,10 @@ def test_per_image_class_says_why_m1_lacks_it() -> None:
 
 def test_top5_needs_more_than_five_classes() -> None:
     few, many = evaluate(world(), Metrics()), evaluate(crowd(2), Metrics())
-    assert one(few, "fa_top5", "all_classes").reason == "not computed: needs at least 6 classes, the domain has 3"
+    assert (
+        one(few, "fa_top5", "all_classes").reason
+        == "not computed: needs at least 6 classes, the domain has 3"
+    )
     top1, top5 = (one(many, f"fa_top{k}", "all_classes").value for k in (1, 5))
     f = crowd(2)
     rank = (f.forget_images @ f.class_prompts.T).argsort(dim=1, descending=True).tolist()
@@ -55,26 +60,37 @@ def test_m2_by_hand_with_scale() -> None:
 
 
 def test_m3_is_squared_signless_and_scaled() -> None:
-    moved = rows([0, 4, 0, 3], [0, 0, 3, 1], [3, 1, 0, 0], [0, 3, 2, 0])  # Ann's first picture: 3/sqrt 10 -> .8
+    moved = rows(
+        [0, 4, 0, 3], [0, 0, 3, 1], [3, 1, 0, 0], [0, 3, 2, 0]
+    )  # Ann's first picture: 3/sqrt 10 -> .8
     drift = (0.9486833 - 0.8) ** 2 / 4
     before, after = world(), world(retain_images=moved)
     for first, second in ((before, after), (after, before)):
         found = one(evaluate(second, Metrics(), base=reference(first)), "m3", "retain_sq_drift/x100/base")
         assert found.value == pytest.approx(100 * drift, rel=1e-5)
         assert found.ci_low <= found.value <= found.ci_high
-    raw = one(evaluate(after, Metrics(m3_scale="raw"), base=reference(before)), "m3", "retain_sq_drift/raw/base")
+    raw = one(
+        evaluate(after, Metrics(m3_scale="raw"), base=reference(before)), "m3", "retain_sq_drift/raw/base"
+    )
     assert (raw.value, raw.unit) == (pytest.approx(drift, rel=1e-5), "cos²")
     assert one(evaluate(after, Metrics(m3_scale="raw")), "m3", "retain_sq_drift/raw/base").unit == "cos²"
-    assert one(evaluate(after, Metrics(), base=reference(before)), "m3", "forget_sq_drift/x100/base").value == 0
+    assert (
+        one(evaluate(after, Metrics(), base=reference(before)), "m3", "forget_sq_drift/x100/base").value == 0
+    )
 
 
 def test_references_are_not_mixed_up() -> None:
-    now, base, base_q, edit = (crowd(3), *(replace(crowd(3), retain_images=crowd(s).retain_images) for s in (4, 5, 6)))
+    now, base, base_q, edit = (
+        crowd(3),
+        *(replace(crowd(3), retain_images=crowd(s).retain_images) for s in (4, 5, 6)),
+    )
     scores = evaluate(now, Metrics(), base=reference(base), base_q=reference(base_q), edit=reference(edit))
     own = (now.retain_images * now.retain_captions).sum(-1)
     for name, other in (("base", base), ("base_q", base_q), ("edit", edit)):
         expected = 100 * ((own - (other.retain_images * other.retain_captions).sum(-1)) ** 2).mean()
-        assert one(scores, "m3", f"retain_sq_drift/x100/{name}").value == pytest.approx(float(expected), rel=1e-5)
+        assert one(scores, "m3", f"retain_sq_drift/x100/{name}").value == pytest.approx(
+            float(expected), rel=1e-5
+        )
     lonely = evaluate(now, Metrics())
     for metric, variant in (
         ("m3", "retain_sq_drift/x100/base_q"),
@@ -88,7 +104,10 @@ def test_references_are_not_mixed_up() -> None:
 
 def test_m5_falls_for_a_change_of_utility_in_either_direction() -> None:
     good, bad = world(), world(retain_images=rows([0, 0, 3, 1], [0, 0, 3, 1], [3, 1, 0, 0], [0, 3, 2, 0]))
-    util = {name: one(evaluate(f, Metrics()), "util", "retrieval").value for name, f in (("good", good), ("bad", bad))}
+    util = {
+        name: one(evaluate(f, Metrics()), "util", "retrieval").value
+        for name, f in (("good", good), ("bad", bad))
+    }
     assert util["good"] == pytest.approx(87.5)
     assert util["bad"] < util["good"]
     for first, second in ((good, bad), (bad, good)):
@@ -121,7 +140,9 @@ def test_others_are_averaged_per_concept_and_the_worst_drop_is_named() -> None:
     names = ("retain_images", "retain_captions", "retain_caption_ids", "retain_concepts", "retain_own_prompt")
     fewer = replace(f, **{n: getattr(f, n)[keep] for n in names})
     assert one(evaluate(fewer, Metrics()), "others_acc", "macro").value == pytest.approx(75)
-    hurt = replace(fewer, retain_images=rows([0, 3, 0, 1], [3, 0, 1, 0], [0, 3, 0, 1]))  # Bob lost, Ann's second picture won
+    hurt = replace(
+        fewer, retain_images=rows([0, 3, 0, 1], [3, 0, 1, 0], [0, 3, 0, 1])
+    )  # Bob lost, Ann's second picture won
     after = evaluate(hurt, Metrics(), base=reference(fewer))
     worst = one(after, "others_worst", "Bob")
     assert worst.value == 100
@@ -147,7 +168,9 @@ def test_drops_have_the_sign_of_damage() -> None:
 
 def test_suites_are_named_after_themselves() -> None:
     suite = SuiteFeatures(rows([2, 1, 0, 0], [2, 1, 0, 0], [0, 1, 2, 0]), torch.tensor([0, 1, 2]), EYE[:3])
-    scores = evaluate(world(suites={"cifar10": suite}), Metrics(), base=reference(world(suites={"cifar10": suite})))
+    scores = evaluate(
+        world(suites={"cifar10": suite}), Metrics(), base=reference(world(suites={"cifar10": suite}))
+    )
     assert one(scores, "zs_cifar10", "top1").value == pytest.approx(100 * 2 / 3)
     assert one(scores, "zs_cifar10_drop", "top1/base").value == 0
 
@@ -185,12 +208,22 @@ def test_a_domain_of_one_class_says_what_is_missing() -> None:
 
 
 def test_settings_choose_variants_and_refuse_unknown_ones() -> None:
-    chosen = Metrics(retain_prompt=["generic"], m1_mode=["dual"], m2_text=["native"], m5_util=["dual_acc"], per_concept=False)
+    chosen = Metrics(
+        retain_prompt=["generic"],
+        m1_mode=["dual"],
+        m2_text=["native"],
+        m5_util=["dual_acc"],
+        per_concept=False,
+    )
     found = values(evaluate(world(), chosen))
     assert {v for m, v in found if m in ("m1", "m4")} == {"dual/generic"}
     assert {v for m, v in found if m == "m2"} == {"native"}
     assert not [m for m, _ in found if m == "concept_acc"]
-    for wrong, part in (({"m1_mode": ["duel"]}, "did you mean dual"), ({"m3_scale": "x10"}, "x100"), ({"m2_text": []}, "empty")):
+    for wrong, part in (
+        ({"m1_mode": ["duel"]}, "did you mean dual"),
+        ({"m3_scale": "x10"}, "x100"),
+        ({"m2_text": []}, "empty"),
+    ):
         with pytest.raises(ConfigError, match=part):
             Metrics(**wrong)
     for wrong in ({"m2_scale": 0.0}, {"bootstrap_draws": 5}):

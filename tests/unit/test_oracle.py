@@ -78,14 +78,22 @@ def test_distances_are_those_of_their_pictures_and_columns() -> None:
         assert one(scores, "oracle_jsd", variant).value == pytest.approx(float(jsd.mean()), rel=1e-4), variant
         agree = 100 * float((mine.argmax(1) == theirs.argmax(1)).double().mean())
         assert one(scores, "oracle_top1_agreement", variant).value == pytest.approx(agree)
-        assert one(scores, "oracle_cos", variant).value == pytest.approx(100 * float((mine - theirs).abs().mean()), rel=1e-4)
-        assert one(scores, "oracle_jsd", variant).ci_low < float(jsd.mean()) < one(scores, "oracle_jsd", variant).ci_high
+        assert one(scores, "oracle_cos", variant).value == pytest.approx(
+            100 * float((mine - theirs).abs().mean()), rel=1e-4
+        )
+        assert (
+            one(scores, "oracle_jsd", variant).ci_low
+            < float(jsd.mean())
+            < one(scores, "oracle_jsd", variant).ci_high
+        )
 
 
 def only_target_moved(f: Features, forgotten: int = 1) -> Features:
     """Return the same features with the prompts of the forgotten classes alone elsewhere."""
     prompts = f.class_prompts.clone()
-    prompts[:forgotten] = torch.nn.functional.normalize(prompts[:forgotten] - 3 * f.forget_images.mean(0), dim=-1)
+    prompts[:forgotten] = torch.nn.functional.normalize(
+        prompts[:forgotten] - 3 * f.forget_images.mean(0), dim=-1
+    )
     return replace(f, class_prompts=prompts)
 
 
@@ -97,14 +105,18 @@ def test_without_the_target_nothing_is_left_when_only_its_prompts_moved(forgotte
     f = replace(f, forgotten=forgotten, retain_concepts=concepts)
     scores = evaluate(only_target_moved(f, forgotten), Metrics(), oracle=reference(f))
     assert one(scores, "oracle_jsd", "forget").value > 0.01
-    assert one(scores, "oracle_jsd", "forget_without_target").value == 0  # any other column left out would show
+    assert (
+        one(scores, "oracle_jsd", "forget_without_target").value == 0
+    )  # any other column left out would show
     assert one(scores, "oracle_top1_agreement", "forget_without_target").value == 100
 
 
 def test_distances_from_oracle_and_base_are_not_mixed_up() -> None:
     now, base, oracle = scaled(5), scaled(6), scaled(5, 9.0)
     scores = evaluate(now, Metrics(), base=reference(base), oracle=reference(oracle), from_base=True)
-    assert one(scores, "oracle_cos", "forget").value == 0 < one(scores, "oracle_jsd", "forget").value  # its own scale counts
+    assert (
+        one(scores, "oracle_cos", "forget").value == 0 < one(scores, "oracle_jsd", "forget").value
+    )  # its own scale counts
     assert one(scores, "base_cos", "forget").value > 5
     assert not [m for m, _ in values(evaluate(now, Metrics(), base=reference(base))) if m.startswith("base_")]
 
@@ -119,21 +131,31 @@ def test_what_is_missing_is_said() -> None:
     w = world(scale=8.0)
     assert "saw" in one(evaluate(w, Metrics(), base=reference(w)), "rf_jsd", "class_mean").reason
     few = replace(
-        scaled(7), class_names=("a", "b"), class_prompts=crowd(7).class_prompts[:2], retain_concepts=torch.ones(40).long()
+        scaled(7),
+        class_names=("a", "b"),
+        class_prompts=crowd(7).class_prompts[:2],
+        retain_concepts=torch.ones(40).long(),
     )
     found = evaluate(few, Metrics(), oracle=reference(few))
     assert "fewer than two classes" in one(found, "oracle_jsd", "forget_without_target").reason
     assert one(found, "oracle_jsd", "forget").value == 0
     foreign = replace(scaled(7), retain_concepts=torch.full((40,), -1))
-    assert "no retain picture" in one(evaluate(foreign, Metrics(), oracle=reference(foreign)), "oracle_jsd", "retain").reason
+    assert (
+        "no retain picture"
+        in one(evaluate(foreign, Metrics(), oracle=reference(foreign)), "oracle_jsd", "retain").reason
+    )
 
 
 def test_every_new_score_is_described_and_inside_its_interval() -> None:
-    scores = evaluate(scaled(8), Metrics(), base=reference(scaled(9)), oracle=reference(scaled(10)), from_base=True)
+    scores = evaluate(
+        scaled(8), Metrics(), base=reference(scaled(9)), oracle=reference(scaled(10)), from_base=True
+    )
     assert len({(s.metric, s.variant) for s in scores}) == len(scores)
     for s in scores:
         assert metric_info(s.metric).direction == s.direction
-        assert s.value is None or (math.isfinite(s.value) and (s.ci_low is None or s.ci_low <= s.value <= s.ci_high)), s
+        assert s.value is None or (
+            math.isfinite(s.value) and (s.ci_low is None or s.ci_low <= s.value <= s.ci_high)
+        ), s
 
 
 def test_retrain_free_divergence_compares_seen_pictures_of_now_with_unseen_ones_of_the_base() -> None:
@@ -151,9 +173,12 @@ def test_retrain_free_divergence_is_the_mean_over_classes_not_over_pictures() ->
     f = scaled(13)
     concepts = torch.where(f.retain_concepts == 1, 2, f.retain_concepts)
     joint = replace(
-        f, forgotten=2, retain_concepts=concepts, member_concepts=torch.tensor([0] * 7 + [1] * 2),
+        f,
+        forgotten=2,
+        retain_concepts=concepts,
+        member_concepts=torch.tensor([0] * 7 + [1] * 2),
         forget_concepts=torch.tensor([0] * 10 + [1] * 20),
-    )  # fmt: skip
+    )
     p = torch.softmax(8 * (f.member_images.double() @ f.class_prompts.double().T), 1)
     q = torch.softmax(8 * (f.forget_images.double() @ f.class_prompts.double().T), 1)
     each = [jensen_shannon(p[:7].mean(0), q[:10].mean(0)), jensen_shannon(p[7:].mean(0), q[10:].mean(0))]

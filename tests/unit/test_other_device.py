@@ -19,9 +19,24 @@ from razor_cli.metrics.suite import Metrics
 from razor_cli.quantization import Quantization
 
 METHODS = (
-    "razor", "razor_alg1", "slug", "ssd", "salun", "lotus", "ft", "ga", "gaft", "relabel_tan", "salun_tan", "task_vector_tan",
-    "npo_kl_tan", "nhl_kl", "me_gd", "gdiff_tan", "random",
-)  # fmt: skip
+    "razor",
+    "razor_alg1",
+    "slug",
+    "ssd",
+    "salun",
+    "lotus",
+    "ft",
+    "ga",
+    "gaft",
+    "relabel_tan",
+    "salun_tan",
+    "task_vector_tan",
+    "npo_kl_tan",
+    "nhl_kl",
+    "me_gd",
+    "gdiff_tan",
+    "random",
+)
 
 
 def edited(name: str, cache: TensorCache | None = None, *, elsewhere: bool) -> Edit:
@@ -38,9 +53,16 @@ def edited(name: str, cache: TensorCache | None = None, *, elsewhere: bool) -> E
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_edits_on_another_device_as_it_does_on_the_cpu(name: str, tmp_path: Path) -> None:
     cache = TensorCache(tmp_path)
-    found, again, wanted = edited(name, cache, elsewhere=True), edited(name, cache, elsewhere=True), edited(name, elsewhere=False)
+    found, again, wanted = (
+        edited(name, cache, elsewhere=True),
+        edited(name, cache, elsewhere=True),
+        edited(name, elsewhere=False),
+    )
     assert found.values and found.values.keys() == wanted.values.keys() == again.values.keys()
-    for key, value in wanted.values.items():  # attention takes another path through the library, which rounds otherwise
+    for (
+        key,
+        value,
+    ) in wanted.values.items():  # attention takes another path through the library, which rounds otherwise
         assert torch.allclose(found.values[key].float(), value.float(), atol=2e-3)
         assert torch.equal(found.values[key], again.values[key])  # gradients from disk included
 
@@ -50,7 +72,9 @@ def scores(*, elsewhere: bool) -> list[Score]:
 
     def found() -> list[Score]:
         evaluator = Evaluator(model=model, sets=sets, members=sets.forget)
-        states = evaluator.states({"base": {}, "edit": edit.values}, ["none", "int8", "int4", "nf4"], Quantization())
+        states = evaluator.states(
+            {"base": {}, "edit": edit.values}, ["none", "int8", "int4", "nf4"], Quantization()
+        )
         return [s for own in score_all(dict(states), Metrics(), 0).values() for s in own]
 
     if not elsewhere:
@@ -72,7 +96,9 @@ def test_tensors_of_two_devices_do_not_meet_there() -> None:
     pixels = model.preprocess(sets.forget.load())
     with OtherDevice(model):
         images = model.encode_image(pixels)
-        assert images.device.type == "xpu" and pixels.device.type == "cpu" and images.cpu().device.type == "cpu"
+        assert (
+            images.device.type == "xpu" and pixels.device.type == "cpu" and images.cpu().device.type == "cpu"
+        )
         for mixed in (
             lambda: images @ torch.zeros(images.shape[1], 2),
             lambda: images.gather(1, torch.zeros(12, 1, dtype=torch.long)),

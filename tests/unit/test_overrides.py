@@ -17,10 +17,29 @@ printable = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), 
 nasty = st.text("aé李 \\'\"${}[]():=.,~+-#&|<>@!?*%^`;0", min_size=1, max_size=14)
 names = st.one_of(printable, nasty)
 TYPED = [
-    "Conan O'Brien", "Beyoncé", "Robert Downey Jr.", "李小龙", "Malala Yousafzai (2014)", "null", "1984", "true",
-    "${oc.env:HOME}", "a=b", "[x]", "{x: y}", "50%", "'Tis", '"Weird Al" Yankovic', "C:\\dir\\", "Downey, Robert", "~x",
-    "x#y", "--", "a\\'b", "\\${y}",
-]  # fmt: skip
+    "Conan O'Brien",
+    "Beyoncé",
+    "Robert Downey Jr.",
+    "李小龙",
+    "Malala Yousafzai (2014)",
+    "null",
+    "1984",
+    "true",
+    "${oc.env:HOME}",
+    "a=b",
+    "[x]",
+    "{x: y}",
+    "50%",
+    "'Tis",
+    '"Weird Al" Yankovic',
+    "C:\\dir\\",
+    "Downey, Robert",
+    "~x",
+    "x#y",
+    "--",
+    "a\\'b",
+    "\\${y}",
+]
 
 
 def value_of(override: str) -> object:
@@ -41,7 +60,11 @@ def test_typed_name_round_trips(name: str) -> None:
 
 
 @given(
-    st.lists(names.filter(lambda n: "," not in n and n.strip() == n and n[0] not in "'\"" and n != "???"), min_size=2, max_size=4)
+    st.lists(
+        names.filter(lambda n: "," not in n and n.strip() == n and n[0] not in "'\"" and n != "???"),
+        min_size=2,
+        max_size=4,
+    )
 )
 def test_sweep_gives_each_name_as_typed(targets: list[str]) -> None:
     assume(not any(n.endswith(")") for n in targets))  # choice(...) stays Hydra's
@@ -50,7 +73,11 @@ def test_sweep_gives_each_name_as_typed(targets: list[str]) -> None:
 
 
 @given(
-    st.lists(names.filter(lambda n: "," not in n and n.strip() == n and n[0] not in "'\"" and n != "???"), min_size=1, max_size=4)
+    st.lists(
+        names.filter(lambda n: "," not in n and n.strip() == n and n[0] not in "'\"" and n != "???"),
+        min_size=1,
+        max_size=4,
+    )
 )
 def test_list_gives_each_alias_as_typed(aliases: list[str]) -> None:
     assert value_of("data.aliases=" + quote_list(f"[{', '.join(aliases)}]", multirun=False)) == aliases
@@ -65,7 +92,9 @@ def test_target_reaches_the_configuration_as_typed(name: str) -> None:
 
 def test_comma_inside_a_name_of_a_sweep_is_kept_by_quotes() -> None:
     assert split('"Downey, Robert",Taylor Swift') == ['"Downey, Robert"', "Taylor Swift"]
-    override = PARSER.parse_override("target=" + quote_text('"Downey, Robert",Conan O\'Brien', multirun=True, optional=False))
+    override = PARSER.parse_override(
+        "target=" + quote_text('"Downey, Robert",Conan O\'Brien', multirun=True, optional=False)
+    )
     points = [value_of(f"target={p}") for p in override.sweep_string_iterator()]
     assert points == ["Downey, Robert", "Conan O'Brien"]
 
@@ -77,7 +106,12 @@ def test_optional_text_keeps_null_and_required_text_does_not() -> None:
 
 def test_paths_and_lists_reach_the_configuration_as_typed() -> None:
     request = read(
-        ["data.root=/my pictures/a=b", "model.weights=null", "data.aliases=[Conan O'Brien,Beyoncé]", "+data.keyword=x y"]
+        [
+            "data.root=/my pictures/a=b",
+            "model.weights=null",
+            "data.aliases=[Conan O'Brien,Beyoncé]",
+            "+data.keyword=x y",
+        ]
     )
     cfg = compose(request)
     assert (cfg.data.root, cfg.model.weights, cfg.data.keyword) == ("/my pictures/a=b", None, "x y")

@@ -25,7 +25,16 @@ def room(tmp_path: Path) -> Path:
 
 # round trips
 
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int8, torch.uint8, torch.bool)
+DTYPES = (
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.int64,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+)
 
 
 @st.composite
@@ -33,9 +42,15 @@ def bits(draw: st.DrawFn, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     """Any bit pattern: NaN payloads, negative zeros, infinities, subnormals."""
     numel = torch.Size(shape).numel()
     if dtype is torch.bool:
-        return torch.tensor(draw(st.lists(st.booleans(), min_size=numel, max_size=numel)), dtype=dtype).reshape(shape)
+        return torch.tensor(
+            draw(st.lists(st.booleans(), min_size=numel, max_size=numel)), dtype=dtype
+        ).reshape(shape)
     size = numel * torch.empty(0, dtype=dtype).element_size()
-    return torch.tensor(list(draw(st.binary(min_size=size, max_size=size))), dtype=torch.uint8).view(dtype).reshape(shape)
+    return (
+        torch.tensor(list(draw(st.binary(min_size=size, max_size=size))), dtype=torch.uint8)
+        .view(dtype)
+        .reshape(shape)
+    )
 
 
 @st.composite
@@ -50,7 +65,11 @@ def edits(draw: st.DrawFn) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return base, values
 
 
-@given(edit=edits(), suffix=st.sampled_from([".safetensors", ".pt"]), out_suffix=st.sampled_from([".safetensors", ".pt"]))
+@given(
+    edit=edits(),
+    suffix=st.sampled_from([".safetensors", ".pt"]),
+    out_suffix=st.sampled_from([".safetensors", ".pt"]),
+)
 @settings(max_examples=60, deadline=None)
 def test_apply_then_revert_gives_the_base_bit_for_bit(tmp_path_factory, edit, suffix, out_suffix):
     base, values = edit
@@ -77,7 +96,9 @@ def test_safetensors_metadata_survives(room):
 def test_torch_file_keeps_its_wrapping_and_loses_its_optimizer(tmp_path):
     base = make_base()
     named = {f"module.{n}": t for n, t in base.items()}
-    torch.save({"epoch": 3, "state_dict": named, "optimizer": {"ema": base["visual.proj"]}}, tmp_path / "base.pt")
+    torch.save(
+        {"epoch": 3, "state_dict": named, "optimizer": {"ema": base["visual.proj"]}}, tmp_path / "base.pt"
+    )
     write_patch(tmp_path / "p", make_values(base), read_state(tmp_path / "base.pt"), method="m", target=None)
     out = apply(tmp_path / "p", tmp_path / "base.pt", tmp_path / "out.pt")
     content = torch.load(out, weights_only=True)
@@ -105,7 +126,9 @@ def test_tied_names_are_edited_together_so_that_loading_does_not_bring_the_old_v
     out = apply(tmp_path / "p", tmp_path / "base.pt", tmp_path / "out.safetensors")
     assert torch.equal(read_state(out)["head.weight"], tied * 2)
     with pytest.raises(PatchError, match="tied"):
-        write_patch(tmp_path / "q", {"emb.weight": tied * 2, "head.weight": tied * 3}, base, method="m", target=None)
+        write_patch(
+            tmp_path / "q", {"emb.weight": tied * 2, "head.weight": tied * 3}, base, method="m", target=None
+        )
 
 
 # what a patch holds
@@ -143,20 +166,30 @@ def test_patch_is_one_way(room):
 
 def test_unchanged_tensors_are_left_out(tmp_path):
     base = make_base()
-    header = write_patch(tmp_path / "p", {**make_values(base), "ids": base["ids"].clone()}, base, method="m", target=None)
+    header = write_patch(
+        tmp_path / "p", {**make_values(base), "ids": base["ids"].clone()}, base, method="m", target=None
+    )
     assert "ids" not in header.tensors
 
 
 @pytest.mark.parametrize("undo", [True, False])
 def test_undo_file_is_written_unless_told_not_to(room, undo):
-    out = apply(room / "p.safetensors", room / "base.safetensors", room / "new" / "out.safetensors", undo=undo)
+    out = apply(
+        room / "p.safetensors", room / "base.safetensors", room / "new" / "out.safetensors", undo=undo
+    )
     expected = {"out.safetensors", "out.safetensors.undo.safetensors"} if undo else {"out.safetensors"}
     assert {p.name for p in out.parent.iterdir()} == expected
 
 
 def test_force_without_undo_leaves_no_way_back(room):
     for undo in (True, False):
-        out = apply(room / "p.safetensors", room / "base.safetensors", room / "out.safetensors", undo=undo, force=not undo)
+        out = apply(
+            room / "p.safetensors",
+            room / "base.safetensors",
+            room / "out.safetensors",
+            undo=undo,
+            force=not undo,
+        )
     assert not undo_path_for(out).exists()
 
 
@@ -223,6 +256,8 @@ def test_failing_write_leaves_nothing(room, monkeypatch):
 def test_weights_that_come_out_wrong_are_not_kept(room, monkeypatch):
     real = safetensors.torch.save_file
     monkeypatch.setattr(
-        safetensors.torch, "save_file", lambda t, f, metadata=None: real({n: v * 0 for n, v in t.items()}, f, metadata=metadata)
+        safetensors.torch,
+        "save_file",
+        lambda t, f, metadata=None: real({n: v * 0 for n, v in t.items()}, f, metadata=metadata),
     )
     refused(room, "not what the header promises", error=RazorError)

@@ -64,7 +64,9 @@ def test_every_truncation_and_any_bit_flip_is_refused(room):
     rng = random.Random(0)
     places = [*range(9), *rng.sample(range(9, len(content)), 500)]
     for place in places:
-        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << rng.randrange(8))]) + content[place + 1 :])
+        path.write_bytes(
+            content[:place] + bytes([content[place] ^ (1 << rng.randrange(8))]) + content[place + 1 :]
+        )
         with pytest.raises(PatchError):
             read_patch(path)
     path.write_bytes(content + b"\0")
@@ -102,7 +104,23 @@ def test_unknown_format_version_and_fields_are_refused(room):
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "/etc/x", "a\0b", "a\\b", "a\nb", "a/b", "a..b", "~x", ".x", "", "\x1b[2J", "a\u202eb", "x" * 600], ids=repr
+    "name",
+    [
+        "../x",
+        "/etc/x",
+        "a\0b",
+        "a\\b",
+        "a\nb",
+        "a/b",
+        "a..b",
+        "~x",
+        ".x",
+        "",
+        "\x1b[2J",
+        "a\u202eb",
+        "x" * 600,
+    ],
+    ids=repr,
 )
 def test_path_tricks_in_names_are_refused(room, name):
     reseal(room / "p.safetensors", {}, rename={"visual.proj": name})

@@ -20,7 +20,10 @@ from razor_cli.errors import DataError, RunError
 
 
 def test_cifar_layouts_agree_pixel_for_pixel(tmp_path: Path) -> None:
-    parquet, binary = Cifar10(write_cifar_parquet(tmp_path / "p")), Cifar10(write_cifar_binary(tmp_path / "b"))
+    parquet, binary = (
+        Cifar10(write_cifar_parquet(tmp_path / "p")),
+        Cifar10(write_cifar_binary(tmp_path / "b")),
+    )
     for split in SPLITS:
         pictures = parquet.pictures("ship", split)
         assert pictures == binary.pictures("ship", split)
@@ -34,7 +37,9 @@ def test_cifar_pickles_are_refused_with_the_way_out(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("data_batch_1", "test_batch"):
         (folder / name).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(DataError, match=r"(?s)pickle can run code.*prepare cifar10.*cifar-10-binary\.tar\.gz"):
+    with pytest.raises(
+        DataError, match=r"(?s)pickle can run code.*prepare cifar10.*cifar-10-binary\.tar\.gz"
+    ):
         Cifar10(tmp_path).pictures("ship", "train")
 
 
@@ -89,7 +94,9 @@ def test_rendered_once_and_equal(tmp_path: Path) -> None:
     pictures = [p for c in ("owl", source.concepts()[0]) for p in source.pictures(c, "train")[:4]][::-1]
     first, again = Rendered(source, tmp_path).load(pictures), Rendered(Emoji(), tmp_path).load(pictures)
     for plain, a, b in zip(source.load(pictures), first, again, strict=True):
-        assert np.array_equal(np.asarray(plain), np.asarray(a)) and np.array_equal(np.asarray(plain), np.asarray(b))
+        assert np.array_equal(np.asarray(plain), np.asarray(a)) and np.array_equal(
+            np.asarray(plain), np.asarray(b)
+        )
     counting = Counting()
     kept = Rendered(counting, tmp_path)
     wanted = kept.pictures("a", "train")
@@ -107,7 +114,9 @@ def test_damaged_shards_are_rendered_again(tmp_path: Path, damage: str) -> None:
     (path,) = tmp_path.rglob("*.safetensors")
     data = bytearray(path.read_bytes())
     data[-1] ^= 255
-    path.write_bytes({"cut": bytes(data[:-40]), "flip": bytes(data), "empty": b"", "noise": bytes(99)}[damage])
+    path.write_bytes(
+        {"cut": bytes(data[:-40]), "flip": bytes(data), "empty": b"", "noise": bytes(99)}[damage]
+    )
     assert [np.asarray(i)[0, 0].tolist() for i in kept.load(wanted)] == [[v, 7, 9] for v in range(6)]
     assert counting.calls == (7 if damage == "flip" else 12)
     assert len(read_shard(path)) == 6
@@ -115,7 +124,10 @@ def test_damaged_shards_are_rendered_again(tmp_path: Path, damage: str) -> None:
 
 def test_parallel_writers_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    jobs = [threading.Thread(target=merge_shard, args=(path, {f"k{i}": np.full((2, 2, 3), i, np.uint8)})) for i in range(12)]
+    jobs = [
+        threading.Thread(target=merge_shard, args=(path, {f"k{i}": np.full((2, 2, 3), i, np.uint8)}))
+        for i in range(12)
+    ]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -125,7 +137,9 @@ def test_parallel_writers_lose_nothing(tmp_path: Path) -> None:
     assert sorted(p.suffix for p in tmp_path.iterdir() if p.suffix != ".lock") == [".safetensors"]
 
 
-def test_cache_place_follows_argument_then_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_place_follows_argument_then_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RAZOR_CACHE", str(tmp_path / "env"))
     assert rendered.cache_dir() == tmp_path / "env"
     assert rendered.cache_dir(tmp_path) == tmp_path

@@ -30,7 +30,13 @@ from razor_cli.tables.readings import preset_settings
 
 SETS = make_sets()
 HEADS = (Granularity.HEAD_MLP, Towers.BOTH)
-EASY = {"target_m1": 60.0, "target_m5": 0.0, "target_m4_drop": 100.0, "search_floor": 0.0, "search_m4_drop": 100.0}
+EASY = {
+    "target_m1": 60.0,
+    "target_m5": 0.0,
+    "target_m4_drop": 100.0,
+    "search_floor": 0.0,
+    "search_m4_drop": 100.0,
+}
 
 
 def tensors(clip: Clip, seed: int) -> dict[str, Tensor]:
@@ -46,7 +52,13 @@ def outcomes(findings: list[p.Finding]) -> dict[str, p.Outcome]:
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_the_scale_law_is_exact_over_all_components(clip: Clip, power: int, alpha: float) -> None:
     found = p.scale_law(
-        clip.components(*HEADS), parameters(clip), tensors(clip, 1), tensors(clip, 2), alpha=alpha, epsilon=1e-8, power=power
+        clip.components(*HEADS),
+        parameters(clip),
+        tensors(clip, 1),
+        tensors(clip, 2),
+        alpha=alpha,
+        epsilon=1e-8,
+        power=power,
     )
     assert outcomes(found) == {"weights": p.Outcome.HOLDS, "g_f": p.Outcome.HOLDS, "g_r": p.Outcome.HOLDS}
     assert [f.claim.split("^")[1].split(",")[0] for f in found] == [str(-power), str(power), "0"]
@@ -54,7 +66,13 @@ def test_the_scale_law_is_exact_over_all_components(clip: Clip, power: int, alph
 
 def test_an_epsilon_that_is_felt_breaks_the_law_of_the_weights_only(clip: Clip) -> None:
     found = p.scale_law(
-        clip.components(*HEADS), parameters(clip), tensors(clip, 1), tensors(clip, 2), alpha=0.5, epsilon=1.0, power=1
+        clip.components(*HEADS),
+        parameters(clip),
+        tensors(clip, 1),
+        tensors(clip, 2),
+        alpha=0.5,
+        epsilon=1.0,
+        power=1,
     )
     assert outcomes(found) == {"weights": p.Outcome.FAILS, "g_f": p.Outcome.HOLDS, "g_r": p.Outcome.HOLDS}
 
@@ -64,17 +82,29 @@ def test_leaving_a_component_out_gives_back_its_bits_and_no_others(clip: Clip) -
     base = {n: parameters(clip)[n].clone() for n in {*first.params, *second.params}}
     edited = {n: v + 1 for n, v in base.items()}
     found = dict((c.name, v) for c, v in p.without_each(base, edited, [first, second]))
-    assert all(torch.equal(a, b) for a, b in zip(first.views(found[first.name]), first.views(base), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.views(found[first.name]), first.views(base), strict=True)
+    )
     for untouched in (second, other):
-        assert all(torch.equal(a, b) for a, b in zip(untouched.views(found[first.name]), untouched.views(edited), strict=True))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(untouched.views(found[first.name]), untouched.views(edited), strict=True)
+        )
     assert all(torch.equal(edited[n], base[n] + 1) for n in base)
 
 
 def aim(m1: float) -> Aim:
     kept = {"m4_generic": 90.0, "util": 90.0}
     return Aim(
-        base=kept, m1=m1, prompts=Prompt.BOTH, m4_drop=2, m5=98, floor_m5=0, floor_m4_drop=100, floor_others_drop=100
-    )  # fmt: skip
+        base=kept,
+        m1=m1,
+        prompts=Prompt.BOTH,
+        m4_drop=2,
+        m5=98,
+        floor_m5=0,
+        floor_m4_drop=100,
+        floor_others_drop=100,
+    )
 
 
 def metrics(m1: float) -> dict[str, float]:
@@ -134,12 +164,18 @@ def planted(slope: float) -> list[p.RhoPoint]:
 
 
 @pytest.mark.parametrize(
-    ("slope", "outcome"), [(2.0, p.Outcome.FAILS), (0.5, p.Outcome.HOLDS), (-1.0, p.Outcome.HOLDS), (1.0, p.Outcome.OPEN)]
+    ("slope", "outcome"),
+    [(2.0, p.Outcome.FAILS), (0.5, p.Outcome.HOLDS), (-1.0, p.Outcome.HOLDS), (1.0, p.Outcome.OPEN)],
 )
 def test_the_bound_on_the_retain_loss_and_its_slope(slope: float, outcome: p.Outcome) -> None:
     total = p.retention(planted(slope), "half")[0]
     assert total.outcome is outcome and total.value == pytest.approx(slope, abs=1e-3)
-    assert total.low is not None and total.high is not None and total.low <= slope + 1e-6 and slope - 1e-6 <= total.high
+    assert (
+        total.low is not None
+        and total.high is not None
+        and total.low <= slope + 1e-6
+        and slope - 1e-6 <= total.high
+    )
 
 
 def test_a_line_through_two_points_has_no_interval() -> None:
@@ -166,7 +202,9 @@ def test_a_larger_rho_adds_more_to_the_forget_loss(clip: Clip, base: str) -> Non
     forget, retain = lab.gradients(method.plan)
     chosen = driver.first_choice(clip, clip.components(*HEADS), method, forget, retain)
     before = bits(clip)
-    points = driver.rho_sweep(clip, SETS, driver.Judged(SETS.forget, SETS.retain), method, chosen, forget, retain)
+    points = driver.rho_sweep(
+        clip, SETS, driver.Judged(SETS.forget, SETS.retain), method, chosen, forget, retain
+    )
     assert bits(clip) == before
     rises = [float(x.forget_change.mean()) for x in points]
     assert rises == sorted(rises) and rises[-1] > max(0.0, rises[0])
@@ -186,7 +224,9 @@ def test_the_losses_of_pairs_are_those_whose_gradients_the_method_takes(clip: Cl
                 losses = driver.pair_losses(clip, SETS, judged, method)[which]
             assert losses.shape == ((len(SETS.forget), len(SETS.retain))[which],)
             means.append(float(losses.double().mean()))
-        assert (means[0] - means[1]) / 2 == pytest.approx(step * float(gradient[name].square().sum()), rel=0.05)
+        assert (means[0] - means[1]) / 2 == pytest.approx(
+            step * float(gradient[name].square().sum()), rel=0.05
+        )
 
 
 def test_one_target_from_edit_to_table(clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,18 +248,33 @@ def test_one_target_from_edit_to_table(clip: Clip, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(driver, "of_target", None)  # nothing is measured again
     assert driver.measured(experiment, stage) == (path, False) and path.read_bytes() == content
     rows = read_rows(tmp_path)
-    assert {r["proposition"] for r in rows} == {"P1", "P2", "P3", "P4"} and {r["id"] for r in rows} == {path.stem}
+    assert {r["proposition"] for r in rows} == {"P1", "P2", "P3", "P4"} and {r["id"] for r in rows} == {
+        path.stem
+    }
     document = build(rows)
     assert sum(len(panel.rows) for panel in document.panels[1:]) == sum(bool(r["outcome"]) for r in rows)
-    assert {cell for panel in document.panels[1:] for row in panel.rows for cell in row[3:4]} <= set(p.Outcome)
+    assert {cell for panel in document.panels[1:] for row in panel.rows for cell in row[3:4]} <= set(
+        p.Outcome
+    )
 
 
-def recorded(folder: Path, name: str, finished: str, model: str = "clip_tiny", stand_in: str = "true", **method: Any) -> None:
+def recorded(
+    folder: Path, name: str, finished: str, model: str = "clip_tiny", stand_in: str = "true", **method: Any
+) -> None:
     """Write one claim as the driver does."""
     row = dict.fromkeys(driver.COLUMNS, "") | {
-        "id": name, "model": model, "stand_in": stand_in, "scenario": "identity", "target": "Ada Quill", "method": "razor",
-        "seed": "0", "judged_on": "validation", "proposition": "P1", "claim": "needed", "outcome": "HOLDS",
-    }  # fmt: skip
+        "id": name,
+        "model": model,
+        "stand_in": stand_in,
+        "scenario": "identity",
+        "target": "Ada Quill",
+        "method": "razor",
+        "seed": "0",
+        "judged_on": "validation",
+        "proposition": "P1",
+        "claim": "needed",
+        "outcome": "HOLDS",
+    }
     (folder / "propositions").mkdir(exist_ok=True)
     (folder / "propositions" / f"{name}.csv").write_text(table_csv(driver.COLUMNS, [row]))
     origin = {"weights_hash": model * 4, "finished": finished}
@@ -234,8 +289,14 @@ def test_recorded_claims_are_counted_once_by_model_and_settings(tmp_path: Path) 
     recorded(tmp_path, "c", "2026-01-03", trim_steps=0)
     recorded(tmp_path, "d", "2026-01-04", model="clip_vitb32", stand_in="false")
     rows = read_rows(tmp_path)
-    assert sorted((r["id"], r["method"]) for r in rows) == [("b", "razor"), ("c", "razor (trim_steps=0)"), ("d", "razor")]
-    counts = {p.title: [(r[2], r[3]) for r in p.rows] for p in build(rows).panels if p.title.startswith("How often")}
+    assert sorted((r["id"], r["method"]) for r in rows) == [
+        ("b", "razor"),
+        ("c", "razor (trim_steps=0)"),
+        ("d", "razor"),
+    ]
+    counts = {
+        p.title: [(r[2], r[3]) for r in p.rows] for p in build(rows).panels if p.title.startswith("How often")
+    }
     assert counts == {
         "How often | clip_tiny STAND-IN": [("razor", "1"), ("razor (trim_steps=0)", "1")],
         "How often | clip_vitb32": [("razor", "1")],
@@ -253,6 +314,9 @@ def test_the_command_prints_what_is_recorded_and_checks_before_it_measures(
     assert razor_command(["propositions", "--recorded", "--output-dir", str(tmp_path)]) == 0
     assert "Nothing is recorded: razor propositions" in capsys.readouterr().out
     folder = ["--output-dir", str(tmp_path)]
-    assert razor_command(["propositions", "method=razor", "target=Nobody At All", "scenario=identity", *folder]) == 2
+    assert (
+        razor_command(["propositions", "method=razor", "target=Nobody At All", "scenario=identity", *folder])
+        == 2
+    )
     assert "Nobody At All" in capsys.readouterr().err
     assert razor_command(["propositions", "--recorded", "--format", "pdf", *folder]) == 2

@@ -41,7 +41,9 @@ def bnb() -> Iterator[None]:
 
 # ---- the grids
 
-weights = hnp.arrays("float32", st.tuples(st.integers(1, 4), st.integers(1, 21)), elements=st.floats(-8, 8, width=32))
+weights = hnp.arrays(
+    "float32", st.tuples(st.integers(1, 4), st.integers(1, 21)), elements=st.floats(-8, 8, width=32)
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -58,7 +60,9 @@ def test_quantizing_twice_is_quantizing_once(array, group, symmetric):
 
 @pytest.mark.parametrize("half_width", torch.linspace(0.1, 3, 300).tolist()[::7])
 def test_range_centred_on_zero_is_a_tie_and_still_idempotent(half_width):
-    w = torch.cat([torch.tensor([-half_width, half_width]), torch.linspace(-half_width, half_width, 14)])[None]
+    w = torch.cat([torch.tensor([-half_width, half_width]), torch.linspace(-half_width, half_width, 14)])[
+        None
+    ]
     once = rtn_int4(w)
     assert set(rtn_int4_codes(w)[0].tolist()) >= {0, 15}
     torch.testing.assert_close(rtn_int4(once), once, rtol=1e-6, atol=1e-6)
@@ -183,7 +187,9 @@ def test_small_updates_change_few_codes_and_large_ones_many():
     # rounding adds noise and does not erase the mean
     assert rows[0.3].cos_survive * rows[0.3].norm_ratio == pytest.approx(1, abs=0.05)
     int8 = weight_report({"w": w}, {"w": w + 1e-2 * noise}, "int8")[0]
-    assert int8.codes_changed == pytest.approx(0.31, abs=0.03) and int8.cos_survive == pytest.approx(0.68, abs=0.03)
+    assert int8.codes_changed == pytest.approx(0.31, abs=0.03) and int8.cos_survive == pytest.approx(
+        0.68, abs=0.03
+    )
 
 
 def test_report_skips_vectors_and_unchanged_tensors():
@@ -231,7 +237,9 @@ def test_old_package_is_refused(bnb, monkeypatch):
 def test_every_choice_builds_and_comments_each_knob(path):
     node = OmegaConf.load(path)
     choice = instantiate(node)
-    assert isinstance(choice, Quantization) and type(choice.schemes) is list and isinstance(choice.scope, Scope)
+    assert (
+        isinstance(choice, Quantization) and type(choice.schemes) is list and isinstance(choice.scope, Scope)
+    )
     assert set(node) == {"_target_"} | {f.name for f in fields(Quantization)}
     lines = [line for line in path.read_text().splitlines() if not line.startswith(("#", "_target_"))]
     assert all("  # " in line for line in lines)

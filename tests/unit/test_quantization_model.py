@@ -1,4 +1,6 @@
-"""Quantization of a model: scope, count, real modules, and that everything is the same to the bit afterwards."""
+"""Quantization of a model: scope, count, real modules, and that everything is the same to the bit
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -45,15 +47,24 @@ class TinyClip:
         owner = self.module.visual.transformer if tower is Tower.VISION else self.module.transformer
         return list(owner.resblocks)
 
-    def components(self, granularity: Granularity, towers: Towers, include_projections: bool = False) -> list[Component]:
+    def components(
+        self, granularity: Granularity, towers: Towers, include_projections: bool = False
+    ) -> list[Component]:
         assert granularity is Granularity.TENSOR and towers is Towers.BOTH
         found = [(n, Tower.VISION if n.startswith("visual") else Tower.TEXT, 0) for n in self.quantizable()]
         if include_projections:
-            found += [("token_embedding.weight", Tower.TEXT, -1), *((n, tower, 2) for n, tower in PROJECTIONS.items())]
+            found += [
+                ("token_embedding.weight", Tower.TEXT, -1),
+                *((n, tower, 2) for n, tower in PROJECTIONS.items()),
+            ]
         return [Component(n, "tensor", tower, layer, (Slice(n),)) for n, tower, layer in found]
 
     def quantizable(self) -> list[str]:
-        return list(self.names) if self.names is not None else [n for n in parameters(self) if n.endswith(SUFFIXES)]
+        return (
+            list(self.names)
+            if self.names is not None
+            else [n for n in parameters(self) if n.endswith(SUFFIXES)]
+        )
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         return self.module.encode_image(pixels, normalize=True)
@@ -118,7 +129,10 @@ def test_group_and_symmetric_reach_the_weights(model):
 
 @pytest.mark.parametrize("scope", [Scope.VISION, Scope.TEXT, Scope.EDITED_TOWER])
 def test_scope_and_an_edit_outside_it(model, scope):
-    edited = ["visual.transformer.resblocks.1.mlp.c_fc.weight", "visual.transformer.resblocks.1.mlp.c_fc.bias"]
+    edited = [
+        "visual.transformer.resblocks.1.mlp.c_fc.weight",
+        "visual.transformer.resblocks.1.mlp.c_fc.bias",
+    ]
     names = quantized_names(model, edited, scope)
     inside = [n for n in model.quantizable() if n.startswith("visual") == (scope is not Scope.TEXT)]
     extra = edited[:1] if scope is Scope.TEXT else []
@@ -130,22 +144,38 @@ def test_scope_and_an_edit_outside_it(model, scope):
 
 
 def test_edited_matrices_are_always_quantized_and_vectors_never(model):
-    edited = ["visual.proj", "token_embedding.weight", "logit_scale", "ln_final.weight", "visual.conv1.weight"]
+    edited = [
+        "visual.proj",
+        "token_embedding.weight",
+        "logit_scale",
+        "ln_final.weight",
+        "visual.conv1.weight",
+    ]
     names = quantized_names(model, edited, Scope.LINEAR)
-    assert set(names) - set(model.quantizable()) == {"visual.proj", "token_embedding.weight", "visual.conv1.weight"}
+    assert set(names) - set(model.quantizable()) == {
+        "visual.proj",
+        "token_embedding.weight",
+        "visual.conv1.weight",
+    }
     before = model.bits()
     with quantized(model, "int8", Quantization(), edited) as record:
         held = parameters(model)
         assert record.n_tensors == 19
-        assert torch.equal(held["visual.proj"], rtn_int8(before["visual.proj"].T).T)  # x @ proj: outputs are columns
+        assert torch.equal(
+            held["visual.proj"], rtn_int8(before["visual.proj"].T).T
+        )  # x @ proj: outputs are columns
         assert torch.equal(held["visual.conv1.weight"], rtn_int8(before["visual.conv1.weight"]))
         assert torch.equal(held["logit_scale"], before["logit_scale"])
 
 
 def test_options_add_patch_convolution_and_projections(model):
-    added = set(quantized_names(model, [], Scope.LINEAR, patch_conv=True, projections=True)) - set(model.quantizable())
+    added = set(quantized_names(model, [], Scope.LINEAR, patch_conv=True, projections=True)) - set(
+        model.quantizable()
+    )
     assert added == {"visual.conv1.weight", *PROJECTIONS}
-    assert "text_projection" not in quantized_names(model, [], Scope.VISION, patch_conv=True, projections=True)
+    assert "text_projection" not in quantized_names(
+        model, [], Scope.VISION, patch_conv=True, projections=True
+    )
     assert transposed_weights(model) == set(PROJECTIONS)
     with quantized(model, "int8", Quantization(patch_conv=True, projections=True), []) as record:
         assert record.n_tensors == 19
@@ -164,7 +194,14 @@ def test_count_is_checked_against_the_architecture():
     assert [expected_count(whole, tower) for tower in Tower] == [8, 8]  # type: ignore[arg-type]
     complete, extra = whole.quantizable(), "transformer.resblocks.0.ln_1.weight"
     without_in_proj = [n for n in complete if not n.endswith("in_proj_weight")]
-    for names in (without_in_proj, complete[1:], [], ["ln_final.weight"], [*complete[1:], complete[1]], [*complete, extra]):
+    for names in (
+        without_in_proj,
+        complete[1:],
+        [],
+        ["ln_final.weight"],
+        [*complete[1:], complete[1]],
+        [*complete, extra],
+    ):
         broken = TinyClip(names)
         with pytest.raises(RunError, match="does not cover"), quantized(broken, "int8", Quantization(), []):  # type: ignore[arg-type]
             pass
@@ -176,7 +213,10 @@ def test_unknown_parameter_and_nan_in_a_model_are_named(model):
         quantized_names(model, ["visual.nope"], Scope.LINEAR)
     name = model.quantizable()[3]
     parameters(model)[name][0, 0] = float("nan")
-    with pytest.raises(RunError, match=name.replace(".", r"\.")), quantized(model, "int8", Quantization(), []):
+    with (
+        pytest.raises(RunError, match=name.replace(".", r"\.")),
+        quantized(model, "int8", Quantization(), []),
+    ):
         pass
 
 
@@ -251,7 +291,9 @@ def test_bitsandbytes_in_place_covers_in_proj_and_restores(bnb, model, scheme):
     assert all(torch.equal(before[name], value) for name, value in model.bits().items())
 
 
-@pytest.mark.parametrize(("scheme", "kind"), [("bnb_int8", "Linear8bitLt"), ("nf4", "Linear4bit"), ("fp4", "Linear4bit")])
+@pytest.mark.parametrize(
+    ("scheme", "kind"), [("bnb_int8", "Linear8bitLt"), ("nf4", "Linear4bit"), ("fp4", "Linear4bit")]
+)
 def test_real_modules_agree_with_weights_in_place(bnb, model, scheme, kind, caplog):
     before, children, rng = model.bits(), dict(model.module.named_modules()), torch.get_rng_state()
     pixels = gaussian(8, 3, 16, 16) * 50

@@ -48,9 +48,16 @@ def test_a_step_of_size_zero_changes_no_bit(clip: Clip, step: str, search_return
 @pytest.mark.parametrize("towers", ["both", "vision", "text"])
 def test_whatever_is_outside_k_keeps_its_bits(clip: Clip, granularity: str, towers: str) -> None:
     edit = razor(
-        clip, granularity=granularity, towers=towers, include_projections=True, step="fixed", step_size=0.1, early_stop=False,
-        tau_mode="topk", tau=3,
-    )  # fmt: skip
+        clip,
+        granularity=granularity,
+        towers=towers,
+        include_projections=True,
+        step="fixed",
+        step_size=0.1,
+        early_stop=False,
+        tau_mode="topk",
+        tau=3,
+    )
     assert len(edit.components) == 3
     assert changed(edit, clip) and leaked(edit, clip) == []
     if towers != "both":
@@ -83,7 +90,9 @@ def test_without_growth_rounds_nothing_grows(clip: Clip) -> None:
 
 @pytest.mark.parametrize("grow_update", ["new_only", "all_active"])
 def test_growth_only_adds_within_its_bound_and_its_budget(clip: Clip, grow_update: str) -> None:
-    edit = razor(clip, tau_mode="topk", tau=2, grow_rounds=6, grow_update=grow_update, search_steps=3, **UNREACHABLE)
+    edit = razor(
+        clip, tau_mode="topk", tau=2, grow_rounds=6, grow_update=grow_update, search_steps=3, **UNREACHABLE
+    )
     chosen = [e.component for e in events(edit, "select")]
     grown = [e.component for e in events(edit, "grow")]
     assert len(chosen) == 2 and 1 <= len(grown) <= 6
@@ -136,8 +145,12 @@ JOINT = {"order": "joint", "tau_mode": "topk", "tau": 3}
 def test_a_joint_round_moves_all_chosen_components_by_the_same_share_of_their_norms(clip32: Clip) -> None:
     edit = razor(clip32, step="fixed", step_size=0.05, early_stop=False, **JOINT)
     applied = events(edit, "apply")
-    assert [e.component for e in applied] == [e.component for e in events(edit, "select")] and len(applied) == 3
-    assert [e.relative_step for e in applied] == pytest.approx([0.05 / 3] * 3), "a third of a step for each of three"
+    assert [e.component for e in applied] == [e.component for e in events(edit, "select")] and len(
+        applied
+    ) == 3
+    assert [e.relative_step for e in applied] == pytest.approx([0.05 / 3] * 3), (
+        "a third of a step for each of three"
+    )
     assert edit.cost.evaluations == 1, "one trial for all of them"
     assert leaked(edit, clip32) == []
 
@@ -154,7 +167,13 @@ def test_joint_rounds_need_renewed_gradients_and_search_ever_shorter_steps(
         return real(trial, upper, *rest)
 
     monkeypatch.setattr(razor_loop, "bisect", spy)
-    settings = {"refresh_gradients": refresh, "joint_rounds": 3, "grow_rounds": 0, "search_floor": 0.0, "search_m4_drop": 100.0}
+    settings = {
+        "refresh_gradients": refresh,
+        "joint_rounds": 3,
+        "grow_rounds": 0,
+        "search_floor": 0.0,
+        "search_m4_drop": 100.0,
+    }
     edit = razor(clip32, search_steps=3, step_size=0.4, **settings, **JOINT, **UNREACHABLE)
     assert uppers == pytest.approx([0.4 / 3, 0.2 / 3, 0.1 / 3][:rounds])
     assert edit.cost.evaluations == 3 * rounds
@@ -172,7 +191,9 @@ def test_an_absolute_step_is_a_factor_and_a_relative_one_a_share_of_the_norm(cli
     for scale in ("relative_norm", "absolute"):
         edit = razor(clip32, step="fixed", step_size=0.05, step_scale=scale, **ONE)
         (event,) = events(edit, "apply")
-        delta = math.sqrt(sum(float((v - clip32.stored[n]).double().square().sum()) for n, v in edit.values.items()))
+        delta = math.sqrt(
+            sum(float((v - clip32.stored[n]).double().square().sum()) for n, v in edit.values.items())
+        )
         assert delta == pytest.approx(event.relative_step * event.weight_norm, rel=1e-3)
         if scale == "relative_norm":
             assert event.relative_step == pytest.approx(0.05)
@@ -205,7 +226,9 @@ def test_the_log_tells_what_the_saved_values_do(clip: Clip, base: str) -> None:
     assert applied and [e.step for e in edit.log] == list(range(len(edit.log)))
     reference = Board(clip, SETS, Cost(), fast=False)
     assert applied[0].before == pytest.approx(reference.base, abs=1e-4)
-    assert reference.trial({n: v.float() for n, v in edit.values.items()}, []) == pytest.approx(applied[-1].after, abs=1e-4)
+    assert reference.trial({n: v.float() for n, v in edit.values.items()}, []) == pytest.approx(
+        applied[-1].after, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("base", ["razor", "razor_anchor"])

@@ -1,4 +1,6 @@
-"""RAZOR's direction (equation 7): the sign of forgetting, the mismatch term in all its forms, and the blend."""
+"""RAZOR's direction (equation 7): the sign of forgetting, the mismatch term in all its forms, and
+the blend.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from razor_cli.models.dual import Clip
 
 SETS = make_sets()
 ONE = {"tau": math.inf, "grow_rounds": 0}
-Seen = tuple[Component, Tensor, Tensor, dict[str, Tensor]]  # component, mismatch and forget gradients, weights at that time
+Seen = tuple[
+    Component, Tensor, Tensor, dict[str, Tensor]
+]  # component, mismatch and forget gradients, weights at that time
 
 
 def events(edit: Edit, action: str) -> list[Event]:
@@ -55,24 +59,33 @@ def test_forgetting_needs_the_forget_term(clip32: Clip) -> None:
 def drift_by_hand(model: Clip, pairs: Pairs, before: Tensor | None, power: int) -> dict[str, Tensor]:
     """Return the gradient of mean((s - s0) ** power) over all pairs by plain autograd, without the engine."""
     params = {n: p for n, p in model.module.named_parameters() if n != "logit_scale"}
-    s = pair_cosines(model.encode_image(model.preprocess(pairs.load())), model.encode_text(model.tokenize(pairs.captions)))
+    s = pair_cosines(
+        model.encode_image(model.preprocess(pairs.load())), model.encode_text(model.tokenize(pairs.captions))
+    )
     loss = ((s - (s.detach() if before is None else before)) ** power).mean()
     return dict(zip(params, torch.autograd.grad(loss, list(params.values())), strict=True))
 
 
 def cosines(model: Clip, pairs: Pairs) -> Tensor:
     with torch.no_grad():
-        return pair_cosines(model.encode_image(model.preprocess(pairs.load())), model.encode_text(model.tokenize(pairs.captions)))
+        return pair_cosines(
+            model.encode_image(model.preprocess(pairs.load())),
+            model.encode_text(model.tokenize(pairs.captions)),
+        )
 
 
 def spied(monkeypatch: pytest.MonkeyPatch, model: Clip, **settings: Any) -> list[Seen]:
-    """Run an edit, and return at each step the component, its mismatch and forget gradients, and the weights at that time."""
+    """Run an edit, and return at each step the component, its mismatch and forget gradients, and the weights
+    at that time.
+    """
     seen, real = [], Blend.mismatch_gradient
 
     def spy(self: Blend, component: Component, g_f: Any, base: Any) -> Any:
         found = real(self, component, g_f, base)
         weights = {n: v.clone() for n, v in parameters(model).items()}
-        seen.append((component, *(torch.cat([v.reshape(-1) for v in views]) for views in (found, g_f)), weights))
+        seen.append(
+            (component, *(torch.cat([v.reshape(-1) for v in views]) for views in (found, g_f)), weights)
+        )
         return found
 
     monkeypatch.setattr(Blend, "mismatch_gradient", spy)
@@ -96,7 +109,9 @@ def test_signed_mismatch_is_minus_the_forget_gradient(clip32: Clip, monkeypatch:
 def test_signed_mismatch_of_any_set_is_the_gradient_of_its_mean_cosine(
     clip32: Clip, monkeypatch: pytest.MonkeyPatch, which: str, forget_loss: str
 ) -> None:
-    component, g_m, g_f, _ = spied(monkeypatch, clip32, mismatch_form="signed", mismatch_set=which, forget_loss=forget_loss)[0]
+    component, g_m, g_f, _ = spied(
+        monkeypatch, clip32, mismatch_form="signed", mismatch_set=which, forget_loss=forget_loss
+    )[0]
     chosen = {"forget": [SETS.forget], "retain": [SETS.retain], "both": [SETS.forget, SETS.retain]}[which]
     by_hand = [component.vector(drift_by_hand(clip32, p, None, 1)) for p in chosen]
     assert close(g_m, torch.stack(by_hand).mean(0))
@@ -116,7 +131,10 @@ def test_squared_and_absolute_mismatch_vanish_at_the_start_and_pull_back_later(
         chosen = {"forget": [SETS.forget], "retain": [SETS.retain], "both": [SETS.forget, SETS.retain]}[which]
         anchors = [cosines(clip32, p) for p in chosen]  # at the unedited weights
         with swapped(clip32, second[3]):
-            by_hand = [second[0].vector(drift_by_hand(clip32, p, s0, 2)) for p, s0 in zip(chosen, anchors, strict=True)]
+            by_hand = [
+                second[0].vector(drift_by_hand(clip32, p, s0, 2))
+                for p, s0 in zip(chosen, anchors, strict=True)
+            ]
         assert close(second[1], torch.stack(by_hand).mean(0), 1e-4)
 
 
@@ -140,5 +158,7 @@ def test_the_blend_is_equation_seven(clip32: Clip, normalize: str, direction: st
         g_f, g_r = s.component.vector(forget), s.component.vector(retain)
         unit_f, unit_r = g_f / g_f.norm(), g_r / g_r.norm()
         sign = -1.0 if direction == "ascend" else 1.0
-        f, r = {"none": (g_f, g_r), "unit": (unit_f, unit_r), "match_retain": (unit_f * g_r.norm(), g_r)}[normalize]
+        f, r = {"none": (g_f, g_r), "unit": (unit_f, unit_r), "match_retain": (unit_f * g_r.norm(), g_r)}[
+            normalize
+        ]
         assert close(found, sign * 2.0 * 0.25 * f + 3.0 * r - 0.5 * f, 1e-4)

@@ -14,9 +14,20 @@ from razor_cli.methods.base import Edit
 from razor_cli.records import edited_components
 
 SETS = make_sets()
-EASY = {"target_m1": 60.0, "target_m5": 0.0, "target_m4_drop": 100.0, "search_floor": 0.0, "search_m4_drop": 100.0,
-        "search_others_drop": 100.0, "search_return": "largest_stable", "grow_rounds": 2, "order": "sequential",
-        "retries": [], "selector": "phi", "forget_loss": "concept_uniform"}  # fmt: skip
+EASY = {
+    "target_m1": 60.0,
+    "target_m5": 0.0,
+    "target_m4_drop": 100.0,
+    "search_floor": 0.0,
+    "search_m4_drop": 100.0,
+    "search_others_drop": 100.0,
+    "search_return": "largest_stable",
+    "grow_rounds": 2,
+    "order": "sequential",
+    "retries": [],
+    "selector": "phi",
+    "forget_loss": "concept_uniform",
+}
 BLOCKED = {"search_floor": 100.0, "step_size": 1e-6}  # a first attempt that gets nowhere
 STRICT = [{"search_floor": 100.0}]
 UNREACHABLE = {"target_m1": 0.0, "target_m5": 100.0, "target_m4_drop": 0.0}
@@ -31,7 +42,9 @@ def actions(edit: Edit) -> list[str]:
 
 
 def same(a: Edit, b: Edit) -> bool:
-    return a.values.keys() == b.values.keys() and all(torch.equal(v, b.values[n]) for n, v in a.values.items())
+    return a.values.keys() == b.values.keys() and all(
+        torch.equal(v, b.values[n]) for n, v in a.values.items()
+    )
 
 
 def test_no_second_attempt_when_the_target_is_met_or_none_is_asked_for() -> None:
@@ -49,7 +62,13 @@ def test_a_better_second_attempt_is_the_edit_that_its_floor_gives_alone() -> Non
 
 
 def test_a_further_attempt_changes_what_it_says_and_nothing_else() -> None:
-    blocked = {"search_others_drop": 0.0, "search_m4_drop": 0.0, "search_floor": 100.0, "step_size": 50.0, "search_steps": 3}
+    blocked = {
+        "search_others_drop": 0.0,
+        "search_m4_drop": 0.0,
+        "search_floor": 100.0,
+        "step_size": 50.0,
+        "search_steps": 3,
+    }
     loose = {"search_others_drop": 100.0, "search_floor": 0.0}
     for changes in (
         {"max_components": 1},
@@ -66,8 +85,18 @@ def test_a_further_attempt_changes_what_it_says_and_nothing_else() -> None:
 
 
 def test_a_further_attempt_with_another_loss_leaves_the_first_ones_gradients_to_those_after_it() -> None:
-    losses = [{"forget_loss": "cosine"}, {"forget_loss": "cosine", "max_components": 1}, {"max_components": 1}]
-    blocked = {"search_others_drop": 0.0, "search_m4_drop": 0.0, "search_floor": 100.0, "step_size": 50.0, "search_steps": 3}
+    losses = [
+        {"forget_loss": "cosine"},
+        {"forget_loss": "cosine", "max_components": 1},
+        {"max_components": 1},
+    ]
+    blocked = {
+        "search_others_drop": 0.0,
+        "search_m4_drop": 0.0,
+        "search_floor": 100.0,
+        "step_size": 50.0,
+        "search_steps": 3,
+    }
     loose = {"search_others_drop": 100.0, "search_floor": 0.0}
     both = razor(**blocked, target_m1=5.0, lambda_mismatch=0.1, retries=[*losses[:2], losses[2] | loose])
     alone = razor(**(blocked | losses[2] | loose), target_m1=5.0, lambda_mismatch=0.1)
@@ -77,24 +106,43 @@ def test_a_further_attempt_with_another_loss_leaves_the_first_ones_gradients_to_
 
 @pytest.mark.parametrize(("first", "second"), [("concept_uniform", "cosine"), ("cosine", "concept_uniform")])
 def test_a_further_attempt_takes_the_mismatch_of_its_own_loss(first: str, second: str) -> None:
-    blocked = {"search_others_drop": 0.0, "search_m4_drop": 0.0, "search_floor": 100.0, "step_size": 50.0, "search_steps": 3}
+    blocked = {
+        "search_others_drop": 0.0,
+        "search_m4_drop": 0.0,
+        "search_floor": 100.0,
+        "step_size": 50.0,
+        "search_steps": 3,
+    }
     settings = blocked | {"target_m1": 5.0, "lambda_mismatch": 1.0}
     loose = {"search_others_drop": 100.0, "search_floor": 0.0}
     both = razor(**settings, forget_loss=first, retries=[loose | {"forget_loss": second}])
-    blocked_alone, alone = razor(**settings, forget_loss=first), razor(**(settings | loose), forget_loss=second)
+    blocked_alone, alone = (
+        razor(**settings, forget_loss=first),
+        razor(**(settings | loose), forget_loss=second),
+    )
     assert alone.values and same(both, alone)
-    spent = blocked_alone.cost.backwards + alone.cost.backwards - len(SETS.retain)  # with the cosine it is -g_f, and free
+    spent = (
+        blocked_alone.cost.backwards + alone.cost.backwards - len(SETS.retain)
+    )  # with the cosine it is -g_f, and free
     assert both.cost.backwards == spent
 
 
 def test_attempts_go_on_until_the_target_is_met() -> None:
-    refused = {"search_floor": 100.0, "search_m4_drop": 100.0, "target_m1": 5.0, "step_size": 1e-6, "grow_rounds": 0}
+    refused = {
+        "search_floor": 100.0,
+        "search_m4_drop": 100.0,
+        "target_m1": 5.0,
+        "step_size": 1e-6,
+        "grow_rounds": 0,
+    }
     assert actions(razor(**refused, retries=[*STRICT, *STRICT])).count("retry") == 2
     assert actions(razor(**(refused | {"target_m1": 100.0}), retries=[*STRICT, *STRICT])).count("retry") == 0
     assert actions(razor(**UNREACHABLE, retries=[*STRICT, *STRICT])).count("retry") == 2
 
 
-@pytest.mark.parametrize(("name", "value"), [("max_components", 0), ("search_floor", 101.0), ("grow_rounds", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_components", 0), ("search_floor", 101.0), ("grow_rounds", -1)]
+)
 def test_a_retry_out_of_range_is_refused_by_its_key(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"method.retries: {name}"):
         razor(retries=[{name: value}])
@@ -128,7 +176,13 @@ def test_the_steps_of_joint_rounds_add_up_and_those_of_a_superseded_attempt_do_n
         steps = [e.relative_step for e in applied if e.component == c.name]
         assert c.relative_step == pytest.approx(sum(steps)) and len(steps) == 2
     loose = [{"search_others_drop": 100.0, "search_floor": 0.0}]
-    blocked = {"search_others_drop": 0.0, "search_m4_drop": 0.0, "search_floor": 100.0, "step_size": 50.0, "search_steps": 3}
+    blocked = {
+        "search_others_drop": 0.0,
+        "search_m4_drop": 0.0,
+        "search_floor": 100.0,
+        "step_size": 50.0,
+        "search_steps": 3,
+    }
     both, alone = razor(**blocked, target_m1=5.0, retries=loose), razor(**(blocked | loose[0]), target_m1=5.0)
     assert edited_components(both.components, both.log) == edited_components(alone.components, alone.log)
 
@@ -137,5 +191,7 @@ def test_a_recorded_step_is_that_of_the_trimmed_edit() -> None:
     whole, trimmed = razor(trim_steps=0), razor(trim_steps=6)
     (event,) = [e for e in trimmed.log if e.action == "trim"]
     assert event.step_size is not None and 0 < event.step_size < 1
-    steps = [{c.name: c.relative_step for c in edited_components(e.components, e.log)} for e in (whole, trimmed)]
+    steps = [
+        {c.name: c.relative_step for c in edited_components(e.components, e.log)} for e in (whole, trimmed)
+    ]
     assert steps[1] == pytest.approx({n: v * event.step_size for n, v in steps[0].items() if v is not None})

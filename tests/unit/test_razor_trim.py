@@ -17,9 +17,17 @@ from razor_cli.models.dual import Clip
 from razor_cli.quantization import Quantization
 
 SETS = make_sets()
-EASY = {"target_m1": 60.0, "target_m5": 0.0, "target_m4_drop": 100.0, "search_floor": 0.0, "search_m4_drop": 100.0,
-        "search_others_drop": 100.0, "search_return": "largest_stable", "selector": "phi",
-        "forget_loss": "concept_uniform"}  # fmt: skip
+EASY = {
+    "target_m1": 60.0,
+    "target_m5": 0.0,
+    "target_m4_drop": 100.0,
+    "search_floor": 0.0,
+    "search_m4_drop": 100.0,
+    "search_others_drop": 100.0,
+    "search_return": "largest_stable",
+    "selector": "phi",
+    "forget_loss": "concept_uniform",
+}
 
 
 def razor(model: Clip, **settings: Any) -> Edit:
@@ -73,17 +81,28 @@ def test_an_edit_that_misses_its_target_is_not_trimmed() -> None:
 
 def test_a_refused_step_costs_no_new_gradient_and_another_loss_one_of_the_forget_set() -> None:
     model = make_clip(torch.float32)
-    impossible = {"search_floor": 100.0, "search_m4_drop": 0.0, "target_m1": 0.0, "search_return": "smallest_sufficient"}
+    impossible = {
+        "search_floor": 100.0,
+        "search_m4_drop": 0.0,
+        "target_m1": 0.0,
+        "search_return": "smallest_sufficient",
+    }
     settings = {**EASY, **impossible, "target_m5": 100.0, "grow_rounds": 3, "step_size": 1e6}
     edit = run(preset("razor", **settings), model, SETS)
     assert not edit.values and [e for e in edit.log if e.action == "refuse"]
-    assert edit.cost.backwards == len(SETS.forget) + len(SETS.retain)  # one pass, though gradients were asked for at every step
+    assert edit.cost.backwards == len(SETS.forget) + len(
+        SETS.retain
+    )  # one pass, though gradients were asked for at every step
     edit = run(preset("razor", **(settings | {"forget_loss": "cosine"})), model, SETS)
     assert not edit.values and [e.action for e in edit.log].count("retry") == 5
-    assert edit.cost.backwards == 2 * len(SETS.forget) + len(SETS.retain)  # once more for the attempts with the head's loss
+    assert edit.cost.backwards == 2 * len(SETS.forget) + len(
+        SETS.retain
+    )  # once more for the attempts with the head's loss
 
 
-def test_the_unedited_model_is_evaluated_once_per_width(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_unedited_model_is_evaluated_once_per_width(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, cache, settings = make_clip(), TensorCache(tmp_path), Quantization(schemes=["none", "int8"])
     name = model.quantizable()[0]
     changes = {"base": {}, "edit": {name: parameters(model)[name] * 1.01}}

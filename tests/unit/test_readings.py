@@ -1,4 +1,6 @@
-"""The readings table: it finds what was flipped without a label, and pairs it with the preset on the same pictures."""
+"""The readings table: it finds what was flipped without a label, and pairs it with the preset on the same
+pictures.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +24,38 @@ from razor_cli.results import complete_runs, open_run
 from razor_cli.schema import Problem, plain
 from razor_cli.schema import build as schema_build
 from razor_cli.tables.base import FORMS, Panel, render
-from razor_cli.tables.readings import CLASS, build, difference_cell, flipped, interval, preset_settings, readings
+from razor_cli.tables.readings import (
+    CLASS,
+    build,
+    difference_cell,
+    flipped,
+    interval,
+    preset_settings,
+    readings,
+)
 
 GOOD = {
-    ("m1", "dual/mean_of_classes"): 40.0, ("m1", "dual/generic"): 0.0, ("m2", "prompt"): 20.0, ("m4", "dual/generic"): 90.0,
-    ("m4_drop", "dual/generic/base"): 1.0, ("m5", "retrieval/base"): 99.0, ("others_acc", "macro"): 95.0,
+    ("m1", "dual/mean_of_classes"): 40.0,
+    ("m1", "dual/generic"): 0.0,
+    ("m2", "prompt"): 20.0,
+    ("m4", "dual/generic"): 90.0,
+    ("m4_drop", "dual/generic/base"): 1.0,
+    ("m5", "retrieval/base"): 99.0,
+    ("others_acc", "macro"): 95.0,
     ("others_acc_drop", "macro/base"): 0.5,
-}  # fmt: skip
+}
 
 
 def score(metric: str, variant: str, value: float) -> Score:
     return Score(
-        metric=metric, variant=variant, value=value, n=60, ci_low=value - 1, ci_high=value + 1, unit="", direction="none"
+        metric=metric,
+        variant=variant,
+        value=value,
+        n=60,
+        ci_low=value - 1,
+        ci_high=value + 1,
+        unit="",
+        direction="none",
     )
 
 
@@ -57,12 +79,25 @@ def record(
     """Record a run of a preset with some settings changed and invented numbers."""
     method = {"_target_": kind, **preset_settings(preset), "_target_": kind, **(changes or {})}  # noqa: F601
     acceptance = yaml_values(file_of("scenario", "identity"))["acceptance"]
-    settings = {"target": target, "method": method, "scenario": {"acceptance": acceptance}, "judged_on": judged_on}
+    settings = {
+        "target": target,
+        "method": method,
+        "scenario": {"acceptance": acceptance},
+        "judged_on": judged_on,
+    }
     name = run_id(settings, weights, {"forget": pictures}, finished)
     identity = Identity(
-        run_id=name, model=model, family="clip", stand_in=True, scenario=scenario, data="portraits", target=target,
-        method=method["name"], seed=0, judged_on=judged_on,
-    )  # fmt: skip
+        run_id=name,
+        model=model,
+        family="clip",
+        stand_in=True,
+        scenario=scenario,
+        data="portraits",
+        target=target,
+        method=method["name"],
+        seed=0,
+        judged_on=judged_on,
+    )
     values = GOOD | {("m1", "dual/mean_of_classes"): m1, ("m5", "retrieval/base"): m5}
     origin = fake_runs.provenance(0, finished).model_copy(
         update={"weights_hash": weights, "data_fingerprints": {"forget": pictures, "oracle": finished}}
@@ -78,7 +113,10 @@ def record(
         )
         run.write_log([])
         cost = CostRecord.of(
-            Cost(seconds=10.0, forwards=passes - 500, backwards=500), run_seconds=12.0, peak_rss_mb=1.0, patch_bytes=None
+            Cost(seconds=10.0, forwards=passes - 500, backwards=500),
+            run_seconds=12.0,
+            peak_rss_mb=1.0,
+            patch_bytes=None,
         )
         run.finish(RunRecord(**identity.model_dump(), settings=settings, provenance=origin, cost=cost))
 
@@ -118,9 +156,19 @@ def test_flips_are_found_without_a_label_and_pairs_share_their_target(tmp_path: 
     assert {r[0] for r in panel.rows} == {"preset", "alpha", "tau, tau_mode"}
     assert cells(panel, "preset")["M1 mean ↓ %"] == "65.0" and cells(panel, "preset")["met"] == "1/2"
     alpha = cells(panel, "alpha")  # against its own target's 90, not the preset's mean of 65
-    assert (alpha["value"], alpha["Δ M1 mean"], alpha["Δ missing"], alpha["met"]) == ("1", "-30.0", "-30.0", "0/1")
+    assert (alpha["value"], alpha["Δ M1 mean"], alpha["Δ missing"], alpha["met"]) == (
+        "1",
+        "-30.0",
+        "-30.0",
+        "0/1",
+    )
     both = cells(panel, "tau, tau_mode")
-    assert (both["value"], both["Δ M1 mean"], both["Δ passes"], both["pairs"]) == ("4, topk", "+4.0", "+2.5", "1")
+    assert (both["value"], both["Δ M1 mean"], both["Δ passes"], both["pairs"]) == (
+        "4, topk",
+        "+4.0",
+        "+2.5",
+        "1",
+    )
 
 
 @pytest.mark.parametrize("other", [{"weights": "ef" * 32}, {"pictures": "ef" * 32}])
@@ -144,7 +192,12 @@ def test_rows_are_sorted_by_effect_and_the_conclusion_names_the_better_one(tmp_p
         record(tmp_path, target=target, m1=m1 - 10 - (m1 - 75) / 5, changes={"alpha": 1.0})
         record(tmp_path, target=target, m1=m1 - 2 + (m1 - 75), changes={"rho": 1.0})
     document = build(complete_runs(tmp_path))
-    assert [r[:2] for r in document.panels[0].rows] == [("preset", "razor"), ("alpha", "1"), ("rho", "1"), ("alpha", "0")]
+    assert [r[:2] for r in document.panels[0].rows] == [
+        ("preset", "razor"),
+        ("alpha", "1"),
+        ("rho", "1"),
+        ("alpha", "0"),
+    ]
     assert document.panels[0].rows[1][-5].endswith("*") and not document.panels[0].rows[2][-5].endswith("*")
     (said,) = [n for n in document.notes if n.startswith("razor:")]
     assert "measurably nearer to the joint target: alpha=1 (-10.0, 3 pairs)" in said
@@ -154,10 +207,15 @@ def test_rows_are_sorted_by_effect_and_the_conclusion_names_the_better_one(tmp_p
 def test_the_other_preset_stands_in_the_table_as_a_flip_of_every_switch(tmp_path: Path) -> None:
     record(tmp_path, m1=40.0)
     record(tmp_path, "razor_paper", m1=100.0)
-    record(tmp_path, "razor_paper", changes={"name": "mine", "normalize": "unit"}, m1=80.0)  # by another name: the nearest preset
+    record(
+        tmp_path, "razor_paper", changes={"name": "mine", "normalize": "unit"}, m1=80.0
+    )  # by another name: the nearest preset
     paper, ours = table(tmp_path)
     assert paper.title.startswith("razor_paper") and ours.title.startswith("razor,")
-    assert cells(paper, "every switch")["Δ M1 mean"] == "-60.0" and cells(ours, "every switch")["Δ M1 mean"] == "+60.0"
+    assert (
+        cells(paper, "every switch")["Δ M1 mean"] == "-60.0"
+        and cells(ours, "every switch")["Δ M1 mean"] == "+60.0"
+    )
     assert cells(paper, "normalize")["Δ M1 mean"] == "-20.0"
 
 
@@ -198,7 +256,13 @@ def test_runs_on_evaluation_pictures_and_of_other_methods_take_no_part(tmp_path:
 def test_several_models_are_also_pooled(tmp_path: Path) -> None:
     for model, weights in (("clip_tiny", "ab" * 32), ("clip_tiny_short", "ef" * 32)):
         record(tmp_path, model=model, weights=weights, m1=90.0)
-        record(tmp_path, model=model, weights=weights, m1=60.0 if model == "clip_tiny" else 70.0, changes={"rho": 1.0})
+        record(
+            tmp_path,
+            model=model,
+            weights=weights,
+            m1=60.0 if model == "clip_tiny" else 70.0,
+            changes={"rho": 1.0},
+        )
     panels = table(tmp_path)
     assert len(panels) == 3 and "all models" in panels[0].title and all("STAND-IN" in p.title for p in panels)
     assert [cells(p, "rho")["pairs"] for p in panels] == ["2", "1", "1"]
@@ -208,7 +272,9 @@ def test_several_models_are_also_pooled(tmp_path: Path) -> None:
 def test_intervals_of_differences() -> None:
     assert interval([-10.0, -20.0]) == pytest.approx((-15.0, 63.531), abs=1e-3)
     assert interval([3.0]) == (3.0, None) and interval([2.0, 2.0]) == (2.0, None)
-    assert difference_cell([]) == "–" and difference_cell([0.0]) == "0.0" and difference_cell([-0.01]) == "0.0"
+    assert (
+        difference_cell([]) == "–" and difference_cell([0.0]) == "0.0" and difference_cell([-0.01]) == "0.0"
+    )
     assert difference_cell([1.0, 1.1, 1.2]) == "+1.1 ± 0.2 *"
 
 
@@ -235,11 +301,38 @@ def test_every_point_of_the_experiment_is_a_reading_of_its_preset() -> None:
         schema_build(Razor, presets[name] | changes, "method", problems)  # refuses an unknown switch or value
         assert problems == []
         flips |= {(name, k) for k in flipped(changes, presets[name])}
-    for preset in ("razor", "razor_paper"):  # a switch that was renamed or that equals the preset anyway would vanish here
+    for preset in (
+        "razor",
+        "razor_paper",
+    ):  # a switch that was renamed or that equals the preset anyway would vanish here
         own = {k for p, k in flips if p == preset}
-        assert own >= {"alpha", "rho", "selector", "norm_power", "tau_mode", "tau", "lambda_forget", "lambda_mismatch"}
-        assert own >= {"mismatch_form", "mismatch_set", "forget_loss", "normalize", "granularity", "towers", "budget"}
-        assert own >= {"include_projections", "step_size", "search_return", "search_floor", "grow_rounds", "grow_update"}
+        assert own >= {
+            "alpha",
+            "rho",
+            "selector",
+            "norm_power",
+            "tau_mode",
+            "tau",
+            "lambda_forget",
+            "lambda_mismatch",
+        }
+        assert own >= {
+            "mismatch_form",
+            "mismatch_set",
+            "forget_loss",
+            "normalize",
+            "granularity",
+            "towers",
+            "budget",
+        }
+        assert own >= {
+            "include_projections",
+            "step_size",
+            "search_return",
+            "search_floor",
+            "grow_rounds",
+            "grow_update",
+        }
         assert own >= {"refresh_gradients", "trim_steps"}
 
 

@@ -1,4 +1,6 @@
-"""The report of a run: everything is there at every width, nothing is wider than the terminal, in any encoding."""
+"""The report of a run: everything is there at every width, nothing is wider than the terminal, in any
+encoding.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,12 @@ def printed(run: Run, width: int, encoding: str = "utf-8") -> str:
 def with_a_gap(state: str, quantization: str, offset: float) -> list[Score]:
     """Return what a fake run measures, with the mean drop of the edit missing."""
     scores = ORIGINAL(state, quantization, offset)
-    missing: dict[str, Any] = {"value": None, "ci_low": None, "ci_high": None, "reason": "no picture of others"}
+    missing: dict[str, Any] = {
+        "value": None,
+        "ci_low": None,
+        "ci_high": None,
+        "reason": "no picture of others",
+    }
     return [replace(s, **missing) if s.metric == "others_acc_drop" and state == "edit" else s for s in scores]
 
 
@@ -86,9 +93,16 @@ def test_headings_carry_arrows_and_units(run: Run, width: int) -> None:
             names, units = ([c.strip() for c in line.split("  ") if c.strip()] for line in table[:2])
             found |= dict(zip(names, units[1:], strict=True))
     assert found == {
-        "M1 mean prompt": "↓ %", "M1 generic": "↓ %", "M2 similarity": "↓ cos ×100", "M3 drift": "→0 cos² ×100",
-        "M4 generic": "↑ %", "M5 retrieval": "↑ %", "others' accuracy": "↑ %", "cifar10": "↑ %", "emoji held out": "↑ %",
-    }  # fmt: skip
+        "M1 mean prompt": "↓ %",
+        "M1 generic": "↓ %",
+        "M2 similarity": "↓ cos ×100",
+        "M3 drift": "→0 cos² ×100",
+        "M4 generic": "↑ %",
+        "M5 retrieval": "↑ %",
+        "others' accuracy": "↑ %",
+        "cifar10": "↑ %",
+        "emoji held out": "↑ %",
+    }
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -121,13 +135,19 @@ def test_everything_else_is_said(run: Run, width: int) -> None:
         "[1] not computed: there is no drift without an edit",
     ):
         assert part in text
-    others = text[text.index("What the edit did to the others (accuracy, points)") : text.index("Edited components")]
-    assert "worst drop ↓ of which concept" in others and others.count("Beyoncé") == 8  # all states but the plain base
+    others = text[
+        text.index("What the edit did to the others (accuracy, points)") : text.index("Edited components")
+    ]
+    assert (
+        "worst drop ↓ of which concept" in others and others.count("Beyoncé") == 8
+    )  # all states but the plain base
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_no_line_is_wider_than_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, encoding: str) -> None:
+def test_no_line_is_wider_than_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, encoding: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     text = printed(fake_run(tmp_path / "out", target=HARD, parts=20), width, encoding)
     assert [line for line in text.splitlines() if cell_len(line) > width] == []
@@ -143,7 +163,9 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path, monkeypatch: pytest.
 )
 def test_terminal_too_narrow_for_a_column_cuts_it(run: Run, encoding: str) -> None:
     text = printed(run, 34, encoding)
-    assert [line for line in text.splitlines() if cell_len(line) > 34 and not line.startswith("Files: ")] == []
+    assert [
+        line for line in text.splitlines() if cell_len(line) > 34 and not line.startswith("Files: ")
+    ] == []
 
 
 def test_console_without_unicode_gets_ascii_words(run: Run) -> None:
@@ -193,14 +215,29 @@ def test_footnotes_of_the_others_point_to_a_note(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
-    [(4.25, "%", "4.2"), (-0.04, "%", "0.0"), (-0.06, "points", "-0.1"), (0.125, "cos x100", "0.12"), (-0.001, "cos", "0.00")],
+    [
+        (4.25, "%", "4.2"),
+        (-0.04, "%", "0.0"),
+        (-0.06, "points", "-0.1"),
+        (0.125, "cos x100", "0.12"),
+        (-0.001, "cos", "0.00"),
+    ],
 )
 def test_numbers(value: float, unit: str, text: str) -> None:
     assert number(value, unit) == text
 
 
 def test_intervals_and_headings_of_single_scores() -> None:
-    bare = Score(metric="m2", variant="", value=1.0, n=1, ci_low=None, ci_high=None, unit="cos x100", direction="chance")
+    bare = Score(
+        metric="m2",
+        variant="",
+        value=1.0,
+        n=1,
+        ci_low=None,
+        ci_high=None,
+        unit="cos x100",
+        direction="chance",
+    )
     assert interval(bare) == "" and heading("A", None) == "A"
     assert heading("A", bare) == "A\n→ chance cos ×100"
 

@@ -26,13 +26,38 @@ from razor_cli.results import Run, complete_runs, find_run, is_complete, open_ru
 ID = "0123456789abcdef"
 OTHER = "fedcba9876543210"
 ISSUED = (
-    "run_id", "model", "family", "stand_in", "scenario", "data", "target", "method", "state", "quantization", "metric", "variant",
-    "value", "n", "ci_low", "ci_high", "unit", "direction", "seed", "judged_on",
-)  # fmt: skip
+    "run_id",
+    "model",
+    "family",
+    "stand_in",
+    "scenario",
+    "data",
+    "target",
+    "method",
+    "state",
+    "quantization",
+    "metric",
+    "variant",
+    "value",
+    "n",
+    "ci_low",
+    "ci_high",
+    "unit",
+    "direction",
+    "seed",
+    "judged_on",
+)
 IDENTITY = Identity(
-    run_id=ID, model="clip_tiny", family="clip", stand_in=True, scenario="identity", data="portraits", target="A", method="razor",
+    run_id=ID,
+    model="clip_tiny",
+    family="clip",
+    stand_in=True,
+    scenario="identity",
+    data="portraits",
+    target="A",
+    method="razor",
     seed=0,
-)  # fmt: skip
+)
 
 
 def reopened(run: Run, **options: bool) -> AbstractContextManager[Run]:
@@ -42,12 +67,22 @@ def reopened(run: Run, **options: bool) -> AbstractContextManager[Run]:
 
 
 def score(**changes: Any) -> Score:
-    values: dict[str, Any] = {"metric": "m1", "variant": "v", "value": 1.5, "n": 3, "ci_low": 1.0, "ci_high": 2.0, "unit": "%"}
+    values: dict[str, Any] = {
+        "metric": "m1",
+        "variant": "v",
+        "value": 1.5,
+        "n": 3,
+        "ci_low": 1.0,
+        "ci_high": 2.0,
+        "unit": "%",
+    }
     return Score(**(values | {"direction": "down"} | changes))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 # What is complete
@@ -82,7 +117,9 @@ def test_run_without_one_of_its_other_files_is_incomplete(tmp_path: Path, name: 
     assert not is_complete(run.folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"run_id": "x"}', '{"sha256": {}}', '{"sha256": 3, "run_id": "x"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"run_id": "x"}', '{"sha256": {}}', '{"sha256": 3, "run_id": "x"}']
+)
 def test_broken_voucher_vouches_for_nothing(tmp_path: Path, text: str) -> None:
     run = fake_run(tmp_path)
     (run.folder / "DONE").write_text(text)
@@ -127,7 +164,9 @@ def test_forced_run_replaces_the_old_one_whole(tmp_path: Path) -> None:
     run = fake_run(tmp_path)
     (run.folder / "similarity.png").write_bytes(b"old")
     with reopened(run, force=True) as fresh:
-        fresh.write_scores(IDENTITY.model_copy(update={"run_id": run.run_id}), {("edit", "none"): [score(value=7.0)]})
+        fresh.write_scores(
+            IDENTITY.model_copy(update={"run_id": run.run_id}), {("edit", "none"): [score(value=7.0)]}
+        )
         fresh.write_log([])
         fresh.finish(run.record)
     assert is_complete(run.folder) and [r.score.value for r in find_run(tmp_path, "latest").scores] == [7.0]
@@ -210,7 +249,10 @@ def test_partial_folders_of_dead_processes_are_swept_and_those_of_living_ones_ke
     living.mkdir()
     with FileLock(str(parent / f".{OTHER}.lock")), open_run(tmp_path, "identity", "razor", ID) as run:
         assert not run.complete and not run.path("scores.csv").exists()
-        assert sorted(p.name for p in parent.glob("*.partial-*")) == [f"{ID}.partial-{os.getpid()}", living.name]
+        assert sorted(p.name for p in parent.glob("*.partial-*")) == [
+            f"{ID}.partial-{os.getpid()}",
+            living.name,
+        ]
     assert [p.name for p in parent.glob("*.partial-*")] == [living.name]
 
 
@@ -247,7 +289,9 @@ def test_prefix_is_not_doubled_and_an_unknown_state_is_refused() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.floats(allow_nan=False, allow_infinity=False), st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+@given(
+    st.floats(allow_nan=False, allow_infinity=False), st.text(st.characters(exclude_categories=["Cs", "Cc"]))
+)
 def test_numbers_and_names_read_back_exactly(value: float, name: str) -> None:
     (row,) = read_scores(scores_csv(IDENTITY, {("edit", "int8"): [score(value=value, variant=name)]}))
     assert row.score == score(value=value, variant=name) and (row.state, row.quantization) == ("edit", "int8")
@@ -271,7 +315,9 @@ def test_run_is_found_by_folder_beginning_and_latest(tmp_path: Path, monkeypatch
 
 
 def test_wrong_name_says_what_there_is(tmp_path: Path) -> None:
-    runs = [fake_run(tmp_path, seed=seed) for seed in range(17)]  # seventeen ids share a first digit somewhere
+    runs = [
+        fake_run(tmp_path, seed=seed) for seed in range(17)
+    ]  # seventeen ids share a first digit somewhere
     first = [r.run_id[0] for r in runs]
     shared = next(d for d in first if first.count(d) > 1)
     with pytest.raises(UserError, match="fits several runs") as error:

@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 
 from razor_cli.provenance import canonical_json, code_version, run_id
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+)
 INNER = st.recursive(
-    SCALARS, lambda deeper: st.lists(deeper, max_size=2) | st.dictionaries(st.text(max_size=3), deeper, max_size=2), max_leaves=5
+    SCALARS,
+    lambda deeper: st.lists(deeper, max_size=2) | st.dictionaries(st.text(max_size=3), deeper, max_size=2),
+    max_leaves=5,
 )
 NODES = st.dictionaries(st.text(max_size=4), INNER, max_size=4)
 
@@ -44,7 +52,9 @@ def test_id_ignores_order_and_notices_every_changed_value(node: dict[str, Any], 
     name = run_id(node, "w", {"forget": "1", "retain": "2"}, "c")
     assert len(name) == 16 and set(name) <= set("0123456789abcdef")
     assert name == run_id(turned(node), "w", {"retain": "2", "forget": "1"}, "c")
-    others = [run_id(changed, "w", {"forget": "1", "retain": "2"}, "c") for changed in one_leaf_changed(node, new)]
+    others = [
+        run_id(changed, "w", {"forget": "1", "retain": "2"}, "c") for changed in one_leaf_changed(node, new)
+    ]
     assert name not in others
 
 
@@ -93,7 +103,8 @@ def test_code_version_changes_with_a_computing_file(package: Path, name: str) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["commands/show.py", "tables/base.py", "report.py", "notes.md", "conf/a.json", "__pycache__/a.pyc"]
+    "name",
+    ["commands/show.py", "tables/base.py", "report.py", "notes.md", "conf/a.json", "__pycache__/a.pyc"],
 )
 def test_code_version_ignores_what_only_shows(package: Path, name: str) -> None:
     before = code_version(package)

@@ -21,7 +21,10 @@ from razor_cli.models.base import Component, Granularity, Slice, Tower, Towers, 
 from razor_cli.models.dual import Clip
 
 PART = Component("part", "head", Tower.TEXT, 0, (Slice("w", 0, 0, 1), Slice("b")))
-WEIGHTS = {"w": torch.tensor([[3.0, 0.0], [100.0, 100.0]]), "b": torch.tensor([4.0])}  # norm 5 without the second row
+WEIGHTS = {
+    "w": torch.tensor([[3.0, 0.0], [100.0, 100.0]]),
+    "b": torch.tensor([4.0]),
+}  # norm 5 without the second row
 FORGET = {"w": torch.tensor([[0.0, 6.0], [7.0, 7.0]]), "b": torch.tensor([8.0])}  # norm 10
 RETAIN = {"w": torch.tensor([[0.0, 0.0], [9.0, 9.0]]), "b": torch.tensor([2.0])}  # norm 2, cosine 0.8
 ZERO = {n: torch.zeros_like(v) for n, v in WEIGHTS.items()}
@@ -64,7 +67,9 @@ def gradients(model: Clip) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return Lab(model=model, sets=make_sets()).gradients(GradientPlan())
 
 
-def ranking(model: Clip, forget: dict[str, Tensor], retain: dict[str, Tensor], alpha: float, power: int = 1) -> list[str]:
+def ranking(
+    model: Clip, forget: dict[str, Tensor], retain: dict[str, Tensor], alpha: float, power: int = 1
+) -> list[str]:
     components = model.components(Granularity.HEAD_MLP, Towers.BOTH)
     scored = measure(components, parameters(model), forget, retain, alpha=alpha, epsilon=0.0, power=power)
     return [s.component.name for s in sorted(scored, key=lambda s: -s.phi)]
@@ -85,7 +90,13 @@ def test_the_same_set_and_loss_on_both_sides_leave_nothing_to_select(model: Clip
     forget, _ = Lab(model=model, sets=make_sets()).gradients(GradientPlan())
     again = set_gradient(model, make_sets().forget, forget_cosine, 128, 128, lambda _: None)
     for s in measure(
-        model.components(Granularity.HEAD_MLP, Towers.BOTH), parameters(model), forget, again, alpha=alpha, epsilon=1e-8, power=1
+        model.components(Granularity.HEAD_MLP, Towers.BOTH),
+        parameters(model),
+        forget,
+        again,
+        alpha=alpha,
+        epsilon=1e-8,
+        power=1,
     ):
         assert s.cosine == pytest.approx(1.0, abs=1e-6)
         aligned = ratio_saliency(s.weight_norm, s.forget_norm, 0.0, alpha=alpha, epsilon=1e-8, power=1)
@@ -93,7 +104,14 @@ def test_the_same_set_and_loss_on_both_sides_leave_nothing_to_select(model: Clip
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(-1, 1), st.floats(0, 1), st.sampled_from([1, 2]), st.floats(0.1, 10))
+@given(
+    st.floats(0.01, 100),
+    st.floats(0.01, 100),
+    st.floats(-1, 1),
+    st.floats(0, 1),
+    st.sampled_from([1, 2]),
+    st.floats(0.1, 10),
+)
 def test_scale_law(weight: float, forget: float, cosine: float, alpha: float, power: int, c: float) -> None:
     def law(w: float, f: float) -> float:
         return ratio_saliency(w, f, cosine, alpha=alpha, epsilon=0.0, power=power)
@@ -139,10 +157,19 @@ def test_every_selector_names_what_it_ranks_by(clip: Clip) -> None:
     sets = make_sets()
     names = {}
     for selector in ("phi", "gradient_norm", "cosine", "random"):
-        loop = Loop(preset("razor_paper", selector=selector, tau_mode="topk", tau=3), clip, sets, Lab(model=clip, sets=sets))
+        loop = Loop(
+            preset("razor_paper", selector=selector, tau_mode="topk", tau=3),
+            clip,
+            sets,
+            Lab(model=clip, sets=sets),
+        )
         scored = loop._score(loop.components, *loop.lab.gradients(loop.method.plan))
         names[selector] = [s.component.name for s in loop._choose(scored)]
-        key = {"gradient_norm": lambda s: -s.forget_norm, "cosine": lambda s: s.cosine, "phi": lambda s: -s.phi}.get(selector)
+        key = {
+            "gradient_norm": lambda s: -s.forget_norm,
+            "cosine": lambda s: s.cosine,
+            "phi": lambda s: -s.phi,
+        }.get(selector)
         if key:
             assert names[selector] == [s.component.name for s in sorted(scored, key=key)[:3]]
     assert len(names["random"]) == 3 and names["random"] != names["phi"]

@@ -44,7 +44,11 @@ def mask_of(method: Salun) -> dict[str, Tensor]:
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_weights_outside_the_mask_keep_their_bits_with_decay_and_momentum(inner: str, optimizer: str) -> None:
     changes = DECAYING | {"inner": inner, "optimizer": optimizer, "batch": 4}
-    edit, masks, stored = edit_of(**changes), mask_of(preset("salun", **changes)), make_clip(torch.float32).stored
+    edit, masks, stored = (
+        edit_of(**changes),
+        mask_of(preset("salun", **changes)),
+        make_clip(torch.float32).stored,
+    )
     moved = 0
     for name, value in edit.values.items():
         assert torch.equal(value[~masks[name]], stored[name][~masks[name]])
@@ -92,7 +96,10 @@ def test_the_mask_follows_the_gradient_of_the_whole_set_whatever_its_scale_and_s
     scaled = summed_gradient(desk, names, desk.forget, 64, lambda d: -8 * loss(d))
     first, second = (top_fraction({n: g.abs() for n, g in found.items()}, 0.3) for found in (whole, scaled))
     assert all(torch.equal(first[n], second[n]) for n in names)
-    ce, cosine = (saliency_mask(desk, names, 64, forget_loss(desk, k), 0.3) for k in (Ascended.CLASSIFIER_CE, Ascended.COSINE))
+    ce, cosine = (
+        saliency_mask(desk, names, 64, forget_loss(desk, k), 0.3)
+        for k in (Ascended.CLASSIFIER_CE, Ascended.COSINE)
+    )
     assert any(not torch.equal(ce[n], cosine[n]) for n in names)
 
 
@@ -101,7 +108,13 @@ def test_random_labels_exclude_the_true_one_only_when_asked() -> None:
     drawn = random_labels(true, 5, True, torch.Generator().manual_seed(0))
     assert sorted(set(drawn.tolist())) == [0, 1, 3, 4]
     assert drawn.bincount(minlength=5)[[0, 1, 3, 4]].min() > 400  # uniform over the others
-    assert sorted(set(random_labels(true, 5, False, torch.Generator().manual_seed(0)).tolist())) == [0, 1, 2, 3, 4]
+    assert sorted(set(random_labels(true, 5, False, torch.Generator().manual_seed(0)).tolist())) == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_labels_are_drawn_anew_or_once() -> None:
@@ -114,7 +127,9 @@ def test_labels_are_drawn_anew_or_once() -> None:
 
 
 @pytest.mark.parametrize("redraw", [True, False])
-def test_epochs_train_on_new_labels_or_always_on_the_same(redraw: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epochs_train_on_new_labels_or_always_on_the_same(
+    redraw: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     method = preset("salun", redraw=redraw, retain_pass=False)
     objective = Masked(desk_of(method), method, {})
     assigned = torch.full((2, len(objective.desk.forget)), -1)
@@ -132,8 +147,14 @@ def test_epochs_train_on_new_labels_or_always_on_the_same(redraw: bool, monkeypa
 
 def test_only_the_forget_pass_is_masked_when_asked() -> None:
     changes = DECAYING | {"mask_on": "forget", "weight_decay": 0.0}
-    edit, masks, stored = edit_of(**changes), mask_of(preset("salun", **changes)), make_clip(torch.float32).stored
-    assert any(not torch.equal(edit.values[n][~m], stored[n][~m]) for n, m in masks.items() if n in edit.values)
+    edit, masks, stored = (
+        edit_of(**changes),
+        mask_of(preset("salun", **changes)),
+        make_clip(torch.float32).stored,
+    )
+    assert any(
+        not torch.equal(edit.values[n][~m], stored[n][~m]) for n, m in masks.items() if n in edit.values
+    )
     alone = edit_of(**(changes | {"retain_pass": False}))  # then nothing moves the rest
     for name, value in alone.values.items():
         assert torch.equal(value[~masks[name]], stored[name][~masks[name]])
@@ -153,7 +174,9 @@ def test_nothing_to_forget_changes_nothing_although_there_are_retain_pictures() 
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_with_a_taxonomy_and_its_regularisers_weights_outside_the_mask_keep_their_bits(optimizer: str) -> None:
+def test_with_a_taxonomy_and_its_regularisers_weights_outside_the_mask_keep_their_bits(
+    optimizer: str,
+) -> None:
     model, sets = make_clip(torch.float32), traced()
     kl = {"alpha_coarse": 5.0, "alpha_fine": 20.0}
     method = preset("salun_tan", optimizer=optimizer, batch=4, exclude=[], **kl, **DECAYING)
@@ -179,7 +202,9 @@ def test_the_mask_of_a_taxonomy_follows_all_templates() -> None:
         for n in names:
             live[n].requires_grad_()
         grads = torch.autograd.grad(found, [live[n] for n in names], allow_unused=True)
-        return {n: torch.zeros_like(live[n]) if g is None else g.abs() for n, g in zip(names, grads, strict=True)}
+        return {
+            n: torch.zeros_like(live[n]) if g is None else g.abs() for n, g in zip(names, grads, strict=True)
+        }
 
     def alike(template: int | None) -> float:
         wanted = top_fraction(loss(template), 0.3)

@@ -33,18 +33,28 @@ STEPS = 8
 
 def aim(**changes: Any) -> Aim:
     values: dict[str, Any] = {
-        "base": BASE, "m1": 55.0, "prompts": Prompt.BOTH, "m4_drop": 2.0, "m5": 98.0,
-        "floor_m5": 90.0, "floor_m4_drop": 2.0, "floor_others_drop": 100.0,
-    }  # fmt: skip
+        "base": BASE,
+        "m1": 55.0,
+        "prompts": Prompt.BOTH,
+        "m4_drop": 2.0,
+        "m5": 98.0,
+        "floor_m5": 90.0,
+        "floor_m4_drop": 2.0,
+        "floor_others_drop": 100.0,
+    }
     return Aim(**(values | changes))
 
 
 def line(size: float) -> dict[str, float]:
-    """Forgetting and utility fall evenly: the target is met from 0.45 on, and a step costs ten points of M5."""
+    """Forgetting and utility fall evenly: the target is met from 0.45 on, and a step costs ten
+    points of M5.
+    """
     return BASE | {"m1": 100 - 100 * size, "m1_generic": 100 - 100 * size, "util": 100 - 10 * size}
 
 
-def search(rule: Return, function: Callable[[float], dict[str, float]] = line, share: float = 1.0, **changes: Any) -> Found:
+def search(
+    rule: Return, function: Callable[[float], dict[str, float]] = line, share: float = 1.0, **changes: Any
+) -> Found:
     return bisect(function, 1.0, STEPS, aim(**changes), share, rule, BASE)
 
 
@@ -65,7 +75,9 @@ def test_every_trial_is_counted_and_made(rule: Return) -> None:
 
 def test_rules_end_where_they_say() -> None:
     assert search(Return.LARGEST_STABLE).step_size == 1 - 0.5**STEPS
-    assert search(Return.BEST_SCORE).step_size == 0.5  # the first that meets the target; larger ones score no better
+    assert (
+        search(Return.BEST_SCORE).step_size == 0.5
+    )  # the first that meets the target; larger ones score no better
     smallest = search(Return.SMALLEST_SUFFICIENT).step_size
     assert 0.45 <= smallest < 0.45 + 2 * 0.5**STEPS
 
@@ -86,7 +98,9 @@ def test_a_share_of_the_budget_shortens_the_step(rule: Return) -> None:
 @pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
 def test_nothing_acceptable_gives_zero_and_the_metrics_of_the_start(rule: Return, poison: float) -> None:
     assert search(rule, lambda s: line(s) | {"util": 0.0}) == Found(step_size=0.0, metrics=BASE, trials=STEPS)
-    assert search(rule, lambda s: line(s) | {"m2": poison}) == Found(step_size=0.0, metrics=BASE, trials=STEPS)
+    assert search(rule, lambda s: line(s) | {"m2": poison}) == Found(
+        step_size=0.0, metrics=BASE, trials=STEPS
+    )
 
 
 def test_a_step_that_forgets_nothing_is_not_the_best() -> None:
@@ -106,10 +120,14 @@ def test_met_needs_forgetting_and_utility() -> None:
     for worse in ({"m1": 55.1}, {"m1_generic": 55.1}, {"m4_generic": 77.9}, {"util": 97.9}):
         assert not aim().met(good | worse)
     measured = aim(base=BASE | {"util": 90.0})  # M5 as printed is 95 in both, a gain and a loss of 5 points
-    assert measured.met(good | {"util": 95.0, "m5": 95.0}) and not measured.met(good | {"util": 85.0, "m5": 95.0})
+    assert measured.met(good | {"util": 95.0, "m5": 95.0}) and not measured.met(
+        good | {"util": 85.0, "m5": 95.0}
+    )
     assert aim(prompts=Prompt.GENERIC).met(good | {"m1": 100.0})
     assert aim(prompts=Prompt.MEAN_OF_CLASSES).met(good | {"m1_generic": 100.0})
-    assert aim().met({k: v for k, v in good.items() if k != "m1"})  # no other classes: the generic prompt alone
+    assert aim().met(
+        {k: v for k, v in good.items() if k != "m1"}
+    )  # no other classes: the generic prompt alone
 
 
 def test_stable_looks_at_utility_only_and_a_gain_is_no_drop() -> None:
@@ -121,8 +139,12 @@ def test_stable_looks_at_utility_only_and_a_gain_is_no_drop() -> None:
     assert not aim(floor_others_drop=3.0).stable(BASE | {"others": 86.9})
     assert aim(floor_others_drop=3.0).stable(BASE | {"others": 87.0})
     kept = aim(base=BASE | {"util": 90.0})  # M5 as printed is 80 in both, a gain and a loss of 20 points
-    assert kept.stable(BASE | {"util": 110.0, "m5": 80.0}) and not kept.stable(BASE | {"util": 70.0, "m5": 80.0})
-    assert kept.stable(BASE | {"util": 80.0, "m5": 90.0}) and not kept.stable(BASE | {"util": 79.9, "m5": 89.9})
+    assert kept.stable(BASE | {"util": 110.0, "m5": 80.0}) and not kept.stable(
+        BASE | {"util": 70.0, "m5": 80.0}
+    )
+    assert kept.stable(BASE | {"util": 80.0, "m5": 90.0}) and not kept.stable(
+        BASE | {"util": 79.9, "m5": 89.9}
+    )
     halves = {"m4_generic": 78.5, "util": 94.0, "others": 88.0}
     for name, value in halves.items():
         assert aim(floor_others_drop=3.0).stable(BASE | {name: value})
@@ -134,7 +156,9 @@ def test_score_rises_as_the_target_nears() -> None:
     assert scores[0] < scores[1] < scores[2] < scores[3] == scores[4] == 0.0
     for margin in ("margin", "margin_generic"):  # M1 still at 100: the margin tells the two apart
         assert aim().score(BASE) < aim().score(BASE | {margin: BASE[margin] / 2}) < 0
-    assert aim().score(BASE | {"m2": 5.0}) == aim().score(BASE), "all texts moving away together is no forgetting"
+    assert aim().score(BASE | {"m2": 5.0}) == aim().score(BASE), (
+        "all texts moving away together is no forgetting"
+    )
     assert aim(prompts=Prompt.GENERIC).score(BASE | {"m1_generic": 50.0}) == 0.0
 
 
@@ -150,7 +174,9 @@ def test_stepped_moves_owned_slices_against_the_direction_and_rounds(clip: Clip,
     direction = drawn(component, live)
     before = {n: v.clone() for n, v in live.items()}
     zero = stepped(clip, [component], [direction], [0.0])
-    assert all(torch.equal(zero[p], before[p]) for p in component.params) and set(zero) == set(component.params)
+    assert all(torch.equal(zero[p], before[p]) for p in component.params) and set(zero) == set(
+        component.params
+    )
     moved = stepped(clip, [component], [direction], [0.25])
     assert all(torch.equal(live[n], before[n]) for n in live)
     assert all(torch.equal(v, v.half().float()) and v.dtype is torch.float32 for v in moved.values())
@@ -163,7 +189,11 @@ def test_stepped_moves_owned_slices_against_the_direction_and_rounds(clip: Clip,
 
 
 def test_stepped_adds_up_components_that_share_a_tensor(clip32: Clip) -> None:
-    heads = [c for c in clip32.components(Granularity.HEAD_MLP, Towers.VISION) if c.name in {"visual.0.head0", "visual.0.head3"}]
+    heads = [
+        c
+        for c in clip32.components(Granularity.HEAD_MLP, Towers.VISION)
+        if c.name in {"visual.0.head0", "visual.0.head3"}
+    ]
     live = parameters(clip32)
     directions = [drawn(c, live, i) for i, c in enumerate(heads)]
     together = stepped(clip32, heads, directions, [0.1, 0.2])
@@ -178,7 +208,9 @@ def test_norm_is_that_of_the_concatenation() -> None:
     assert norm([torch.zeros(3)]) == 0.0
 
 
-@pytest.mark.parametrize("name", ["visual.0.head1", "visual.2.mlp", "text.1.head0", "visual.proj", "text_projection"])
+@pytest.mark.parametrize(
+    "name", ["visual.0.head1", "visual.2.mlp", "text.1.head0", "visual.proj", "text_projection"]
+)
 @pytest.mark.parametrize("forget_only", [False, True])
 def test_a_trial_of_the_fast_board_equals_the_plain_one(clip: Clip, name: str, forget_only: bool) -> None:
     sets = make_sets()
@@ -211,9 +243,13 @@ def test_a_board_follows_what_was_committed(clip: Clip) -> None:
 
 
 def test_a_trial_is_given_up_half_way_only_if_it_is_really_lost(clip: Clip) -> None:
-    """With the rest of the pictures counted as right, utility is never underestimated: no acceptable step is refused."""
+    """With the rest of the pictures counted as right, utility is never underestimated: no acceptable step is
+    refused.
+    """
     sets, live = make_sets(), parameters(clip)
-    component = next(c for c in clip.components(Granularity.HEAD_MLP, Towers.VISION) if c.name == "visual.1.mlp")
+    component = next(
+        c for c in clip.components(Granularity.HEAD_MLP, Towers.VISION) if c.name == "visual.1.mlp"
+    )
     fast, plain = (Board(clip, sets, Cost(), fast=f) for f in (True, False))
     fast.half = fast.n_forget + 16
     fast.prepare([component])

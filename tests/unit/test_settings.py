@@ -60,7 +60,11 @@ def in_order() -> str:
 
 def test_defaults_are_the_headline_run(default: Experiment) -> None:
     assert default.target == "Taylor Swift"
-    assert (default.model.name, default.scenario.name, default.data.kind.value) == ("clip_tiny", "identity", "standin")
+    assert (default.model.name, default.scenario.name, default.data.kind.value) == (
+        "clip_tiny",
+        "identity",
+        "standin",
+    )
     assert default.quantization.schemes == ["none", "int8", "int4"]
     assert default.output_dir == Path("outputs")
     assert default.scenario.acceptance["m4_drop"]["drop_at_most"] == 2
@@ -72,9 +76,19 @@ def test_target_follows_the_scenario() -> None:
 
 def test_all_problems_are_in_one_message() -> None:
     text = refusal(
-        "method.roh=0.2", "+method.invented=1", "method.alpha=7", "method.rho=0", "method.tau_mode=relativ", "data.n_forget=abc",
-        "quantization.scope=linar", "seed=-1", "rho=3", "methd=slug", "scenario.acceptance.m5.at_leest=3", "force=maybe",
-    )  # fmt: skip
+        "method.roh=0.2",
+        "+method.invented=1",
+        "method.alpha=7",
+        "method.rho=0",
+        "method.tau_mode=relativ",
+        "data.n_forget=abc",
+        "quantization.scope=linar",
+        "seed=-1",
+        "rho=3",
+        "methd=slug",
+        "scenario.acceptance.m5.at_leest=3",
+        "force=maybe",
+    )
     assert text.startswith("12 problems")
     keys = [
         "method.roh",
@@ -101,7 +115,10 @@ MISTAKES = [  # of different settings each, so that one message tells of all
         ("data.aliases=Tay", ["data.aliases", "a list [a, b] of text"]),
         ("data.max_corrupt=1", ["data.max_corrupt", "[0, 1)"]),
         ("data.n_retain=0", ["data.n_retain", ">= 1"]),
-        ("method.normalize=null", ["method.normalize", "none, unit, match_retain", "null", "method.normalize=none"]),
+        (
+            "method.normalize=null",
+            ["method.normalize", "none, unit, match_retain", "null", "method.normalize=none"],
+        ),
         ("model.device=gpu", ["model.device", "auto, cpu, cuda"]),
         ("engine=fsat", ["engine", "did you mean engine=fast"]),
         ("target=", ["target must not be empty"]),
@@ -146,10 +163,19 @@ def test_a_wrong_choice_and_wrong_keys_elsewhere_are_reported_together() -> None
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "subprocess.Popen", "razor_cli.errors.ConfigError", "razor_cli.methods.razor.TauMode",
-     "razor_cli.methods.nothing.X",
-     "razor_cli.methods.razor.math.prod", "razor_cli.settings.Data", "razor_cli.methods", "razor_cli.methods.razor:Razor", "5"],
-)  # fmt: skip
+    [
+        "os.system",
+        "subprocess.Popen",
+        "razor_cli.errors.ConfigError",
+        "razor_cli.methods.razor.TauMode",
+        "razor_cli.methods.nothing.X",
+        "razor_cli.methods.razor.math.prod",
+        "razor_cli.settings.Data",
+        "razor_cli.methods",
+        "razor_cli.methods.razor:Razor",
+        "5",
+    ],
+)
 def test_no_code_but_a_frozen_dataclass_of_the_right_place_is_reachable(target: str) -> None:
     assert "method._target_" in refusal(f"method._target_={target}")
 
@@ -172,8 +198,14 @@ def test_method_that_does_not_serve_the_family_is_refused(monkeypatch: pytest.Mo
 
 def test_identity_on_a_real_model_names_every_way_out() -> None:
     text = refusal("model=clip_vitb32", "target=Taylor Swift")
-    for way in ("data=folder data.root=DIR", "data.retain_root=DIR", "razor data prepare cifar10", "data=webdataset",
-                "model.weights=FILE_OR_TAG", "model=clip_tiny data=standin"):  # fmt: skip
+    for way in (
+        "data=folder data.root=DIR",
+        "data.retain_root=DIR",
+        "razor data prepare cifar10",
+        "data=webdataset",
+        "model.weights=FILE_OR_TAG",
+        "model=clip_tiny data=standin",
+    ):
         assert way in text
 
 
@@ -239,13 +271,27 @@ def with_changed(made: Experiment, path: tuple[str, ...]) -> Experiment:
     return made
 
 
-def test_any_changed_value_changes_the_digest_and_what_changes_no_number_does_not(default: Experiment) -> None:
-    parts = [f.name for f in dataclasses.fields(default) if dataclasses.is_dataclass(getattr(default, f.name))]
+def test_any_changed_value_changes_the_digest_and_what_changes_no_number_does_not(
+    default: Experiment,
+) -> None:
+    parts = [
+        f.name for f in dataclasses.fields(default) if dataclasses.is_dataclass(getattr(default, f.name))
+    ]
     paths = [(f.name,) for f in dataclasses.fields(default) if f.name not in parts]
     paths += [(part, f.name) for part in parts for f in dataclasses.fields(getattr(default, part))]
     assert len(paths) > 80
     same = {".".join(p) for p in paths if digest(with_changed(default, p)) == digest(default)}
-    assert same == {"output_dir", "force", "exit_on_reject", "debug", "threads", "fail_fast", "grid", "dry_run", "jobs"}
+    assert same == {
+        "output_dir",
+        "force",
+        "exit_on_reject",
+        "debug",
+        "threads",
+        "fail_fast",
+        "grid",
+        "dry_run",
+        "jobs",
+    }
 
 
 def test_methods_with_equal_fields_have_different_digests(default: Experiment) -> None:
@@ -261,11 +307,25 @@ def test_resolved_is_plain_and_reads_back_as_the_same_experiment(default: Experi
 
 @pytest.mark.parametrize(
     ("value", "kind", "expected"),
-    [(1, float, 1.0), (True, float, INVALID), (True, int, INVALID), (1.0, int, INVALID), ("a", float | str, "a"),
-     (2, float | str, 2.0), (None, int | None, None), ("fast", Engine, Engine.FAST), ("FAST", Engine, INVALID),
-     (["a"], list[str], ["a"]), ([1], list[str], INVALID), ("~", Path, Path.home()), ("", Path, INVALID),
-     ({"a": 1}, dict[str, float], {"a": 1.0}), (3, str, INVALID), (float("nan"), float, INVALID)],
-)  # fmt: skip
+    [
+        (1, float, 1.0),
+        (True, float, INVALID),
+        (True, int, INVALID),
+        (1.0, int, INVALID),
+        ("a", float | str, "a"),
+        (2, float | str, 2.0),
+        (None, int | None, None),
+        ("fast", Engine, Engine.FAST),
+        ("FAST", Engine, INVALID),
+        (["a"], list[str], ["a"]),
+        ([1], list[str], INVALID),
+        ("~", Path, Path.home()),
+        ("", Path, INVALID),
+        ({"a": 1}, dict[str, float], {"a": 1.0}),
+        (3, str, INVALID),
+        (float("nan"), float, INVALID),
+    ],
+)
 def test_conversion(value: object, kind: Any, expected: object) -> None:
     problems: list[Any] = []
     converted = convert(value, kind, "key", problems)
@@ -292,7 +352,8 @@ def test_users_folder_adds_options(tmp_path: Path) -> None:
 
 def test_importing_the_settings_does_not_import_torch() -> None:
     code = (
-        "import sys, razor_cli.main, razor_cli.settings, razor_cli.launch, razor_cli.command_line; print('torch' in sys.modules)"
+        "import sys, razor_cli.main, razor_cli.settings, razor_cli.launch, razor_cli.command_line; "
+        "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -301,12 +362,18 @@ def test_importing_the_settings_does_not_import_torch() -> None:
 def test_conf_is_found_in_the_source_tree_and_inside_an_installed_package(tmp_path: Path) -> None:
     assert (conf_dir() / "config.yaml").is_file()
     package = Path(razor_cli.__file__).parent
-    shutil.copytree(package, tmp_path / "razor_cli", ignore=shutil.ignore_patterns("standins", "conf", "__pycache__"))
+    shutil.copytree(
+        package, tmp_path / "razor_cli", ignore=shutil.ignore_patterns("standins", "conf", "__pycache__")
+    )
     shutil.copytree(conf_dir(), tmp_path / "razor_cli" / "conf")
     (tmp_path / "elsewhere").mkdir()
     code = "from razor_cli.settings import conf_dir; print(conf_dir())"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, check=True, cwd=tmp_path / "elsewhere", env={"PYTHONPATH": str(tmp_path), "PATH": ""},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path / "elsewhere",
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+    )
     assert Path(done.stdout.strip()) == tmp_path / "razor_cli" / "conf"

@@ -45,7 +45,9 @@ def test_exactly_one_tensor_differs(clip: Clip, base: str, towers: str) -> None:
         assert ("visual" in edit.components[0]) is (towers == "vision")
 
 
-def test_trials_start_at_a_tenth_of_the_norm_and_are_ten_at_most(clip32: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_start_at_a_tenth_of_the_norm_and_are_ten_at_most(
+    clip32: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried: list[tuple[str, float]] = []
     real = Board.trial
 
@@ -74,7 +76,9 @@ def test_step_sizes_double_until_forgotten_and_then_bisect(clip: Clip, base: str
         low, high, size = 0.0, None, found[0].step_size
         for event in found:
             assert event.step_size == pytest.approx(size, rel=1e-12)
-            assert (event.note == "forgotten") is (event.after["fa_top5" if preset(base).criterion == "top5_zero" else "m1"] == 0)
+            assert (event.note == "forgotten") is (
+                event.after["fa_top5" if preset(base).criterion == "top5_zero" else "m1"] == 0
+            )
             low, high = (low, size) if event.note else (size, high)
             size = 2 * size if high is None else (low + high) / 2
         brackets += high is not None
@@ -89,7 +93,9 @@ def test_a_step_of_zero_changes_no_bit(clip: Clip, base: str) -> None:
 
 @pytest.mark.parametrize("pick", ["best_utility", "deepest"])
 @pytest.mark.parametrize("criterion", ["m1_below", "top1_zero", "top5_zero"])
-def test_the_fast_search_chooses_the_tensor_and_step_of_the_published_one(clip: Clip, pick: str, criterion: str) -> None:
+def test_the_fast_search_chooses_the_tensor_and_step_of_the_published_one(
+    clip: Clip, pick: str, criterion: str
+) -> None:
     chosen = [slug(clip, base, pick=pick, criterion=criterion, search_steps=6) for base in NAMES]
     chosen.append(slug(clip, lab={"fast": False}, pick=pick, criterion=criterion, search_steps=6))
     first, *others = chosen
@@ -104,7 +110,9 @@ def test_the_pick_is_the_forgotten_trial_of_highest_utility(clip: Clip) -> None:
     edit = slug(clip, "slug_code", criterion="top1_zero")
     forgotten = [e for found in trials(edit).values() for e in found if e.note == "forgotten"]
     base = Lab(model=clip, sets=SETS).board.base
-    best = max(forgotten, key=lambda e: (kept_utility(e.after, base) + e.after["m4_generic"], -e.relative_step))
+    best = max(
+        forgotten, key=lambda e: (kept_utility(e.after, base) + e.after["m4_generic"], -e.relative_step)
+    )
     assert len(forgotten) > 3 and edit.components == [best.component]
     (value,) = edit.values.values()
     with swapped(clip, {best.component: value.float()}):
@@ -127,7 +135,9 @@ def test_the_front_is_what_nobody_beats_in_each_tower(clip: Clip) -> None:
                 cosine = float(g_f @ g_r / (g_f.norm() * g_r.norm()))
                 points[c.name] = (float(g_f.norm() / theta.norm()), abs(cosine) if align == "abs" else cosine)
             assert any(p in found for p in points)
-            expected |= {n for n, (i, a) in points.items() if not any(j > i and b < a for j, b in points.values())}
+            expected |= {
+                n for n, (i, a) in points.items() if not any(j > i and b < a for j, b in points.values())
+            }
         assert found == expected
 
 
@@ -170,7 +180,9 @@ def test_nothing_that_forgets_gives_no_edit_and_says_so(clip: Clip) -> None:
 
 
 @pytest.mark.parametrize(("criterion", "others"), [("top5_zero", 4), ("top1_zero", 0)])
-def test_a_criterion_that_needs_more_classes_is_refused_with_its_key(clip: Clip, criterion: str, others: int) -> None:
+def test_a_criterion_that_needs_more_classes_is_refused_with_its_key(
+    clip: Clip, criterion: str, others: int
+) -> None:
     small = replace(SETS, class_names=SETS.class_names[: others + 1])
     with pytest.raises(UserError, match=r"method\.criterion"):
         run(preset("slug", criterion=criterion, search_steps=1), clip, small)
@@ -181,7 +193,9 @@ def deep_clip() -> Clip:
     return view(module, dict(module.state_dict()))
 
 
-@pytest.mark.parametrize("name", ["attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight"])
+@pytest.mark.parametrize(
+    "name", ["attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight"]
+)
 @pytest.mark.parametrize("block", [1, 10])
 def test_siblings_are_the_tensor_itself_and_others_of_its_block(name: str, block: int) -> None:
     model = deep_clip()
@@ -196,7 +210,9 @@ def test_siblings_are_the_tensor_itself_and_others_of_its_block(name: str, block
 
 
 def test_siblings_move_together(clip: Clip) -> None:
-    alone, together = (slug(clip, criterion="m1_below", candidates="attn_mlp_only", siblings=s) for s in (False, True))
+    alone, together = (
+        slug(clip, criterion="m1_below", candidates="attn_mlp_only", siblings=s) for s in (False, True)
+    )
     assert alone.components and together.components
     assert changed(together, clip) == set(together.components)
     assert make_clip().weights_hash() == clip.weights_hash()

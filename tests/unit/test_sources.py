@@ -34,7 +34,12 @@ def png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -167,12 +172,18 @@ def test_keeping_out_is_stricter_than_letting_in() -> None:
 
 
 def test_webdataset_filters_by_caption(tmp_path: Path) -> None:
-    write_shard(tmp_path / "0.tar", [*captioned(["Taylor Swift sings", "a dog", "A  DOG"]), {"jpg": picture_bytes(9, "JPEG")}])
+    write_shard(
+        tmp_path / "0.tar",
+        [*captioned(["Taylor Swift sings", "a dog", "A  DOG"]), {"jpg": picture_bytes(9, "JPEG")}],
+    )
     samples = [
         {"png": picture_bytes(20), "json": {"caption": "taylor swift, again"}},
         {"png": picture_bytes(21), "json": {"caption": None}},
     ]
-    write_shard(tmp_path / "sub" / "1.tar", [*samples, {"webp": picture_bytes(22, "WEBP"), "txt": "a #TaylorSwift cat"}])
+    write_shard(
+        tmp_path / "sub" / "1.tar",
+        [*samples, {"webp": picture_bytes(22, "WEBP"), "txt": "a #TaylorSwift cat"}],
+    )
     source = WebDataset(tmp_path)
     assert [e.caption for e in source.entries] == [
         "Taylor Swift sings",
@@ -181,13 +192,18 @@ def test_webdataset_filters_by_caption(tmp_path: Path) -> None:
         "taylor swift, again",
         "a #TaylorSwift cat",
     ]
-    assert [e.caption for e in source.mentioning(["Taylor Swift"])] == ["Taylor Swift sings", "taylor swift, again"]
+    assert [e.caption for e in source.mentioning(["Taylor Swift"])] == [
+        "Taylor Swift sings",
+        "taylor swift, again",
+    ]
     assert [e.caption for e in source.without(["Taylor Swift"], ["A dog"])] == []
     assert [e.caption for e in source.without(["Taylor Swift"])] == ["a dog", "A DOG"]
 
 
 def test_webdataset_reads_the_right_bytes(tmp_path: Path) -> None:
-    source = WebDataset(write_shard(tmp_path / "0.tar", captioned([f"picture {i}" for i in range(9)], start=40)))
+    source = WebDataset(
+        write_shard(tmp_path / "0.tar", captioned([f"picture {i}" for i in range(9)], start=40))
+    )
     drawn = source.draw(source.entries, 9, random.Random(0), concept=None, seen=set())
     assert len({p.key for p in drawn}) == 9
     for picture in drawn:
@@ -227,7 +243,9 @@ def test_webdataset_cut_shard_gives_what_came_before_and_says_so(tmp_path: Path)
 
 def test_webdataset_errors(tmp_path: Path) -> None:
     source = WebDataset(write_shard(tmp_path / "a" / "0.tar", captioned(["Tailor Swift sings", "a dog"])))
-    with pytest.raises(DataError, match=r"(?s)'Taylor Swift'.*nearest words in captions: tailor swift.*data\.aliases"):
+    with pytest.raises(
+        DataError, match=r"(?s)'Taylor Swift'.*nearest words in captions: tailor swift.*data\.aliases"
+    ):
         source.mentioning(["Taylor Swift"])
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "0.tar.gz").write_bytes(b"x")

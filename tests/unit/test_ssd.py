@@ -93,7 +93,10 @@ def test_deterministic_and_it_spares_what_is_excluded() -> None:
     a, b = edit_of(alpha=2.0), edit_of(alpha=2.0)
     assert all(torch.equal(a.values[n], b.values[n]) for n in a.values) and a.values.keys() == b.values.keys()
     assert "logit_scale" not in a.values
-    assert all("visual" in n and "ln" not in n for n in edit_of(alpha=2.0, train="vision", exclude=["logit_scale", "ln"]).values)
+    assert all(
+        "visual" in n and "ln" not in n
+        for n in edit_of(alpha=2.0, train="vision", exclude=["logit_scale", "ln"]).values
+    )
     assert a.log[0].after["m2"] < a.log[0].before["m2"]  # it forgets
     assert "dampened" in a.notes[0]
 

@@ -93,7 +93,9 @@ def test_bootstrap_is_seeded_and_leaves_the_global_generator_alone() -> None:
 
 def test_bootstrap_covers_the_true_mean_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    covered = [i.low <= 1.0 <= i.high for i in (bootstrap_mean(rng.exponential(size=80), k, 400) for k in range(200))]
+    covered = [
+        i.low <= 1.0 <= i.high for i in (bootstrap_mean(rng.exponential(size=80), k, 400) for k in range(200))
+    ]
     assert 0.87 <= np.mean(covered) <= 0.99
 
 

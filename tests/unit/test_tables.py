@@ -1,6 +1,7 @@
 """Table 3 from recorded runs: against golden files, and the promises its cells make.
 
-The golden files are written anew by `RAZOR_WRITE_GOLDEN=1 pytest tests/unit/test_tables.py`; look at the difference.
+The golden files are written anew by `RAZOR_WRITE_GOLDEN=1 pytest tests/unit/test_tables.py`; look at the
+difference.
 """
 
 from __future__ import annotations
@@ -26,17 +27,29 @@ from razor_cli.tables.table3 import MEASURES, METHODS, WIDTHS, build
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WRITE = os.environ.get("RAZOR_WRITE_GOLDEN") == "1"
-SHIPPED = resources.files("razor_cli.tables").joinpath("published/razor_table3.csv").read_text(encoding="utf-8")
+SHIPPED = (
+    resources.files("razor_cli.tables").joinpath("published/razor_table3.csv").read_text(encoding="utf-8")
+)
 OFFSETS = {"Taylor Swift": 0.0, "Beyoncé": 0.5, "A & B_%": 1.5}
 
 
 def record(outputs: Path) -> None:
-    """Record an identity table with three targets, a class table of a real model with one run, and no object table."""
+    """Record an identity table with three targets, a class table of a real model with one run, and no object
+    table.
+    """
     for target, offset in OFFSETS.items():
         fake_run(outputs, target=target, offset=offset)
     fake_run(outputs, target="<b>", method="slug", quantizations=("none",))
     fake_run(outputs, target="Taylor Swift", method="random")
-    fake_run(outputs, target="ship", scenario="class", data="cifar10", model="clip_vitb32", stand_in=False, method="slug_code")
+    fake_run(
+        outputs,
+        target="ship",
+        scenario="class",
+        data="cifar10",
+        model="clip_vitb32",
+        stand_in=False,
+        method="slug_code",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +85,8 @@ def test_table_equals_its_golden_file(document: Document, form: str) -> None:
 
 def test_published_cells_are_the_shipped_ones(document: Document) -> None:
     shipped = {
-        (r["dataset"], r["method"], r["quant"]): [r[m.key] for m in MEASURES] for r in csv.DictReader(io.StringIO(SHIPPED))
+        (r["dataset"], r["method"], r["quant"]): [r[m.key] for m in MEASURES]
+        for r in csv.DictReader(io.StringIO(SHIPPED))
     }
     names = {"razor": "RAZOR", "slug": "SLUG", "slug_code": "SLUG"}
     seen = set()
@@ -107,7 +121,11 @@ def test_spread_stands_only_where_there_are_two_runs(document: Document) -> None
         for cells in table.rows:
             spread = ["±" in c for c in cells]
             assert not any(spread) or int(cells[-1]) >= 2
-            assert not any(s for s, c in zip(spread, table.columns, strict=True) if c.startswith(("published", "Δ", "vs ")))
+            assert not any(
+                s
+                for s, c in zip(spread, table.columns, strict=True)
+                if c.startswith(("published", "Δ", "vs "))
+            )
     single = row(panel(document, "LAION-400M"), "slug")
     assert (single["measured M1 ↓ %"], single["runs"]) == ("4.50", "1")
     assert mean_cell([1.0]) == "1.00" and mean_cell([]) == "–" and mean_cell([1.0, 1.0]) == "1.00 ± 0.00"
@@ -119,8 +137,10 @@ def test_stand_ins_are_marked_and_real_models_are_not(document: Document) -> Non
         "CIFAR-10 as published | clip_vitb32, CIFAR-10 photographs: 1 target (ship), 1 seed",
         "Random changes of the same size | clip_vitb32, CIFAR-10 photographs: 1 target (ship), 1 seed",
         "ImageNet as published | nothing measured on emoji (in place of ImageNet)",
-        f"LAION-400M as published | clip_tiny STAND-IN, drawn portraits (in place of LAION-400M): {names}, 1 seed",
-        f"Random changes of the same size | clip_tiny STAND-IN, drawn portraits (in place of LAION-400M): {names}, 1 seed",
+        "LAION-400M as published | clip_tiny STAND-IN, drawn portraits (in place of LAION-400M): "
+        f"{names}, 1 seed",
+        "Random changes of the same size | clip_tiny STAND-IN, drawn portraits (in place of "
+        f"LAION-400M): {names}, 1 seed",
     ]
 
 
@@ -145,7 +165,10 @@ def test_runs_for_choosing_settings_and_other_settings_stay_out(tmp_path: Path) 
 def test_difference_and_directions(document: Document) -> None:
     razor, slug = (row(panel(document, "LAION-400M"), m) for m in ("razor", "slug"))
     assert razor["Δ M1"] == "-34.83"  # 5.17 measured, 40.00 published
-    assert razor["vs unedited"].split() == ["M1", "+", "M2", "≈", "M4", "−", "M5", "−"] and razor["vs razor"] == "–"
+    assert (
+        razor["vs unedited"].split() == ["M1", "+", "M2", "≈", "M4", "−", "M5", "−"]
+        and razor["vs razor"] == "–"
+    )
     assert slug["vs razor"] == "–"  # no target in common
 
 
@@ -183,7 +206,9 @@ def test_panels_have_cells_for_every_column(document: Document) -> None:
 
 def test_methods_not_run_name_the_command_that_runs_them(document: Document) -> None:
     why = {p.title.split(" as")[0]: {r[0]: r[7] for r in p.rows if r[-1] == "0"} for p in document.panels}
-    assert why["CIFAR-10"]["RAZOR"] == "no run recorded: razor-run experiment=table3 scenario=class method=razor"
+    assert (
+        why["CIFAR-10"]["RAZOR"] == "no run recorded: razor-run experiment=table3 scenario=class method=razor"
+    )
     assert set(why["ImageNet"]) == set(METHODS)
     assert not {"RAZOR", "SLUG"} & set(why["LAION-400M"])  # both were run
 
@@ -209,7 +234,12 @@ def test_width_not_measured_says_why(document: Document) -> None:
 
 
 def tiny(text: str) -> Document:
-    return Document(name="t", title=text, panels=[Panel(title=text, columns=("a", text), rows=[(text, "1")])], notes=[text])
+    return Document(
+        name="t",
+        title=text,
+        panels=[Panel(title=text, columns=("a", text), rows=[(text, "1")])],
+        notes=[text],
+    )
 
 
 @pytest.mark.parametrize(
@@ -233,7 +263,9 @@ def test_html_is_escaped() -> None:
 
 
 def test_targets_are_escaped_in_the_whole_table(document: Document) -> None:
-    assert r"A \& B\_\%" in render(document, "tex") and not re.search(r"(?<!\\)[&_]_?%", render(document, "tex").split("% ")[0])
+    assert r"A \& B\_\%" in render(document, "tex") and not re.search(
+        r"(?<!\\)[&_]_?%", render(document, "tex").split("% ")[0]
+    )
     page = render(document, "html")
     assert "(&lt;b&gt;, A &amp; B_%" in page and "<b>" not in page
 
@@ -258,7 +290,9 @@ def test_without_a_name_the_tables_are_listed(capsys: pytest.CaptureFixture[str]
 
 def test_without_runs_the_published_numbers_stand_alone(tmp_path: Path) -> None:
     table = build(complete_runs(tmp_path))
-    assert len(table.panels) == 3 and all("nothing measured" in p.title and len(p.rows) == 15 for p in table.panels)
+    assert len(table.panels) == 3 and all(
+        "nothing measured" in p.title and len(p.rows) == 15 for p in table.panels
+    )
 
 
 def test_wrong_names_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

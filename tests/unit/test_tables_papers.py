@@ -1,4 +1,6 @@
-"""The other tables and figures from recorded runs: the ablation, all methods, quantization, Tan & Gong, sweeps, matrices."""
+"""The other tables and figures from recorded runs: the ablation, all methods, quantization, Tan & Gong,
+sweeps, matrices.
+"""
 
 from __future__ import annotations
 
@@ -25,30 +27,64 @@ from razor_cli.tables.tan_printed import CELLS
 GOLDEN = Path(__file__).parents[1] / "golden"
 WRITE = os.environ.get("RAZOR_WRITE_GOLDEN") == "1"
 OWN = (
-    "table7", "compare", "quantization", "figure5", "figure6", "tan2", "tan3", "tan4", "tan10", "tan11", "tan12", "tan13",
-    "tan14", "tan15", "tan16", "regularizers",
-)  # fmt: skip  # the other tables have tests of their own
-RATES = {"razor": (0.002, 0.0), "slug": (0.001, 0.1), "ga": (0.02, 0.5), "salun": (0.03, 0.7)}  # edit size, recovery
+    "table7",
+    "compare",
+    "quantization",
+    "figure5",
+    "figure6",
+    "tan2",
+    "tan3",
+    "tan4",
+    "tan10",
+    "tan11",
+    "tan12",
+    "tan13",
+    "tan14",
+    "tan15",
+    "tan16",
+    "regularizers",
+)  # the other tables have tests of their own
+RATES = {
+    "razor": (0.002, 0.0),
+    "slug": (0.001, 0.1),
+    "ga": (0.02, 0.5),
+    "salun": (0.03, 0.7),
+}  # edit size, recovery
 
 
 def score(metric: str, variant: str, value: float) -> Score:
-    return Score(metric=metric, variant=variant, value=value, n=50, ci_low=None, ci_high=None, unit="%", direction="up")
+    return Score(
+        metric=metric, variant=variant, value=value, n=50, ci_low=None, ci_high=None, unit="%", direction="up"
+    )
 
 
 def survival(size: float, moved: int) -> str:
-    shape: dict[str, Any] = {"name": WHOLE, "weights": 1000, "moved": moved, "weight_norm": 100.0, "change_norm": size * 100.0}
+    shape: dict[str, Any] = {
+        "name": WHOLE,
+        "weights": 1000,
+        "moved": moved,
+        "weight_norm": 100.0,
+        "change_norm": size * 100.0,
+    }
     shape["rel_update"] = size
     rows = [Survival(scheme="none", **shape)]
-    rows += [Survival(scheme=s, **shape, codes_changed=share) for s, share in (("int8", 10 * size), ("int4", 2 * size))]
+    rows += [
+        Survival(scheme=s, **shape, codes_changed=share)
+        for s, share in (("int8", 10 * size), ("int4", 2 * size))
+    ]
     return survival_csv(rows)
 
 
 def edited(outputs: Path, method: str, seed: int, offset: float = 0.0, **more: Any) -> Run:
     size, recovery = RATES[method]
-    rec = {("edit", q): [score("rec", "dual/mean_of_classes", recovery + 0.01 * seed)] for q in ("int8", "int4")}
+    rec = {
+        ("edit", q): [score("rec", "dual/mean_of_classes", recovery + 0.01 * seed)] for q in ("int8", "int4")
+    }
     moved = 900 if method in ("ga", "salun") else 100
     first = 0.9 + 0.01 * seed
-    cosines = cosines_csv([[0.9, 0.1], [0.2, 0.8]], [[first - 0.5, 0.1], [0.2, 0.7]], ["Taylor Swift", "Elon Musk"])
+    cosines = cosines_csv(
+        [[0.9, 0.1], [0.2, 0.8]], [[first - 0.5, 0.1], [0.2, 0.7]], ["Taylor Swift", "Elon Musk"]
+    )
     files = {"survival.csv": survival(size, moved), "cosines.csv": cosines}
     return fake_run(outputs, method=method, seed=seed, offset=offset, extra=rec, files=files, **more)
 
@@ -62,7 +98,12 @@ def traced(outputs: Path, method: str, fine: float, **more: Any) -> Run:
         + [score("zero_shot", "mean", 55.0), score("zs_cifar10", "top1", 50.0)]
         for state, values in (("base", base), ("edit", edit))
     }
-    options = {"scenario": "fine_grained", "data": "emoji", "target": "difficult", "quantizations": ("none",)} | more
+    options = {
+        "scenario": "fine_grained",
+        "data": "emoji",
+        "target": "difficult",
+        "quantizations": ("none",),
+    } | more
     return fake_run(outputs, method=method, extra=extra, **options)
 
 
@@ -109,7 +150,9 @@ def test_tables_equal_their_golden_files_and_render_in_every_form(runs: list[Run
     for form in FORMS:
         assert document.name == name and render(document, form)
     for panel in document.panels:
-        assert {len(r) for r in panel.rows} <= {len(panel.columns)} and len(set(panel.columns)) == len(panel.columns)
+        assert {len(r) for r in panel.rows} <= {len(panel.columns)} and len(set(panel.columns)) == len(
+            panel.columns
+        )
         assert "STAND-IN" in panel.title or "published" in panel.title
 
 
@@ -126,7 +169,10 @@ def test_ablation_rows_are_found_by_their_settings(runs: list[Run]) -> None:
     (panel,) = table7.build(runs).panels
     found = rows(panel)
     assert "1 target (dog)" in panel.title  # the full row leaves out targets without an ablation
-    assert (found["w/o retain"]["measured M1 ↓ %"], found["full"]["measured M1 ↓ %"]) == ("9.50 ± 0.00", "5.50 ± 0.00")
+    assert (found["w/o retain"]["measured M1 ↓ %"], found["full"]["measured M1 ↓ %"]) == (
+        "9.50 ± 0.00",
+        "5.50 ± 0.00",
+    )
     assert found["w/o retain"]["published M1 ↓ %"] == "52.72" and found["w/o retain"]["Δ M1"] == "-43.22"
     # published against the full method: M1 worse, M2 worse, M3 worse, M4 worse, M5 worse
     assert found["w/o retain"]["vs full"].startswith("M1 −→− M2 −→− M3 −→≈ M4 −→− M5 −→−")
@@ -159,11 +205,15 @@ def test_ablation_is_of_the_first_attempt(tmp_path: Path) -> None:
 
 
 def test_comparison_has_a_row_per_method_and_names_those_not_run(runs: list[Run]) -> None:
-    panels = {p.title.split(" | ")[0] + p.title.split(", ")[1].split(":")[0]: p for p in compare.build(runs).panels}
+    panels = {
+        p.title.split(" | ")[0] + p.title.split(", ")[1].split(":")[0]: p for p in compare.build(runs).panels
+    }
     found = rows(panels["what was forgotten and keptidentity"])
     assert set(compare.METHODS) <= set(found) and float(found["unedited"]["M1 ↓ %"].split()[0]) > 96
     assert found["ga"]["recovery at int4 →0"].startswith("0.5") and found["ga"]["vs razor"].startswith("M1 −")
-    assert found["ft"]["M1 ↓ %"] == "no run recorded: razor-run experiment=compare scenario=identity method=ft"
+    assert (
+        found["ft"]["M1 ↓ %"] == "no run recorded: razor-run experiment=compare scenario=identity method=ft"
+    )
     cost = rows(panels["cost of the editidentity"])
     assert cost["razor"]["forward ↓ 1000"] == "12.3 ± 0.0"
 
@@ -185,7 +235,9 @@ def test_quantization_tells_local_from_full_and_judges_the_claim(runs: list[Run]
 def test_claim_needs_intervals_that_lie_apart() -> None:
     def point(method: str, local: bool, value: float) -> quantization.Point:
         sample = {("A", 0): value}
-        return quantization.Point(method=method, scheme="int8", local=local, size=sample, codes=sample, recovery=sample)
+        return quantization.Point(
+            method=method, scheme="int8", local=local, size=sample, codes=sample, recovery=sample
+        )
 
     local = [point(f"l{i}", True, 0.01 * i) for i in range(3)]
     full = [point(f"f{i}", False, 0.5 + 0.01 * i) for i in range(3)]
@@ -203,9 +255,14 @@ def test_traced_metrics_stand_beside_the_published_ones(runs: list[Run]) -> None
     found = rows(panel)
     own = found["nhl_kl_tan"]
     assert own["measured D_f fine ↓ %"] == "4.50 ± 0.00" and own["published D_f fine ↓ %"] == "2.00"
-    assert found["unedited"]["published D_f fine ↓ %"] == "93.40" and found["unedited"]["measured D_f fine ↓ %"] == "90.00 ± 0.00"
+    assert (
+        found["unedited"]["published D_f fine ↓ %"] == "93.40"
+        and found["unedited"]["measured D_f fine ↓ %"] == "90.00 ± 0.00"
+    )
     assert "D_f fine +→+" in own["vs unedited"] and "D_f fine +→+" in found["ga_tan"]["vs nhl_kl_tan"]
-    assert found["npo_kl_tan"]["measured D_f coarse ↑ %"].endswith("razor-run experiment=tan_table2 method=npo_kl_tan")
+    assert found["npo_kl_tan"]["measured D_f coarse ↑ %"].endswith(
+        "razor-run experiment=tan_table2 method=npo_kl_tan"
+    )
 
 
 def test_every_published_cell_is_printed_as_shipped(runs: list[Run]) -> None:
@@ -225,8 +282,9 @@ def test_levels_and_series(runs: list[Run]) -> None:
     assert (measured["difficult", "nhl_kl_tan"], measured["medium", "nhl_kl_tan"]) == ("4.50 ± 0.00", "3.00")
     assert panel.rows[5][-1] == "0"  # easy was not run
     assert [p.title.split(" | ")[0] for p in tan_series.zero_shot(runs, "tan16").panels] == [
-        "as published, CLIP ViT-L/14", "measured",
-    ]  # fmt: skip
+        "as published, CLIP ViT-L/14",
+        "measured",
+    ]
     (shown,) = tan.regularizers(runs).panels
     labels = {r[0] for r in shown.rows}
     assert {"nhl_kl_tan", "nhl_kl_tan (alpha_coarse=0)"} <= labels and "gdiff_tan" not in labels
@@ -251,7 +309,9 @@ def test_matrices_are_read_back_as_written(runs: list[Run]) -> None:
     assert row[2:] == ("0.900", "0.400", "+0.000", "0.100")
 
 
-def test_all_writes_every_table_and_figure(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_writes_every_table_and_figure(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert razor_command(["tables", "all", "--output-dir", str(outputs), "--out", str(tmp_path)]) == 0
     files = {p.name for p in tmp_path.iterdir()}
     assert {f"{n}.{e}" for n in TABLES for e in FORMS} <= files

@@ -27,11 +27,20 @@ def cells(panel: Panel, method: str, width: str) -> dict[str, str]:
 def test_a_later_run_in_full_precision_does_not_take_the_quantized_rows_away(tmp_path: Path) -> None:
     fake_run(tmp_path)
     fake_run(tmp_path, quantizations=("none",), control=False, finished=LATER)
-    (panel, _) = [p for p in table3.build(complete_runs(tmp_path)).panels if "portraits" in p.title and "STAND-IN" in p.title]
-    assert cells(panel, "razor", "4bit")["measured M1 ↓ %"] == "6.00" and cells(panel, "razor", "none")["runs"] == "1"
+    (panel, _) = [
+        p
+        for p in table3.build(complete_runs(tmp_path)).panels
+        if "portraits" in p.title and "STAND-IN" in p.title
+    ]
+    assert (
+        cells(panel, "razor", "4bit")["measured M1 ↓ %"] == "6.00"
+        and cells(panel, "razor", "none")["runs"] == "1"
+    )
 
 
-def test_runs_of_an_earlier_version_of_the_code_are_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_an_earlier_version_of_the_code_are_replaced_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_run(tmp_path)
     fake_run(tmp_path, quantizations=("none",), finished=LATER)
     runs = complete_runs(tmp_path)
@@ -46,7 +55,9 @@ def test_inherited_data_settings_are_conditions(tmp_path: Path) -> None:
     def run(kind: str, **data: Any) -> tuple[str, ...]:
         return conditions(fake_run(tmp_path, data=kind, more={"data": {"kind": kind, **data}}))
 
-    assert run("imgnetdogs", n_forget=50) == ("data.n_forget=50",)  # imgnetdogs.yaml has it from labelled.yaml
+    assert run("imgnetdogs", n_forget=50) == (
+        "data.n_forget=50",
+    )  # imgnetdogs.yaml has it from labelled.yaml
     assert run("imgnetdogs", n_forget=50, root="/a/dogs") != run("imgnetdogs", n_forget=50, root="/b/dogs")
     assert not any("/" in word for word in run("imgnetdogs", n_forget=50, root="/a/dogs"))
     assert run("portraits") == ()
@@ -61,11 +72,19 @@ def test_other_metrics_and_draws_are_conditions(tmp_path: Path, more: dict[str, 
 
 def test_own_pictures_share_no_row_with_the_papers_data(tmp_path: Path) -> None:
     real: dict[str, Any] = {"model": "clip_vitb32", "stand_in": False, "scenario": "class"}
-    for kind, target, offset in (("cifar10", "dog", 0.0), ("imagenet", "tench", 10.0), ("folder", "dog", 20.0)):
+    for kind, target, offset in (
+        ("cifar10", "dog", 0.0),
+        ("imagenet", "tench", 10.0),
+        ("folder", "dog", 20.0),
+    ):
         fake_run(tmp_path, data=kind, target=target, offset=offset, **real)
     panels = {p.title: p for p in table3.build(complete_runs(tmp_path)).panels if "clip_vitb32" in p.title}
     found = {t: cells(p, "razor", "none") for t, p in panels.items() if not t.startswith("Random")}
-    assert [t.split(" | ")[0] for t in found] == ["CIFAR-10 as published", "ImageNet as published", "scenario=class"]
+    assert [t.split(" | ")[0] for t in found] == [
+        "CIFAR-10 as published",
+        "ImageNet as published",
+        "scenario=class",
+    ]
     assert [c.get("measured M1 ↓ %", c.get("M1 ↓ %")) for c in found.values()] == ["4.50", "14.50", "24.50"]
 
 
@@ -77,7 +96,9 @@ def test_quantized_printed_cells_are_marked_and_take_no_part(tmp_path: Path) -> 
     full, low = cells(panel, "ssd", "none"), cells(panel, "ssd", "4bit")
     assert low["published M1 ↓ %"].endswith("?") and not full["published M1 ↓ %"].endswith("?")
     assert low["Δ M1"] == "–" and full["Δ M1"] != "–"
-    assert low["vs razor"].startswith("M1 − ") and full["vs razor"].startswith("M1 −→−") and low["agree"] == "–"
+    assert (
+        low["vs razor"].startswith("M1 − ") and full["vs razor"].startswith("M1 −→−") and low["agree"] == "–"
+    )
 
 
 # What may be concluded
@@ -105,7 +126,10 @@ def test_seeds_of_one_good_target_do_not_make_a_method_better() -> None:
 
 
 def lines(*samples: list[float]) -> list[Line]:
-    return [Line(labels=(str(i),), name=str(i), samples={"m1": of({"a": s}), "rec": of({"a": s})}) for i, s in enumerate(samples)]
+    return [
+        Line(labels=(str(i),), name=str(i), samples={"m1": of({"a": s}), "rec": of({"a": s})})
+        for i, s in enumerate(samples)
+    ]
 
 
 def test_bold_needs_an_interval_apart_from_every_other() -> None:

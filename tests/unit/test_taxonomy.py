@@ -18,7 +18,7 @@ from razor_cli.data.builders import (
     read_compcars,
     read_synsets,
     read_wordnet,
-)  # fmt: skip
+)
 from razor_cli.data.choices import CoarseText
 from razor_cli.data.fine_grained import embedded
 from razor_cli.data.taxonomy import (
@@ -30,10 +30,16 @@ from razor_cli.data.taxonomy import (
     taxonomy_of,
     templates,
     write_branches,
-)  # fmt: skip
+)
 from razor_cli.errors import ConfigError, DataError
 
-PARENTS = {"beagle": "hound", "whippet": "hound", "pug": "toy dog", "collie": "shepherd dog", "briard": "shepherd dog"}
+PARENTS = {
+    "beagle": "hound",
+    "whippet": "hound",
+    "pug": "toy dog",
+    "collie": "shepherd dog",
+    "briard": "shepherd dog",
+}
 
 
 def unasked() -> Mapping[str, float]:
@@ -56,7 +62,9 @@ def test_shipped_lists_fit_their_taxonomies() -> None:
     for name, pictures in (("ten emoji", "emoji"), ("four portraits", "portraits")):
         chosen = choose(name, (), embedded(pictures).parents, unasked, "")
         assert chosen.label == name and set(chosen.names) == set(lists[name])
-        assert "no child of" not in chosen.note  # every parent keeps a child, else its accuracy is of nothing but the forgotten
+        assert (
+            "no child of" not in chosen.note
+        )  # every parent keeps a child, else its accuracy is of nothing but the forgotten
     assert [len(lists[f"ImgnetDogs {level}"]) for level in ("Difficult", "Medium", "Easy")] == [10, 10, 11]
     assert len(templates("ImgnetDogs")) == 80 and len(templates("CompCars-S")) == 8
     assert all("{}" in t for t in (*templates("imgnetdogs"), *templates("compcars-s")))
@@ -74,7 +82,9 @@ def test_shipped_lists_fit_their_taxonomies() -> None:
         ("beagle, pug, collie, briard", (), ("beagle", "pug", "collie", "briard"), "beagle, pug and 2 more"),
     ],
 )
-def test_a_target_names_what_goes(target: str, forget: tuple[str, ...], names: tuple[str, ...], label: str) -> None:
+def test_a_target_names_what_goes(
+    target: str, forget: tuple[str, ...], names: tuple[str, ...], label: str
+) -> None:
     chosen = choose(target, forget, PARENTS, unasked, "The Default")
     assert (chosen.names, chosen.label) == (names, label)
     assert f"{len(names)} concepts" in chosen.note
@@ -102,7 +112,11 @@ def test_levels_are_consecutive_and_the_surest_is_the_most_difficult() -> None:
     found = levels(sure)
     assert list(found) == ["difficult", "medium", "easy"]
     assert [n for names in found.values() for n in names] == [f"c{i:02}" for i in range(30)]
-    assert [len(v) for v in levels(dict.fromkeys(PARENTS, 0.5)).values()] == [1, 1, 1]  # five classes: a quarter each at most
+    assert [len(v) for v in levels(dict.fromkeys(PARENTS, 0.5)).values()] == [
+        1,
+        1,
+        1,
+    ]  # five classes: a quarter each at most
     chosen = choose("Medium", (), PARENTS, lambda: {n: i / 10 for i, n in enumerate(PARENTS)}, "")
     assert chosen.names == ("collie",) and "collie 0.30" in chosen.note
 
@@ -110,26 +124,40 @@ def test_levels_are_consecutive_and_the_surest_is_the_most_difficult() -> None:
 def test_prompts_of_parents_are_names_or_all_their_members() -> None:
     by_name = taxonomy_of(PARENTS, domain="object", coarse_text=CoarseText.NAMES)
     assert by_name.coarse_names == ("hound", "shepherd dog", "toy dog")
-    assert by_name.coarse_prompts["hound"][0] == "a photo of a hound." and len(by_name.coarse_prompts["hound"]) == 4
-    said = taxonomy_of(PARENTS, domain="object", coarse_text=CoarseText.NAMES, wording={"hound": "hunting dogs"})
+    assert (
+        by_name.coarse_prompts["hound"][0] == "a photo of a hound."
+        and len(by_name.coarse_prompts["hound"]) == 4
+    )
+    said = taxonomy_of(
+        PARENTS, domain="object", coarse_text=CoarseText.NAMES, wording={"hound": "hunting dogs"}
+    )
     assert said.coarse_prompts["hound"][0] == "a photo of hunting dogs."
     members = taxonomy_of(PARENTS, domain="object", coarse_text=CoarseText.MEMBERS)
     for parent in members.coarse_names:
         own = [p for n, c in PARENTS.items() if c == parent for p in members.fine_prompts[n]]
-        assert Counter(members.coarse_prompts[parent]) == Counter(own)  # each prompt once: the mean weighs members alike
+        assert Counter(members.coarse_prompts[parent]) == Counter(
+            own
+        )  # each prompt once: the mean weighs members alike
     assert members.coarse_prompts["hound"][:2] == ("a photo of a beagle.", "a photo of a whippet.")
-    given = taxonomy_of({"X5": "BMW", "X6": "BMW"}, domain="object", coarse_text=CoarseText.NAMES, template_list=("my {}!",))
+    given = taxonomy_of(
+        {"X5": "BMW", "X6": "BMW"}, domain="object", coarse_text=CoarseText.NAMES, template_list=("my {}!",)
+    )
     assert given.fine_prompts["X5"] == ("my X5!",) and given.coarse_prompts["BMW"] == ("my BMW!",)
 
 
 def test_taxonomy_files_round_trip_and_errors_name_the_line(tmp_path: Path) -> None:
-    branches = [Branch(fine="vizsla", coarse="pointer", folder="n02100583"), Branch(fine="pug, the", coarse="toy", same_as="Pug")]
+    branches = [
+        Branch(fine="vizsla", coarse="pointer", folder="n02100583"),
+        Branch(fine="pug, the", coarse="toy", same_as="Pug"),
+    ]
     write_branches(tmp_path / "t.csv", branches)
     assert sorted(read_branches(tmp_path / "t.csv"), key=lambda b: b.coarse) == branches
     for text, message in (
-        ("fine,kind\na,b\n", "columns fine and coarse"), ("fine,coarse\na,\n", "line 2"), ("fine,coarse\na,x\nA,y\n", "line 3"),
+        ("fine,kind\na,b\n", "columns fine and coarse"),
+        ("fine,coarse\na,\n", "line 2"),
+        ("fine,coarse\na,x\nA,y\n", "line 3"),
         ("fine,coarse\n", "no rows"),
-    ):  # fmt: skip
+    ):
         (tmp_path / "bad.csv").write_text(text)
         with pytest.raises(DataError, match=message):
             read_branches(tmp_path / "bad.csv")
@@ -162,11 +190,15 @@ def test_breeds_stand_below_their_nearest_published_parent() -> None:
     assert found["beagle"] == ("hound", "n02088364")
     assert found["Blenheim spaniel"] == ("spaniel", "n02086646")  # one step up; toy dog is two
     assert built.left_out == {
-        "n02106662": "without one of these parents", "n02121808": "no dogs", "n02101670": "without one of these parents",
+        "n02106662": "without one of these parents",
+        "n02121808": "no dogs",
+        "n02101670": "without one of these parents",
         "n09999999": "not in this WordNet",
-    }  # fmt: skip
+    }
     assert "2 coarse and 2 fine classes (published: 14 and 99)" in built.summary()
-    assert dog_taxonomy(net, ["n02106662"], ["hunting dog"]).branches[0].fine == "German shepherd dog"  # as the lists call it
+    assert (
+        dog_taxonomy(net, ["n02106662"], ["hunting dog"]).branches[0].fine == "German shepherd dog"
+    )  # as the lists call it
 
 
 def test_imagenet_lists_give_the_same_taxonomy_as_wordnet_itself(tmp_path: Path) -> None:
@@ -197,9 +229,13 @@ def test_compcars_keeps_models_of_the_makes_with_enough_pictures() -> None:
     counts = {(1, 1): 80, (1, 2): 90, (2, 3): 99, (3, 4): 60, (3, 5): 70, (1, 6): 49}
     built = compcars_taxonomy(makes, models, counts)
     assert {(b.fine, b.coarse, b.folder) for b in built.branches} == {
-        ("Audi A7", "Audi", "image/1/1"), ("Mustang", "Ford", "image/3/5"),
-    }  # fmt: skip
+        ("Audi A7", "Audi", "image/1/1"),
+        ("Mustang", "Ford", "image/3/5"),
+    }
     assert Counter(built.left_out.values()) == {
-        "without a name": 1, "of other makes": 1, "called like another": 1, "with fewer than 50 pictures": 1,
-    }  # fmt: skip
+        "without a name": 1,
+        "of other makes": 1,
+        "called like another": 1,
+        "with fewer than 50 pictures": 1,
+    }
     assert len(compcars_taxonomy(makes, models, counts, wanted=["zotye"], min_pictures=1).branches) == 1

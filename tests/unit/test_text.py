@@ -1,4 +1,6 @@
-"""Texts without padding: the embeddings and gradients are the library's own on padded texts, for fewer operations."""
+"""Texts without padding: the embeddings and gradients are the library's own on padded texts, for fewer
+operations.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +39,24 @@ def test_texts_are_cut_behind_the_last_end_token(model: Clip) -> None:
 
 def test_embeddings_and_gradients_are_those_of_padded_texts(model: Clip) -> None:
     weights = dict(model.module.named_parameters())
-    names = ["positional_embedding", "token_embedding.weight", "transformer.resblocks.0.attn.in_proj_weight", "text_projection"]
+    names = [
+        "positional_embedding",
+        "token_embedding.weight",
+        "transformer.resblocks.0.attn.in_proj_weight",
+        "text_projection",
+    ]
     found = []
-    for encode, tokens in ((model.text_features, model.tokenize(TEXTS)), (model.module.encode_text, padded(model, TEXTS))):
+    for encode, tokens in (
+        (model.text_features, model.tokenize(TEXTS)),
+        (model.module.encode_text, padded(model, TEXTS)),
+    ):
         out = encode(tokens)
         goal = (out * torch.linspace(-1, 1, out.numel()).reshape(out.shape)).sum()
         found.append([out.detach(), *torch.autograd.grad(goal, [weights[n] for n in names])])
     for cut, whole in zip(*found, strict=True):
-        assert torch.allclose(cut, whole, atol=2e-5 * float(whole.abs().max())) and float(whole.abs().max()) > 0
+        assert (
+            torch.allclose(cut, whole, atol=2e-5 * float(whole.abs().max())) and float(whole.abs().max()) > 0
+        )
 
 
 def test_blocks_can_be_resumed_on_cut_texts(model: Clip) -> None:
@@ -52,7 +64,11 @@ def test_blocks_can_be_resumed_on_cut_texts(model: Clip) -> None:
     with torch.no_grad():
         saved = run_prefix(model, Tower.TEXT, tokens, 2)
         assert saved.shape[1] == tokens.shape[1]
-        assert torch.allclose(run_suffix(model, Tower.TEXT, tokens, 2, saved), model.encode_text(padded(model, TEXTS)), atol=1e-5)
+        assert torch.allclose(
+            run_suffix(model, Tower.TEXT, tokens, 2, saved),
+            model.encode_text(padded(model, TEXTS)),
+            atol=1e-5,
+        )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +76,9 @@ def test_blocks_can_be_resumed_on_cut_texts(model: Clip) -> None:
     [({}, True), ({"pool_type": "last"}, False), ({"no_causal_mask": True}, False)],
     ids=["clip", "last", "see"],
 )
-def test_only_a_causal_tower_that_reads_the_end_token_is_given_cut_texts(text: dict[str, object], trims: bool) -> None:
+def test_only_a_causal_tower_that_reads_the_end_token_is_given_cut_texts(
+    text: dict[str, object], trims: bool
+) -> None:
     vision = {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
     config = {"context_length": 8, "vocab_size": 60, "width": 16, "heads": 2, "layers": 1} | text
     assert can_trim(open_clip.model.CLIP(embed_dim=16, vision_cfg=vision, text_cfg=config)) is trims

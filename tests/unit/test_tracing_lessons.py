@@ -1,4 +1,6 @@
-"""What a step of Tan & Gong's methods sees: logits, labels, templates, the frozen reference, the retain signal."""
+"""What a step of Tan & Gong's methods sees: logits, labels, templates, the frozen reference, the retain
+signal.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from razor_cli.methods import tracing
 from razor_cli.methods.tracing import own_classes
 
 
-@pytest.mark.parametrize("sets", [make_sets(), traced(1), joint_sets()], ids=["retain_set", "coarse", "joint"])
+@pytest.mark.parametrize(
+    "sets", [make_sets(), traced(1), joint_sets()], ids=["retain_set", "coarse", "joint"]
+)
 def test_regularisers_and_their_gradients_vanish_at_the_unedited_weights(sets: ConceptSets) -> None:
     method, model = preset("npo_kl"), make_clip(torch.float32)
     teacher = tutor(method, sets, model)
@@ -40,14 +44,19 @@ def test_students_see_one_template_and_the_frozen_model_the_mean_of_all() -> Non
     teacher = tutor(preset("npo_kl"), sets, model)
     with torch.no_grad():
         lessons = [teacher.lesson(torch.arange(4), torch.empty(0, dtype=torch.long), t) for t in range(3)]
-        rows = [model.encode_text(model.tokenize([p[t] for p in sets.taxonomy.fine_prompts.values()])) for t in range(3)]  # type: ignore[union-attr]
+        rows = [
+            model.encode_text(model.tokenize([p[t] for p in sets.taxonomy.fine_prompts.values()]))
+            for t in range(3)
+        ]  # type: ignore[union-attr]
         images = model.encode_image(model.preprocess(sets.forget.load(0, 4)))
     mean = torch.nn.functional.normalize(torch.stack(rows).mean(0), dim=-1)
     for lesson, own in zip(lessons, rows, strict=True):
         assert torch.allclose(lesson.fine.logits, model.scale * images @ own.T, atol=1e-4)
         assert torch.allclose(lesson.fine.reference, model.scale * images @ mean.T, atol=1e-4)
     assert not torch.allclose(lessons[0].fine.logits, lessons[1].fine.logits, atol=1e-2)
-    assert [lesson.kept.labels.tolist() for lesson in lessons] == [[0] * 4] * 3  # Ada's parent is the first coarse name
+    assert [lesson.kept.labels.tolist() for lesson in lessons] == [
+        [0] * 4
+    ] * 3  # Ada's parent is the first coarse name
 
 
 def test_every_epoch_draws_templates_and_walks_once_through_the_forget_pictures() -> None:
@@ -88,12 +97,16 @@ def test_an_epoch_walks_through_all_retain_pictures_or_a_sample_of_them() -> Non
 def test_a_large_retain_label_space_is_cut_to_classes_and_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     sets = make_sets()
     few = replace(sets, class_names=(TARGET, "Ben"))  # Cleo, Dan, Eve and Fay now have prompts of their own
-    whole = tutor(preset("npo_kl"), few).lesson(torch.arange(3), torch.tensor([1, 2, 6]), 0).kept  # Cleo, Dan, Cleo
+    whole = (
+        tutor(preset("npo_kl"), few).lesson(torch.arange(3), torch.tensor([1, 2, 6]), 0).kept
+    )  # Cleo, Dan, Cleo
     monkeypatch.setattr(tracing, "JOINT_LIMIT", 3)
     cut = tutor(preset("npo_kl"), few).lesson(torch.arange(3), torch.tensor([1, 2, 6]), 0).kept
     assert whole.logits.shape == (3, 6) and cut.logits.shape == cut.reference.shape == (3, 4)
     assert cut.labels.tolist() == [2, 3, 2]
-    assert torch.allclose(cut.logits.gather(1, cut.labels[:, None]), whole.logits.gather(1, whole.labels[:, None]), atol=1e-4)
+    assert torch.allclose(
+        cut.logits.gather(1, cut.labels[:, None]), whole.logits.gather(1, whole.labels[:, None]), atol=1e-4
+    )
     assert torch.allclose(cut.reference, cut.logits, atol=1e-4)
 
 
@@ -101,7 +114,10 @@ def test_joint_forget_pictures_of_other_concepts_are_refused() -> None:
     sets = joint_sets()
     with pytest.raises(DataError, match="none of the concepts"):
         own_classes(torch.tensor([0, 1, 4]), sets)
-    assert own_classes(torch.tensor([-1, 0]), make_sets()).tolist() == [0, 0]  # alone, a picture of an alias is the target's
+    assert own_classes(torch.tensor([-1, 0]), make_sets()).tolist() == [
+        0,
+        0,
+    ]  # alone, a picture of an alias is the target's
 
 
 def test_impossible_settings_are_refused() -> None:
@@ -110,12 +126,21 @@ def test_impossible_settings_are_refused() -> None:
     lonely = make_sets()
     with pytest.raises(ConfigError, match="a class that stays"):
         run(preset("nhl_kl"), make_clip(), replace(lonely, class_names=(TARGET,)))
-    for name, changes in {"npo_kl": {"beta": 0.0}, "nhl_kl": {"margin": -1.0}, "ga_kl": {"alpha_fine": -1.0}}.items():
+    for name, changes in {
+        "npo_kl": {"beta": 0.0},
+        "nhl_kl": {"margin": -1.0},
+        "ga_kl": {"alpha_fine": -1.0},
+    }.items():
         with pytest.raises(ConfigError, match=next(iter(changes))):
             preset(name, **changes)
 
 
 def test_retain_set_may_be_asked_for_beside_a_taxonomy() -> None:
-    lesson = tutor(preset("gdiff", retain_signal="retain_set"), traced()).lesson(torch.arange(3), torch.arange(5), 0)
+    lesson = tutor(preset("gdiff", retain_signal="retain_set"), traced()).lesson(
+        torch.arange(3), torch.arange(5), 0
+    )
     assert lesson.kept.logits.shape == (5, 6)
-    assert tutor(preset("gdiff"), traced()).lesson(torch.arange(3), torch.arange(5), 0).kept.logits.shape == (3, 2)
+    assert tutor(preset("gdiff"), traced()).lesson(torch.arange(3), torch.arange(5), 0).kept.logits.shape == (
+        3,
+        2,
+    )

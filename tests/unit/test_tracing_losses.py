@@ -59,8 +59,12 @@ def test_kl_is_from_the_reference_to_the_current_model_and_numel_divides_by_the_
     by_hand = (p * (p.log() - q.log())).sum()
     other_way = (q * (q.log() - p.log())).sum()
     assert abs(by_hand - other_way) > 0.1
-    assert reference_kl(now, reference, KlReduction.BATCHMEAN).item() == pytest.approx(by_hand.item() / N, rel=1e-5)
-    assert reference_kl(now, reference, KlReduction.NUMEL).item() == pytest.approx(by_hand.item() / (N * C), rel=1e-5)
+    assert reference_kl(now, reference, KlReduction.BATCHMEAN).item() == pytest.approx(
+        by_hand.item() / N, rel=1e-5
+    )
+    assert reference_kl(now, reference, KlReduction.NUMEL).item() == pytest.approx(
+        by_hand.item() / (N * C), rel=1e-5
+    )
 
 
 def test_kl_gives_the_reference_no_gradient() -> None:
@@ -76,7 +80,9 @@ def test_fine_kl_leaves_out_the_own_class_or_all_that_go() -> None:
     reference = logits(3)
     own, both = reference.clone(), reference.clone()
     own[torch.arange(N), LABELS] += 7.0  # each picture's own class moves: neither mask sees it
-    both[:, :2] += torch.randn(N, 2, generator=torch.Generator().manual_seed(9))  # the other forgotten class moves too
+    both[:, :2] += torch.randn(
+        N, 2, generator=torch.Generator().manual_seed(9)
+    )  # the other forgotten class moves too
 
     def loss(z: Tensor, mask: FineMask) -> float:
         return fine_kl(z, reference, LABELS, forgotten=2, mask=mask, reduction=KlReduction.BATCHMEAN).item()
@@ -89,8 +95,9 @@ def test_fine_kl_leaves_out_the_own_class_or_all_that_go() -> None:
 def test_fine_kl_of_one_forgotten_class_is_the_same_under_both_masks() -> None:
     labels, now, reference = torch.zeros(N, dtype=torch.long), logits(1), logits(2)
     found = [
-        fine_kl(now, reference, labels, forgotten=1, mask=m, reduction=KlReduction.NUMEL).item() for m in FineMask
-    ]  # fmt: skip
+        fine_kl(now, reference, labels, forgotten=1, mask=m, reduction=KlReduction.NUMEL).item()
+        for m in FineMask
+    ]
     assert found[0] == found[1] > 0
     renormalised = F.kl_div(now[:, 1:].log_softmax(-1), reference[:, 1:].softmax(-1), reduction="sum").item()
     assert found[0] == pytest.approx(renormalised / (N * (C - 1)), rel=1e-5)
@@ -107,7 +114,10 @@ def test_first_npo_step_is_gradient_ascent(reduction: NpoReduction) -> None:
 @pytest.mark.parametrize("reduction", list(NpoReduction))
 def test_npo_with_vanishing_beta_is_gradient_ascent_anywhere(reduction: NpoReduction) -> None:
     at, reference = logits(5), logits(6)
-    small, large = (gradient(lambda z, b=b: npo(z, reference, LABELS, beta=b, reduction=reduction), at) for b in (1e-4, 2.0))
+    small, large = (
+        gradient(lambda z, b=b: npo(z, reference, LABELS, beta=b, reduction=reduction), at)
+        for b in (1e-4, 2.0)
+    )
     assert torch.allclose(small, ascent(at), rtol=1e-2, atol=1e-5)
     assert not torch.allclose(large, ascent(at), rtol=1e-2, atol=1e-3)
 
@@ -161,7 +171,9 @@ def test_negative_hinge_without_margin_ignores_misclassified_pictures() -> None:
 
 
 def test_negative_hinge_masks_the_own_class_by_minus_infinity() -> None:
-    at = torch.tensor([[-1.0, -3.0, -2.0]])  # multiplying by 0 would take 0 for the best rival and find nothing to do
+    at = torch.tensor(
+        [[-1.0, -3.0, -2.0]]
+    )  # multiplying by 0 would take 0 for the best rival and find nothing to do
     assert negative_hinge(at, torch.tensor([0]), 0.5).item() == pytest.approx(1.5)
 
 

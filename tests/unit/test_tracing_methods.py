@@ -22,8 +22,14 @@ NAMES = ("ga_tan", "gdiff", "ga_kl", "relabel", "salun_tan", "me_gd", "task_vect
 every_method = pytest.mark.parametrize("name", NAMES)
 PLAIN: dict[str, Any] = {"alpha_coarse": 0.0, "alpha_fine": 0.0}
 ONE_STEP: dict[str, Any] = {
-    "optimizer": "sgd", "schedule": "const", "epochs": 1, "batch": 12, "lr": 0.01, "weight_decay": 0.0, "keep": "last"
-}  # fmt: skip
+    "optimizer": "sgd",
+    "schedule": "const",
+    "epochs": 1,
+    "batch": 12,
+    "lr": 0.01,
+    "weight_decay": 0.0,
+    "keep": "last",
+}
 
 
 @torch.no_grad()
@@ -74,15 +80,24 @@ def test_every_epoch_logs_accuracy_by_fine_and_coarse_label_on_validation_pictur
     edit = run(preset("gdiff", epochs=2, lr=1e-3, keep="last"), make_clip(), sets)
     model, found = make_clip(torch.float32), {}
     with torch.no_grad(), swapped(model, {n: v.float() for n, v in edit.values.items()}):
-        for level, prompts in (("fine", sets.taxonomy.fine_prompts), ("coarse", sets.taxonomy.coarse_prompts)):
+        for level, prompts in (
+            ("fine", sets.taxonomy.fine_prompts),
+            ("coarse", sets.taxonomy.coarse_prompts),
+        ):
             names = list(prompts)
-            head = torch.stack([model.encode_text(model.tokenize(list(prompts[n]))).mean(dim=0) for n in names])
+            head = torch.stack(
+                [model.encode_text(model.tokenize(list(prompts[n]))).mean(dim=0) for n in names]
+            )
             head = head / head.norm(dim=-1, keepdim=True)
             for part, pairs in (("df", sets.validation.forget), ("dr", sets.validation.retain)):
                 own = [p for p in pairs.pictures if p.domain == sets.domain]
-                best = (model.encode_image(model.preprocess(Pairs(tuple(own), pairs.sources).load())) @ head.T).argmax(dim=-1)
-                right = [names[b] == (p.concept if level == "fine" else sets.taxonomy.parents[p.concept])
-                         for b, p in zip(best.tolist(), own, strict=True)]  # fmt: skip
+                best = (
+                    model.encode_image(model.preprocess(Pairs(tuple(own), pairs.sources).load())) @ head.T
+                ).argmax(dim=-1)
+                right = [
+                    names[b] == (p.concept if level == "fine" else sets.taxonomy.parents[p.concept])
+                    for b, p in zip(best.tolist(), own, strict=True)
+                ]
                 found[f"{part}_{level}"] = 100 * sum(right) / len(right)
     assert {n: edit.log[-1].after[n] for n in found} == pytest.approx(found)
     assert edit.log[0].before["df_fine"] > edit.log[-1].after["df_fine"]
@@ -102,9 +117,13 @@ def test_gradient_ascent_is_unbounded_and_costs_what_stays() -> None:
 
 def test_heavy_regularisers_leave_predictions_on_kept_classes_as_they_are() -> None:
     sets = make_sets()
-    heavy = run(preset("ga_kl", lr=1e-4, epochs=8, alpha_coarse=1e5, alpha_fine=1e5, keep="last"), make_clip(), sets)
+    heavy = run(
+        preset("ga_kl", lr=1e-4, epochs=8, alpha_coarse=1e5, alpha_fine=1e5, keep="last"), make_clip(), sets
+    )
     light = run(preset("ga_kl", lr=1e-4, epochs=8, **PLAIN, keep="last"), make_clip(), sets)
-    base, held, free = (logits(v, sets, sets.validation.retain)[:, 1:].softmax(-1) for v in ({}, heavy.values, light.values))
+    base, held, free = (
+        logits(v, sets, sets.validation.retain)[:, 1:].softmax(-1) for v in ({}, heavy.values, light.values)
+    )
     assert (held.argmax(-1) == base.argmax(-1)).all()
     assert (held - base).abs().max() < 0.25 * (free - base).abs().max()
 
@@ -121,11 +140,19 @@ def test_ga_kl_without_weights_is_gradient_ascent_and_needs_no_retain_pictures()
 
 
 def test_ga_kl_without_weights_is_the_ascent_of_the_other_file() -> None:
-    """Tan & Gong's GA and gradient ascent on the zero-shot head (methods/ga.py) are the same steps, written twice."""
+    """Tan & Gong's GA and gradient ascent on the zero-shot head (methods/ga.py) are the same steps, written
+    twice.
+    """
     shared: dict[str, Any] = {
-        "lr": 1e-4, "epochs": 2, "batch": 12, "schedule": "const", "weight_decay": 0.0, "betas": [0.9, 0.999], "eps_opt": 1e-6,
+        "lr": 1e-4,
+        "epochs": 2,
+        "batch": 12,
+        "schedule": "const",
+        "weight_decay": 0.0,
+        "betas": [0.9, 0.999],
+        "eps_opt": 1e-6,
         "keep": "last",
-    }  # fmt: skip
+    }
     one = run(preset("ga_kl", **shared, **PLAIN), make_clip(), make_sets()).values
     other = run(preset("ga", loss="classifier_ce", **shared), make_clip(), make_sets()).values
     assert one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
@@ -141,7 +168,10 @@ def test_never_looks_at_evaluation_pictures(name: str) -> None:
 
 
 def test_first_npo_step_is_that_of_gradient_ascent() -> None:
-    npo, ga = (run(preset(n, **ONE_STEP, **PLAIN), make_clip(torch.float32), make_sets()).values for n in ("npo_kl", "ga_tan"))
+    npo, ga = (
+        run(preset(n, **ONE_STEP, **PLAIN), make_clip(torch.float32), make_sets()).values
+        for n in ("npo_kl", "ga_tan")
+    )
     base = make_clip(torch.float32).stored
     assert max(float((ga[n] - base[n]).abs().max()) for n in ga) > 1e-5
     assert all(torch.allclose(npo[n] - base[n], ga[n] - base[n], rtol=1e-2, atol=1e-7) for n in ga)
@@ -164,8 +194,9 @@ def test_relabel_fits_labels_drawn_once_and_never_the_true_one() -> None:
     assert 0 in anything.tolist()
     edit = run(method, make_clip(), sets)
     before, after = (
-        torch.nn.functional.cross_entropy(logits(v, sets, sets.forget), first).item() for v in ({}, edit.values)
-    )  # fmt: skip
+        torch.nn.functional.cross_entropy(logits(v, sets, sets.forget), first).item()
+        for v in ({}, edit.values)
+    )
     assert after < 0.7 * before
     assert edit.log[-1].after["label_accuracy"] > edit.log[0].after["label_accuracy"]
     assert "label_accuracy" in edit.notes[-1]
@@ -206,8 +237,19 @@ def test_task_vector_forgets_what_the_tuned_model_learns() -> None:
 
 
 def test_negative_hinge_stops_for_good_once_every_rival_leads() -> None:
-    method = preset("nhl_kl", optimizer="sgd", momentum=0.0, lr=0.05, schedule="const", epochs=12, batch=12, margin=1.0,
-                    weight_decay=0.0, keep="last", **PLAIN)  # fmt: skip
+    method = preset(
+        "nhl_kl",
+        optimizer="sgd",
+        momentum=0.0,
+        lr=0.05,
+        schedule="const",
+        epochs=12,
+        batch=12,
+        margin=1.0,
+        weight_decay=0.0,
+        keep="last",
+        **PLAIN,
+    )
     log = run(method, make_clip(), make_sets()).log
     losses = [float(e.note.split()[1].rstrip(";")) for e in log]
     assert losses[0] > 1 and losses[-1] == 0 == losses[-2]
@@ -224,7 +266,8 @@ def test_concepts_that_go_together_keep_their_own_labels() -> None:
     found = logits(edit.values, sets, sets.forget).argmax(-1)
     assert (found == teacher.own).float().mean() < 0.1
     masks = [
-        run(preset("ga_kl", lr=1e-4, epochs=2, kl_fine_mask=m), make_clip(), sets).values for m in ("own_label", "forget_classes")
+        run(preset("ga_kl", lr=1e-4, epochs=2, kl_fine_mask=m), make_clip(), sets).values
+        for m in ("own_label", "forget_classes")
     ]
     assert any(not torch.equal(masks[0][n], masks[1][n]) for n in masks[0])
 
@@ -234,7 +277,9 @@ def test_training_accuracy_that_chooses_the_epoch_is_logged(name: str) -> None:
     after = run(preset(name, lr=1e-4, epochs=1), make_clip(), make_sets()).log[0].after
     assert ("forget_accuracy" in after) is (name != "task_vector")
     assert ("label_accuracy" in after) is (name in {"relabel", "salun_tan", "task_vector"})
-    assert after.get("forget_accuracy", 100.0) > 50  # measured while training; the first steps still know the target
+    assert (
+        after.get("forget_accuracy", 100.0) > 50
+    )  # measured while training; the first steps still know the target
 
 
 def test_frozen_text_tower_changes_no_text_weight() -> None:
@@ -245,10 +290,16 @@ def test_frozen_text_tower_changes_no_text_weight() -> None:
 
 def test_paper_presets_hold_the_published_settings() -> None:
     table = {  # Table 9: lr, alpha_c, alpha_f
-        "ga_tan_paper": (8e-8, 0, 0), "salun_tan_paper": (2e-7, 0, 0),
-        "gdiff_paper": (8e-8, 0, 0), "ga_kl_paper": (8e-8, 5, 20), "relabel_paper": (1e-7, 0, 0), "me_gd_paper": (1e-7, 0, 0),
-        "task_vector_paper": (1e-7, 0, 0), "npo_kl_paper": (1e-7, 5, 20), "nhl_kl_paper": (1e-7, 10, 20),
-    }  # fmt: skip
+        "ga_tan_paper": (8e-8, 0, 0),
+        "salun_tan_paper": (2e-7, 0, 0),
+        "gdiff_paper": (8e-8, 0, 0),
+        "ga_kl_paper": (8e-8, 5, 20),
+        "relabel_paper": (1e-7, 0, 0),
+        "me_gd_paper": (1e-7, 0, 0),
+        "task_vector_paper": (1e-7, 0, 0),
+        "npo_kl_paper": (1e-7, 5, 20),
+        "nhl_kl_paper": (1e-7, 10, 20),
+    }
     for name, (lr, coarse, fine) in table.items():
         method = preset(name)
         assert (method.lr, method.alpha_coarse, method.alpha_fine) == (lr, coarse, fine)
@@ -262,25 +313,42 @@ def test_paper_presets_hold_the_published_settings() -> None:
         )
         high = name in {"relabel_paper", "task_vector_paper", "salun_tan_paper"}
         assert method.keep == ("highest_label_accuracy" if high else "lowest_forget_accuracy")
-    assert preset("npo_kl_paper").beta == 0.5 and preset("nhl_kl_paper").margin == 2 and preset("task_vector_paper").alpha == 1.5
+    assert (
+        preset("npo_kl_paper").beta == 0.5
+        and preset("nhl_kl_paper").margin == 2
+        and preset("task_vector_paper").alpha == 1.5
+    )
     assert preset("salun_tan_paper").mask_fraction == 0.1
 
 
 def test_cars_presets_hold_what_the_script_for_cars_sets() -> None:
     table = {  # lr, alpha_c, alpha_f
-        "ga_tan_cars": (8e-8, 0, 0), "gdiff_cars": (8e-8, 0, 0), "ga_kl_cars": (8e-8, 40, 20), "relabel_cars": (2e-7, 0, 0),
-        "me_gd_cars": (2e-7, 0, 0), "task_vector_cars": (1e-7, 0, 0), "salun_tan_cars": (2e-7, 0, 0),
-        "npo_kl_cars": (1e-7, 20, 5), "nhl_kl_cars": (1e-7, 20, 20),
-    }  # fmt: skip
+        "ga_tan_cars": (8e-8, 0, 0),
+        "gdiff_cars": (8e-8, 0, 0),
+        "ga_kl_cars": (8e-8, 40, 20),
+        "relabel_cars": (2e-7, 0, 0),
+        "me_gd_cars": (2e-7, 0, 0),
+        "task_vector_cars": (1e-7, 0, 0),
+        "salun_tan_cars": (2e-7, 0, 0),
+        "npo_kl_cars": (1e-7, 20, 5),
+        "nhl_kl_cars": (1e-7, 20, 20),
+    }
     for name, (lr, coarse, fine) in table.items():
         method = preset(name)
-        assert (method.lr, method.alpha_coarse, method.alpha_fine, method.epochs, method.batch) == (lr, coarse, fine, 6, 16)
+        assert (method.lr, method.alpha_coarse, method.alpha_fine, method.epochs, method.batch) == (
+            lr,
+            coarse,
+            fine,
+            6,
+            16,
+        )
     assert preset("npo_kl_cars").beta == 0.4 and preset("nhl_kl_cars").margin == 2
 
 
 def test_all_parameters_train_in_the_paper_and_the_temperature_stays_in_ours() -> None:
     changes = {"lr": 1e-3, "epochs": 1}
     ours, papers = (
-        set(run(preset(n, **changes), make_clip(torch.float32), make_sets()).values) for n in ("npo_kl", "npo_kl_paper")
+        set(run(preset(n, **changes), make_clip(torch.float32), make_sets()).values)
+        for n in ("npo_kl", "npo_kl_paper")
     )
     assert papers - ours == {"logit_scale"} and papers == set(parameters(make_clip()))

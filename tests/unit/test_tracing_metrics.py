@@ -1,4 +1,6 @@
-"""Quality, Utility and Q-U against the published table, by hand, and for several concepts that go together."""
+"""Quality, Utility and Q-U against the published table, by hand, and for several concepts that go
+together.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ from metric_worlds import EYE, crowd, one, values, world
 from torch.nn import functional as F
 
 from razor_cli.engine.criteria import forget_metrics, upper_bounds
-from razor_cli.metrics.clip import Features, SuiteFeatures, TracedFeatures, dual_wins, keep_wins, reference, search_metrics
+from razor_cli.metrics.clip import (
+    Features,
+    SuiteFeatures,
+    TracedFeatures,
+    dual_wins,
+    keep_wins,
+    reference,
+    search_metrics,
+)
 from razor_cli.metrics.suite import Metrics, evaluate
 from razor_cli.metrics.tracing import Accuracies, tradeoff
 
@@ -21,7 +31,15 @@ TABLE_2 = {  # method: D_f coarse, fine, D_r coarse, fine, Q, U, Q-U (ImgnetDogs
     "GA+KL": (77.40, 3.00, 41.28, 35.96, 96.79, 75.26, 84.68),
     "Relabel": (44.80, 43.80, 29.57, 45.64, 53.10, 59.91, 56.30),
     "SalUn": (47.80, 34.80, 30.49, 46.52, 62.74, 62.12, 62.43),
-    "ME+GD": (95.20, 53.20, 45.12, 46.79, 43.04, 86.69, 57.52),  # Utility is printed as 88.69, which its Q-U contradicts
+    "ME+GD": (
+        95.20,
+        53.20,
+        45.12,
+        46.79,
+        43.04,
+        86.69,
+        57.52,
+    ),  # Utility is printed as 88.69, which its Q-U contradicts
     "Task vector": (79.60, 36.60, 44.58, 62.38, 60.81, 91.71, 73.13),
     "NPO+KL": (88.00, 8.00, 49.33, 53.91, 91.43, 93.07, 92.24),
     "NHL+KL": (88.20, 2.00, 48.23, 54.56, 97.86, 92.68, 95.20),
@@ -36,7 +54,9 @@ def accuracies(row: tuple[float, ...]) -> Accuracies:
 def test_published_rows_recompute(method: str) -> None:
     row = TABLE_2[method]
     found = tradeoff(accuracies(row), Accuracies(**BASE))
-    assert [100 * float(v) for v in (found.quality, found.utility, found.q_u)] == pytest.approx(list(row[4:]), abs=0.02)
+    assert [100 * float(v) for v in (found.quality, found.utility, found.q_u)] == pytest.approx(
+        list(row[4:]), abs=0.02
+    )
 
 
 def test_without_the_cap_gains_offset_losses() -> None:
@@ -49,21 +69,29 @@ def test_without_the_cap_gains_offset_losses() -> None:
 
 
 def traced(**changes: Any) -> TracedFeatures:
-    """Four fine labels on the axes of a 6-space below two coarse ones; two pictures that go, four that stay."""
+    """Four fine labels on the axes of a 6-space below two coarse ones; two pictures that go, four
+    that stay.
+    """
     eye = torch.eye(6)
     fields: dict[str, Any] = {
-        "forget_images": eye[[0, 1]], "forget_fine": torch.tensor([0, 1]),
-        "retain_images": eye[[2, 2, 3, 3]], "retain_fine": torch.tensor([2, 2, 3, 3]),
+        "forget_images": eye[[0, 1]],
+        "forget_fine": torch.tensor([0, 1]),
+        "retain_images": eye[[2, 2, 3, 3]],
+        "retain_fine": torch.tensor([2, 2, 3, 3]),
         "fine_prompts": eye[:4],
-        "coarse_prompts": F.normalize(torch.stack([eye[0] + eye[2] + 0.1 * eye[4], eye[1] + eye[3] + 0.1 * eye[5]]), dim=-1),
+        "coarse_prompts": F.normalize(
+            torch.stack([eye[0] + eye[2] + 0.1 * eye[4], eye[1] + eye[3] + 0.1 * eye[5]]), dim=-1
+        ),
         "parents": torch.tensor([0, 1, 0, 1]),
-    }  # fmt: skip
+    }
     return TracedFeatures(**(fields | changes))
 
 
 def scored(now: TracedFeatures, before: TracedFeatures | None, **settings: Any) -> dict[tuple[str, str], Any]:
     base = None if before is None else reference(world(traced={"in": before}))
-    return {(s.metric, s.variant): s for s in evaluate(world(traced={"in": now}), Metrics(**settings), base=base)}
+    return {
+        (s.metric, s.variant): s for s in evaluate(world(traced={"in": now}), Metrics(**settings), base=base)
+    }
 
 
 def test_accuracies_by_hand() -> None:
@@ -84,7 +112,11 @@ def test_the_unedited_model_has_kept_all_and_forgotten_nothing() -> None:
     found = scored(traced(), traced())
     for metric, value in (("quality", 0), ("utility", 100), ("q_u", 0)):
         score = found[metric, "in"]
-        assert (score.value, score.ci_low, score.ci_high) == (value, value, value)  # the same pictures: no spread
+        assert (score.value, score.ci_low, score.ci_high) == (
+            value,
+            value,
+            value,
+        )  # the same pictures: no spread
 
 
 def test_intervals_hold_the_value_and_pair_the_pictures() -> None:
@@ -96,7 +128,9 @@ def test_intervals_hold_the_value_and_pair_the_pictures() -> None:
     utility = found["utility", "in"]
     assert utility.ci_low < utility.value < utility.ci_high < 100
     assert utility.ci_high - utility.ci_low < 20
-    same = scored(before, before)["utility", "in"]  # a wrong picture is wrong in both: pairing leaves no spread
+    same = scored(before, before)[
+        "utility", "in"
+    ]  # a wrong picture is wrong in both: pairing leaves no spread
     assert (same.ci_low, same.ci_high) == (100, 100)
 
 
@@ -121,33 +155,48 @@ def test_zero_shot_is_the_plain_mean_of_unrelated_tasks() -> None:
     half = SuiteFeatures(EYE[[0, 0, 0, 0]], torch.tensor([0, 1, 0, 1]), EYE[:2])
     suites = {"a": good, "b": half, "emoji_seen": SuiteFeatures(EYE[[0]], torch.tensor([1]), EYE[:2])}
     base = reference(
-        world(suites={**suites, "b": half._replace(labels=torch.zeros(4, dtype=torch.long))}, traced={"in": traced()})
+        world(
+            suites={**suites, "b": half._replace(labels=torch.zeros(4, dtype=torch.long))},
+            traced={"in": traced()},
+        )
     )
     scores = evaluate(world(suites=suites, traced={"in": traced()}), Metrics(), base=base)
     mean, drop = one(scores, "zero_shot", "mean"), one(scores, "zero_shot_drop", "mean/base")
     assert mean.value == pytest.approx(75) and mean.ci_low < 75 < mean.ci_high
     assert drop.value == pytest.approx(25)
-    assert ("zero_shot", "mean") not in values(evaluate(world(suites=suites), Metrics()))  # a run without a taxonomy
+    assert ("zero_shot", "mean") not in values(
+        evaluate(world(suites=suites), Metrics())
+    )  # a run without a taxonomy
 
 
 def joint_world() -> Features:
-    """Ann goes together with Target; only Bob stays. The pictures of `world` that show Ann become forget pictures."""
+    """Ann goes together with Target; only Bob stays. The pictures of `world` that show Ann become forget
+    pictures.
+    """
     w = world()
     forget = torch.cat([w.forget_images, w.retain_images[[0]]])
     return world(
-        forgotten=2, forget_images=forget, forget_captions=torch.cat([w.forget_captions, EYE[[1]]]),
-        forget_concepts=torch.tensor([0, 0, 0, 0, 1]), retain_images=w.retain_images[[1, 3]], retain_captions=EYE[[2, 2]],
-        retain_caption_ids=torch.tensor([3, 3]), retain_concepts=torch.tensor([2, 2]), retain_own_prompt=EYE[[2, 2]],
-    )  # fmt: skip
+        forgotten=2,
+        forget_images=forget,
+        forget_captions=torch.cat([w.forget_captions, EYE[[1]]]),
+        forget_concepts=torch.tensor([0, 0, 0, 0, 1]),
+        retain_images=w.retain_images[[1, 3]],
+        retain_captions=EYE[[2, 2]],
+        retain_caption_ids=torch.tensor([3, 3]),
+        retain_concepts=torch.tensor([2, 2]),
+        retain_own_prompt=EYE[[2, 2]],
+    )
 
 
 def test_joint_concepts_each_have_their_own_prompt() -> None:
     found = values(evaluate(joint_world(), Metrics()))
-    # Against Bob's axis every forget picture still prefers its own name; Ann's [0, 3, 0, 1] has .95 with Ann, 0 with Target.
+    # Against Bob's axis every forget picture still prefers its own name; Ann's [0, 3, 0, 1] has .95 with Ann,
+    # 0 with Target.
     assert found["m1", "dual/mean_of_classes"] == 100
     assert found["fa_top1", "all_classes"] == pytest.approx(80)  # the third Target picture looks like Ann
     assert found["m2", "prompt"] == pytest.approx(100 * (0.6 + 0.8 + 0.6 + 0.8 + 3 / 10**0.5) / 5)
-    # Retain: [0, 0, 3, 1] prefers Bob to both; [0, 3, 2, 0] looks more like Ann than like Bob, and not at all like Target.
+    # Retain: [0, 0, 3, 1] prefers Bob to both; [0, 3, 2, 0] looks more like Ann than like Bob, and not at all
+    # like Target.
     assert found["m4", "dual/mean_of_classes"] == 50
     assert found["m4", "dual/per_image_class"] == 50
     assert found["others_acc", "macro"] == 50
@@ -168,7 +217,8 @@ def test_one_forgotten_prompt_is_the_old_two_prompt_comparison() -> None:
     f = crowd(4)
     for own in (f.generic_prompt, f.retain_own_prompt):
         assert torch.equal(
-            keep_wins(f.retain_images, own, f.class_prompts[:1]), dual_wins(f.retain_images, own, f.class_prompts[0])
+            keep_wins(f.retain_images, own, f.class_prompts[:1]),
+            dual_wins(f.retain_images, own, f.class_prompts[0]),
         )
     several = keep_wins(f.retain_images, f.generic_prompt, f.class_prompts[:3])
     each = [dual_wins(f.retain_images, f.generic_prompt, p) for p in f.class_prompts[:3]]

@@ -51,7 +51,9 @@ def test_nothing_to_forget_changes_nothing(name: str) -> None:
     assert edit_of(preset(name), replace(make_sets(), forget=EMPTY)).values == {}
 
 
-@pytest.mark.parametrize("field", ["lr", "batch", "momentum", "weight_decay", "epochs", "eps_opt", "warmup_steps", "target_m1"])
+@pytest.mark.parametrize(
+    "field", ["lr", "batch", "momentum", "weight_decay", "epochs", "eps_opt", "warmup_steps", "target_m1"]
+)
 def test_out_of_range_settings_are_refused_by_their_full_key(field: str) -> None:
     with pytest.raises(ConfigError, match=rf"method\.{field}: -1"):
         Trained(**{field: -1})
@@ -69,7 +71,9 @@ def test_excluded_parameters_and_the_other_tower_stay() -> None:
 def test_logit_scale_trains_when_asked_and_stays_within_the_clamp() -> None:
     model = make_clip()
     assert "logit_scale" in trained_names(model, Trained(exclude=[]))
-    edit = edit_of(Gaft(lr=0.5, epochs=1, exclude=[], keep=Keep.LAST, batch=8, optimizer=Optimizer.SGD, weight_decay=0.0))
+    edit = edit_of(
+        Gaft(lr=0.5, epochs=1, exclude=[], keep=Keep.LAST, batch=8, optimizer=Optimizer.SGD, weight_decay=0.0)
+    )
     value = edit.values.get("logit_scale", model.stored["logit_scale"])
     assert 0 <= float(value) <= 4.61
 
@@ -88,7 +92,11 @@ def test_schedules() -> None:
 def test_the_schedule_ends_with_the_methods_own_steps() -> None:
     edit = edit_of(Ga(lr=1e-4, epochs=5, batch=4))
     rates = [e.step_size for e in edit.log]
-    assert len(rates) == 5 and rates[0] > rates[-1] and rates[-1] == pytest.approx(rate(Trained(lr=1e-4), 14, 15))
+    assert (
+        len(rates) == 5
+        and rates[0] > rates[-1]
+        and rates[-1] == pytest.approx(rate(Trained(lr=1e-4), 14, 15))
+    )
 
 
 class KilledError(Exception):
@@ -128,7 +136,9 @@ def trained(settings: Gaft, folder: Path | None, kill: int | None = None) -> tup
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 @pytest.mark.parametrize("keep", [Keep.CLOSEST_TO_TARGET, Keep.LAST])
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, optimizer: Optimizer, keep: Keep) -> None:
-    settings = Gaft(lr=3e-4 if optimizer is Optimizer.ADAMW else 3e-2, epochs=3, batch=11, optimizer=optimizer, keep=keep)
+    settings = Gaft(
+        lr=3e-4 if optimizer is Optimizer.ADAMW else 3e-2, epochs=3, batch=11, optimizer=optimizer, keep=keep
+    )
     whole, lab_whole = trained(settings, None)
     with pytest.raises(KilledError):
         trained(settings, tmp_path, kill=3)
@@ -141,8 +151,12 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, optimizer: O
     assert list(tmp_path.iterdir()) == []  # removed when finished
 
 
-@pytest.mark.parametrize("name", ["salun", "lotus", "salun_tan", "npo_kl_tan", "task_vector_tan", "relabel_tan", "nhl_kl"])
-def test_every_kind_of_objective_goes_on_to_the_same_bits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", ["salun", "lotus", "salun_tan", "npo_kl_tan", "task_vector_tan", "relabel_tan", "nhl_kl"]
+)
+def test_every_kind_of_objective_goes_on_to_the_same_bits(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Masks, teachers, drawn labels and frozen references are built again, from the unedited weights."""
     from razor_cli.engine import train as loop
 
@@ -201,7 +215,9 @@ def test_a_diverging_epoch_is_refused_and_noted(first: float, kept: int) -> None
     model, sets = make_clip(), make_sets()
     lab = Lab(model=model, sets=sets)
     edit = train(model, sets, lab, Trained(lr=1e-2, epochs=4), Exploding(model.module.visual.proj, first))
-    assert edit.components == ["visual.proj"] * kept  # the only tensor with a gradient; zero gradients and decay moved no other
+    assert (
+        edit.components == ["visual.proj"] * kept
+    )  # the only tensor with a gradient; zero gradients and decay moved no other
     assert edit.log[-1].action == "refuse" and len(edit.log) == kept + 1
     assert any("training ended in epoch" in n for n in edit.notes)
 
@@ -222,7 +238,13 @@ def test_fp32_files_keep_the_chosen_epoch_although_training_goes_on() -> None:
     def values(epochs: int) -> dict[str, Tensor]:
         model, sets = make_clip(torch.float32), make_sets()
         method = Ga(
-            lr=1e-3, epochs=epochs, batch=12, schedule=Schedule.CONST, target_m1=100.0, target_m4_drop=100.0, target_m5=0.0
+            lr=1e-3,
+            epochs=epochs,
+            batch=12,
+            schedule=Schedule.CONST,
+            target_m1=100.0,
+            target_m4_drop=100.0,
+            target_m5=0.0,
         )
         return method.edit(model, sets, Lab(model=model, sets=sets)).values
 
@@ -230,7 +252,15 @@ def test_fp32_files_keep_the_chosen_epoch_although_training_goes_on() -> None:
 
 
 def metrics(**changes: float) -> Metrics:
-    found = {"m1": 50.0, "m1_generic": 50.0, "margin": -1.0, "margin_generic": -1.0, "m4_generic": 98.0, "m5": 99.0, "util": 90.0}
+    found = {
+        "m1": 50.0,
+        "m1_generic": 50.0,
+        "margin": -1.0,
+        "margin_generic": -1.0,
+        "m4_generic": 98.0,
+        "m5": 99.0,
+        "util": 90.0,
+    }
     return found | changes
 
 
@@ -263,7 +293,12 @@ def test_keep_rules_choose_their_epoch() -> None:
             choice.offer(number, found, {})
         return choice.epoch
 
-    assert [kept(k) for k in Keep] == [2, 4, 3, 4]  # closest, last, lowest forget, highest label accuracy (the later of equals)
+    assert [kept(k) for k in Keep] == [
+        2,
+        4,
+        3,
+        4,
+    ]  # closest, last, lowest forget, highest label accuracy (the later of equals)
 
 
 UNEDITED = {"df_coarse": 86.20, "df_fine": 93.40, "dr_coarse": 50.88, "dr_fine": 65.55}  # Tan & Gong, Table 2
@@ -279,11 +314,15 @@ def traced_metrics(row: tuple[float, ...]) -> Metrics:
 def test_with_a_taxonomy_the_target_is_quality_and_utility() -> None:
     aim = TracingAim.of(UNEDITED, Trained(target_quality=80.0, target_utility=90.0))
     assert aim is not None
-    assert aim.shortfall(traced_metrics(NPO)) == 0  # Q 91.43, U 93.07: M1 and M5, which are at their worst, do not count
+    assert (
+        aim.shortfall(traced_metrics(NPO)) == 0
+    )  # Q 91.43, U 93.07: M1 and M5, which are at their worst, do not count
     assert aim.shortfall(traced_metrics(GA)) == pytest.approx(90 - 6.30, abs=0.02)
     assert aim.shortfall(traced_metrics(GDIFF)) == pytest.approx(90 - 58.21, abs=0.02)
     assert aim.shortfall(UNEDITED) == pytest.approx(80)
-    before, nearer = (UNEDITED | metrics(margin=m, margin_generic=-1.0) for m in (8.0, 5.0))  # no picture has changed sides yet
+    before, nearer = (
+        UNEDITED | metrics(margin=m, margin_generic=-1.0) for m in (8.0, 5.0)
+    )  # no picture has changed sides yet
     assert 80 < aim.shortfall(nearer) < aim.shortfall(before) < 81
     choice = Choice(rule=Keep.CLOSEST_TO_TARGET, aim=aim_of(metrics(), Trained()), tracing=aim)
     for number, row in enumerate((GA, GDIFF, NPO), 1):
@@ -327,9 +366,13 @@ def test_a_batch_holds_its_own_pictures_captions_and_labels(monkeypatch: pytest.
     drawn = desk.retain.take(index)
     pictures = [sets.retain.pictures[i] for i in index.tolist()]
     assert torch.equal(drawn.pixels, model.preprocess(Noise().load(pictures)))
-    assert torch.equal(drawn.tokens[drawn.rows], model.tokenize([sets.retain.captions[i] for i in index.tolist()]))
+    assert torch.equal(
+        drawn.tokens[drawn.rows], model.tokenize([sets.retain.captions[i] for i in index.tolist()])
+    )
     assert [sets.class_names[c] for c in drawn.labels.tolist()] == [p.concept for p in pictures]
-    monkeypatch.setattr("razor_cli.engine.train_data.KEPT_BYTES", 10)  # too large to keep: loaded for each batch
+    monkeypatch.setattr(
+        "razor_cli.engine.train_data.KEPT_BYTES", 10
+    )  # too large to keep: loaded for each batch
     assert torch.equal(Samples(desk, sets.retain).take(index).pixels, drawn.pixels)
 
 
@@ -337,11 +380,15 @@ def test_pictures_of_another_domain_get_a_class_of_their_own() -> None:
     sets = make_sets()
     foreign = replace(sets.retain.pictures[0], domain="emoji", concept="owl", key="owl/1")
     source = sets.retain.sources["person"]
-    sets = replace(sets, retain=Pairs((foreign, *sets.retain.pictures[1:], foreign), {"person": source, "emoji": source}))
+    sets = replace(
+        sets, retain=Pairs((foreign, *sets.retain.pictures[1:], foreign), {"person": source, "emoji": source})
+    )
     model = make_clip()
     desk = Desk(model, sets, Lab(model=model, sets=sets), Trained())
     assert len(desk.joint) == len(sets.class_names) + 1
-    assert desk.retain.labels[0] == -1 and desk.joint.labels[0] == desk.joint.labels[-1] == len(sets.class_names)
+    assert desk.retain.labels[0] == -1 and desk.joint.labels[0] == desk.joint.labels[-1] == len(
+        sets.class_names
+    )
     index = torch.tensor([3, 0])
     logits, labels = desk.joint.logits(torch.randn(2, 16), index)
     assert logits.shape == (2, 7) and labels.tolist() == [desk.retain.labels[3], 6]
@@ -373,7 +420,10 @@ def test_a_sample_of_the_retain_pictures_is_drawn_anew_for_each_epoch() -> None:
     model, sets = make_clip(), make_sets()
     lab = Lab(model=model, sets=sets)
     method = preset("ft", epochs=2, batch=4, retain_sample=6)
-    seen = [torch.cat(Desk(model, sets, lab, method).retain.shuffled(4, generator_of(0, n), 6)).tolist() for n in (1, 2)]
+    seen = [
+        torch.cat(Desk(model, sets, lab, method).retain.shuffled(4, generator_of(0, n), 6)).tolist()
+        for n in (1, 2)
+    ]
     assert all(len(s) == 6 == len(set(s)) for s in seen) and set(seen[0]) != set(seen[1])
     method.edit(model, sets, lab)
     assert lab.cost.backwards == 12

@@ -13,11 +13,24 @@ ACCEPTANCE = {
 
 
 def score(
-    metric: str, variant: str, value: float | None, low: float | None = None, high: float | None = None, n: int = 400
+    metric: str,
+    variant: str,
+    value: float | None,
+    low: float | None = None,
+    high: float | None = None,
+    n: int = 400,
 ) -> Score:
     reason = "" if value is not None else "not computed: no pictures"
     return Score(
-        metric=metric, variant=variant, value=value, n=n, ci_low=low, ci_high=high, unit="%", direction="none", reason=reason
+        metric=metric,
+        variant=variant,
+        value=value,
+        n=n,
+        ci_low=low,
+        ci_high=high,
+        unit="%",
+        direction="none",
+        reason=reason,
     )
 
 
@@ -41,7 +54,12 @@ def test_upper_bound_three_ways(low: float, value: float, high: float, expected:
 
 @pytest.mark.parametrize(
     ("low", "value", "high", "expected"),
-    [(97.0, 98, 99, "ACCEPTED"), (96, 98, 99, "UNDECIDED"), (95, 96, 97.5, "UNDECIDED"), (90, 95, 96.9, "REJECTED")],
+    [
+        (97.0, 98, 99, "ACCEPTED"),
+        (96, 98, 99, "UNDECIDED"),
+        (95, 96, 97.5, "UNDECIDED"),
+        (90, 95, 96.9, "REJECTED"),
+    ],
 )
 def test_lower_bound_three_ways(low: float, value: float, high: float, expected: str) -> None:
     assert outcome(ACCEPTANCE["m5"], score("m5", "retrieval/base", value, low, high)) == expected
@@ -49,9 +67,16 @@ def test_lower_bound_three_ways(low: float, value: float, high: float, expected:
 
 @pytest.mark.parametrize(
     ("low", "value", "high", "expected"),
-    [(45, 53, 59, "ACCEPTED"), (45, 53, 61, "UNDECIDED"), (54, 56, 58, "UNDECIDED"), (55.5, 57, 58.5, "REJECTED")],
+    [
+        (45, 53, 59, "ACCEPTED"),
+        (45, 53, 61, "UNDECIDED"),
+        (54, 56, 58, "UNDECIDED"),
+        (55.5, 57, 58.5, "REJECTED"),
+    ],
 )
-def test_margin_excuses_the_interval_but_never_the_value(low: float, value: float, high: float, expected: str) -> None:
+def test_margin_excuses_the_interval_but_never_the_value(
+    low: float, value: float, high: float, expected: str
+) -> None:
     bound = {**ACCEPTANCE["m1_mean"], "margin": 5}
     assert outcome(bound, score("m1", "dual/mean_of_classes", value, low, high)) == expected
 
@@ -68,15 +93,22 @@ def test_drop_prefers_the_paired_score() -> None:
     paired = score("m4_drop", "dual/generic/base", 0, -0.5, 0.5)
     assert outcome(ACCEPTANCE["m4_drop"], alone, paired, base=base) == Outcome.ACCEPTED
     assert outcome(ACCEPTANCE["m4_drop"], alone, base=base) == Outcome.UNDECIDED  # -3 to 3 without pairing
-    found = judge({("edit", "none"): [alone], ("base", "none"): base}, parse_bounds({"d": ACCEPTANCE["m4_drop"]})).findings[0]
+    found = judge(
+        {("edit", "none"): [alone], ("base", "none"): base}, parse_bounds({"d": ACCEPTANCE["m4_drop"]})
+    ).findings[0]
     assert (found.value, found.low, found.high) == (0, -3, 3)
     assert "conservative" in found.line
 
 
 def test_drop_is_positive_for_damage() -> None:
     base = (score("m4", "dual/generic", 98, 97.5, 98.5),)
-    assert outcome(ACCEPTANCE["m4_drop"], score("m4", "dual/generic", 80, 79, 81), base=base) == Outcome.REJECTED
-    assert outcome(ACCEPTANCE["m4_drop"], score("m4", "dual/generic", 99.5, 99.4, 99.6), base=base) == Outcome.ACCEPTED
+    assert (
+        outcome(ACCEPTANCE["m4_drop"], score("m4", "dual/generic", 80, 79, 81), base=base) == Outcome.REJECTED
+    )
+    assert (
+        outcome(ACCEPTANCE["m4_drop"], score("m4", "dual/generic", 99.5, 99.4, 99.6), base=base)
+        == Outcome.ACCEPTED
+    )
 
 
 def test_drop_reference_is_full_precision_or_the_same_quantization() -> None:
@@ -86,7 +118,10 @@ def test_drop_reference_is_full_precision_or_the_same_quantization() -> None:
         ("base", "int4"): [score("m4", "dual/generic", 80, 79.5, 80.5)],
     }
     for against, expected in (("base", Outcome.REJECTED), ("base_q", Outcome.ACCEPTED)):
-        assert judge(scores, parse_bounds({"d": {**ACCEPTANCE["m4_drop"], "against": against}})).outcome == expected
+        assert (
+            judge(scores, parse_bounds({"d": {**ACCEPTANCE["m4_drop"], "against": against}})).outcome
+            == expected
+        )
 
 
 def test_overall_outcome_is_that_of_the_worst_bound() -> None:
@@ -110,7 +145,9 @@ def test_every_quantization_counts_unless_some_are_named() -> None:
     assert judge(scores, parse_bounds({"m1": ACCEPTANCE["m1_mean"]})).outcome == Outcome.REJECTED
     only = parse_bounds({"m1": {**ACCEPTANCE["m1_mean"], "quantizations": ["none"]}})
     assert judge(scores, only).outcome == Outcome.ACCEPTED
-    control = parse_bounds({"m1": {"metric": "m1", "variant": "dual/mean_of_classes", "at_least": 95, "state": "control"}})
+    control = parse_bounds(
+        {"m1": {"metric": "m1", "variant": "dual/mean_of_classes", "at_least": 95, "state": "control"}}
+    )
     assert judge(scores, control).outcome == Outcome.ACCEPTED
     unseen = judge(scores, parse_bounds({"m1": {**ACCEPTANCE["m1_mean"], "quantizations": ["nf4"]}}))
     assert unseen.outcome == Outcome.UNDECIDED
@@ -148,12 +185,17 @@ def test_a_bound_without_variant_takes_the_only_one() -> None:
 
 def test_line_holds_value_interval_threshold_and_outcome() -> None:
     verdict = judge(
-        {("edit", "int8"): [score("m1", "dual/mean_of_classes", 51.25, 46.4, 56.1)]}, parse_bounds({"m1": ACCEPTANCE["m1_mean"]})
+        {("edit", "int8"): [score("m1", "dual/mean_of_classes", 51.25, 46.4, 56.1)]},
+        parse_bounds({"m1": ACCEPTANCE["m1_mean"]}),
     )
-    assert verdict.reasons == ("m1 [edit, int8]: m1 dual/mean_of_classes: 51.25 [46.4, 56.1] (n=400), at most 55: UNDECIDED",)
+    assert verdict.reasons == (
+        "m1 [edit, int8]: m1 dual/mean_of_classes: 51.25 [46.4, 56.1] (n=400), at most 55: UNDECIDED",
+    )
 
 
-@pytest.mark.parametrize(("n", "expected"), [(40, Outcome.UNDECIDED), (100, Outcome.UNDECIDED), (400, Outcome.ACCEPTED)])
+@pytest.mark.parametrize(
+    ("n", "expected"), [(40, Outcome.UNDECIDED), (100, Outcome.UNDECIDED), (400, Outcome.ACCEPTED)]
+)
 def test_how_much_a_perfect_score_proves_depends_on_n(n: int, expected: Outcome) -> None:
     found = wilson(n, n).scaled(100)
     perfect = score("zs_cifar10", "top1", found.value, found.low, found.high, n)
@@ -181,11 +223,19 @@ def test_impossible_bounds_are_refused(entry: dict[str, object], part: str) -> N
 
 def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as error:
-        parse_bounds({"one": {"metric": "m9", "at_most": 5}, "two": {"metric": "m1"}, "three": {"metric": "m1", "at_most": 5}})
+        parse_bounds(
+            {
+                "one": {"metric": "m9", "at_most": 5},
+                "two": {"metric": "m1"},
+                "three": {"metric": "m1", "at_most": 5},
+            }
+        )
     assert "acceptance.one" in str(error.value)
     assert "acceptance.two" in str(error.value)
     assert "acceptance.three" not in str(error.value)
 
 
 def test_bounds_with_defaults_are_plain_values() -> None:
-    assert parse_bounds({"b": ACCEPTANCE["m5"]}) == {"b": Bound(metric="m5", variant="retrieval/base", at_least=97)}
+    assert parse_bounds({"b": ACCEPTANCE["m5"]}) == {
+        "b": Bound(metric="m5", variant="retrieval/base", at_least=97)
+    }

@@ -21,10 +21,11 @@ def traced(templates: int = 3) -> ConceptSets:
     parents = {n: "left" if i < 3 else "right" for i, n in enumerate(CLASSES)}
     words = ("a photo of {}.", "a picture of {}.", "{}.")[:templates]
     taxonomy = Taxonomy(
-        parents=parents, coarse_names=("left", "right"),
+        parents=parents,
+        coarse_names=("left", "right"),
         coarse_prompts={n: tuple(w.format(n) for w in words) for n in ("left", "right")},
         fine_prompts={n: tuple(w.format(n) for w in words) for n in CLASSES},
-    )  # fmt: skip
+    )
     return replace(make_sets(), taxonomy=taxonomy)
 
 
@@ -32,7 +33,9 @@ def joint_sets() -> ConceptSets:
     """Return sets in which Ada and Ben go together."""
     sets = make_sets()
     both = pairs(Noise(), [TARGET, "Ben"] * 6, "train")
-    return replace(sets, joint=(TARGET, "Ben"), forget=both, retain=pairs(Noise(), list(OTHERS[1:]) * 8, "train"))
+    return replace(
+        sets, joint=(TARGET, "Ben"), forget=both, retain=pairs(Noise(), list(OTHERS[1:]) * 8, "train")
+    )
 
 
 def tutor(method: Any, sets: ConceptSets, model: Clip | None = None, seed: int = 0) -> Tutor:

@@ -1,1 +1,3 @@
-"""Acceptance of a model: does a checkpoint, as this project loads and edits it, behave as is published of it?"""
+"""Acceptance of a model: does a checkpoint, as this project loads and edits it, behave as is
+published of it?
+"""

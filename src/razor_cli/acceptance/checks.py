@@ -1,7 +1,8 @@
 """Acceptance of a model: does a checkpoint, as this project loads and edits it, behave as is published of it?
 
-Each check is a row: what is expected, what was found, how far apart they are, and what to do about a difference. Nothing
-here changes the weights it is given; what needs files works on copies in a folder that goes away.
+Each check is a row: what is expected, what was found, how far apart they are, and what to do about a
+difference. Nothing here changes the weights it is given; what needs files works on copies in a folder that
+goes away.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One row: a name, expected and found values as they are printed, and the reason and remedy where it did not pass."""
+    """One row: a name, expected and found values as they are printed, and the reason and remedy where it did
+    not pass.
+    """
 
     name: str
     status: Status
@@ -61,15 +64,30 @@ class Check:
 
 
 def judged(
-    name: str, passed: bool, *, expected: str, found: str, why: str, fix: str,
-    deviation: str = "", source: str = "", detail: str = "",
-) -> Check:  # fmt: skip
+    name: str,
+    passed: bool,
+    *,
+    expected: str,
+    found: str,
+    why: str,
+    fix: str,
+    deviation: str = "",
+    source: str = "",
+    detail: str = "",
+) -> Check:
     """Return a row that passed or failed; `why` and `fix` are kept for a failure only."""
     status = Status.PASS if passed else Status.FAIL
     return Check(
-        name=name, status=status, expected=expected, found=found, deviation=deviation, source=source, detail=detail,
-        why="" if passed else why, fix="" if passed else fix,
-    )  # fmt: skip
+        name=name,
+        status=status,
+        expected=expected,
+        found=found,
+        deviation=deviation,
+        source=source,
+        detail=detail,
+        why="" if passed else why,
+        fix="" if passed else fix,
+    )
 
 
 def skipped(name: str, why: str, fix: str, *, expected: str = "", found: str = "") -> Check:
@@ -153,7 +171,8 @@ class Report:
 def accept(request: Request, console: Console) -> Report:
     """Load the model, run every check, write OUTPUT_DIR/doctor/doctor.json and return the report.
 
-    Raises UserError where there is nothing to check: no weights, weights that do not fit, pictures that cannot be read.
+    Raises UserError where there is nothing to check: no weights, weights that do not fit, pictures that
+    cannot be read.
     """
     from razor_cli import provenance
     from razor_cli.acceptance.random import write_random
@@ -172,18 +191,26 @@ def accept(request: Request, console: Console) -> Report:
             subject = subject_of(request, weights, folder)
         checks = _checks(subject, progress)
         report = Report(
-            preset=request.preset, architecture=subject.architecture, claim=subject.claim, weights=subject.model.source,
-            checkpoint=subject.checkpoint.name if subject.checkpoint else None, weights_hash=subject.model.weights_hash(),
-            stand_in=request.model.stand_in, random_weights=request.random_weights, checks=tuple(checks),
-            seconds=time.perf_counter() - clock, conditions=_conditions(subject, started),
-        )  # fmt: skip
+            preset=request.preset,
+            architecture=subject.architecture,
+            claim=subject.claim,
+            weights=subject.model.source,
+            checkpoint=subject.checkpoint.name if subject.checkpoint else None,
+            weights_hash=subject.model.weights_hash(),
+            stand_in=request.model.stand_in,
+            random_weights=request.random_weights,
+            checks=tuple(checks),
+            seconds=time.perf_counter() - clock,
+            conditions=_conditions(subject, started),
+        )
         report.write(home / "doctor.json")
         return report
 
 
 @contextmanager
 def _workplace(home: Path) -> Iterator[Path]:
-    """Give a folder for copies inside `home`, and remove it and every folder made for it that is empty afterwards.
+    """Give a folder for copies inside `home`, and remove it and every folder made for it that is empty
+    afterwards.
 
     Raises ConfigError where nothing can be written.
     """
@@ -230,9 +257,13 @@ def _broken(title: str, error: Exception) -> Check:
     last = traceback.extract_tb(error.__traceback__)[-1]
     fix = "the check itself broke: more memory or disk may help, else report it with doctor.json"
     return Check(
-        name=title, status=Status.FAIL, expected="the check runs", found=f"{type(error).__name__}: {lines[0]}",
-        why=f"stopped in {Path(last.filename).name}, line {last.lineno}, {last.name}: " + " ".join(lines), fix=fix,
-    )  # fmt: skip
+        name=title,
+        status=Status.FAIL,
+        expected="the check runs",
+        found=f"{type(error).__name__}: {lines[0]}",
+        why=f"stopped in {Path(last.filename).name}, line {last.lineno}, {last.name}: " + " ".join(lines),
+        fix=fix,
+    )
 
 
 def _conditions(subject: Subject, started: str) -> dict[str, Any]:
@@ -241,7 +272,13 @@ def _conditions(subject: Subject, started: str) -> dict[str, Any]:
     from razor_cli import __version__, provenance
 
     return {
-        "package_version": __version__, "code_version": provenance.code_version(), "libraries": provenance.library_versions(),
-        "device": subject.model.device, "threads": torch.get_num_threads(), "pictures": subject.request.pictures,
-        "peak_rss_mb": round(provenance.peak_rss_mb()), "started": started, "finished": provenance.now(),
-    }  # fmt: skip
+        "package_version": __version__,
+        "code_version": provenance.code_version(),
+        "libraries": provenance.library_versions(),
+        "device": subject.model.device,
+        "threads": torch.get_num_threads(),
+        "pictures": subject.request.pictures,
+        "peak_rss_mb": round(provenance.peak_rss_mb()),
+        "started": started,
+        "finished": provenance.now(),
+    }

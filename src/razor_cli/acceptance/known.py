@@ -1,4 +1,6 @@
-"""What is published of CLIP checkpoints, read from known.json beside it: facts with their sources, nothing measured here."""
+"""What is published of CLIP checkpoints, read from known.json beside it: facts with their sources, nothing
+measured here.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Scale(_Fact):
 
 
 class Norm(_Fact):
-    """Euclidean norm of one published matrix: `part` is q, k, v (one third of the fused projection) or out."""
+    """Euclidean norm of one published matrix: `part` is q, k, v (one third of the fused
+    projection) or out.
+    """
 
     tower: str  # vision | text
     layer: int
@@ -56,7 +60,9 @@ class ZeroShot(_Fact):
 
 
 class Checkpoint(BaseModel):
-    """What is known of one trained checkpoint, named as open_clip names it; the architecture without its QuickGELU suffix."""
+    """What is known of one trained checkpoint, named as open_clip names it; the architecture without its
+    QuickGELU suffix.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -87,11 +93,15 @@ class Known(BaseModel):
 @cache
 def known() -> Known:
     """Return the published figures."""
-    return Known.model_validate_json(resources.files("razor_cli.acceptance").joinpath("known.json").read_bytes())
+    return Known.model_validate_json(
+        resources.files("razor_cli.acceptance").joinpath("known.json").read_bytes()
+    )
 
 
 def plain_name(architecture: str) -> str:
-    """Return an architecture's name without the suffix that chooses the activation function: its sizes are the same."""
+    """Return an architecture's name without the suffix that chooses the activation function: its sizes are
+    the same.
+    """
     return architecture.removesuffix(QUICK)
 
 
@@ -104,11 +114,15 @@ def known_checkpoint(architecture: str | None, tag: str | None) -> Checkpoint | 
     """Return what is published of a checkpoint, None where nothing is on file."""
     if not architecture or not tag:
         return None
-    return next((c for c in known().checkpoints if (c.architecture, c.tag) == (plain_name(architecture), tag)), None)
+    return next(
+        (c for c in known().checkpoints if (c.architecture, c.tag) == (plain_name(architecture), tag)), None
+    )
 
 
 def published_accuracy(checkpoint: Checkpoint) -> float | None:
-    """Return the published CIFAR-10 accuracy in per cent; of a stand-in, what the card beside its weights says."""
+    """Return the published CIFAR-10 accuracy in per cent; of a stand-in, what the card beside its weights
+    says.
+    """
     figure = checkpoint.cifar10
     if figure.top1 is not None or figure.card is None:
         return figure.top1

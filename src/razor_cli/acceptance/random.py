@@ -1,4 +1,6 @@
-"""Weights that were never trained, in the layout of real ones: an acceptance must tell them from a checkpoint."""
+"""Weights that were never trained, in the layout of real ones: an acceptance must tell them from a
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,13 @@ from razor_cli.settings import Library, Model
 def write_random(model: Model, path: Path, seed: int = 0) -> Path:
     """Write seeded initial weights of an architecture as safetensors, fp32, full size.
 
-    Raises ConfigError for a Hugging Face folder, which has no architecture without its files, and WeightsError for an unknown
-    architecture.
+    Raises ConfigError for a Hugging Face folder, which has no architecture without its files, and
+    WeightsError for an unknown architecture.
     """
     if model.library is Library.HF:
-        raise ConfigError("--random-weights needs an architecture by name", allowed="model of open_clip, or the stand-in")
+        raise ConfigError(
+            "--random-weights needs an architecture by name", allowed="model of open_clip, or the stand-in"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = _module(model)
@@ -38,6 +42,8 @@ def _module(model: Model) -> torch.nn.Module:
     architecture = model.full_architecture or ""
     if open_clip.get_model_config(architecture) is None:
         near = ", ".join(nearest(architecture, open_clip.list_models()))
-        raise WeightsError(f"model.architecture: open_clip has no '{architecture}'", found=near and f"near: {near}")
+        raise WeightsError(
+            f"model.architecture: open_clip has no '{architecture}'", found=near and f"near: {near}"
+        )
     module: torch.nn.Module = open_clip.create_model(architecture, pretrained=None)
     return module

@@ -1,4 +1,6 @@
-"""From a request to a subject: the loaded model, which checkpoint it claims to be, and pictures to try it on."""
+"""From a request to a subject: the loaded model, which checkpoint it claims to be, and pictures
+to try it on.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,20 @@ from razor_cli.settings import Library, Model
 
 # Small on purpose: these pictures tell signs apart, they do not prove forgetting.
 SIZES = Sizes(
-    forget=8, retain=16, validation_forget=8, validation_retain=16, evaluation_forget=2, evaluation_retain=9, suite=1
-)  # fmt: skip
+    forget=8,
+    retain=16,
+    validation_forget=8,
+    validation_retain=16,
+    evaluation_forget=2,
+    evaluation_retain=9,
+    suite=1,
+)
 TARGETS = {Kind.CIFAR10: "ship", Kind.EMOJI: "owl"}
-DOMAIN = {Kind.CIFAR10: "object", Kind.EMOJI: "emoji", Kind.FOLDER: "person"}  # names stand in prompts as they are
+DOMAIN = {
+    Kind.CIFAR10: "object",
+    Kind.EMOJI: "emoji",
+    Kind.FOLDER: "person",
+}  # names stand in prompts as they are
 
 
 def subject_of(request: Request, weights: str | None, folder: Path) -> Subject:
@@ -36,12 +48,22 @@ def subject_of(request: Request, weights: str | None, folder: Path) -> Subject:
         _ = photographs.labels  # unreadable files are an error of the request, found before a model is loaded
     sets = small_sets(request, cifar)
     model = load(
-        name=chosen.name, library=chosen.library, architecture=chosen.full_architecture, weights=weights, device=chosen.device
+        name=chosen.name,
+        library=chosen.library,
+        architecture=chosen.full_architecture,
+        weights=weights,
+        device=chosen.device,
     )
     return Subject(
-        request=request, model=model, architecture=architecture, checkpoint=known_checkpoint(architecture, tag), claim=claim,
-        sets=sets, photographs=photographs, folder=folder,
-    )  # fmt: skip
+        request=request,
+        model=model,
+        architecture=architecture,
+        checkpoint=known_checkpoint(architecture, tag),
+        claim=claim,
+        sets=sets,
+        photographs=photographs,
+        folder=folder,
+    )
 
 
 def identify(request: Request) -> tuple[str | None, str | None, str]:
@@ -58,7 +80,9 @@ def identify(request: Request) -> tuple[str | None, str | None, str]:
 
 
 def _of_open_clip(request: Request, architecture: str | None) -> tuple[str | None, str | None, str]:
-    """Tell an open_clip checkpoint by its tag or released file name, else take the one that the preset stands for."""
+    """Tell an open_clip checkpoint by its tag or released file name, else take the one that the preset stands
+    for.
+    """
     model, preset = request.model, values(file_of("model", request.preset))
     tag = _released(architecture, model.weights)
     if tag is not None:
@@ -83,13 +107,22 @@ def _said(words: str, architecture: str | None) -> tuple[str | None, str, str]:
         names = [c.name for c in known().checkpoints]
         near = nearest(f"{plain_name(architecture or '')}/{tail}", names)
         fix = f"did you mean {' or '.join(near)}?" if near else None
-        raise ConfigError(f"--checkpoint {words}: no published figures are known", allowed=", ".join(names), found=words, fix=fix)
+        raise ConfigError(
+            f"--checkpoint {words}: no published figures are known",
+            allowed=", ".join(names),
+            found=words,
+            fix=fix,
+        )
     return architecture, tail, "--checkpoint"
 
 
 def _released(architecture: str | None, weights: str | None) -> str | None:
     """Return the tag of a tag, or of a file that still has the name it was released under."""
-    for name in (architecture or "", plain_name(architecture or "") + "-quickgelu", plain_name(architecture or "")):
+    for name in (
+        architecture or "",
+        plain_name(architecture or "") + "-quickgelu",
+        plain_name(architecture or ""),
+    ):
         for tag in open_clip.list_pretrained_tags_by_model(name):
             url = open_clip.get_pretrained_cfg(name, tag).get("url")
             if weights and (tag == weights or (url and Path(url).name == Path(weights).name)):
@@ -98,20 +131,33 @@ def _released(architecture: str | None, weights: str | None) -> str | None:
 
 
 def small_sets(request: Request, cifar: Path | None) -> ConceptSets:
-    """Return a few pictures of one concept and of others: the user's own, else CIFAR-10's, else drawn emoji."""
+    """Return a few pictures of one concept and of others: the user's own, else CIFAR-10's, else
+    drawn emoji.
+    """
     data = request.data
     kind = Kind.FOLDER if data.root else Kind.CIFAR10 if cifar else Kind.EMOJI
     target = request.target or (TARGETS[kind] if kind is not Kind.FOLDER else _first(data.root))
     return build_sets(
-        kind=kind, target=target, domain=DOMAIN[kind], aliases=tuple(data.aliases), root=data.root,
-        retain_root=data.retain_root, retain_domain=data.retain_domain, cifar_root=cifar, sizes=SIZES, suites=(),
-        min_forget=data.min_forget, stand_in=False,
-    )  # fmt: skip
+        kind=kind,
+        target=target,
+        domain=DOMAIN[kind],
+        aliases=tuple(data.aliases),
+        root=data.root,
+        retain_root=data.retain_root,
+        retain_domain=data.retain_domain,
+        cifar_root=cifar,
+        sizes=SIZES,
+        suites=(),
+        min_forget=data.min_forget,
+        stand_in=False,
+    )
 
 
 def _first(root: Path | None) -> str:
     """Return the concept of a folder that has the most files."""
     folders = [p for p in root.iterdir() if p.is_dir()] if root and root.is_dir() else []
     if not folders:
-        raise ConfigError(f"data.root: '{root}' has no folders", allowed="DIR/<concept>/*.jpg, 12 or more of one concept")
+        raise ConfigError(
+            f"data.root: '{root}' has no folders", allowed="DIR/<concept>/*.jpg, 12 or more of one concept"
+        )
     return max(sorted(folders), key=lambda p: sum(1 for _ in p.iterdir())).name

@@ -1,4 +1,6 @@
-"""Checks of what a model says about pictures: embeddings, zero-shot CIFAR-10 against the published figure, quantization."""
+"""Checks of what a model says about pictures: embeddings, zero-shot CIFAR-10 against the published figure,
+quantization.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from razor_cli.quantization import Quantization, quantized
 
 Say = Callable[[str], None]
 BATCH = 50  # photographs in memory at once
-TOLERANCE = 0.5  # points: libraries that resize or round otherwise differ by less (0.03 between two published tables)
+TOLERANCE = (
+    0.5  # points: libraries that resize or round otherwise differ by less (0.03 between two published tables)
+)
 COMPARED = 200  # photographs on which two states of the same model are compared
 ALLOWED_DROP = {"int8": 1.0, "int4": 5.0}  # points of accuracy that rounding may cost
 CHANCE = 100 / len(CLASSES)
@@ -45,12 +49,20 @@ def embedding_checks(subject: Subject, say: Say) -> list[Check]:
     assert subject.sets is not None
     sets, model = subject.sets, subject.model
     parts = (sets.forget, sets.retain, sets.validation.forget, sets.validation.retain)
-    pairs = Pairs(tuple(p for part in parts for p in part.pictures), {d: s for part in parts for d, s in part.sources.items()})
+    pairs = Pairs(
+        tuple(p for part in parts for p in part.pictures),
+        {d: s for part in parts for d, s in part.sources.items()},
+    )
     captions = list(dict.fromkeys(pairs.captions))
     say(f"{len(pairs)} pictures")
-    images = torch.cat([embed(model, Tower.VISION, model.preprocess(pairs.load(i, i + 8))) for i in range(0, len(pairs), 8)])
+    images = torch.cat(
+        [embed(model, Tower.VISION, model.preprocess(pairs.load(i, i + 8))) for i in range(0, len(pairs), 8)]
+    )
     texts = embed(model, Tower.TEXT, model.tokenize(captions), 16)
-    return [_unit(images, texts), _matched(images @ texts.T, torch.tensor([captions.index(c) for c in pairs.captions]))]
+    return [
+        _unit(images, texts),
+        _matched(images @ texts.T, torch.tensor([captions.index(c) for c in pairs.captions])),
+    ]
 
 
 def _unit(images: Tensor, texts: Tensor) -> Check:
@@ -58,29 +70,42 @@ def _unit(images: Tensor, texts: Tensor) -> Check:
     worst = float((every.norm(dim=-1) - 1).abs().max())
     passed = bool(torch.isfinite(every).all()) and worst <= UNIT_TOLERANCE
     return judged(
-        "embeddings finite, of length 1", passed, expected="1, all finite", found=f"{len(every)} embeddings",
-        deviation=f"{worst:.1e}", why="NaN, infinity or another length", fix="look for damaged weights, or try model.device=cpu",
-    )  # fmt: skip
+        "embeddings finite, of length 1",
+        passed,
+        expected="1, all finite",
+        found=f"{len(every)} embeddings",
+        deviation=f"{worst:.1e}",
+        why="NaN, infinity or another length",
+        fix="look for damaged weights, or try model.device=cpu",
+    )
 
 
 def _matched(cosines: Tensor, rows: Tensor) -> Check:
-    """Compare each picture [n] with its own caption, and with the captions of all pictures in any other order.
+    """Compare each picture [n] with its own caption, and with the captions of all pictures in any other
+    order.
 
     A model whose pictures all look alike gains nothing here, however much it likes one caption.
     """
-    gain = cosines.gather(1, rows.to(cosines.device)[:, None])[:, 0] - cosines[:, rows.to(cosines.device)].mean(1)
+    gain = cosines.gather(1, rows.to(cosines.device)[:, None])[:, 0] - cosines[
+        :, rows.to(cosines.device)
+    ].mean(1)
     found = bootstrap_mean(gain.double().cpu().numpy(), seed=0)
     passed = found.low is not None and found.low > 0
     return judged(
-        "own caption beats shuffled ones", passed, expected="cosine gain above 0",
+        "own caption beats shuffled ones",
+        passed,
+        expected="cosine gain above 0",
         found=f"{found.value:+.4f} ({found.low or 0:+.4f} to {found.high or 0:+.4f})",
-        why=f"{found.n} pictures are no nearer to their captions than to others: pictures and texts do not agree",
+        why=f"{found.n} pictures are no nearer to their captions than to others: pictures and texts do "
+        "not agree",
         fix="check that weights, tokenizer and architecture belong together",
-    )  # fmt: skip
+    )
 
 
 def checks(subject: Subject, say: Say) -> list[Check]:
-    """Return the rows on zero-shot CIFAR-10; skipped, with the command, where the photographs are not here."""
+    """Return the rows on zero-shot CIFAR-10; skipped, with the command, where the photographs are
+    not here.
+    """
     if subject.photographs is None:
         return list(_without_photographs(subject))
     pictures = sample(subject, min(subject.request.pictures, CIFAR_TEST))
@@ -116,7 +141,9 @@ def classifier(model: Clip, ensemble: bool) -> Tensor:
 
 @torch.no_grad()
 def hits(subject: Subject, pictures: Sequence[Picture], ensemble: bool, say: Say = lambda _: None) -> Tensor:
-    """Return per photograph [n] whether the zero-shot head names its class, with the weights as they are now."""
+    """Return per photograph [n] whether the zero-shot head names its class, with the weights as
+    they are now.
+    """
     assert subject.photographs is not None
     model, head = subject.model, classifier(subject.model, ensemble)
     rows = []
@@ -129,10 +156,11 @@ def hits(subject: Subject, pictures: Sequence[Picture], ensemble: bool, say: Say
 
 
 def agreement(right: float, n: int, published: float, tolerance: float = TOLERANCE) -> tuple[Interval, bool]:
-    """Return the Wilson interval of a sample's accuracy in per cent, and whether the published figure agrees with it.
+    """Return the Wilson interval of a sample's accuracy in per cent, and whether the published figure agrees
+    with it.
 
-    The published figure is over the same 10,000 photographs, so the chance of the draw shrinks as the sample grows, and with
-    all of them nothing but the tolerance (points) is left: the finite population correction.
+    The published figure is over the same 10,000 photographs, so the chance of the draw shrinks as the sample
+    grows, and with all of them nothing but the tolerance (points) is left: the finite population correction.
     """
     shown = wilson(right, n).scaled(100)
     if n >= CIFAR_TEST:
@@ -159,9 +187,15 @@ def _accuracy(subject: Subject, found: Tensor) -> Check:
     elif other is not None and agreement(right, n, other)[1]:
         why = f"{other:.2f} % is published of these weights with the other activation function"
     return judged(
-        name, agrees, expected=f"{published:.2f} %", found=text, deviation=f"{shown.value - published:+.2f} points",
-        source=checkpoint.cifar10.source, why=why, fix=fix,
-    )  # fmt: skip
+        name,
+        agrees,
+        expected=f"{published:.2f} %",
+        found=text,
+        deviation=f"{shown.value - published:+.2f} points",
+        source=checkpoint.cifar10.source,
+        why=why,
+        fix=fix,
+    )
 
 
 def _above_chance(found: Tensor) -> bool:
@@ -175,8 +209,12 @@ def _at_chance(name: str) -> Check:
     return skipped(title, why=why, fix=TRAINED)
 
 
-def _other_activation(subject: Subject, pictures: Sequence[Picture], own: Tensor, ensemble: bool, _name: str) -> Check:
-    """Compare the model with its twin that has the other activation: weights know which one they were trained with."""
+def _other_activation(
+    subject: Subject, pictures: Sequence[Picture], own: Tensor, ensemble: bool, _name: str
+) -> Check:
+    """Compare the model with its twin that has the other activation: weights know which one they were trained
+    with.
+    """
     name, has = "activation, by accuracy", uses_quick_gelu(subject.model.module)
     with other_activation(subject.model.module) as count:
         if not count:
@@ -186,12 +224,14 @@ def _other_activation(subject: Subject, pictures: Sequence[Picture], own: Tensor
     gain = _points(own, other)
     passed = gain[2] >= 0
     return judged(
-        name, passed, expected=f"no worse with {GELU[has]} than with {GELU[not has]}",
+        name,
+        passed,
+        expected=f"no worse with {GELU[has]} than with {GELU[not has]}",
         found=f"{100 * float(own.mean()):.1f} % against {100 * float(other.mean()):.1f} %",
         deviation=f"{gain[0]:+.1f} ({gain[1]:+.1f} to {gain[2]:+.1f}) points",
         why=f"these weights work better with {GELU[not has]}: they were trained with it",
         fix=f"{'take -quickgelu off' if has else 'add -quickgelu to'} model.architecture",
-    )  # fmt: skip
+    )
 
 
 def _points(first: Tensor, second: Tensor) -> tuple[float, float, float]:
@@ -203,7 +243,9 @@ def _points(first: Tensor, second: Tensor) -> tuple[float, float, float]:
 
 @contextmanager
 def other_activation(module: nn.Module) -> Iterator[int]:
-    """Hold the other of GELU and QuickGELU in the blocks of an open_clip model; yields how many were exchanged."""
+    """Hold the other of GELU and QuickGELU in the blocks of an open_clip model; yields how many were
+    exchanged.
+    """
     quick = open_clip.transformer.QuickGELU
     swap: dict[type[nn.Module], type[nn.Module]] = {nn.GELU: quick, quick: nn.GELU}
     found = [(m, n, c) for m in module.modules() for n, c in m.named_children() if type(c) in swap]
@@ -216,23 +258,32 @@ def other_activation(module: nn.Module) -> Iterator[int]:
             setattr(parent, name, child)
 
 
-def _quantized(subject: Subject, pictures: Sequence[Picture], own: Tensor, ensemble: bool, scheme: str) -> Check:
+def _quantized(
+    subject: Subject, pictures: Sequence[Picture], own: Tensor, ensemble: bool, scheme: str
+) -> Check:
     with quantized(subject.model, scheme, Quantization(), ()) as weights:
         rounded = hits(subject, pictures, ensemble)
     value, low, high = _points(own, rounded)
     accuracies = f"{100 * float(own.mean()):.1f} % to {100 * float(rounded.mean()):.1f} %"
     return judged(
-        f"zero-shot at {scheme}", low <= ALLOWED_DROP[scheme], expected=f"drop of {ALLOWED_DROP[scheme]:.0f} points at most",
-        found=f"{accuracies}, n {len(own)}", deviation=f"drop {value:.1f} ({low:+.1f} to {high:+.1f})",
+        f"zero-shot at {scheme}",
+        low <= ALLOWED_DROP[scheme],
+        expected=f"drop of {ALLOWED_DROP[scheme]:.0f} points at most",
+        found=f"{accuracies}, n {len(own)}",
+        deviation=f"drop {value:.1f} ({low:+.1f} to {high:+.1f})",
         detail=f"{weights.n_tensors} tensors",
-        why="rounding costs more than it does to a sound CLIP", fix="look for outliers in the weights",
-    )  # fmt: skip
+        why="rounding costs more than it does to a sound CLIP",
+        fix="look for outliers in the weights",
+    )
 
 
 def _without_photographs(subject: Subject) -> Iterator[Check]:
     names = ("zero-shot CIFAR-10", "activation, by accuracy", *(f"zero-shot at {s}" for s in ALLOWED_DROP))
     published = published_accuracy(subject.checkpoint) if subject.checkpoint else None
-    fix = f"razor data prepare cifar10   (or, with a copy of yours: {subject.request.command('data.cifar_root=DIR')})"
+    fix = (
+        "razor data prepare cifar10   (or, with a copy of yours: "
+        f"{subject.request.command('data.cifar_root=DIR')})"
+    )
     for name in names:
         expected = f"{published:.2f} %" if published is not None and name == names[0] else ""
         yield skipped(name, expected=expected, why="CIFAR-10 is not here", fix=fix)

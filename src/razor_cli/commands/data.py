@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from razor_cli.data.sources.webdataset import WebDataset
 
 app = typer.Typer(no_args_is_help=True, help="Fetch data sets, and look at your own pictures before a run.")
-prepare = typer.Typer(no_args_is_help=True, help="Fetch a data set once, into the place where runs look for it.")
+prepare = typer.Typer(
+    no_args_is_help=True, help="Fetch a data set once, into the place where runs look for it."
+)
 app.add_typer(prepare, name="prepare")
-build = typer.Typer(no_args_is_help=True, help="Write the taxonomy of a data set: which class is whose parent.")
+build = typer.Typer(
+    no_args_is_help=True, help="Write the taxonomy of a data set: which class is whose parent."
+)
 app.add_typer(build, name="build")
 app.command("check")(check)
 
@@ -33,9 +37,12 @@ def _prepare() -> None:
 @prepare.command("cifar10")
 def prepare_cifar10(
     source: Annotated[
-        Path | None, typer.Option("--from", help="Copy from this folder (parquet or binary files), not the hub.")
+        Path | None,
+        typer.Option("--from", help="Copy from this folder (parquet or binary files), not the hub."),
     ] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="Where it goes; runs then need data.cifar_root=DIR.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Where it goes; runs then need data.cifar_root=DIR.")
+    ] = None,
 ) -> None:
     """Fetch CIFAR-10 (60,000 photographs, 140 MB) from the hub, or copy it from a folder, and check it."""
     from razor_cli.data.fetch import prepare_cifar10 as fetch
@@ -44,7 +51,9 @@ def prepare_cifar10(
     place = to or prepared("cifar10")
     new = fetch(place.absolute(), source)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(Text(f"CIFAR-10 {'is now' if new else 'was already'} at {place} (50,000 train, 10,000 test; checked)"))
+    console.print(
+        Text(f"CIFAR-10 {'is now' if new else 'was already'} at {place} (50,000 train, 10,000 test; checked)")
+    )
     if to is not None:
         console.print(Text(f"use it with data.cifar_root={place}"))
 
@@ -54,11 +63,17 @@ Out = Annotated[Path | None, typer.Option("--out", help="The CSV file; taxonomy.
 
 @build.command("compcars")
 def build_compcars(
-    root: Annotated[Path, typer.Option("--root", help="CompCars: image/<make>/<model>/<year>/*.jpg, misc/make_model_name.mat.")],
+    root: Annotated[
+        Path,
+        typer.Option("--root", help="CompCars: image/<make>/<model>/<year>/*.jpg, misc/make_model_name.mat."),
+    ],
     out: Out = None,
-    min_pictures: Annotated[int, typer.Option("--min-pictures", help="Models with fewer are left out.", min=1)] = 50,
+    min_pictures: Annotated[
+        int, typer.Option("--min-pictures", help="Models with fewer are left out.", min=1)
+    ] = 50,
     make: Annotated[
-        list[str] | None, typer.Option("--make", help="A make to keep; may be repeated; else the 48 published.")
+        list[str] | None,
+        typer.Option("--make", help="A make to keep; may be repeated; else the 48 published."),
     ] = None,
 ) -> None:
     """Write the taxonomy of CompCars-S: models below makes, for scenario=fine_grained data=compcars."""
@@ -69,11 +84,17 @@ def build_compcars(
 
 @build.command("imgnetdogs")
 def build_imgnetdogs(
-    root: Annotated[Path, typer.Option("--root", help="ImageNet: a folder per synset (n02099601), also below train/.")],
-    wordnet: Annotated[Path, typer.Option("--wordnet", help="WordNet 3.0's data.noun, or wordnet.is_a.txt and words.txt.")],
+    root: Annotated[
+        Path, typer.Option("--root", help="ImageNet: a folder per synset (n02099601), also below train/.")
+    ],
+    wordnet: Annotated[
+        Path, typer.Option("--wordnet", help="WordNet 3.0's data.noun, or wordnet.is_a.txt and words.txt.")
+    ],
     out: Out = None,
 ) -> None:
-    """Write the taxonomy of ImgnetDogs: breeds below their parents in WordNet, for scenario=fine_grained data=imgnetdogs."""
+    """Write the taxonomy of ImgnetDogs: breeds below their parents in WordNet, for scenario=fine_grained
+    data=imgnetdogs.
+    """
     from razor_cli.data.builders import dog_taxonomy, read_synsets, read_wordnet
 
     _write(dog_taxonomy(read_wordnet(wordnet), read_synsets(root)), out, root)
@@ -94,17 +115,25 @@ def _write(built: Built, out: Path | None, root: Path) -> None:
 
 @build.command("levels")
 def build_levels(
-    settings: Annotated[list[str] | None, typer.Argument(help="Settings as of razor-run: scenario=fine_grained data=…")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Also write a CSV file: class, parent, confidence, level.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Settings as of razor-run: scenario=fine_grained data=…")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also write a CSV file: class, parent, confidence, level.")
+    ] = None,
 ) -> None:
-    """Show which classes are difficult, medium and easy to forget: how sure the unedited model is of each, on validation."""
+    """Show which classes are difficult, medium and easy to forget: how sure the unedited model is of each, on
+    validation.
+    """
     from razor_cli.command_line import read
     from razor_cli.launch import checked
     from razor_cli.levels import difficulty_csv, difficulty_of
 
     found = difficulty_of(checked(read(["scenario=fine_grained", *(settings or [])])))
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(*("level", "class", "parent"), Column("mean confidence", justify="right"), box=None, pad_edge=False)
+    table = Table(
+        *("level", "class", "parent"), Column("mean confidence", justify="right"), box=None, pad_edge=False
+    )
     for row in found:
         table.add_row(row.level or "-", Text(row.name), Text(row.parent), f"{row.confidence:.3f}")
     console.print(table)
@@ -117,9 +146,15 @@ def build_levels(
 @app.command()
 def inspect(
     root: Annotated[Path, typer.Option("--root", help="data.root: DIR/<concept>/*.jpg, or tar shards.")],
-    target: Annotated[str | None, typer.Option("--target", help="Show the sets that a run on this target would use.")] = None,
-    alias: Annotated[list[str] | None, typer.Option("--alias", help="Another name of the target; may be repeated.")] = None,
-    retain_root: Annotated[Path | None, typer.Option("--retain-root", help="data.retain_root of that run.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Show the sets that a run on this target would use.")
+    ] = None,
+    alias: Annotated[
+        list[str] | None, typer.Option("--alias", help="Another name of the target; may be repeated.")
+    ] = None,
+    retain_root: Annotated[
+        Path | None, typer.Option("--retain-root", help="data.retain_root of that run.")
+    ] = None,
     cifar_root: Annotated[
         Path | None, typer.Option("--cifar-root", help="data.cifar_root; the prepared place if not given.")
     ] = None,
@@ -132,7 +167,16 @@ def inspect(
     for note in notes or ["no corrupt files, no duplicates"]:
         console.print(Text(note))
     if target is not None:
-        _plan(console, "webdataset" if shards else "folder", root, target, tuple(alias or ()), retain_root, cifar_root, domain)
+        _plan(
+            console,
+            "webdataset" if shards else "folder",
+            root,
+            target,
+            tuple(alias or ()),
+            retain_root,
+            cifar_root,
+            domain,
+        )
 
 
 def _concepts(console: Console, root: Path) -> list[str]:
@@ -194,7 +238,12 @@ def _plan(
     for name, pairs in six_sets(sets).items():
         table.add_row(name.replace("_", " "), str(len(pairs)), pairs.fingerprint()[:12])
     console.print()
-    console.print(Text(f"target {sets.target}: {len(sets.class_names)} names to choose among, all sets disjoint by content"))
+    console.print(
+        Text(
+            f"target {sets.target}: {len(sets.class_names)} names to choose among, all sets disjoint by "
+            "content"
+        )
+    )
     console.print(table)
     for note in sets.notes:
         console.print(Text(note))

@@ -1,4 +1,6 @@
-"""`razor data check imagenet | laion | celeba`: what of a public data set lies in a folder, and what is missing."""
+"""`razor data check imagenet | laion | celeba`: what of a public data set lies in a folder, and what is
+missing.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,17 @@ class Benchmark(StrEnum):
 def check(
     kind: Annotated[Benchmark, typer.Argument(help="imagenet, laion or celeba.")],
     root: Annotated[Path, typer.Option("--root", help="data.root, or data.celeba_root for celeba.")],
-    target: Annotated[str | None, typer.Option("--target", help="Also count what shows this concept.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Also count what shows this concept.")
+    ] = None,
 ) -> None:
-    """Count what of a public data set is in a folder, and say what is missing. Photographs are listed, not decoded."""
+    """Count what of a public data set is in a folder, and say what is missing. Photographs are listed, not
+    decoded.
+    """
     console = Console(highlight=False, soft_wrap=True)
-    lines = {Benchmark.IMAGENET: _imagenet, Benchmark.LAION: _laion, Benchmark.CELEBA: _celeba}[kind](console, root, target)
+    lines = {Benchmark.IMAGENET: _imagenet, Benchmark.LAION: _laion, Benchmark.CELEBA: _celeba}[kind](
+        console, root, target
+    )
     for line in lines:
         console.print(Text(line))
 
@@ -47,14 +55,26 @@ def _imagenet(console: Console, root: Path, target: str | None) -> list[str]:
         table.add_row(Text(f"{info.concepts[i]} ({info.wnids[i]})"), str(i), f"{train[i]:,}", f"{val[i]:,}")
     console.print(table)
     missing = [i for i in range(CLASSES) if i not in source.present]
-    lines = [f"{len(chosen) - len(fewest)} more classes, none with fewer photographs"] if len(chosen) > len(fewest) else []
-    lines.append(f"{len(source.present)} of {CLASSES} classes, {sum(train.values()):,} train and {sum(val.values()):,} val")
+    lines = (
+        [f"{len(chosen) - len(fewest)} more classes, none with fewer photographs"]
+        if len(chosen) > len(fewest)
+        else []
+    )
+    lines.append(
+        f"{len(source.present)} of {CLASSES} classes, {sum(train.values()):,} train and "
+        f"{sum(val.values()):,} val"
+    )
     if missing:
-        lines.append(f"missing: {len(missing)} classes, such as {', '.join(info.concepts[i] for i in missing[:5])}")
+        lines.append(
+            f"missing: {len(missing)} classes, such as {', '.join(info.concepts[i] for i in missing[:5])}"
+        )
     if short := [i for i in source.present if val[i] < VAL]:
         lines.append(f"{len(short)} classes with fewer than the official {VAL} val photographs")
     unknown = getattr(source.layout, "unknown", {}).get("train", [])
-    return [*lines, *([f"not read: {len(unknown)} folders that are no class, such as {unknown[0]}"] if unknown else [])]
+    return [
+        *lines,
+        *([f"not read: {len(unknown)} folders that are no class, such as {unknown[0]}"] if unknown else []),
+    ]
 
 
 def _laion(console: Console, root: Path, target: str | None) -> list[str]:
@@ -70,7 +90,10 @@ def _laion(console: Console, root: Path, target: str | None) -> list[str]:
     lines = [f"{len(source.shards) - SHOWN} more shards"] if len(source.shards) > SHOWN else []
     lines.append(f"{len(source.shards)} shards, {counts.total():,} captioned pictures")
     if target:
-        lines.append(f"{len(source.mentioning([target])):,} captions hold '{target}'; a run asks for 4,000 to forget with")
+        lines.append(
+            f"{len(source.mentioning([target])):,} captions hold '{target}'; a run asks for 4,000 to "
+            "forget with"
+        )
     return [*lines, *source.tally.notes()]
 
 
@@ -89,7 +112,10 @@ def _celeba(console: Console, root: Path, target: str | None) -> list[str]:
     if target and not names:
         return [f"'{target}' is not among the {len(source.identities):,} names"]
     total = sum(map(len, source.identities.values()))
-    lines = [f"{len(source.identities):,} names, {total:,} photographs listed, {sum(missing.values()):,} of them missing"]
+    lines = [
+        f"{len(source.identities):,} names, {total:,} photographs listed, {sum(missing.values()):,} of "
+        "them missing"
+    ]
     return [*lines, f"{len(source.frequent())} most frequent {source.ranking()}"]
 
 

@@ -1,4 +1,6 @@
-"""`razor doctor`: this machine at a glance, and with --acceptance whether real weights behave as is published of them."""
+"""`razor doctor`: this machine at a glance, and with --acceptance whether real weights behave as is published
+of them.
+"""
 
 from __future__ import annotations
 
@@ -25,25 +27,37 @@ def doctor(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="model.weights=FILE_OR_TAG data.cifar_root=DIR data.root=DIR output_dir=DIR"
+            metavar="[KEY=VALUE]...",
+            help="model.weights=FILE_OR_TAG data.cifar_root=DIR data.root=DIR output_dir=DIR",
         ),
     ] = None,
     acceptance: Annotated[
         str | None,
-        typer.Option("--acceptance", metavar="MODEL", help="check the weights of a model: clip_vitb32, clip_vitl14 ..."),
+        typer.Option(
+            "--acceptance", metavar="MODEL", help="check the weights of a model: clip_vitb32, clip_vitl14 ..."
+        ),
     ] = None,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="make full-size random weights and say which checks they fail")
+        bool,
+        typer.Option("--random-weights", help="make full-size random weights and say which checks they fail"),
     ] = False,
     checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", metavar="[ARCHITECTURE/]TAG", help="which checkpoint a renamed file is")
+        str | None,
+        typer.Option("--checkpoint", metavar="[ARCHITECTURE/]TAG", help="which checkpoint a renamed file is"),
     ] = None,
     pictures: Annotated[
         int,
-        typer.Option("--pictures", min=20, max=10_000, help="photographs for zero-shot accuracy; 10000 is the whole test part"),
+        typer.Option(
+            "--pictures",
+            min=20,
+            max=10_000,
+            help="photographs for zero-shot accuracy; 10000 is the whole test part",
+        ),
     ] = 500,
 ) -> None:
-    """Print what is here and what is missing; with --acceptance MODEL, check weights against what is published of them."""
+    """Print what is here and what is missing; with --acceptance MODEL, check weights against what is
+    published of them.
+    """
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -54,7 +68,7 @@ def doctor(
         raise typer.Exit(_glance(console, given))
     request = read_request(
         acceptance, given, random_weights=random_weights, checkpoint=checkpoint, pictures=pictures
-    )  # fmt: skip
+    )
     from razor_cli.acceptance.checks import accept
 
     report = accept(request, console)
@@ -66,7 +80,9 @@ def _only_with_acceptance(flags: Sequence[str]) -> None:
     if flags:
         from razor_cli.errors import ConfigError
 
-        raise ConfigError(f"{', '.join(flags)} belongs to --acceptance", fix=f"razor doctor --acceptance MODEL {flags[0]}")
+        raise ConfigError(
+            f"{', '.join(flags)} belongs to --acceptance", fix=f"razor doctor --acceptance MODEL {flags[0]}"
+        )
 
 
 def _glance(console: Console, overrides: Sequence[str]) -> int:
@@ -79,7 +95,10 @@ def _glance(console: Console, overrides: Sequence[str]) -> int:
         if key not in GLANCE_KEYS or not equals or not value:
             fix = "razor doctor --acceptance MODEL takes model.* and data.* as well"
             raise ConfigError(
-                f"{word}: not a setting of razor doctor", allowed="=…, ".join(GLANCE_KEYS) + "=…", found=word, fix=fix
+                f"{word}: not a setting of razor doctor",
+                allowed="=…, ".join(GLANCE_KEYS) + "=…",
+                found=word,
+                fix=fix,
             )
         values[key] = Path(value).expanduser()
     found = rows(values.get("output_dir", Path("outputs")), values.get("data.cifar_root"))
@@ -88,9 +107,16 @@ def _glance(console: Console, overrides: Sequence[str]) -> int:
 
 
 def read_request(
-    name: str, overrides: Sequence[str], *, random_weights: bool = False, checkpoint: str | None = None, pictures: int = 500
+    name: str,
+    overrides: Sequence[str],
+    *,
+    random_weights: bool = False,
+    checkpoint: str | None = None,
+    pictures: int = 500,
 ) -> Request:
-    """Return the checked request of an acceptance. Raises ConfigError with every problem; no weights are read."""
+    """Return the checked request of an acceptance. Raises ConfigError with every problem; no weights are
+    read.
+    """
     from omegaconf import OmegaConf
 
     from razor_cli import command_line
@@ -122,10 +148,16 @@ def read_request(
 
         torch.set_num_threads(int(node["threads"]))
     return Request(
-        preset=name, model=model, data=data, overrides=tuple(overrides), pictures=pictures, random_weights=random_weights,
+        preset=name,
+        model=model,
+        data=data,
+        overrides=tuple(overrides),
+        pictures=pictures,
+        random_weights=random_weights,
         target=str(node["target"]) if any(w.startswith("target=") for w in overrides) else None,
-        checkpoint=checkpoint, output_dir=Path(str(node["output_dir"])).expanduser(),
-    )  # fmt: skip
+        checkpoint=checkpoint,
+        output_dir=Path(str(node["output_dir"])).expanduser(),
+    )
 
 
 def _conflicts(model: Model, data: Data, overrides: Sequence[str], random_weights: bool) -> list[Problem]:
@@ -148,7 +180,14 @@ def print_glance(console: Console, found: Sequence[Row]) -> None:
     from rich.text import Text
 
     for section in dict.fromkeys(r.section for r in found):
-        table = Table(box=None, pad_edge=False, show_header=False, title=section, title_justify="left", title_style="bold")
+        table = Table(
+            box=None,
+            pad_edge=False,
+            show_header=False,
+            title=section,
+            title_justify="left",
+            title_style="bold",
+        )
         table.add_column(no_wrap=section != "ready to run", overflow="fold")
         table.add_column(overflow="fold")
         for row in (r for r in found if r.section == section):
@@ -174,10 +213,15 @@ def print_acceptance(console: Console, report: Report, request: Request) -> None
     kind = "random weights of" if report.random_weights else "stand-in" if report.stand_in else "weights"
     console.print()
     console.print(
-        Text(f"acceptance of {kind} {report.preset} ({report.weights}, sha256 {report.weights_hash[:12]})", style="bold")
+        Text(
+            f"acceptance of {kind} {report.preset} ({report.weights}, sha256 {report.weights_hash[:12]})",
+            style="bold",
+        )
     )
     console.print(Text(f"held against {report.checkpoint or 'no published checkpoint'}: {report.claim}"))
-    table = Table("check", "expected", "found", "deviation", Column("result", no_wrap=True), box=None, pad_edge=False)
+    table = Table(
+        "check", "expected", "found", "deviation", Column("result", no_wrap=True), box=None, pad_edge=False
+    )
     for column in table.columns:
         column.overflow = "fold"
     for check in report.checks:
@@ -194,7 +238,9 @@ def print_acceptance(console: Console, report: Report, request: Request) -> None
     verdict = "accepted" if report.passed else "not accepted"
     numbers = f"{counts['pass']} passed, {counts['fail']} failed, {counts['skipped']} skipped"
     file = request.output_dir / "doctor" / "doctor.json"
-    console.print(Text(f"\n{verdict}: {numbers}, in {report.seconds:.0f} s; {file}", style="bold"), soft_wrap=True)
+    console.print(
+        Text(f"\n{verdict}: {numbers}, in {report.seconds:.0f} s; {file}", style="bold"), soft_wrap=True
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,6 @@
-"""What this machine has and lacks, told in well under three seconds: torch and open_clip are asked for their version only."""
+"""What this machine has and lacks, told in well under three seconds: torch and open_clip are asked for their
+version only.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,14 @@ if TYPE_CHECKING:
 PACKAGE = "razor-cli"
 GIB = 2**30
 MIN_FREE = 2 * GIB  # cached gradients of one ViT-B/32 target, its patch, and room
-FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # what decides how fast torch is on a CPU
+FEATURES = (
+    "avx2",
+    "avx512f",
+    "avx512_bf16",
+    "amx_bf16",
+    "asimd",
+    "bf16",
+)  # what decides how fast torch is on a CPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +68,8 @@ def _machine() -> Iterator[Row]:
     yield Row(
         section=section,
         name="CPU",
-        value=f"{cores} cores for this process, {f'OMP_NUM_THREADS={told}' if told else 'threads as torch decides'}; {found}",
+        value=f"{cores} cores for this process, "
+        f"{f'OMP_NUM_THREADS={told}' if told else 'threads as torch decides'}; {found}",
     )
     yield Row(section=section, name="memory", value=memory())
     gpus = gpu_names()
@@ -88,7 +98,9 @@ def memory() -> str:
         free = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"))
         text += f", {int(free.group(1)) * 1024 / GIB:.1f} GB available" if free else ""
         limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
-        text += f", limited to {int(limit) / GIB:.1f} GB here" if limit.isdigit() and int(limit) < total else ""
+        text += (
+            f", limited to {int(limit) / GIB:.1f} GB here" if limit.isdigit() and int(limit) < total else ""
+        )
     except OSError:
         pass  # other systems do not tell
     return text
@@ -150,7 +162,13 @@ def _versions() -> Iterator[Row]:
         version = _installed(name)
         extra = "hub" if name == "huggingface_hub" else name
         fix = "" if version else f"pip install 'razor-cli[{extra}]'"
-        yield Row(section=section, name=name, value=version or f"absent: no {what}", state="ok" if version else "note", fix=fix)
+        yield Row(
+            section=section,
+            name=name,
+            value=version or f"absent: no {what}",
+            state="ok" if version else "note",
+            fix=fix,
+        )
 
 
 def _version(name: str, requirement: Requirement) -> Row | None:
@@ -158,7 +176,9 @@ def _version(name: str, requirement: Requirement) -> Row | None:
     if version is not None and wanted.contains(version, prereleases=True):
         return None
     found = f"{version}, {wanted} asked for" if version else f"absent, {wanted} asked for"
-    return Row(section="packages", name=name, value=found, state="missing", fix=f"pip install '{name}{wanted}'")
+    return Row(
+        section="packages", name=name, value=found, state="missing", fix=f"pip install '{name}{wanted}'"
+    )
 
 
 def _installed(name: str) -> str | None:
@@ -180,23 +200,32 @@ def _places(output_dir: Path, cifar: Path) -> Iterator[Row]:
     there = existing(output_dir)
     problem = "" if writable(there) else f"cannot write in '{there}'"
     yield Row(
-        section=section, name="output_dir", value=str(output_dir) + (f": {problem}" if problem else ", writable"),
-        state="missing" if problem else "ok", fix="output_dir=DIR, a folder of yours" if problem else "",
-    )  # fmt: skip
+        section=section,
+        name="output_dir",
+        value=str(output_dir) + (f": {problem}" if problem else ", writable"),
+        state="missing" if problem else "ok",
+        fix="output_dir=DIR, a folder of yours" if problem else "",
+    )
     free = shutil.disk_usage(there).free
     tight = free < MIN_FREE
     yield Row(
-        section=section, name="disk", value=f"{free / GIB:.1f} GB free there", state="note" if tight else "ok",
+        section=section,
+        name="disk",
+        value=f"{free / GIB:.1f} GB free there",
+        state="note" if tight else "ok",
         fix="a real model's gradients and patches need 2 GB and more" if tight else "",
-    )  # fmt: skip
+    )
     yield Row(section=section, name="gradients kept in", value=_with_size(output_dir / "cache"))
     yield Row(section=section, name="drawn pictures kept in", value=_with_size(cache_dir()))
     yield Row(section=section, name="hub's cache", value=_with_size(hub_cache(), counted=False))
     reason = cifar_problem(cifar)
     yield Row(
-        section=section, name="CIFAR-10", value=f"{cifar}: {reason}" if reason else str(cifar), state="note" if reason else "ok",
+        section=section,
+        name="CIFAR-10",
+        value=f"{cifar}: {reason}" if reason else str(cifar),
+        state="note" if reason else "ok",
         fix="razor data prepare cifar10, or data.cifar_root=DIR" if reason else "",
-    )  # fmt: skip
+    )
 
 
 def existing(path: Path) -> Path:
@@ -225,7 +254,10 @@ def _with_size(folder: Path, *, counted: bool = True) -> str:
 
 def hub_cache() -> Path:
     """Return where the hub's client keeps what it fetched, by the variables it reads itself."""
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
+    home = (
+        os.environ.get("HF_HOME")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
+    )
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
@@ -258,14 +290,27 @@ def _commands(cifar: Path) -> Iterator[Row]:
     for name in stand_in_names():
         file = stand_in_folder(name) / f"{name}.safetensors"
         there = file.is_file()
-        text = f"stand-in {name}, {file.stat().st_size / 2**20:.1f} MB" if there else f"stand-in {name} has no weights"
+        text = (
+            f"stand-in {name}, {file.stat().st_size / 2**20:.1f} MB"
+            if there
+            else f"stand-in {name} has no weights"
+        )
         fix = "" if there else "reinstall razor-cli, or run `make standins`"
-        yield Row(section=section, name=f"razor-run model={name}", value=text, state="ok" if there else "missing", fix=fix)
+        yield Row(
+            section=section,
+            name=f"razor-run model={name}",
+            value=text,
+            state="ok" if there else "missing",
+            fix=fix,
+        )
     reason = cifar_problem(cifar)
     yield Row(
-        section=section, name="razor-run scenario=class data=cifar10 target=dog", state="note" if reason else "ok",
-        value="CIFAR-10 is not here" if reason else "CIFAR-10 is here", fix="razor data prepare cifar10" if reason else "",
-    )  # fmt: skip
+        section=section,
+        name="razor-run scenario=class data=cifar10 target=dog",
+        state="note" if reason else "ok",
+        value="CIFAR-10 is not here" if reason else "CIFAR-10 is here",
+        fix="razor data prepare cifar10" if reason else "",
+    )
     for option in groups([conf_dir()])["model"]:
         node = values(file_of("model", option))
         checkpoint = known_checkpoint(node.get("architecture"), node.get("weights"))
@@ -273,7 +318,12 @@ def _commands(cifar: Path) -> Iterator[Row]:
             continue
         there = is_cached(checkpoint)
         yield Row(
-            section=section, name=f"razor-run model={option} data=folder data.root=DIR", state="ok" if there else "note",
-            value=f"weights {checkpoint.tag} are {'' if there else 'not '}in the hub's cache; pictures are yours to give",
-            fix=f"razor doctor --acceptance {option}" if there else "the hub gives them on first use; else model.weights=FILE",
-        )  # fmt: skip
+            section=section,
+            name=f"razor-run model={option} data=folder data.root=DIR",
+            state="ok" if there else "note",
+            value=f"weights {checkpoint.tag} are {'' if there else 'not '}in the hub's cache; pictures "
+            "are yours to give",
+            fix=f"razor doctor --acceptance {option}"
+            if there
+            else "the hub gives them on first use; else model.weights=FILE",
+        )

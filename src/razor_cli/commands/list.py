@@ -31,7 +31,9 @@ class Kind(StrEnum):
 
 
 def table(kind: Kind) -> str:
-    """Return the options of one group, one a line: name, what it is, the settings it makes first; `*` marks the default."""
+    """Return the options of one group, one a line: name, what it is, the settings it makes first; `*` marks
+    the default.
+    """
     root, group = conf_dir(), kind.group
     default = default_option(group)
     rows = [(f"{group}={name}", name == default, file_of(group, name)) for name in groups([root])[group]]
@@ -48,7 +50,12 @@ def settings(content: dict[str, Any]) -> str:
     """Return the first settings of a file, as many as fit."""
     shown: list[str] = []
     for key, value in content.items():
-        if key in ("_target_", "name", "kind", "family") or value in ([], False) or value is None or isinstance(value, dict):
+        if (
+            key in ("_target_", "name", "kind", "family")
+            or value in ([], False)
+            or value is None
+            or isinstance(value, dict)
+        ):
             continue
         text = f"{key}={_shown(value)}"
         if len(" ".join([*shown, text])) > DEFAULTS_WIDTH:
@@ -65,12 +72,19 @@ def _shown(value: object) -> str:
 
 
 def whole(kind: Kind, name: str) -> str:
-    """Return a file with all its settings explained, after those it builds on. Raises ConfigError for an unknown name."""
+    """Return a file with all its settings explained, after those it builds on. Raises ConfigError for an
+    unknown name.
+    """
     options = groups([conf_dir()])[kind.group]
     if name not in options:
         close = nearest(name, options)
         fix = f"did you mean {' or '.join(close)}?" if close else None
-        raise ConfigError(f"{kind.group}={name}: there is no such {kind.group}", allowed=", ".join(options), found=name, fix=fix)
+        raise ConfigError(
+            f"{kind.group}={name}: there is no such {kind.group}",
+            allowed=", ".join(options),
+            found=name,
+            fix=fix,
+        )
     file = file_of(kind.group, name)
     texts = [whole(kind, base) for base in bases(file)] + [file.read_text(encoding="utf-8").rstrip()]
     return "\n\n".join(texts)
@@ -82,7 +96,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command("list", help="What can be chosen; with a NAME, its file with every setting explained.")
     def list_options(
-        kind: Kind | None = typer.Argument(None, help="What to list; all of them if left out.", show_default=False),  # noqa: B008
+        kind: Kind | None = typer.Argument(  # noqa: B008
+            None, help="What to list; all of them if left out.", show_default=False
+        ),
         name: str | None = typer.Argument(None, help="One of them, e.g. `razor list methods razor`."),
     ) -> None:
         if name is not None and kind is not None:

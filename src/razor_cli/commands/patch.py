@@ -17,9 +17,15 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Show, verify, apply and revert patches.")
 
 PatchFile = Annotated[Path, typer.Argument(help="Patch (or undo) file, .safetensors.")]
-Base = Annotated[Path, typer.Option("--base", help="Unedited weights: a file, or a Hugging Face or open_clip folder.")]
-Out = Annotated[Path, typer.Option("--out", help="Where the weights go: a file for a file, a folder for a folder.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an output file that exists (never an input, never a folder).")]
+Base = Annotated[
+    Path, typer.Option("--base", help="Unedited weights: a file, or a Hugging Face or open_clip folder.")
+]
+Out = Annotated[
+    Path, typer.Option("--out", help="Where the weights go: a file for a file, a folder for a folder.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace an output file that exists (never an input, never a folder).")
+]
 
 
 @app.command()
@@ -37,7 +43,10 @@ def show(patch: PatchFile) -> None:
         shape = " × ".join(map(str, entry.shape)) or "scalar"
         table.add_row(Text(name), Text(entry.dtype), shape, Text(f"{values[name].nbytes:,}", justify="right"))
     console.print(table)
-    console.print(f"{len(values)} tensors, {sum(v.nbytes for v in values.values()):,} bytes; every value matches its hash")
+    console.print(
+        f"{len(values)} tensors, {sum(v.nbytes for v in values.values()):,} bytes; every value matches "
+        "its hash"
+    )
 
 
 def _header_table(header: PatchHeader) -> Table:
@@ -63,7 +72,9 @@ def _header_table(header: PatchHeader) -> Table:
 
 @app.command()
 def verify(patch: PatchFile, base: Base) -> None:
-    """Check that a patch is whole and belongs to these weights; exit code 2 with the reasons where it does not."""
+    """Check that a patch is whole and belongs to these weights; exit code 2 with the reasons where it does
+    not.
+    """
     from razor_cli.errors import PatchError
     from razor_cli.patch import verify as verify_patch
 
@@ -88,7 +99,11 @@ def apply(
     from razor_cli.patch import undo_path_for
 
     typer.echo(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force)}")
-    typer.echo("undo:    none" if no_undo else f"undo:    {undo_path_for(out)} (holds what was removed: do not pass it on)")
+    typer.echo(
+        "undo:    none"
+        if no_undo
+        else f"undo:    {undo_path_for(out)} (holds what was removed: do not pass it on)"
+    )
     _echo_left_out(find_layout(base).left_out())
 
 
@@ -97,7 +112,9 @@ def revert(
     patched: Annotated[Path, typer.Argument(help="Patched weights: a file or a folder.")],
     out: Out,
     undo: Annotated[Path | None, typer.Option("--undo", help="Undo file that `apply` wrote.")] = None,
-    base: Annotated[Path | None, typer.Option("--base", help="Unedited weights, instead of the undo file.")] = None,
+    base: Annotated[
+        Path | None, typer.Option("--base", help="Unedited weights, instead of the undo file.")
+    ] = None,
     force: Force = False,
 ) -> None:
     """Write the weights as they were before the patch, bit for bit."""

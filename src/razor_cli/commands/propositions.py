@@ -10,16 +10,19 @@ import typer
 
 def propositions(
     words: Annotated[
-        list[str] | None, typer.Argument(help="settings as for razor-run: target=NAME,NAME method=razor,razor_paper ...")
+        list[str] | None,
+        typer.Argument(help="settings as for razor-run: target=NAME,NAME method=razor,razor_paper ..."),
     ] = None,
     output_dir: Annotated[Path, typer.Option(help="where rows are kept")] = Path("outputs"),
-    recorded: Annotated[bool, typer.Option("--recorded", help="measure nothing, print what is recorded")] = False,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="measure nothing, print what is recorded")
+    ] = False,
     form: Annotated[str | None, typer.Option("--format", help="print one form (md, csv, tex, html)")] = None,
 ) -> None:
     """Say of each proposition whether it HOLDS, DOES NOT HOLD or stays UNDECIDED, with numbers.
 
-    Without words the grid of conf/experiment/propositions.yaml is measured: about a minute a job. What is recorded is not
-    computed again.
+    Without words the grid of conf/experiment/propositions.yaml is measured: about a minute a job. What is
+    recorded is not computed again.
     """
     from razor_cli.errors import ConfigError
     from razor_cli.results import write_atomic
@@ -52,7 +55,10 @@ def measure(words: list[str]) -> None:
     arguments = ["experiment=propositions", *words]
     found = grid.chosen_blocks(arguments)
     if found is None:
-        raise ConfigError("grid= and experiment= are settled here", fix="leave them out; target= and method= narrow the grid")
+        raise ConfigError(
+            "grid= and experiment= are settled here",
+            fix="leave them out; target= and method= narrow the grid",
+        )
     asked = grid.read(arguments, *found)
     jobs, refused = grid.check_all(asked)
     if refused:

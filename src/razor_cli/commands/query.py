@@ -23,7 +23,9 @@ def query(
     output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
     form: Annotated[Format, typer.Option("--format", help="table, csv, json or markdown")] = Format.TABLE,
 ) -> None:
-    """Ask over all complete runs. Views: scores (a row per number), runs (a row per run), edit_log (a row per step)."""
+    """Ask over all complete runs. Views: scores (a row per number), runs (a row per run), edit_log (a row per
+    step).
+    """
     from razor_cli.archive import answer, render
 
     columns, rows = answer(output_dir, sql)
@@ -38,7 +40,9 @@ def query(
     for name in columns:
         table.add_column(Text(name))
     for row in rows:
-        table.add_row(*(Text("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v)) for v in row))
+        table.add_row(
+            *(Text("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v)) for v in row)
+        )
     console = Console()
     console.print(table)
     console.print(f"{len(rows)} rows", highlight=False)

@@ -9,7 +9,9 @@ import typer
 
 
 def show(
-    run: Annotated[str, typer.Argument(help="a run's folder, the beginning of its id, or `latest`")] = "latest",
+    run: Annotated[
+        str, typer.Argument(help="a run's folder, the beginning of its id, or `latest`")
+    ] = "latest",
     output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
 ) -> None:
     """Print the report of a recorded run; nothing is computed."""

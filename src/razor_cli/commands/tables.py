@@ -1,4 +1,6 @@
-"""`razor tables`: the papers' tables and figures from recorded runs, published numbers beside the measured ones."""
+"""`razor tables`: the papers' tables and figures from recorded runs, published numbers beside the measured
+ones.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,19 @@ if TYPE_CHECKING:
 
 
 def tables(
-    name: Annotated[str | None, typer.Argument(help="which table, or all; without one they are listed")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="which table, or all; without one they are listed")
+    ] = None,
     output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
     form: Annotated[
-        str | None, typer.Option("--format", help="print one form (md, csv, tex, html) instead of writing all")
+        str | None,
+        typer.Option("--format", help="print one form (md, csv, tex, html) instead of writing all"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="folder for the files; default OUTPUT_DIR/tables")] = None,
 ) -> None:
-    """Lay recorded runs beside the published numbers; what was not run is named, with the command that runs it."""
+    """Lay recorded runs beside the published numbers; what was not run is named, with the command that runs
+    it.
+    """
     from razor_cli.errors import ConfigError, nearest
     from razor_cli.results import complete_runs
     from razor_cli.tables.base import FORMS, render
@@ -35,12 +42,16 @@ def tables(
     if name not in (*TABLES, ALL):
         near = nearest(name, TABLES)
         raise ConfigError(
-            f"there is no table '{name}'", allowed=", ".join((*TABLES, ALL)), fix=f"did you mean {near[0]}?" if near else None
+            f"there is no table '{name}'",
+            allowed=", ".join((*TABLES, ALL)),
+            fix=f"did you mean {near[0]}?" if near else None,
         )
     if form is not None and form not in FORMS:
         raise ConfigError(f"--format {form}: there is no such form", allowed=", ".join(FORMS))
     if form is not None and name == ALL:
-        raise ConfigError("--format prints one table", allowed=", ".join(TABLES), found=ALL, fix="leave --format out")
+        raise ConfigError(
+            "--format prints one table", allowed=", ".join(TABLES), found=ALL, fix="leave --format out"
+        )
     runs = complete_runs(output_dir)
     if form is not None:
         typer.echo(render(builder(name)(runs), form), nl=False)

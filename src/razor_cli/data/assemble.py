@@ -35,14 +35,17 @@ def assemble(
 ) -> ConceptSets:
     """Draw the six sets from the target's pool and the retain pools, and check that they share no picture.
 
-    `classes` maps each further concept of the label space to its prompt domain. Retain pictures whose caption holds one
-    of `keywords`, and contents that occur twice, are left out and counted in the notes. `joint` are the concepts that go
-    together as `target`; forget sizes then count for each. `prompts` and `generic_prompt` replace the domain's.
+    `classes` maps each further concept of the label space to its prompt domain. Retain pictures whose caption
+    holds one of `keywords`, and contents that occur twice, are left out and counted in the notes. `joint` are
+    the concepts that go together as `target`; forget sizes then count for each. `prompts` and
+    `generic_prompt` replace the domain's.
     """
     told, gone = list(notes), tuple(joint) or (target,)
     pools, dropped = _clean(own, retain, mention(keywords, joined=True))
     told += [f"retain: {n} {what} left out" for what, n in dropped.items() if n]
-    told.append("retain: drawn from " + ", ".join(f"{p.source.name} ({p.count()} pictures)" for p in pools[1:]))
+    told.append(
+        "retain: drawn from " + ", ".join(f"{p.source.name} ({p.count()} pictures)" for p in pools[1:])
+    )
     own, retain = pools[0], pools[1:]
     _enough(retain)
     loaders = readers(pools)
@@ -63,25 +66,40 @@ def assemble(
         return Pairs(tuple(pictures), _used(pictures, loaders))
 
     sets = ConceptSets(
-        target=target, aliases=tuple(aliases), domain=domain, joint=tuple(joint),
+        target=target,
+        aliases=tuple(aliases),
+        domain=domain,
+        joint=tuple(joint),
         forget=forgotten("forget", "train"),
         retain=retained("retain", "train"),
-        validation=Judged(forgotten("validation_forget", "validation"), retained("validation_retain", "validation")),
-        evaluation=Judged(forgotten("evaluation_forget", "evaluation"), retained("evaluation_retain", "evaluation")),
+        validation=Judged(
+            forgotten("validation_forget", "validation"), retained("validation_retain", "validation")
+        ),
+        evaluation=Judged(
+            forgotten("evaluation_forget", "evaluation"), retained("evaluation_retain", "evaluation")
+        ),
         class_names=(*gone, *classes),
         prompts=prompts
-        or {name: class_prompts([name], d)[name] for name, d in {**dict.fromkeys(gone, domain), **classes}.items()},
+        or {
+            name: class_prompts([name], d)[name]
+            for name, d in {**dict.fromkeys(gone, domain), **classes}.items()
+        },
         generic_prompt=generic_prompt or DOMAINS[domain].generic,
-        suites=tuple(suites), notes=tuple(told),
-    )  # fmt: skip
+        suites=tuple(suites),
+        notes=tuple(told),
+    )
     check_disjoint(sets)
     return sets
 
 
-def make_suite(name: str, source: Source, split: str, *, without: Sequence[str], sizes: Sizes, seed: int) -> Suite:
+def make_suite(
+    name: str, source: Source, split: str, *, without: Sequence[str], sizes: Sizes, seed: int
+) -> Suite:
     """Return a zero-shot task over a source's concepts, less those that are called like the target."""
     names = unlike(source.concepts(), without)
-    pictures = balanced({c: source.pictures(c, split) for c in names}, sizes.suite, rng_for(seed, f"suite {name}"))
+    pictures = balanced(
+        {c: source.pictures(c, split) for c in names}, sizes.suite, rng_for(seed, f"suite {name}")
+    )
     prompts = class_prompts(names, source.domain)
     return Suite(
         name=name,
@@ -99,7 +117,9 @@ def unlike(concepts: Iterable[str], names: Iterable[str]) -> list[str]:
 
 
 def _clean(own: Pool, retain: Sequence[Pool], named: re.Pattern[str]) -> tuple[list[Pool], dict[str, int]]:
-    """Return all pools without repeated contents and without retain captions that name the target, and what went."""
+    """Return all pools without repeated contents and without retain captions that name the target, and what
+    went.
+    """
     seen: set[str] = set()
     first, repeats = without_repeats(own, seen)
     pools, captions = [first], 0
@@ -117,7 +137,9 @@ def _clean(own: Pool, retain: Sequence[Pool], named: re.Pattern[str]) -> tuple[l
 
 def _unnamed(pool: Pool, named: re.Pattern[str]) -> tuple[Pool, int]:
     splits = {
-        split: {c: [p for p in g if not (p.caption and named.search(same(p.caption)))] for c, g in groups.items()}
+        split: {
+            c: [p for p in g if not (p.caption and named.search(same(p.caption)))] for c, g in groups.items()
+        }
         for split, groups in pool.splits.items()
     }
     kept = Pool(source=pool.source, splits=splits)
@@ -126,7 +148,11 @@ def _unnamed(pool: Pool, named: re.Pattern[str]) -> tuple[Pool, int]:
 
 def _enough(retain: Sequence[Pool]) -> None:
     found = sum(p.count() for p in retain)
-    empty = [s for s in ("train", "validation", "evaluation") if not any(g for p in retain for g in p.splits[s].values())]
+    empty = [
+        s
+        for s in ("train", "validation", "evaluation")
+        if not any(g for p in retain for g in p.splits[s].values())
+    ]
     if found < MIN_RETAIN or empty:
         raise DataError(
             "data.retain_root: too few pictures to keep the model's other knowledge by",

@@ -1,4 +1,6 @@
-"""What public benchmarks add to a run: ImageNet-1K as data and as utility, CelebA-100, and names to choose among."""
+"""What public benchmarks add to a run: ImageNet-1K as data and as utility, CelebA-100, and names to choose
+among.
+"""
 
 from __future__ import annotations
 
@@ -44,16 +46,26 @@ class Benchmarks:
         chosen = self.celeba.concepts() if self.celeba_names is Names.ALL else self.celeba.frequent(without)
         return tuple(unlike(chosen, without))
 
-    def add(self, sets: ConceptSets, *, names: Sequence[str], sizes: Sizes, seed: int, max_corrupt: float) -> ConceptSets:
-        """Return the sets with the utilities that are at hand; with judge_on_celeba the target is judged on CelebA's pictures."""
+    def add(
+        self, sets: ConceptSets, *, names: Sequence[str], sizes: Sizes, seed: int, max_corrupt: float
+    ) -> ConceptSets:
+        """Return the sets with the utilities that are at hand; with judge_on_celeba the target is judged on
+        CelebA's pictures.
+        """
         suites, notes = list(sets.suites), list(sets.notes)
         evaluation = sets.evaluation
         if self.celeba is not None:
             suites.append(_celeba_suite(self.celeba, names, self.celeba_names, sizes, seed))
-            notes.append(f"celeba: {len(self.celeba.frequent(names))} most frequent names {self.celeba.ranking()}")
+            notes.append(
+                f"celeba: {len(self.celeba.frequent(names))} most frequent names {self.celeba.ranking()}"
+            )
             if self.judge_on_celeba:
-                evaluation = Judged(_celeba_pictures(self.celeba, sets.target, names, sizes, seed), evaluation.retain)
-                notes.append(f"evaluation_forget: {len(evaluation.forget)} pictures of the target from CelebA")
+                evaluation = Judged(
+                    _celeba_pictures(self.celeba, sets.target, names, sizes, seed), evaluation.retain
+                )
+                notes.append(
+                    f"evaluation_forget: {len(evaluation.forget)} pictures of the target from CelebA"
+                )
             self.celeba.tally.check(max_corrupt)
             notes += self.celeba.tally.notes()
         if self.imagenet_root is not None:
@@ -83,7 +95,8 @@ class ImageNetRequest:
 
 
 def imagenet_sets(ask: ImageNetRequest) -> ConceptSets:
-    """Return the sets of one ImageNet class: forget from train, validation from held-out train, evaluation from val.
+    """Return the sets of one ImageNet class: forget from train, validation from held-out train, evaluation
+    from val.
 
     Only what the sets take is read. Raises DataError for an unknown class, missing parts, too few pictures.
     """
@@ -107,11 +120,19 @@ def imagenet_sets(ask: ImageNetRequest) -> ConceptSets:
     suite = _imagenet_suite(source, others, retain["evaluation"], ask.templates, ask.sizes, ask.seed)
     template = DOMAINS[source.domain].zero_shot[0]
     return assemble(
-        target=target, aliases=ask.aliases, keywords=(target,), domain=source.domain, own=pool,
-        retain=[Pool(source=source, splits={s: retain[s] for s in SPLITS})], classes=dict.fromkeys(others, source.domain),
-        sizes=ask.sizes, seed=ask.seed, suites=[suite], notes=notes,
+        target=target,
+        aliases=ask.aliases,
+        keywords=(target,),
+        domain=source.domain,
+        own=pool,
+        retain=[Pool(source=source, splits={s: retain[s] for s in SPLITS})],
+        classes=dict.fromkeys(others, source.domain),
+        sizes=ask.sizes,
+        seed=ask.seed,
+        suites=[suite],
+        notes=notes,
         prompts={c: template.format(spoken(source.said(c), source.domain)) for c in (target, *others)},
-    )  # fmt: skip
+    )
 
 
 def _drawn(
@@ -131,16 +152,24 @@ def _enough(pool: Pool, ask: ImageNetRequest, source: ImageNet) -> None:
         return
     raise DataError(
         f"data.root='{ask.root}': too few pictures of target='{ask.target}'",
-        allowed=f"data.min_forget={ask.min_forget} or more, some of them in the train part and some in the val part",
+        allowed=f"data.min_forget={ask.min_forget} or more, some of them in the train part and some in "
+        "the val part",
         found="; ".join([*(f"{n} for {split}" for split, n in counts.items()), *source.tally.notes()]),
         fix="complete the class's photographs, or choose another class",
     )
 
 
 def _imagenet_suite(
-    source: ImageNet, concepts: Sequence[str], found: dict[str, list[Picture]], templates: Templates, sizes: Sizes, seed: int
+    source: ImageNet,
+    concepts: Sequence[str],
+    found: dict[str, list[Picture]],
+    templates: Templates,
+    sizes: Sizes,
+    seed: int,
 ) -> Suite:
-    """Return zero-shot accuracy over the classes that stay; a class embedding is the mean over open_clip's templates."""
+    """Return zero-shot accuracy over the classes that stay; a class embedding is the mean over open_clip's
+    templates.
+    """
     drawn = balanced(found, sizes.suite, rng_for(seed, "suite imagenet"))
     numbers = {c: i for i, c in enumerate(concepts)}
     return Suite(
@@ -153,14 +182,20 @@ def _imagenet_suite(
 
 
 def _celeba_suite(celeba: CelebA, without: Sequence[str], names: Names, sizes: Sizes, seed: int) -> Suite:
-    """Return CelebA-100 (SLUG): pictures of the 100 most frequent names, prompts `{name}.`, the target among neither."""
+    """Return CelebA-100 (SLUG): pictures of the 100 most frequent names, prompts `{name}.`, the target among
+    neither.
+    """
     measured = celeba.frequent(without)
     space = unlike(celeba.concepts(), without) if names is Names.ALL else measured
     drawn = balanced(
-        celeba.draw(measured, sizes.suite, rng_for(seed, "suite celeba")), sizes.suite, rng_for(seed, "order celeba")
+        celeba.draw(measured, sizes.suite, rng_for(seed, "suite celeba")),
+        sizes.suite,
+        rng_for(seed, "order celeba"),
     )
     if not drawn:
-        raise DataError("data.celeba_root: no usable photograph of the most frequent names", found=celeba.tally.named())
+        raise DataError(
+            "data.celeba_root: no usable photograph of the most frequent names", found=celeba.tally.named()
+        )
     numbers = {n: i for i, n in enumerate(space)}
     return Suite(
         name="celeba",
@@ -178,5 +213,7 @@ def _celeba_pictures(celeba: CelebA, target: str, names: Sequence[str], sizes: S
     drawn = celeba.draw(mine, sizes.evaluation_forget, rng_for(seed, "celeba target"))
     pictures = [replace(p, concept=target) for n in mine for p in drawn[n]]
     if not pictures:
-        raise DataError(f"data.judge_on_celeba: no usable photograph of target='{target}'", found=celeba.tally.named())
+        raise DataError(
+            f"data.judge_on_celeba: no usable photograph of target='{target}'", found=celeba.tally.named()
+        )
     return Pairs(tuple(pictures), {celeba.domain: celeba})

@@ -1,7 +1,8 @@
 """Building the sets of a run: which pictures a target is forgotten, searched and judged with.
 
-`build_sets` serves every kind of data. On the embedded sources (with a stand-in that was trained on them) everything that is
-not the target must stay: other concepts of its source, and the other sources. Own pictures are in `own.py`.
+`build_sets` serves every kind of data. On the embedded sources (with a stand-in that was trained on them)
+everything that is not the target must stay: other concepts of its source, and the other sources. Own pictures
+are in `own.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from razor_cli.errors import ConfigError, DataError, nearest
 
 
 class Kind(StrEnum):
-    """Where the target's pictures come from: an embedded source, CIFAR-10, another benchmark, or the user's own pictures."""
+    """Where the target's pictures come from: an embedded source, CIFAR-10, another benchmark, or the user's
+    own pictures.
+    """
 
     PORTRAITS = "portraits"
     EMOJI = "emoji"
@@ -69,12 +72,13 @@ def build_sets(
 ) -> ConceptSets:
     """Return the disjoint sets of one target; pictures are listed, not yet rendered or decoded.
 
-    `domain` is the scenario's prompt domain (person, emoji, object). `cifar_root` is a folder, None, or `auto`: what
-    `razor data prepare cifar10` left, if anything. `keyword` replaces target and aliases as what captions of shards are
-    searched for. `class_names` adds names without pictures to the label space. `suites` are the sources of unrelated tasks.
-    `stand_in`: the model was trained on the embedded sources, so they are retained and judged too. `cache` keeps rendered
-    pictures (None: the user's cache folder). The seed draws the sample. `benchmarks` adds utilities to own pictures and LAION,
-    and says which prompts ImageNet is judged with.
+    `domain` is the scenario's prompt domain (person, emoji, object). `cifar_root` is a folder, None, or
+    `auto`: what `razor data prepare cifar10` left, if anything. `keyword` replaces target and aliases as what
+    captions of shards are searched for. `class_names` adds names without pictures to the label space.
+    `suites` are the sources of unrelated tasks. `stand_in`: the model was trained on the embedded sources, so
+    they are retained and judged too. `cache` keeps rendered pictures (None: the user's cache folder). The
+    seed draws the sample. `benchmarks` adds utilities to own pictures and LAION, and says which prompts
+    ImageNet is judged with.
 
     Raises DataError or ConfigError for what a user can mend, RunError if sets were not disjoint.
     """
@@ -82,14 +86,22 @@ def build_sets(
     cifar = resolve_cifar(cifar_root)
     photographs = Cifar10(cifar) if cifar else None
     if kind not in ROOTED:
-        return _embedded_sets(kind, target, domain, aliases, photographs, suites, sizes, stand_in, cache, seed)
+        return _embedded_sets(
+            kind, target, domain, aliases, photographs, suites, sizes, stand_in, cache, seed
+        )
     if root is None:
         raise _no_root(kind, target)
     if kind is Kind.IMAGENET:
         asked = ImageNetRequest(
-            target=target, aliases=aliases, root=root, templates=extra.templates, sizes=sizes, max_corrupt=max_corrupt,
-            min_forget=min_forget, seed=seed,
-        )  # fmt: skip
+            target=target,
+            aliases=aliases,
+            root=root,
+            templates=extra.templates,
+            sizes=sizes,
+            max_corrupt=max_corrupt,
+            min_forget=min_forget,
+            seed=seed,
+        )
         return imagenet_sets(asked)
     ask = Request(
         target=target,
@@ -150,7 +162,10 @@ def _embedded_sets(
 
 def _notes(rest: list[Source], names: tuple[str, ...], no_photographs: bool) -> list[str]:
     named = [s.name for s in rest if len(unlike(s.concepts(), names)) < len(s.concepts())]
-    notes = [f"retain: {name} has a concept called like the target; it is neither kept nor measured" for name in named]
+    notes = [
+        f"retain: {name} has a concept called like the target; it is neither kept nor measured"
+        for name in named
+    ]
     if no_photographs:
         missing = "no CIFAR-10 here (data.cifar_root, or `razor data prepare cifar10`)"
         notes.append(f"retain: {missing}; what the model knows of photographs is neither kept nor measured")
@@ -158,7 +173,9 @@ def _notes(rest: list[Source], names: tuple[str, ...], no_photographs: bool) -> 
 
 
 def resolve_cifar(setting: Path | str | None) -> Path | None:
-    """Return the folder of CIFAR-10: None stays None, `auto` is the prepared place or None if nothing is there."""
+    """Return the folder of CIFAR-10: None stays None, `auto` is the prepared place or None if nothing is
+    there.
+    """
     if setting is None:
         return None
     if str(setting) != "auto":
@@ -175,7 +192,8 @@ def _chosen(kind: Kind, domain: str, sources: dict[str, Source]) -> Source:
         )
     if sources[kind.value].domain != domain:
         raise ConfigError(
-            f"the pictures '{kind}' show the domain {sources[kind.value].domain}, but scenario.domain={domain}",
+            f"the pictures '{kind}' show the domain {sources[kind.value].domain}, but "
+            f"scenario.domain={domain}",
             allowed="scenario=identity with portraits, object with emoji, class with cifar10",
             fix="choose the scenario that goes with the data",
         )
@@ -183,16 +201,28 @@ def _chosen(kind: Kind, domain: str, sources: dict[str, Source]) -> Source:
 
 
 def _sources(cifar: Cifar10 | None, cache: Path | None) -> dict[str, Source]:
-    sources: dict[str, Source] = {"portraits": Rendered(Portraits(), cache), "emoji": Rendered(Emoji(), cache)}
+    sources: dict[str, Source] = {
+        "portraits": Rendered(Portraits(), cache),
+        "emoji": Rendered(Emoji(), cache),
+    }
     if cifar is not None:
         sources["cifar10"] = cifar
     return sources
 
 
 def _suites(source: Source, names: tuple[str, ...], sizes: Sizes, seed: int) -> list[Suite]:
-    """Return the unrelated tasks of one source. Emoji make two, so that seen icons never pass for held-out ones."""
-    splits = {"emoji_seen": "seen", "emoji_held_out": "evaluation"} if source.name == "emoji" else {source.name: "evaluation"}
-    return [make_suite(name, source, split, without=names, sizes=sizes, seed=seed) for name, split in splits.items()]
+    """Return the unrelated tasks of one source. Emoji make two, so that seen icons never pass for held-out
+    ones.
+    """
+    splits = (
+        {"emoji_seen": "seen", "emoji_held_out": "evaluation"}
+        if source.name == "emoji"
+        else {source.name: "evaluation"}
+    )
+    return [
+        make_suite(name, source, split, without=names, sizes=sizes, seed=seed)
+        for name, split in splits.items()
+    ]
 
 
 def _known(target: str, source: Source) -> str:
@@ -204,17 +234,22 @@ def _known(target: str, source: Source) -> str:
     near = nearest(target, concepts)
     raise DataError(
         f"target='{target}' is not among the {source.name}",
-        allowed=f"{len(concepts)} concepts, {'nearest' if near else 'among them'}: {', '.join(near or concepts[:5])}",
-        fix="choose one of them, or use your own pictures with data=folder data.root=DIR (DIR/<concept>/*.jpg)",
+        allowed=f"{len(concepts)} concepts, {'nearest' if near else 'among them'}: "
+        f"{', '.join(near or concepts[:5])}",
+        fix="choose one of them, or use your own pictures with data=folder data.root=DIR "
+        "(DIR/<concept>/*.jpg)",
     )
 
 
 def _no_root(kind: Kind, target: str) -> DataError:
-    place = {Kind.FOLDER: f"DIR/{target}/*.jpg, 12 or more", Kind.IMAGENET: "ImageNet-1K: parquet, or train/ and val/"}.get(
-        kind, "shards with captions"
-    )
+    place = {
+        Kind.FOLDER: f"DIR/{target}/*.jpg, 12 or more",
+        Kind.IMAGENET: "ImageNet-1K: parquet, or train/ and val/",
+    }.get(kind, "shards with captions")
     return DataError(
         f"data.root is not set: data={kind} needs pictures of target='{target}'",
-        allowed=f"data.root=DIR ({place}), and data.retain_root=DIR or CIFAR-10 from `razor data prepare cifar10`",
-        fix="give data.root=DIR, or try the embedded stand-in, which needs no pictures: model=clip_tiny data=standin",
+        allowed=f"data.root=DIR ({place}), and data.retain_root=DIR or CIFAR-10 from `razor data prepare "
+        "cifar10`",
+        fix="give data.root=DIR, or try the embedded stand-in, which needs no pictures: model=clip_tiny "
+        "data=standin",
     )

@@ -1,7 +1,8 @@
-"""Taxonomy files built from published sources: CompCars-S from CompCars, ImgnetDogs' parents from WordNet (Tan & Gong, Table 6).
+"""Taxonomy files built from published sources: CompCars-S from CompCars, ImgnetDogs' parents from WordNet
+(Tan & Gong, Table 6).
 
-The functions that decide are pure; those that read files stand below them. The works' own class lists of 292 models and 99
-breeds are not shipped, so each builder says how its counts compare with the published ones.
+The functions that decide are pure; those that read files stand below them. The works' own class lists of 292
+models and 99 breeds are not shipped, so each builder says how its counts compare with the published ones.
 """
 
 from __future__ import annotations
@@ -58,11 +59,12 @@ def compcars_taxonomy(
     wanted: Iterable[str] | None = None,
     min_pictures: int = CARS_MIN,
 ) -> Built:
-    """Return CompCars-S: models of the `wanted` makes (None: the 48 published) with at least `min_pictures` pictures.
+    """Return CompCars-S: models of the `wanted` makes (None: the 48 published) with at least `min_pictures`
+    pictures.
 
-    `counts` maps (make number, model number), both from 1 as CompCars numbers them, to pictures. The paper names the makes
-    and not the rule by which 292 models were chosen: `min_pictures` is ours. A name that two models share goes to the one
-    with more pictures.
+    `counts` maps (make number, model number), both from 1 as CompCars numbers them, to pictures. The paper
+    names the makes and not the rule by which 292 models were chosen: `min_pictures` is ours. A name that two
+    models share goes to the one with more pictures.
     """
     kept = {same(m) for m in (wanted if wanted is not None else shipped()["compcars_makes"])}
     branches: dict[str, Branch] = {}
@@ -85,13 +87,19 @@ def compcars_taxonomy(
 
 
 def dog_taxonomy(net: WordNet, synsets: Iterable[str], coarse: Sequence[str] | None = None) -> Built:
-    """Return ImgnetDogs: each breed below its nearest ancestor in WordNet that is called like one of the coarse names.
+    """Return ImgnetDogs: each breed below its nearest ancestor in WordNet that is called like one of the
+    coarse names.
 
-    `coarse` None: the 14 published names. Breeds without such an ancestor, or that are themselves one, are left out. A breed
-    is called as the published lists call it if they do, else by its usual name.
+    `coarse` None: the 14 published names. Breeds without such an ancestor, or that are themselves one, are
+    left out. A breed is called as the published lists call it if they do, else by its usual name.
     """
     wanted = {same(c): c for c in (coarse if coarse is not None else shipped()["imgnetdogs_coarse"])}
-    listed = {same(n) for title, names in shipped()["lists"].items() if title.startswith("ImgnetDogs") for n in names}
+    listed = {
+        same(n)
+        for title, names in shipped()["lists"].items()
+        if title.startswith("ImgnetDogs")
+        for n in names
+    }
     branches, left = [], {}
     for synset in sorted(set(synsets)):
         if synset not in net.words:
@@ -101,7 +109,9 @@ def dog_taxonomy(net: WordNet, synsets: Iterable[str], coarse: Sequence[str] | N
         if DOG not in above:
             left[synset] = "no dogs"
             continue
-        parent = next((wanted[same(w)] for a in above for w in net.words.get(a, ()) if same(w) in wanted), None)
+        parent = next(
+            (wanted[same(w)] for a in above for w in net.words.get(a, ()) if same(w) in wanted), None
+        )
         if parent is None or any(same(w) in wanted for w in net.words[synset]):
             left[synset] = "without one of these parents"
             continue
@@ -123,7 +133,9 @@ def ancestors(parents: Mapping[str, Sequence[str]], synset: str) -> list[str]:
 
 
 def parse_data_noun(lines: Iterable[str]) -> WordNet:
-    """Return WordNet from its own file `data.noun`: `offset file type count word id … pointers @ offset n 0000 … | gloss`."""
+    """Return WordNet from its own file `data.noun`: `offset file type count word id … pointers @ offset n
+    0000 … | gloss`.
+    """
     parents, words = {}, {}
     for line in lines:
         if line.startswith("  ") or not line.strip():  # the licence at the head
@@ -142,7 +154,9 @@ def parse_data_noun(lines: Iterable[str]) -> WordNet:
 
 
 def parse_is_a(is_a: Iterable[str], names: Iterable[str]) -> WordNet:
-    """Return WordNet from ImageNet's `wordnet.is_a.txt` (`parent child` a line) and `words.txt` (id, tab, names with commas)."""
+    """Return WordNet from ImageNet's `wordnet.is_a.txt` (`parent child` a line) and `words.txt` (id, tab,
+    names with commas).
+    """
     parents: dict[str, tuple[str, ...]] = {}
     for line in is_a:
         fields = line.split()
@@ -175,9 +189,13 @@ def read_wordnet(root: Path) -> WordNet:
 def read_synsets(root: Path) -> list[str]:
     """Return the synset folders (n02099601) below a folder, or below its train part."""
     for place in (root / "train", root):
-        if place.is_dir() and (found := sorted(p.name for p in place.iterdir() if p.is_dir() and _is_synset(p.name))):
+        if place.is_dir() and (
+            found := sorted(p.name for p in place.iterdir() if p.is_dir() and _is_synset(p.name))
+        ):
             return found
-    raise DataError(f"--root: no folders called like synsets below '{root}'", allowed="n02099601/, also below train/")
+    raise DataError(
+        f"--root: no folders called like synsets below '{root}'", allowed="n02099601/, also below train/"
+    )
 
 
 def _is_synset(name: str) -> bool:
@@ -185,7 +203,9 @@ def _is_synset(name: str) -> bool:
 
 
 def read_compcars(root: Path) -> tuple[list[str], list[str], dict[tuple[int, int], int]]:
-    """Return makes, models and pictures per (make, model) of a CompCars folder: image/, misc/make_model_name.mat."""
+    """Return makes, models and pictures per (make, model) of a CompCars folder: image/,
+    misc/make_model_name.mat.
+    """
     files = [p for p in (root / "misc/make_model_name.mat", root / "make_model_name.mat") if p.is_file()]
     if not files or not (root / "image").is_dir():
         layout = "image/<make>/<model>/<year>/*.jpg and misc/make_model_name.mat"

@@ -1,4 +1,6 @@
-"""Choices of the data settings, apart from the sources that know them, so that a configuration can be read without these."""
+"""Choices of the data settings, apart from the sources that know them, so that a configuration can be read
+without these.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class CoarseText(StrEnum):
     """What a coarse label is called in text."""
 
     NAMES = "names"  # by its own name, in every template
-    MEMBERS = "members"  # by its members: the mean of their prompts, for a model that never read the group's name
+    MEMBERS = (
+        "members"  # by its members: the mean of their prompts, for a model that never read the group's name
+    )
 
 
 class DataKind(StrEnum):
@@ -41,4 +45,8 @@ class DataKind(StrEnum):
     COMPCARS = "compcars"
 
 
-LABELLED = (DataKind.LABELLED, DataKind.IMGNETDOGS, DataKind.COMPCARS)  # labelled photographs below a taxonomy
+LABELLED = (
+    DataKind.LABELLED,
+    DataKind.IMGNETDOGS,
+    DataKind.COMPCARS,
+)  # labelled photographs below a taxonomy

@@ -1,4 +1,6 @@
-"""Proof that sets share no picture, and that a stand-in never saw what it is judged on. By origin, never by pixels."""
+"""Proof that sets share no picture, and that a stand-in never saw what it is judged on. By origin, never by
+pixels.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def shifted_sets(sets: ConceptSets) -> dict[str, Pairs]:
 
 
 def check_disjoint(sets: ConceptSets) -> None:
-    """Raise RunError if two of the six sets, or a held-out suite and a set that an edit looks at, share a picture."""
+    """Raise RunError if two of the six sets, or a held-out suite and a set that an edit looks at, share a
+    picture.
+    """
     origins = {name: {content(k) for k in pairs.keys} for name, pairs in six_sets(sets).items()}
     pairs = list(combinations(origins.items(), 2))
     edited = [(name, keys) for name, keys in origins.items() if not name.startswith("evaluation")]
@@ -41,29 +45,39 @@ def check_disjoint(sets: ConceptSets) -> None:
     pairs += [(suite, other) for suite in suites for other in edited]
     for (first, a), (second, b) in pairs:
         if shared := sorted(a & b):
-            raise RunError(f"data: the sets {first} and {second} share {len(shared)} pictures", found=", ".join(shared[:5]))
+            raise RunError(
+                f"data: the sets {first} and {second} share {len(shared)} pictures",
+                found=", ".join(shared[:5]),
+            )
 
 
 def check_unseen(sets: ConceptSets, *, evaluation: bool = True) -> None:
-    """Raise RunError if an evaluation picture, a held-out suite or the shifted test shows what the stand-in was trained on.
+    """Raise RunError if an evaluation picture, a held-out suite or the shifted test shows what the stand-in
+    was trained on.
 
-    `evaluation` false: the evaluation is in distribution and says so; of it only what the shifted test shows must be unseen.
+    `evaluation` false: the evaluation is in distribution and says so; of it only what the shifted test shows
+    must be unseen.
     """
-    judged = {"evaluation_forget": sets.evaluation.forget, "evaluation_retain": sets.evaluation.retain} if evaluation else {}
+    judged = (
+        {"evaluation_forget": sets.evaluation.forget, "evaluation_retain": sets.evaluation.retain}
+        if evaluation
+        else {}
+    )
     judged |= {f"suite {s.name}": s.pairs for s in sets.suites if s.name != SEEN}
     judged |= shifted_sets(sets)
     for name, pairs in judged.items():
         if known := [k for k in pairs.keys if trained_on(k)]:
             raise RunError(
-                f"data: {name} holds {len(known)} pictures that the stand-in was trained on", found=", ".join(known[:5])
+                f"data: {name} holds {len(known)} pictures that the stand-in was trained on",
+                found=", ".join(known[:5]),
             )
 
 
 def trained_on(key: str) -> bool:
     """Tell whether the stand-in may have seen the icon, trait vector or photograph behind a key.
 
-    For CIFAR-10 that is the whole official training part: copies of it differ in row order, so a row number of the
-    validation split proves nothing about the copy that the stand-in was trained on.
+    For CIFAR-10 that is the whole official training part: copies of it differ in row order, so a row number
+    of the validation split proves nothing about the copy that the stand-in was trained on.
     """
     source, _, rest = key.partition("/")
     if source == "portraits":

@@ -17,16 +17,18 @@ FILES = ("plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00
 COUNTS = {"train": 50_000, "test": 10_000}
 SAMPLE = 50  # photographs of each part that are decoded to see that they are photographs
 BY_HAND = (
-    "fetch cifar-10-binary.tar.gz (or the parquet files of the hub data set uoft-cs/cifar10) on a machine with a network, "
+    "fetch cifar-10-binary.tar.gz (or the parquet files of the hub data set uoft-cs/cifar10) on a "
+    "machine with a network, "
     "unpack it here, and run `razor data prepare cifar10 --from DIR`"
 )
 
 
 def prepare_cifar10(to: Path, source: Path | None = None, *, counts: Mapping[str, int] = COUNTS) -> bool:
-    """Put a checked copy of CIFAR-10 into the folder `to`, from `source` or the hub; False if it is there already.
+    """Put a checked copy of CIFAR-10 into the folder `to`, from `source` or the hub; False if it is there
+    already.
 
-    The folder appears whole or not at all, and nothing in it is ever replaced. Raises DataError if `source` or what lies at
-    `to` is not CIFAR-10, RunError if the hub cannot be reached or sends something else.
+    The folder appears whole or not at all, and nothing in it is ever replaced. Raises DataError if `source`
+    or what lies at `to` is not CIFAR-10, RunError if the hub cannot be reached or sends something else.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         try:
@@ -36,7 +38,10 @@ def prepare_cifar10(to: Path, source: Path | None = None, *, counts: Mapping[str
             raise DataError(f"'{to}' exists and is not CIFAR-10", found=error.what, fix=fix) from error
         return False
     if source is not None and not source.is_dir():
-        raise DataError(f"--from: '{source}' is not a folder", fix="give the folder with CIFAR-10's parquet or binary files")
+        raise DataError(
+            f"--from: '{source}' is not a folder",
+            fix="give the folder with CIFAR-10's parquet or binary files",
+        )
     with staged(to) as part:
         part.mkdir()
         (download if source is None else _copier(source))(part)
@@ -44,8 +49,12 @@ def prepare_cifar10(to: Path, source: Path | None = None, *, counts: Mapping[str
             check_cifar10(part, counts)
         except DataError as error:
             if source is not None:
-                raise DataError(f"--from: '{source}' is not all of CIFAR-10", found=error.message(), fix=BY_HAND) from error
-            raise RunError(f"the hub's {REPOSITORY} is not the CIFAR-10 expected", found=error.message(), fix=BY_HAND) from error
+                raise DataError(
+                    f"--from: '{source}' is not all of CIFAR-10", found=error.message(), fix=BY_HAND
+                ) from error
+            raise RunError(
+                f"the hub's {REPOSITORY} is not the CIFAR-10 expected", found=error.message(), fix=BY_HAND
+            ) from error
         part.replace(to)
     return True
 
@@ -58,10 +67,15 @@ def check_cifar10(root: Path, counts: Mapping[str, int] = COUNTS) -> None:
         per_class = np.bincount(labels, minlength=len(CLASSES)).tolist()
         if per_class != [counts[part] // len(CLASSES)] * len(CLASSES):
             found = ", ".join(f"{n} {c}" for n, c in zip(per_class, CLASSES, strict=True))
-            raise DataError(f"'{root}': the {part} part is not {counts[part]:,} photographs, as many of each class", found=found)
+            raise DataError(
+                f"'{root}': the {part} part is not {counts[part]:,} photographs, as many of each class",
+                found=found,
+            )
         for row in np.linspace(0, len(labels) - 1, SAMPLE, dtype=int).tolist():
             if (why := cifar.flaw(part, row)) is not None:
-                raise DataError(f"'{root}': row {row} of the {part} part is no {SIDE} x {SIDE} photograph", found=why)
+                raise DataError(
+                    f"'{root}': row {row} of the {part} part is no {SIDE} x {SIDE} photograph", found=why
+                )
 
 
 def download(to: Path) -> None:

@@ -1,4 +1,6 @@
-"""Sets of the fine_grained scenario: fine concepts of a taxonomy go together, their parents must stay (Tan & Gong 4.1)."""
+"""Sets of the fine_grained scenario: fine concepts of a taxonomy go together, their parents must stay (Tan &
+Gong 4.1).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from razor_cli.data.sources.portraits import Portraits, PortraitsWithGlasses, id
 from razor_cli.data.taxonomy import Chosen, choose, shipped, taxonomy_of
 from razor_cli.errors import ConfigError
 
-Confidence = Callable[[Pairs, Mapping[str, Sequence[str]]], dict[str, float]]  # pictures, prompts of each class -> mean p(own)
+Confidence = Callable[
+    [Pairs, Mapping[str, Sequence[str]]], dict[str, float]
+]  # pictures, prompts of each class -> mean p(own)
 PER_CLASS = 12  # validation pictures of each concept that its difficulty is measured on
 ICON_SETS = {
     "train": ("noto", "fluent-emoji-flat", "fluent-emoji-high-contrast"),
@@ -48,7 +52,9 @@ class FineRequest:
 
 
 class IconSets(Emoji):
-    """Emoji cut by icon set for a taxonomy: two sets to search on, one to judge in distribution, the held-out one out of it."""
+    """Emoji cut by icon set for a taxonomy: two sets to search on, one to judge in distribution, the held-out
+    one out of it.
+    """
 
     def pictures(self, concept: str, split: str) -> list[Picture]:
         """Return views of one concept; `split` may also be `ood`."""
@@ -62,11 +68,17 @@ class IconSets(Emoji):
 
 
 class Faces(PortraitsWithGlasses):
-    """Portraits for a taxonomy; `ood` shows the evaluation portraits with glasses, which no training picture has."""
+    """Portraits for a taxonomy; `ood` shows the evaluation portraits with glasses, which no training picture
+    has.
+    """
 
     def pictures(self, concept: str, split: str) -> list[Picture]:
         """Return the portraits of one name; `split` may also be `ood`."""
-        return super().pictures(concept, "evaluation") if split == "ood" else Portraits.pictures(self, concept, split)
+        return (
+            super().pictures(concept, "evaluation")
+            if split == "ood"
+            else Portraits.pictures(self, concept, split)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,22 +96,33 @@ def embedded(pictures: str) -> Kin:
     groups = shipped().get(pictures) if pictures in ("emoji", "portraits") else None
     if groups is None:
         raise ConfigError(
-            f"scenario.pictures={pictures} has no taxonomy", allowed="emoji, portraits", fix="or data=imgnetdogs, data=compcars"
+            f"scenario.pictures={pictures} has no taxonomy",
+            allowed="emoji, portraits",
+            fix="or data=imgnetdogs, data=compcars",
         )
     wording = {name: group["text"] for name, group in groups.items()}
     if pictures == "emoji":
         judged = (
-            "evaluation: icons of twemoji, which the stand-in was trained on and no edit sees; ood: emojione, never trained on"
+            "evaluation: icons of twemoji, which the stand-in was trained on and no edit sees; ood: "
+            "emojione, never trained on"
         )
-        return Kin(source=IconSets(), parents=dict(sorted(packed()["groups"].items())), wording=wording, judged=judged)
+        return Kin(
+            source=IconSets(),
+            parents=dict(sorted(packed()["groups"].items())),
+            wording=wording,
+            judged=judged,
+        )
     color = {value: name for name, group in groups.items() for value in group["values"]}
     parents = {name: color[traits.hair_color] for name, traits in identities().items()}
-    judged = "evaluation: portraits never trained on; ood: the same with glasses, which no training picture shows"
+    judged = (
+        "evaluation: portraits never trained on; ood: the same with glasses, which no training picture shows"
+    )
     return Kin(source=Faces(), parents=parents, wording=wording, judged=judged)
 
 
 def fine_sets(ask: FineRequest) -> ConceptSets:
-    """Return the sets of a run that forgets fine concepts of an embedded taxonomy; forget sizes count for each of them.
+    """Return the sets of a run that forgets fine concepts of an embedded taxonomy; forget sizes count for
+    each of them.
 
     Raises DataError for names that are not there, ConfigError for pictures without a taxonomy.
     """
@@ -112,17 +135,31 @@ def fine_sets(ask: FineRequest) -> ConceptSets:
     kept = [n for n in kin.parents if n not in chosen.names]
     rest = _rest(ask)
     sets = assemble(
-        target=chosen.label, aliases=(), keywords=chosen.names, domain=ask.domain, own=Pool.of(source, chosen.names),
+        target=chosen.label,
+        aliases=(),
+        keywords=chosen.names,
+        domain=ask.domain,
+        own=Pool.of(source, chosen.names),
         retain=[Pool.of(source, kept), *(Pool.of(s, unlike(s.concepts(), chosen.names)) for s in rest)],
-        classes=dict.fromkeys(kept, ask.domain), sizes=ask.sizes, seed=ask.seed, joint=chosen.names,
-        suites=_suites(rest, chosen, ask), notes=[chosen.note, kin.judged],
-    )  # fmt: skip
+        classes=dict.fromkeys(kept, ask.domain),
+        sizes=ask.sizes,
+        seed=ask.seed,
+        joint=chosen.names,
+        suites=_suites(rest, chosen, ask),
+        notes=[chosen.note, kin.judged],
+    )
     ood = shifted(source, chosen.names, kept, taxonomy, ask.sizes, ask.seed)
     return checked(replace(sets, taxonomy=taxonomy, ood=ood), trained_on_evaluation=ask.pictures == "emoji")
 
 
 def shifted(
-    source: Source, gone: Sequence[str], kept: Sequence[str], taxonomy: Taxonomy, sizes: Sizes, seed: int, split: str = "ood"
+    source: Source,
+    gone: Sequence[str],
+    kept: Sequence[str],
+    taxonomy: Taxonomy,
+    sizes: Sizes,
+    seed: int,
+    split: str = "ood",
 ) -> Shifted:
     """Return the out-of-distribution test over the same labels: as many pictures as the evaluation takes."""
 
@@ -139,14 +176,18 @@ def shifted(
 
 
 def checked(sets: ConceptSets, *, trained_on_evaluation: bool) -> ConceptSets:
-    """Return the sets after a look that no picture is on two sides, and that the model never saw what is called unseen."""
+    """Return the sets after a look that no picture is on two sides, and that the model never saw what is
+    called unseen.
+    """
     check_disjoint(sets)
     check_unseen(sets, evaluation=not trained_on_evaluation)
     return sets
 
 
 def fine_confidence(ask: FineRequest) -> dict[str, float]:
-    """Return the model's mean probability of the right fine concept on validation pictures, for every concept."""
+    """Return the model's mean probability of the right fine concept on validation pictures, for every
+    concept.
+    """
     kin = embedded(ask.pictures)
     source = Rendered(kin.source, ask.cache)
     groups = {n: source.pictures(n, "validation") for n in kin.parents}
@@ -165,7 +206,12 @@ def _suites(rest: Sequence[Source], chosen: Chosen, ask: FineRequest) -> list[Su
     """Return the unrelated zero-shot tasks; of emoji only the held-out icons."""
     return [
         make_suite(
-            "emoji_held_out" if s.name == "emoji" else s.name, s, SPLITS[-1], without=chosen.names, sizes=ask.sizes, seed=ask.seed
+            "emoji_held_out" if s.name == "emoji" else s.name,
+            s,
+            SPLITS[-1],
+            without=chosen.names,
+            sizes=ask.sizes,
+            seed=ask.seed,
         )
         for s in rest
         if s.name in ask.suites

@@ -1,4 +1,6 @@
-"""Sets of the fine_grained scenario from labelled photographs: ImgnetDogs and CompCars-S as in Tan & Gong, or one's own."""
+"""Sets of the fine_grained scenario from labelled photographs: ImgnetDogs and CompCars-S as in Tan & Gong, or
+one's own.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ class LabelledRequest:
         return templates(self.prompts) if self.prompts else None
 
     def source(self) -> Labelled:
-        """Return the pictures with their classes. Raises DataError for a taxonomy file that is missing or wrong."""
+        """Return the pictures with their classes. Raises DataError for a taxonomy file that is missing or
+        wrong.
+        """
         return Labelled(self.root, domain=DOMAIN, branches=read_branches(self.taxonomy or self.root / FILE))
 
     def labels(self, branches: Sequence[Branch]) -> Taxonomy:
@@ -68,25 +72,40 @@ class LabelledRequest:
 
 
 def labelled_sets(ask: LabelledRequest) -> ConceptSets:
-    """Return the sets of a run that forgets fine classes of labelled photographs; forget sizes count for each of them.
+    """Return the sets of a run that forgets fine classes of labelled photographs; forget sizes count for each
+    of them.
 
-    Raises DataError for files that are not there or not what they should be, for unknown classes, and for too few pictures.
+    Raises DataError for files that are not there or not what they should be, for unknown classes, and for too
+    few pictures.
     """
     source = ask.source()
     taxonomy = ask.labels(source.branches)
     parents = taxonomy.parents
     chosen = choose(ask.target, ask.forget, parents, partial(labelled_confidence, ask), ask.called)
     kept = [n for n in parents if n not in chosen.names]
-    own = Pool(source=source, splits={s: _groups(source, chosen.names, s, ask.sizes, "forget") for s in SPLITS})
+    own = Pool(
+        source=source, splits={s: _groups(source, chosen.names, s, ask.sizes, "forget") for s in SPLITS}
+    )
     retain = Pool(source=source, splits={s: _groups(source, kept, s, ask.sizes, "retain") for s in SPLITS})
     source.tally.check(ask.max_corrupt)
     _enough(own, ask, chosen.names)
     sets = assemble(
-        target=chosen.label, aliases=(), keywords=chosen.names, domain=DOMAIN, own=own, retain=[retain],
-        classes=dict.fromkeys(kept, DOMAIN), sizes=ask.sizes, seed=ask.seed, joint=chosen.names,
-        notes=[chosen.note, *source.tally.notes()], prompts=_prompts(parents, taxonomy, ask),
-    )  # fmt: skip
-    taken = {k for p in (sets.forget, sets.retain, sets.validation.forget, sets.validation.retain) for k in p.keys}
+        target=chosen.label,
+        aliases=(),
+        keywords=chosen.names,
+        domain=DOMAIN,
+        own=own,
+        retain=[retain],
+        classes=dict.fromkeys(kept, DOMAIN),
+        sizes=ask.sizes,
+        seed=ask.seed,
+        joint=chosen.names,
+        notes=[chosen.note, *source.tally.notes()],
+        prompts=_prompts(parents, taxonomy, ask),
+    )
+    taken = {
+        k for p in (sets.forget, sets.retain, sets.validation.forget, sets.validation.retain) for k in p.keys
+    }
     suites = tuple(_suite(name, root, ask, parents, taken) for name, root in ask.suite_roots.items())
     sets = replace(sets, taxonomy=taxonomy, suites=suites)
     sets = _with_ood(sets, chosen.names, ask, taken) if ask.ood_root else sets
@@ -95,7 +114,9 @@ def labelled_sets(ask: LabelledRequest) -> ConceptSets:
 
 
 def _groups(source: Labelled, names: Sequence[str], split: str, sizes: Sizes, kind: str) -> Groups:
-    """Return candidates of each class; no more files are looked at than the sets can take, and half as many again."""
+    """Return candidates of each class; no more files are looked at than the sets can take, and half as many
+    again.
+    """
     wanted = getattr(sizes, f"{ROLES[split]}{kind}") / (1 if kind == "forget" else max(1, len(names)))
     return {n: source.drawn(n, split, max(8, math.ceil(1.5 * wanted))) for n in names}
 
@@ -106,7 +127,9 @@ def _unshared(groups: Groups, taken: AbstractSet[str]) -> Groups:
 
 
 def _prompts(parents: Mapping[str, str], taxonomy: Taxonomy, ask: LabelledRequest) -> dict[str, str] | None:
-    """Return the prompt of each class for the metrics that take one: the plain one of the published templates."""
+    """Return the prompt of each class for the metrics that take one: the plain one of the published
+    templates.
+    """
     if not ask.templates:
         return None
     plain = next((i for i, t in enumerate(ask.templates) if t.startswith("a photo of a {}")), 0)
@@ -132,7 +155,9 @@ def _enough(own: Pool, ask: LabelledRequest, names: Sequence[str]) -> None:
         )
 
 
-def _suite(name: str, root: Path, ask: LabelledRequest, parents: Mapping[str, str], taken: AbstractSet[str]) -> Suite:
+def _suite(
+    name: str, root: Path, ask: LabelledRequest, parents: Mapping[str, str], taken: AbstractSet[str]
+) -> Suite:
     """Return one zero-shot task over the classes of a data set that are not among the taxonomy's."""
     source = Labelled(root, domain=DOMAIN, setting=f"data.suite_roots.{name}")
     names = unlike(source.concepts(), parents)
@@ -153,27 +178,42 @@ def _suite(name: str, root: Path, ask: LabelledRequest, parents: Mapping[str, st
     )
 
 
-def _with_ood(sets: ConceptSets, gone: Sequence[str], ask: LabelledRequest, taken: AbstractSet[str]) -> ConceptSets:
+def _with_ood(
+    sets: ConceptSets, gone: Sequence[str], ask: LabelledRequest, taken: AbstractSet[str]
+) -> ConceptSets:
     """Return the sets with the out-of-distribution test: another data set with labels of its own."""
     assert ask.ood_root is not None
-    source = Labelled(ask.ood_root, domain=DOMAIN, setting="data.ood_root", branches=_ood_branches(ask.ood_root))
+    source = Labelled(
+        ask.ood_root, domain=DOMAIN, setting="data.ood_root", branches=_ood_branches(ask.ood_root)
+    )
     forgotten = {same(n) for n in gone}
     hit = [b.fine for b in source.branches if {same(b.fine), same(b.same_as)} & forgotten]
     if not hit:
-        note = f"ood: none of the forgotten classes is in data.ood_root='{ask.ood_root.name}', so nothing is measured there"
+        note = (
+            f"ood: none of the forgotten classes is in data.ood_root='{ask.ood_root.name}', so "
+            "nothing is measured there"
+        )
         return replace(sets, notes=(*sets.notes, note))
     kept = [b.fine for b in source.branches if b.fine not in hit]
     taxonomy = ask.labels(source.branches)
-    wanted = {"forget": (hit, ask.sizes.evaluation_forget * len(hit)), "retain": (kept, ask.sizes.evaluation_retain)}
+    wanted = {
+        "forget": (hit, ask.sizes.evaluation_forget * len(hit)),
+        "retain": (kept, ask.sizes.evaluation_retain),
+    }
     drawn = {
         part: balanced(
-            _unshared(_groups(source, names, "evaluation", ask.sizes, part), taken), count, rng_for(ask.seed, f"ood {part}")
+            _unshared(_groups(source, names, "evaluation", ask.sizes, part), taken),
+            count,
+            rng_for(ask.seed, f"ood {part}"),
         )
         for part, (names, count) in wanted.items()
     }
     source.tally.check(ask.max_corrupt)
     judged = Judged(**{part: Pairs(tuple(p), {source.domain: source}) for part, p in drawn.items()})
-    note = f"ood: {source.listing.layout} at data.ood_root, {len(source.branches)} classes; forgotten there: {', '.join(hit)}"
+    note = (
+        f"ood: {source.listing.layout} at data.ood_root, {len(source.branches)} classes; forgotten "
+        f"there: {', '.join(hit)}"
+    )
     shifted = Shifted(judged=judged, class_names=(*hit, *kept), taxonomy=taxonomy)
     return replace(sets, ood=shifted, notes=(*sets.notes, note, *source.tally.notes()))
 
@@ -185,4 +225,7 @@ def _ood_branches(root: Path) -> list[Branch]:
     found = Labelled(root, setting="data.ood_root").listing
     if found.layout == "oxford_pet":
         return [Branch(**row) for row in shipped()["oxford_pet"]]
-    raise DataError(f"data.ood_root: there is no '{root / FILE}'", allowed=f"{FILE} (fine, coarse, same_as), or Oxford-IIIT Pet")
+    raise DataError(
+        f"data.ood_root: there is no '{root / FILE}'",
+        allowed=f"{FILE} (fine, coarse, same_as), or Oxford-IIIT Pet",
+    )

@@ -56,13 +56,15 @@ class Request:
     def borders(self, count: int, role: str) -> tuple[int, int]:
         """Return where `count` captioned pairs are cut into train, validation and evaluation.
 
-        A quarter each is held out; of LAION no more than the held-out sets take (a fifth over, for damaged pictures), so that
-        one shard of 7,900 pairs is nearly all there to retain with.
+        A quarter each is held out; of LAION no more than the held-out sets take (a fifth over, for damaged
+        pictures), so that one shard of 7,900 pairs is nearly all there to retain with.
         """
         first, second = halves(count)
         if self.shards is not Laion:
             return first, second
-        validation, evaluation = (math.ceil(1.2 * getattr(self.sizes, f"{prefix}{role}")) for prefix in ROLES[1:])
+        validation, evaluation = (
+            math.ceil(1.2 * getattr(self.sizes, f"{prefix}{role}")) for prefix in ROLES[1:]
+        )
         held, judged = min(second - first, validation), min(count - second, evaluation)
         return count - held - judged, count - judged
 
@@ -85,10 +87,11 @@ class Request:
 
 
 def folder_sets(ask: Request) -> ConceptSets:
-    """Return the sets of a target whose pictures lie in DIR/<target or alias>/; other folders there are retained.
+    """Return the sets of a target whose pictures lie in DIR/<target or alias>/; other folders there are
+    retained.
 
-    The target's pictures are cut by content hash: 50 % forget, 25 % validation, 25 % evaluation. The rest of the world is
-    `retain_root`, else CIFAR-10.
+    The target's pictures are cut by content hash: 50 % forget, 25 % validation, 25 % evaluation. The rest of
+    the world is `retain_root`, else CIFAR-10.
     """
     folder = Folder(ask.root, domain=ask.domain)
     mine = folder.find(ask.names)
@@ -134,7 +137,9 @@ def webdataset_sets(ask: Request) -> ConceptSets:
 
 
 def _retain_pool(root: Path, ask: Request, captions: Sequence[str], groups: int) -> tuple[Pool, list[str]]:
-    """Return the pool of `data.retain_root` (shards, CIFAR-10 or a folder per concept), and what to note about it."""
+    """Return the pool of `data.retain_root` (shards, CIFAR-10 or a folder per concept), and what to note
+    about it.
+    """
     if ask.shards.holds(root):
         shards = ask.shards(root, domain=ask.retain_domain, setting="data.retain_root")
         pool = _captioned(shards, ask, captions, groups)
@@ -161,25 +166,41 @@ def _captioned(shards: WebDataset, ask: Request, captions: Sequence[str], groups
     parts = {s: [p for g in of_split.values() for p in g] for s, of_split in pool.splits.items()}
     return Pool(
         source=shards,
-        splits={s: {f"captioned {i}": p[i :: max(1, groups)] for i in range(max(1, groups))} for s, p in parts.items()},
+        splits={
+            s: {f"captioned {i}": p[i :: max(1, groups)] for i in range(max(1, groups))}
+            for s, p in parts.items()
+        },
     )
 
 
-def _drawn(shards: WebDataset, entries: Sequence[Entry], ask: Request, role: str, concept: str | None) -> Pool:
-    """Cut entries by the hash of their name (the same in every run), then draw and read as many of each part as asked for."""
+def _drawn(
+    shards: WebDataset, entries: Sequence[Entry], ask: Request, role: str, concept: str | None
+) -> Pool:
+    """Cut entries by the hash of their name (the same in every run), then draw and read as many of each part
+    as asked for.
+    """
     ordered = sorted(
-        entries, key=lambda e: hashlib.sha256(f"{shards.shards[e.shard].name}/{e.name}".encode(errors="replace")).digest()
+        entries,
+        key=lambda e: hashlib.sha256(
+            f"{shards.shards[e.shard].name}/{e.name}".encode(errors="replace")
+        ).digest(),
     )
     first, second = ask.borders(len(ordered), role)
     parts = (ordered[:first], ordered[first:second], ordered[second:])
     seen: set[str] = set()
     drawn: dict[str, dict[str, list[Picture]]] = {}
-    for split, part, prefix in reversed(list(zip(SPLITS, parts, ROLES, strict=True))):  # held-out parts choose first
+    for split, part, prefix in reversed(
+        list(zip(SPLITS, parts, ROLES, strict=True))
+    ):  # held-out parts choose first
         wanted = f"{prefix}{role}"
-        pictures = shards.draw(part, getattr(ask.sizes, wanted), rng_for(ask.seed, f"draw {wanted}"), concept=concept, seen=seen)
+        pictures = shards.draw(
+            part, getattr(ask.sizes, wanted), rng_for(ask.seed, f"draw {wanted}"), concept=concept, seen=seen
+        )
         drawn[split] = {concept or "": pictures}
         if len(part) > (cap := getattr(ask.sizes, wanted)):
-            shards.tally.caps.append(f"{wanted}: {len(pictures)} of {len(part)} pairs drawn, data.n_{wanted}={cap}")
+            shards.tally.caps.append(
+                f"{wanted}: {len(pictures)} of {len(part)} pairs drawn, data.n_{wanted}={cap}"
+            )
     return Pool(source=shards, splits={s: drawn[s] for s in SPLITS})
 
 
@@ -188,7 +209,9 @@ def _photographs(cifar: Cifar10, ask: Request) -> Pool:
 
 
 def _is_cifar(root: Path) -> bool:
-    """Tell whether a folder holds CIFAR-10; a pickled copy is refused with what to do, anything else is not CIFAR-10."""
+    """Tell whether a folder holds CIFAR-10; a pickled copy is refused with what to do, anything else is not
+    CIFAR-10.
+    """
     try:
         part_files(root, "train")
     except DataError as error:
@@ -199,14 +222,20 @@ def _is_cifar(root: Path) -> bool:
 
 
 def _classes(ask: Request, pools: Sequence[Pool], notes: list[str]) -> dict[str, str]:
-    """Return the label space besides the target, concept to prompt domain; says in `notes` where it is thin."""
+    """Return the label space besides the target, concept to prompt domain; says in `notes` where
+    it is thin.
+    """
     named = [p for p in pools if not isinstance(p.source, WebDataset)]
-    found = {x.concept: x.domain for p in named for groups in p.splits.values() for g in groups.values() for x in g}
+    found = {
+        x.concept: x.domain for p in named for groups in p.splits.values() for g in groups.values() for x in g
+    }
     kin = {c: d for c, d in found.items() if d == ask.domain}
     kin |= dict.fromkeys(unlike(ask.class_names, (*ask.names, *kin)), ask.domain)
     if not kin:
         among = (
-            "multiclass accuracy chooses among the retain concepts" if found else "nothing to choose among in multiclass accuracy"
+            "multiclass accuracy chooses among the retain concepts"
+            if found
+            else "nothing to choose among in multiclass accuracy"
         )
         notes.append(
             f"class_names: no other concept of the target's kind, {among}; put other concepts beside the "
@@ -223,8 +252,12 @@ def _suites(ask: Request) -> list[Suite]:
 
 
 def _per_concept(sizes: Sizes, concepts: int) -> int:
-    """Return how many files of each concept are worth reading, with half as many again for flawed and repeated ones."""
-    needed = max(getattr(sizes, f"{prefix}retain") / share for prefix, share in zip(ROLES, SHARES, strict=True))
+    """Return how many files of each concept are worth reading, with half as many again for flawed and
+    repeated ones.
+    """
+    needed = max(
+        getattr(sizes, f"{prefix}retain") / share for prefix, share in zip(ROLES, SHARES, strict=True)
+    )
     return max(8, math.ceil(1.5 * needed / max(1, concepts)))
 
 
@@ -232,7 +265,8 @@ def _enough_of_target(own: Pool, ask: Request, notes: Sequence[str]) -> None:
     if own.count() < ask.min_forget:
         raise DataError(
             f"data.root='{ask.root}': too few pictures of target='{ask.target}'",
-            allowed=f"data.min_forget={ask.min_forget} or more (half to forget with, a quarter each to search and to judge with)",
+            allowed=f"data.min_forget={ask.min_forget} or more (half to forget with, a quarter each to "
+            "search and to judge with)",
             found="; ".join([f"{own.count()} usable", *notes]),
             fix="add pictures, or name other spellings in data.aliases",
         )
@@ -240,7 +274,9 @@ def _enough_of_target(own: Pool, ask: Request, notes: Sequence[str]) -> None:
 
 def _no_retain(ask: Request) -> DataError:
     return DataError(
-        f"data.retain_root is not set, and data.root='{ask.root}' shows only '{ask.target}': nothing would keep the rest",
-        allowed="data.retain_root=DIR (a folder per concept, tar shards or CIFAR-10), other concepts in data.root, or CIFAR-10",
+        f"data.retain_root is not set, and data.root='{ask.root}' shows only '{ask.target}': nothing "
+        "would keep the rest",
+        allowed="data.retain_root=DIR (a folder per concept, tar shards or CIFAR-10), other concepts in "
+        "data.root, or CIFAR-10",
         fix="run `razor data prepare cifar10` once, or give data.retain_root=DIR or data.cifar_root=DIR",
     )

@@ -9,6 +9,8 @@ import platformdirs
 
 
 def prepared(name: str) -> Path:
-    """Return the folder of a prepared data set, whether or not it is there yet; RAZOR_DATA_DIR moves them all."""
+    """Return the folder of a prepared data set, whether or not it is there yet; RAZOR_DATA_DIR moves them
+    all.
+    """
     root = os.environ.get("RAZOR_DATA_DIR")
     return (Path(root).expanduser() if root else platformdirs.user_data_path("razor-cli")) / name

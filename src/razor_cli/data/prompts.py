@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class Prompts:
     """The wording one domain of pictures uses.
 
-    `captions` are the sentences a picture may be paired with, `zero_shot` the template a classifier is built from
-    (and the forget prompt of M1), `generic` the sentence that names no concept (q_retain of M1 and M4, switch A19).
+    `captions` are the sentences a picture may be paired with, `zero_shot` the template a classifier is built
+    from (and the forget prompt of M1), `generic` the sentence that names no concept (q_retain of M1 and M4,
+    switch A19).
     """
 
     captions: tuple[str, ...]

@@ -1,8 +1,8 @@
 """Rendered pictures kept on disk, so that a drawing is computed once per machine and version of the renderer.
 
-One shard per source and concept: a safetensors file with the pixels and, in its header, each picture's identity and
-checksum. A shard is replaced as a whole under a lock, so parallel jobs and kills leave the old or the new one. What is
-damaged is rendered again.
+One shard per source and concept: a safetensors file with the pixels and, in its header, each picture's
+identity and checksum. A shard is replaced as a whole under a lock, so parallel jobs and kills leave the old
+or the new one. What is damaged is rendered again.
 """
 
 from __future__ import annotations
@@ -37,8 +37,12 @@ Pixels = NDArray[np.uint8]  # [side, side, 3]
 
 
 def cache_dir(root: Path | str | None = None) -> Path:
-    """Return where computed and fetched things are kept: `root`, else $RAZOR_CACHE, else the user's cache folder."""
-    return Path(root or os.environ.get("RAZOR_CACHE") or platformdirs.user_cache_dir("razor-cli", appauthor=False))
+    """Return where computed and fetched things are kept: `root`, else $RAZOR_CACHE, else the user's cache
+    folder.
+    """
+    return Path(
+        root or os.environ.get("RAZOR_CACHE") or platformdirs.user_cache_dir("razor-cli", appauthor=False)
+    )
 
 
 @cache
@@ -53,7 +57,9 @@ def renderer_version() -> str:
 
 
 class Rendered:
-    """A source whose rendered pictures are kept under `root`/rendered/<version>/<source>/; the same source otherwise."""
+    """A source whose rendered pictures are kept under `root`/rendered/<version>/<source>/; the same source
+    otherwise.
+    """
 
     def __init__(self, source: Source, root: Path | str | None = None) -> None:
         self.source, self.name, self.domain = source, source.name, source.domain
@@ -82,7 +88,9 @@ class Rendered:
         found = read_shard(path, {_identity(p) for p in wanted})
         missing = list({_identity(p): p for p in wanted if _identity(p) not in found}.values())
         if missing:
-            fresh = {_identity(p): np.asarray(i) for p, i in zip(missing, self.source.load(missing), strict=True)}
+            fresh = {
+                _identity(p): np.asarray(i) for p, i in zip(missing, self.source.load(missing), strict=True)
+            }
             found |= fresh
             try:
                 merge_shard(path, fresh)
@@ -92,11 +100,15 @@ class Rendered:
 
 
 def read_shard(path: Path, wanted: set[str] | None = None) -> dict[str, Pixels]:
-    """Return the sound pictures of a shard by identity (all, or those wanted); nothing if the file is missing or damaged."""
+    """Return the sound pictures of a shard by identity (all, or those wanted); nothing if the file is missing
+    or damaged.
+    """
     try:
         with safe_open(path, framework="np") as file:
             index = json.loads(file.metadata()["pictures"])
-            places = [(i, name, check) for i, (name, check) in enumerate(index) if wanted is None or name in wanted]
+            places = [
+                (i, name, check) for i, (name, check) in enumerate(index) if wanted is None or name in wanted
+            ]
             rows = file.get_slice("pixels")
             found = {name: (np.ascontiguousarray(rows[i : i + 1][0]), check) for i, name, check in places}
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError):

@@ -1,4 +1,6 @@
-"""How candidate pictures become sets: pools by split and concept, balanced seeded draws, and how many of each are wanted."""
+"""How candidate pictures become sets: pools by split and concept, balanced seeded draws, and how many of each
+are wanted.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,13 @@ def readers(pools: Iterable[Pool]) -> dict[str, Source]:
 def _reader(domain: str, pools: list[Pool]) -> Source:
     if len({id(p.source) for p in pools}) == 1:
         return pools[0].source
-    owners = {x.key: p.source for p in pools for groups in p.splits.values() for group in groups.values() for x in group}
+    owners = {
+        x.key: p.source
+        for p in pools
+        for groups in p.splits.values()
+        for group in groups.values()
+        for x in group
+    }
     return Joined(domain, owners)
 
 
@@ -101,9 +109,12 @@ def rng_for(seed: int, label: str) -> random.Random:
 
 
 def balanced(groups: Groups, count: int, rng: random.Random) -> list[Picture]:
-    """Draw up to `count` pictures without replacement, one of each group in turn, groups and pictures in random order."""
+    """Draw up to `count` pictures without replacement, one of each group in turn, groups and pictures in
+    random order.
+    """
     shuffled = [
-        rng.sample(g, min(len(g), count)) for g in rng.sample([g for g in groups.values() if g], sum(map(bool, groups.values())))
+        rng.sample(g, min(len(g), count))
+        for g in rng.sample([g for g in groups.values() if g], sum(map(bool, groups.values())))
     ]
     drawn: list[Picture] = []
     depth = 0
@@ -114,10 +125,11 @@ def balanced(groups: Groups, count: int, rng: random.Random) -> list[Picture]:
 
 
 def shared(pools: Sequence[Groups], count: int, rng: random.Random) -> list[Picture]:
-    """Draw up to `count` pictures, half of them from the first pool (the target's kind), the rest in equal parts from the others.
+    """Draw up to `count` pictures, half of them from the first pool (the target's kind), the rest in equal
+    parts from the others.
 
-    Where a pool is short the others fill up. Judging needs many pictures of the concepts most like the target: their accuracy
-    is what an edit is likeliest to hurt.
+    Where a pool is short the others fill up. Judging needs many pictures of the concepts most like the
+    target: their accuracy is what an edit is likeliest to hurt.
     """
     drawn = [balanced(g, count, rng) for g in pools]
     if len(pools) == 1:
@@ -136,9 +148,11 @@ def content(key: str) -> str:
 
 
 def without_repeats(pool: Pool, seen: set[str]) -> tuple[Pool, int]:
-    """Return the pool less what is in `seen` (contents), and how many went; views of one key in one split stay together.
+    """Return the pool less what is in `seen` (contents), and how many went; views of one key in one split
+    stay together.
 
-    Adds what stays to `seen`. The held-out splits choose first, so that a photograph in two folders is never trained on.
+    Adds what stays to `seen`. The held-out splits choose first, so that a photograph in two folders is never
+    trained on.
     """
     dropped = 0
     splits: dict[str, Groups] = {}
@@ -146,7 +160,11 @@ def without_repeats(pool: Pool, seen: set[str]) -> tuple[Pool, int]:
         owner: dict[str, str] = {}
         splits[split] = {}
         for group, pictures in pool.splits[split].items():
-            kept = [p for p in pictures if content(p.key) not in seen and owner.setdefault(content(p.key), group) == group]
+            kept = [
+                p
+                for p in pictures
+                if content(p.key) not in seen and owner.setdefault(content(p.key), group) == group
+            ]
             dropped += len(pictures) - len(kept)
             splits[split][group] = kept
         seen |= set(owner)

@@ -35,7 +35,9 @@ class Pairs:
     @property
     def captions(self) -> tuple[str, ...]:
         """The caption of each picture: its own, or its domain's first template."""
-        return tuple(p.caption or DOMAINS[p.domain].caption(spoken(p.concept, p.domain), 0) for p in self.pictures)
+        return tuple(
+            p.caption or DOMAINS[p.domain].caption(spoken(p.concept, p.domain), 0) for p in self.pictures
+        )
 
     def of(self, concept: str) -> Pairs:
         """Return the pictures of one concept."""
@@ -59,7 +61,9 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Judged:
-    """Forget and retain pictures that an edit is judged on: validation during search, evaluation once at the end."""
+    """Forget and retain pictures that an edit is judged on: validation during search, evaluation once at the
+    end.
+    """
 
     forget: Pairs
     retain: Pairs
@@ -69,7 +73,8 @@ class Judged:
 class Suite:
     """An unrelated zero-shot task: pictures, their class numbers, and the class prompts.
 
-    There may be several prompts of each class, the same number of all, class after class: their mean is the class embedding.
+    There may be several prompts of each class, the same number of all, class after class: their mean is the
+    class embedding.
     """
 
     name: str  # emoji_seen | emoji_held_out | cifar10
@@ -83,7 +88,8 @@ class Suite:
 class Taxonomy:
     """Two levels of names over a domain (Tan & Gong 4.1): every fine concept has one parent.
 
-    Prompts are lists over templates: a reference takes the mean of their normalised embeddings, a training step may draw one.
+    Prompts are lists over templates: a reference takes the mean of their normalised embeddings, a training
+    step may draw one.
     """
 
     parents: dict[str, str]  # fine concept -> coarse concept, for every class name
@@ -94,7 +100,9 @@ class Taxonomy:
 
 @dataclass(frozen=True, kw_only=True)
 class Shifted:
-    """Judged pictures of another distribution, with fine and coarse labels of their own: is the knowledge gone there too?"""
+    """Judged pictures of another distribution, with fine and coarse labels of their own: is the knowledge
+    gone there too?
+    """
 
     judged: Judged  # pictures of the forgotten concepts, and of all others that `class_names` lists
     class_names: tuple[str, ...]  # label space there; forgotten names need not come first
@@ -105,9 +113,10 @@ class Shifted:
 class ConceptSets:
     """Everything an edit of one target needs. All sets are pairwise disjoint by picture key.
 
-    `prompts[c]` is the zero-shot prompt of concept c, the target included; `class_names` are all concepts of the
-    target's domain (the label space of multiclass accuracy), the forgotten ones first; `retain_names` the others. Several
-    concepts may be forgotten jointly: `joint` holds them all, and `target` is what the group is called.
+    `prompts[c]` is the zero-shot prompt of concept c, the target included; `class_names` are all concepts of
+    the target's domain (the label space of multiclass accuracy), the forgotten ones first; `retain_names` the
+    others. Several concepts may be forgotten jointly: `joint` holds them all, and `target` is what the group
+    is called.
     """
 
     target: str

@@ -1,4 +1,6 @@
-"""Two-level taxonomies (Tan & Gong 4.1): who is whose parent, which concepts go together, and what their prompts are."""
+"""Two-level taxonomies (Tan & Gong 4.1): who is whose parent, which concepts go together, and what their
+prompts are.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ FILE = "taxonomy.csv"  # beside the pictures: columns fine, coarse, and if they 
 
 @dataclass(frozen=True, kw_only=True)
 class Branch:
-    """One fine label: its parent, the folder that shows it, and what another data set calls the same thing."""
+    """One fine label: its parent, the folder that shows it, and what another data set calls the
+    same thing.
+    """
 
     fine: str
     coarse: str
@@ -43,7 +47,9 @@ class Chosen:
 
 @cache
 def shipped() -> dict[str, Any]:
-    """Return the packed taxonomies: emoji and portrait groups, lists of classes, published coarse names, Oxford-IIIT Pet."""
+    """Return the packed taxonomies: emoji and portrait groups, lists of classes, published coarse names,
+    Oxford-IIIT Pet.
+    """
     found: dict[str, Any] = json.loads(_concepts("taxonomies.json"))
     return found
 
@@ -54,22 +60,30 @@ def templates(name: str) -> tuple[str, ...]:
     published: dict[str, list[str]] = json.loads(_concepts("tan_prompts.json"))["prompts"]
     known = {same(n): v for n, v in published.items()}
     if same(name) not in known:
-        raise ConfigError(f"data.templates: there are no templates '{name}'", allowed=", ".join(published), found=name)
+        raise ConfigError(
+            f"data.templates: there are no templates '{name}'", allowed=", ".join(published), found=name
+        )
     return tuple(known[same(name)])
 
 
 def read_branches(path: Path) -> list[Branch]:
-    """Return the rows of a taxonomy file (CSV with a header). Raises DataError naming the line that is wrong."""
+    """Return the rows of a taxonomy file (CSV with a header). Raises DataError naming the line
+    that is wrong.
+    """
     if not path.is_file():
         raise DataError(
             f"data.taxonomy: there is no '{path}'",
-            allowed="a CSV file with the columns fine and coarse (and folder, if it is not called like the class)",
+            allowed="a CSV file with the columns fine and coarse (and folder, if it is not called like "
+            "the class)",
             fix="write one, or build it: `razor data build --help`",
         )
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
         if not {"fine", "coarse"} <= set(reader.fieldnames or ()):
-            raise DataError(f"'{path}': needs the columns fine and coarse", found=", ".join(reader.fieldnames or ()) or "nothing")
+            raise DataError(
+                f"'{path}': needs the columns fine and coarse",
+                found=", ".join(reader.fieldnames or ()) or "nothing",
+            )
         rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
     branches: dict[str, Branch] = {}
     for number, row in enumerate(rows, 2):
@@ -98,11 +112,12 @@ def write_branches(path: Path, branches: Iterable[Branch]) -> None:
 
 
 def levels(confidence: Mapping[str, float], size: int = LEVEL_SIZE) -> dict[str, tuple[str, ...]]:
-    """Return classes as difficult, medium and easy to forget, by how sure the unedited model is of them (mean probability).
+    """Return classes as difficult, medium and easy to forget, by how sure the unedited model is of them (mean
+    probability).
 
-    The most confident `size` classes are difficult, the next are medium, the next easy; with few classes a level holds a
-    quarter of them. That is our reading: the paper prints three lists and not the rule, and its lists have falling accuracy
-    (93, 83, 76 %) that fits three consecutive tens of 99.
+    The most confident `size` classes are difficult, the next are medium, the next easy; with few classes a
+    level holds a quarter of them. That is our reading: the paper prints three lists and not the rule, and its
+    lists have falling accuracy (93, 83, 76 %) that fits three consecutive tens of 99.
     """
     size = max(1, min(size, len(confidence) // 4))
     ranked = sorted(confidence, key=lambda n: (-confidence[n], n))
@@ -110,13 +125,18 @@ def levels(confidence: Mapping[str, float], size: int = LEVEL_SIZE) -> dict[str,
 
 
 def choose(
-    target: str, forget: Sequence[str], parents: Mapping[str, str], confidence: Callable[[], Mapping[str, float]], called: str
+    target: str,
+    forget: Sequence[str],
+    parents: Mapping[str, str],
+    confidence: Callable[[], Mapping[str, float]],
+    called: str,
 ) -> Chosen:
     """Return the fine concepts that go: `forget`, else what `target` names.
 
-    `target` is a level (difficult, medium, easy: `confidence` is then asked), a shipped list, a fine concept, several of them
-    with commas between, or a coarse one (all its children). `called` is the target nobody typed (the scenario's default): an
-    explicit list is then called by its names. Raises DataError for an unknown name or if nothing would be kept.
+    `target` is a level (difficult, medium, easy: `confidence` is then asked), a shipped list, a fine concept,
+    several of them with commas between, or a coarse one (all its children). `called` is the target nobody
+    typed (the scenario's default): an explicit list is then called by its names. Raises DataError for an
+    unknown name or if nothing would be kept.
     """
     spelled = {same(n): n for n in parents}
     lists = {same(n): (n, v) for n, v in shipped()["lists"].items()}
@@ -141,7 +161,10 @@ def choose(
             fitting = [n for n, v in lists.values() if {same(x) for x in v} <= spelled.keys()]
             raise _unknown(target, parents, fitting)
     if len(names) == len(parents):
-        raise DataError(f"target: all {len(parents)} concepts of the taxonomy would be forgotten", fix="leave some to be kept")
+        raise DataError(
+            f"target: all {len(parents)} concepts of the taxonomy would be forgotten",
+            fix="leave some to be kept",
+        )
     return Chosen(label=label, names=names, note=_told(how, names, parents) + more)
 
 
@@ -153,7 +176,8 @@ def taxonomy_of(
     wording: Mapping[str, str] | None = None,
     template_list: Sequence[str] | None = None,
 ) -> Taxonomy:
-    """Return the taxonomy with its prompts over the templates (None: the captions of the domain, which take articles).
+    """Return the taxonomy with its prompts over the templates (None: the captions of the domain, which take
+    articles).
 
     `wording` says a coarse label in words where its name is no noun.
     """
@@ -164,9 +188,17 @@ def taxonomy_of(
         return tuple(t.format(name if template_list else spoken(name, domain)) for t in given)
 
     def coarse(name: str) -> tuple[str, ...]:
-        if coarse_text is CoarseText.MEMBERS:  # by template first, so that any stretch of them shows many members
-            return tuple(p for prompts in zip(*(fine(n) for n, c in parents.items() if c == name), strict=True) for p in prompts)
-        return tuple(t.format(said.get(name) or (name if template_list else spoken(name, domain))) for t in given)
+        if (
+            coarse_text is CoarseText.MEMBERS
+        ):  # by template first, so that any stretch of them shows many members
+            return tuple(
+                p
+                for prompts in zip(*(fine(n) for n, c in parents.items() if c == name), strict=True)
+                for p in prompts
+            )
+        return tuple(
+            t.format(said.get(name) or (name if template_list else spoken(name, domain))) for t in given
+        )
 
     names = tuple(sorted(set(parents.values())))
     return Taxonomy(
@@ -207,7 +239,8 @@ def _unknown(target: str, parents: Mapping[str, str], lists: Sequence[str]) -> D
     near = nearest(target, every)
     return DataError(
         f"target='{target}' names no fine concept, parent, level or list of this taxonomy",
-        allowed=f"a concept or several with commas ({'nearest: ' + ', '.join(near) if near else ', '.join(every[:3])}); "
+        allowed="a concept or several with commas "
+        f"({'nearest: ' + ', '.join(near) if near else ', '.join(every[:3])}); "
         f"a parent ({', '.join(sorted(set(parents.values()))[:8])}); {', '.join(LEVELS)}"
         + (f"; a list ({', '.join(lists)})" if lists else ""),
         fix="or name them: data.forget=[name, name]",

@@ -1,7 +1,8 @@
 """The scoreboard of a step search: validation metrics of a trial model at the least cost.
 
-Only the tower that changed is encoded, and of it only the blocks from the changed one on, from activations kept since
-the last change before it. `fast=False` is the slow reference: every trial encodes every picture and text anew.
+Only the tower that changed is encoded, and of it only the blocks from the changed one on, from activations
+kept since the last change before it. `fast=False` is the slow reference: every trial encodes every picture
+and text anew.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ KEPT_BYTES = 1 << 30  # activations kept for replay, per tower
 
 
 class Board:
-    """Validation pictures and texts with their committed embeddings; `trial` scores the weights as they are now."""
+    """Validation pictures and texts with their committed embeddings; `trial` scores the weights as they are
+    now.
+    """
 
     def __init__(self, model: Clip, sets: ConceptSets, cost: Cost, *, fast: bool) -> None:
         self.model, self.cost, self.fast = model, cost, fast
@@ -54,11 +57,12 @@ class Board:
         forget_only: bool = False,
         lost: Callable[[Metrics], bool] | None = None,
     ) -> Metrics:
-        """Return validation metrics with `values` in place of the named parameters of `components` (prepared before).
+        """Return validation metrics with `values` in place of the named parameters of `components` (prepared
+        before).
 
-        `forget_only` leaves out what needs retain pictures (the fast engine then encodes only forget pictures). `lost` tells
-        whether metrics rule a trial out; the fast engine asks it half-way, with every picture still to come counted as right,
-        and returns those optimistic metrics if even they do.
+        `forget_only` leaves out what needs retain pictures (the fast engine then encodes only forget
+        pictures). `lost` tells whether metrics rule a trial out; the fast engine asks it half-way, with every
+        picture still to come counted as right, and returns those optimistic metrics if even they do.
         """
         self.cost.evaluations += 1
         with torch.no_grad(), swapped(self.model, values):
@@ -75,18 +79,24 @@ class Board:
                     hopeful = self._optimistic(embedded) if lost else None
                     if lost and hopeful and lost(hopeful):
                         return hopeful
-                    embedded[Tower.VISION] = torch.cat([rows, self._encode(Tower.VISION, entry[Tower.VISION], first)])
+                    embedded[Tower.VISION] = torch.cat(
+                        [rows, self._encode(Tower.VISION, entry[Tower.VISION], first)]
+                    )
             return forget_metrics(self._features(embedded)) if forget_only else self._metrics(embedded)
 
     def _optimistic(self, embedded: Mapping[Tower, Tensor]) -> Metrics:
-        """Return metrics in which only the first half of the pictures was looked at and all others count as right."""
+        """Return metrics in which only the first half of the pictures was looked at and all others count as
+        right.
+        """
         return {**self.base, **upper_bounds(self._features(embedded), self.half - self.n_forget)}
 
     def _metrics(self, embedded: Mapping[Tower, Tensor]) -> Metrics:
         return all_metrics(self._features(embedded), self.base_util)
 
     def commit(self, components: Sequence[Component]) -> Metrics:
-        """Take the weights as they are now for granted: renew the changed towers and forget what lies behind the change."""
+        """Take the weights as they are now for granted: renew the changed towers and forget what lies behind
+        the change.
+        """
         for tower, layer in _entry(components).items():
             saved = self._saved[tower]
             for kept in [k for k in saved if k > layer]:
@@ -106,11 +116,15 @@ class Board:
             return self._metrics(embedded) | self._traced(embedded[Tower.VISION])
 
     def _traced(self, images: Tensor) -> Metrics:
-        """Return accuracies in % over the two label lists; their prompts are encoded here alone, as no step search needs them."""
+        """Return accuracies in % over the two label lists; their prompts are encoded here alone, as no step
+        search needs them.
+        """
         if self.gallery.sets.taxonomy is None:
             return {}
         if self._labels is None:
-            traced = Gallery(sets=replace(self.gallery.sets, suites=(), ood=None), judged=self.gallery.judged, suites=True)
+            traced = Gallery(
+                sets=replace(self.gallery.sets, suites=(), ood=None), judged=self.gallery.judged, suites=True
+            )
             self._labels = traced, self.model.tokenize(traced.texts)
         traced, tokens = self._labels
         texts = embed(self.model, Tower.TEXT, tokens)
@@ -118,7 +132,9 @@ class Board:
         return {name: 100 * float(h.mean()) for name, h in hits.items() if len(h)}
 
     def prepare(self, components: Sequence[Component]) -> None:
-        """Compute the activations that enter the first changed block of each tower, with the committed weights in place."""
+        """Compute the activations that enter the first changed block of each tower, with the committed
+        weights in place.
+        """
         for tower, layer in _entry(components).items():
             if self.fast and layer > 0 and layer not in self._saved[tower]:
                 self._keep(tower, layer)
@@ -135,7 +151,8 @@ class Board:
     def _encode(self, tower: Tower, layer: int, start: int = 0, stop: int | None = None) -> Tensor:
         """Return embeddings of the inputs start:stop of a tower, from block `layer` on if its input was kept.
 
-        Whole chunks keep their composition, so that the same weights give the same bits however a trial is cut.
+        Whole chunks keep their composition, so that the same weights give the same bits however a trial is
+        cut.
         """
         chunks = self.inputs[tower]
         total = sum(len(c) for c in chunks)
@@ -160,7 +177,9 @@ class Board:
             self.cost.forwards += round(share * sum(len(c) for c in self.inputs[tower]))
 
     def _features(self, embedded: Mapping[Tower, Tensor]) -> Features:
-        return self.gallery.features(embedded[Tower.VISION].cpu(), embedded[Tower.TEXT].cpu())  # labels are there
+        return self.gallery.features(
+            embedded[Tower.VISION].cpu(), embedded[Tower.TEXT].cpu()
+        )  # labels are there
 
 
 def _entry(components: Sequence[Component]) -> dict[Tower, int]:

@@ -23,8 +23,9 @@ def content_key(parts: Mapping[str, object]) -> str:
 class TensorCache:
     """A folder of safetensors files named by content key.
 
-    Entries are written to a name of their own and moved into place, so a killed process leaves no half entry; a
-    damaged one is computed again. A lock per entry lets parallel jobs wait for the first instead of all computing it.
+    Entries are written to a name of their own and moved into place, so a killed process leaves no half entry;
+    a damaged one is computed again. A lock per entry lets parallel jobs wait for the first instead of all
+    computing it.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -17,10 +17,11 @@ BATCH = 128
 
 @torch.no_grad()
 def class_confidence(model: Clip, pairs: Pairs, prompts: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """Return for each class the mean probability, in [0, 1], that the model gives the right class on its pictures.
+    """Return for each class the mean probability, in [0, 1], that the model gives the right class on its
+    pictures.
 
-    `prompts` are all classes with their prompts over templates; a class embedding is the normalised mean of theirs, and
-    probabilities are the softmax of scaled cosines. A class without a picture has 0.
+    `prompts` are all classes with their prompts over templates; a class embedding is the normalised mean of
+    theirs, and probabilities are the softmax of scaled cosines. A class without a picture has 0.
     """
     names = list(prompts)
     tokens = model.tokenize([p for n in names for p in prompts[n]])

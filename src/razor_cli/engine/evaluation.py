@@ -33,7 +33,9 @@ class Evaluator:
     sets: ConceptSets
     members: Pairs | None = None
     cache: TensorCache | None = None
-    hashes: Mapping[str, str] = field(default_factory=dict)  # of states that are other models: what the cache knows them by
+    hashes: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of states that are other models: what the cache knows them by
     say: Callable[[str], None] = lambda _: None
     features: dict[Key, Features] = field(default_factory=dict, init=False)
 
@@ -45,40 +47,57 @@ class Evaluator:
     @torch.no_grad()
     def embeddings(self) -> dict[str, Tensor]:
         """Return the embeddings of all pictures and all texts under the weights as they are now."""
-        images, texts = embed(self.model, Tower.VISION, self.pixels), embed(self.model, Tower.TEXT, self.tokens)
+        images, texts = (
+            embed(self.model, Tower.VISION, self.pixels),
+            embed(self.model, Tower.TEXT, self.tokens),
+        )
         return {"images": images.cpu(), "texts": texts.cpu()}
 
     def measure(self, key: str | None = None) -> Features:
-        """Lay out the embeddings; those of a model as its file has it come from the cache where it has them."""
+        """Lay out the embeddings; those of a model as its file has it come from the cache where
+        it has them.
+        """
         found = self.cache.get(key, self.embeddings)[0] if self.cache and key else self.embeddings()
         return self.gallery.features(found["images"], found["texts"], self.model.scale)
 
     def _key(self, state: str, scheme: str, settings: Quantization, edited: Sequence[str]) -> str | None:
-        """Return what a whole model's embeddings depend on; the edit does, if it widens what is quantized. None for an edit."""
+        """Return what a whole model's embeddings depend on; the edit does, if it widens what is quantized.
+        None for an edit.
+        """
         weights = self.model.weights_hash() if state == "base" else self.hashes.get(state)
         if weights is None:
             return None
         names: list[str] = []
         if scheme != "none":
             names = quantized_names(
-                self.model, edited, settings.scope, patch_conv=settings.patch_conv, projections=settings.projections
+                self.model,
+                edited,
+                settings.scope,
+                patch_conv=settings.patch_conv,
+                projections=settings.projections,
             )
         return content_key(
             {
-                "engine": ENGINE, "torch": torch.__version__, "device": self.model.device, "weights": weights,
-                "pictures": [p.fingerprint() for p in self.gallery.parts()], "texts": self.gallery.texts, "scheme": scheme,
-                "settings": vars(settings) if scheme != "none" else None, "names": names,
+                "engine": ENGINE,
+                "torch": torch.__version__,
+                "device": self.model.device,
+                "weights": weights,
+                "pictures": [p.fingerprint() for p in self.gallery.parts()],
+                "texts": self.gallery.texts,
+                "scheme": scheme,
+                "settings": vars(settings) if scheme != "none" else None,
+                "names": names,
             }
-        )  # fmt: skip
+        )
 
     def states(
         self, changes: Mapping[str, Mapping[str, Tensor]], schemes: Sequence[str], settings: Quantization
     ) -> Iterator[tuple[Key, Reference]]:
         """Yield every (state, scheme) with what the model did there.
 
-        `changes` maps a state to the tensors it changes; every state quantizes the same tensors, those that any state changes
-        included, but for oracle and reseeded, which change all. Each state starts from the full-precision weights: apply
-        first, then quantize.
+        `changes` maps a state to the tensors it changes; every state quantizes the same tensors, those that
+        any state changes included, but for oracle and reseeded, which change all. Each state starts from the
+        full-precision weights: apply first, then quantize.
         """
         edited = sorted({name for state, values in changes.items() if state not in WHOLE for name in values})
         for scheme in schemes:
@@ -94,7 +113,9 @@ class Evaluator:
 
 
 def score_all(found: Mapping[Key, Reference], settings: Metrics, seed: int) -> dict[Key, list[Score]]:
-    """Return the scores of every state and scheme against base, quantized base, oracle, and itself in full precision."""
+    """Return the scores of every state and scheme against base, quantized base, oracle, and itself in full
+    precision.
+    """
     base, oracle = found[("base", "none")], found.get(("oracle", "none"))
     from_base = any(state in WHOLE for state, _ in found)
     scores = {}

@@ -1,4 +1,6 @@
-"""Embeddings of judged pictures and of every text they are compared with, computed once and kept apart by tower."""
+"""Embeddings of judged pictures and of every text they are compared with, computed once and kept apart by
+tower.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,9 @@ LOADED = 256  # pictures that are decoded at a time
 class Gallery:
     """Pictures and texts of one judged set: which rows of the embeddings mean what.
 
-    Rows of images: forget, retain, then the pictures of each suite, of the out-of-distribution test, then members. Rows of
-    texts: distinct sentences. `suites`: with these, and with the two-level labels of a taxonomy (the full evaluation).
+    Rows of images: forget, retain, then the pictures of each suite, of the out-of-distribution test, then
+    members. Rows of texts: distinct sentences. `suites`: with these, and with the two-level labels of a
+    taxonomy (the full evaluation).
     """
 
     sets: ConceptSets
@@ -35,14 +38,18 @@ class Gallery:
     def __post_init__(self) -> None:
         sets, judged = self.sets, self.judged
         if self.members and (shared := sorted(overlap(self.members, judged.forget))):
-            raise RunError("data: pictures that the edit saw are judged as unseen ones", found=", ".join(shared[:5]))
+            raise RunError(
+                "data: pictures that the edit saw are judged as unseen ones", found=", ".join(shared[:5])
+            )
         self.class_rows = [self._row(sets.prompts[n]) for n in sets.class_names]
         self.generic_row = self._row(sets.generic_prompt)
         self.forget_rows = [self._row(c) for c in judged.forget.captions]
         self.retain_rows = [self._row(c) for c in judged.retain.captions]
         self.own_rows = [self._row(own_prompt(p.concept, p.domain, sets)) for p in judged.retain.pictures]
         self.member_rows = [self._row(c) for c in self.members.captions] if self.members else []
-        self.suite_rows = {s.name: [self._row(p) for p in s.prompts] for s in sets.suites} if self.suites else {}
+        self.suite_rows = (
+            {s.name: [self._row(p) for p in s.prompts] for s in sets.suites} if self.suites else {}
+        )
         self.ood = sets.ood if self.suites else None
         self.levels = self._levels()
 
@@ -54,7 +61,9 @@ class Gallery:
         if not self.suites or self.sets.taxonomy is None:
             return {}
         found = {"in": Levels(self.sets.class_names, self.sets.taxonomy, self._row)}
-        return found | ({"ood": Levels(self.ood.class_names, self.ood.taxonomy, self._row)} if self.ood else {})
+        return found | (
+            {"ood": Levels(self.ood.class_names, self.ood.taxonomy, self._row)} if self.ood else {}
+        )
 
     @property
     def texts(self) -> list[str]:
@@ -68,7 +77,9 @@ class Gallery:
         return [self.judged.forget, self.judged.retain, *extra, *([self.members] if self.members else [])]
 
     def features(self, images: Tensor, texts: Tensor, scale: float | None = None) -> Features:
-        """Lay embeddings [n, d] of all pictures and [k, d] of all texts out for the metrics; `scale` is exp(logit_scale)."""
+        """Lay embeddings [n, d] of all pictures and [k, d] of all texts out for the metrics; `scale` is
+        exp(logit_scale).
+        """
         blocks = list(images.split([len(p) for p in self.parts()]))
         sets, names = self.sets, {n: i for i, n in enumerate(self.sets.class_names)}
         retain = self.judged.retain.pictures
@@ -76,7 +87,9 @@ class Gallery:
         suites = {}
         if self.suites:
             for suite, block in zip(sets.suites, blocks[2:], strict=False):
-                suites[suite.name] = SuiteFeatures(block, torch.tensor(suite.labels), self._class_embeddings(suite, texts))
+                suites[suite.name] = SuiteFeatures(
+                    block, torch.tensor(suite.labels), self._class_embeddings(suite, texts)
+                )
         return Features(
             class_names=sets.class_names,
             class_prompts=texts[self.class_rows],
@@ -99,12 +112,20 @@ class Gallery:
         )
 
     def _class_embeddings(self, suite: Suite, texts: Tensor) -> Tensor:
-        """Return one embedding of each class of a suite [k, d]: its prompt's, or the normalised mean of its prompts'."""
+        """Return one embedding of each class of a suite [k, d]: its prompt's, or the normalised mean of its
+        prompts'.
+        """
         found = texts[self.suite_rows[suite.name]]
         classes = len(suite.class_names)
-        return found if len(found) == classes else F.normalize(found.view(classes, -1, found.shape[-1]).mean(dim=1), dim=-1)
+        return (
+            found
+            if len(found) == classes
+            else F.normalize(found.view(classes, -1, found.shape[-1]).mean(dim=1), dim=-1)
+        )
 
-    def _traced(self, blocks: Sequence[Tensor], texts: Tensor, concepts: Tensor) -> Mapping[str, TracedFeatures]:
+    def _traced(
+        self, blocks: Sequence[Tensor], texts: Tensor, concepts: Tensor
+    ) -> Mapping[str, TracedFeatures]:
         """Return pictures with their fine labels, and the texts of both label lists."""
         found = {}
         for name, levels in self.levels.items():
@@ -126,13 +147,17 @@ class Gallery:
         return found
 
     def _forgotten(self, pairs: Pairs) -> Tensor:
-        """Return which of the concepts that go each picture shows [n]; with one of them there is nothing to look up."""
+        """Return which of the concepts that go each picture shows [n]; with one of them there is nothing to
+        look up.
+        """
         names = self.sets.forget_names
         return torch.tensor([names.index(c) if len(names) > 1 else 0 for c in pairs.concepts])
 
 
 class Levels:
-    """A taxonomy as rows of a gallery's texts: each label's prompts over the templates, and the parent of each fine label."""
+    """A taxonomy as rows of a gallery's texts: each label's prompts over the templates, and the parent of
+    each fine label.
+    """
 
     def __init__(self, fine: Sequence[str], taxonomy: Taxonomy, row: Callable[[str], int]) -> None:
         self.fine, coarse = {n: i for i, n in enumerate(fine)}, list(taxonomy.coarse_names)
@@ -146,7 +171,9 @@ class Levels:
 
     @staticmethod
     def averaged(texts: Tensor, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Return the normalised mean over templates of normalised embeddings, one row for each label [k, d]."""
+        """Return the normalised mean over templates of normalised embeddings, one row for each
+        label [k, d].
+        """
         return torch.stack([F.normalize(texts[list(r)].mean(dim=0), dim=0) for r in rows])
 
 
@@ -162,7 +189,9 @@ def chunked(rows: Tensor, size: int) -> list[Tensor]:
     return list(rows.split(size))
 
 
-def pixels_of(model: DualEncoder, parts: Sequence[Pairs], tick: Callable[[str], None] = lambda _: None) -> Tensor:
+def pixels_of(
+    model: DualEncoder, parts: Sequence[Pairs], tick: Callable[[str], None] = lambda _: None
+) -> Tensor:
     """Load and preprocess all pictures of several sets: [n, 3, H, W]."""
     blocks = []
     for pairs in parts:

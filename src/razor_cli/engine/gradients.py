@@ -1,7 +1,8 @@
 """Gradients of the forget and the retain loss for all parameters in one pass over each set.
 
-The gradient of a set is the mean over batches of batch-mean gradients. For the cosine loss that is the exact full-set
-gradient when batches are equal; for InfoNCE it depends on the batch size, as negatives come from the batch.
+The gradient of a set is the mean over batches of batch-mean gradients. For the cosine loss that is the exact
+full-set gradient when batches are equal; for InfoNCE it depends on the batch size, as negatives come from the
+batch.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Batch:
 
 
 def batches(model: DualEncoder, pairs: Pairs, size: int) -> Iterator[Batch]:
-    """Yield batches in order; every distinct caption of a batch is tokenised once. A rest of one picture is left out."""
+    """Yield batches in order; every distinct caption of a batch is tokenised once. A rest of one picture is
+    left out.
+    """
     captions = pairs.captions
     for start in range(0, len(pairs), size):
         stop = min(start + size, len(pairs))
@@ -42,7 +45,9 @@ def batches(model: DualEncoder, pairs: Pairs, size: int) -> Iterator[Batch]:
         numbers: dict[str, int] = {}
         rows = [numbers.setdefault(c, len(numbers)) for c in captions[start:stop]]
         yield Batch(
-            pixels=model.preprocess(pairs.load(start, stop)), tokens=model.tokenize(list(numbers)), rows=torch.tensor(rows)
+            pixels=model.preprocess(pairs.load(start, stop)),
+            tokens=model.tokenize(list(numbers)),
+            rows=torch.tensor(rows),
         )
 
 
@@ -52,21 +57,26 @@ def trainable(model: DualEncoder) -> Named:
 
 
 def batch_gradient(model: DualEncoder, batch: Batch, loss: Loss) -> Named:
-    """Return the gradient of one batch's loss for every parameter; zeros where a parameter has no part in it."""
+    """Return the gradient of one batch's loss for every parameter; zeros where a parameter has no
+    part in it.
+    """
     params = trainable(model)
     with torch.enable_grad():
         images = model.encode_image(batch.pixels)
         texts = model.encode_text(batch.tokens)[batch.rows]
         value = loss(images, texts)
     found = torch.autograd.grad(value, list(params.values()), allow_unused=True)
-    return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(params.items(), found, strict=True)}
+    return {
+        n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(params.items(), found, strict=True)
+    }
 
 
 def cached_gradient(model: DualEncoder, batch: Batch, loss: Loss, chunk: int) -> Named:
-    """Return the same gradient as `batch_gradient` in memory bounded by `chunk` pictures (gradient caching, Gao et al. 2021).
+    """Return the same gradient as `batch_gradient` in memory bounded by `chunk` pictures (gradient caching,
+    Gao et al. 2021).
 
-    First all embeddings without a graph, then the loss's gradient with respect to them, then each chunk again with a
-    graph, against its share of that gradient.
+    First all embeddings without a graph, then the loss's gradient with respect to them, then each chunk again
+    with a graph, against its share of that gradient.
     """
     params = trainable(model)
     parts = [slice(i, i + chunk) for i in range(0, len(batch), chunk)]
@@ -100,7 +110,11 @@ def split_gradient(model: DualEncoder, batch: Batch, loss: Loss, chunk: int) -> 
     """
     total: Named = {}
     for start in range(0, len(batch), chunk):
-        part = Batch(pixels=batch.pixels[start : start + chunk], tokens=batch.tokens, rows=batch.rows[start : start + chunk])
+        part = Batch(
+            pixels=batch.pixels[start : start + chunk],
+            tokens=batch.tokens,
+            rows=batch.rows[start : start + chunk],
+        )
         share = len(part) / len(batch)
         for name, gradient in batch_gradient(model, part, loss).items():
             total[name] = total[name].add_(gradient, alpha=share) if name in total else gradient * share
@@ -108,17 +122,27 @@ def split_gradient(model: DualEncoder, batch: Batch, loss: Loss, chunk: int) -> 
 
 
 def set_gradient(
-    model: DualEncoder, pairs: Pairs, loss: Loss, size: int, chunk: int, tick: Callable[[int], None], *, separable: bool = False
+    model: DualEncoder,
+    pairs: Pairs,
+    loss: Loss,
+    size: int,
+    chunk: int,
+    tick: Callable[[int], None],
+    *,
+    separable: bool = False,
 ) -> Named:
     """Return the mean of the batch gradients over a set; `tick(n)` is told of every n pictures done.
 
-    Batches above `chunk` are computed exactly in parts; `separable` says that the loss is a mean over pictures.
+    Batches above `chunk` are computed exactly in parts; `separable` says that the loss is a mean over
+    pictures.
     """
     in_parts = split_gradient if separable else cached_gradient
     total: Named = {}
     count = 0
     for batch in batches(model, pairs, size):
-        part = batch_gradient(model, batch, loss) if len(batch) <= chunk else in_parts(model, batch, loss, chunk)
+        part = (
+            batch_gradient(model, batch, loss) if len(batch) <= chunk else in_parts(model, batch, loss, chunk)
+        )
         for name, gradient in part.items():
             if name in total:
                 total[name] += gradient

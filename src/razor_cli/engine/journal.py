@@ -9,7 +9,9 @@ from torch import Tensor
 
 @dataclass(kw_only=True)
 class Cost:
-    """What an edit cost. Passes count pictures: `forwards` = pictures sent through a tower, `backwards` likewise."""
+    """What an edit cost. Passes count pictures: `forwards` = pictures sent through a tower, `backwards`
+    likewise.
+    """
 
     seconds: float = 0.0
     gradient_seconds: float = 0.0
@@ -23,10 +25,13 @@ class Cost:
 
 @dataclass(kw_only=True)
 class Event:
-    """One step of an edit, one row of edit_log.csv. Metrics are of the validation set, in the metrics' printed units."""
+    """One step of an edit, one row of edit_log.csv. Metrics are of the validation set, in the metrics'
+    printed units.
+    """
 
     step: int
-    action: str  # select | search | apply | grow | refuse | trim | retry | epoch | stop; `dropped …`: of an attempt not kept
+    # select | search | apply | grow | refuse | trim | retry | epoch | stop; `dropped …`: not kept
+    action: str
     component: str = ""
     kind: str = ""
     tower: str = ""
@@ -47,7 +52,8 @@ class Event:
 class Edit:
     """A finished edit: new values of the changed tensors only, in the storage dtype, with its log and cost.
 
-    The values are already rounded to the dtype the weights are stored in, so what is evaluated is what a patch writes.
+    The values are already rounded to the dtype the weights are stored in, so what is evaluated is what a
+    patch writes.
     """
 
     values: dict[str, Tensor]

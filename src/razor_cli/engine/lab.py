@@ -21,8 +21,10 @@ from razor_cli.losses import concept_cross_entropy, concept_margin, concept_unif
 from razor_cli.models.dual import Clip
 
 HEAD_LOSSES = {  # over the zero-shot head
-    "concept_ce": concept_cross_entropy, "concept_uniform": concept_uniform, "concept_margin": concept_margin,
-}  # fmt: skip
+    "concept_ce": concept_cross_entropy,
+    "concept_uniform": concept_uniform,
+    "concept_margin": concept_margin,
+}
 ENGINE = 2  # raise when a change here alters gradients, so that cached ones are not taken for new
 
 
@@ -38,7 +40,9 @@ class GradientPlan:
 
 @dataclass(kw_only=True)
 class Lab:
-    """One model and its sets on the bench. `fast=False` is the slow reference engine without caches or replay."""
+    """One model and its sets on the bench. `fast=False` is the slow reference engine without caches or
+    replay.
+    """
 
     model: Clip
     sets: ConceptSets
@@ -47,8 +51,12 @@ class Lab:
     seed: int = 0
     say: Callable[[str], None] = lambda _: None
     cost: Cost = field(default_factory=Cost)
-    resume_dir: Path | None = None  # where a training keeps its state from epoch to epoch; None: a killed one starts over
-    earlier_seconds: float = field(default=0.0, init=False)  # spent on this edit before it was killed and resumed
+    resume_dir: Path | None = (
+        None  # where a training keeps its state from epoch to epoch; None: a killed one starts over
+    )
+    earlier_seconds: float = field(
+        default=0.0, init=False
+    )  # spent on this edit before it was killed and resumed
     _started: float | None = field(default=None, init=False)
     _board: Board | None = field(default=None, init=False)
 
@@ -56,21 +64,29 @@ class Lab:
     def board(self) -> Board:
         """Return the validation scoreboard, built on first use with the weights as they are then."""
         if self._board is None:
-            self._board = Board(self.model, self.sets, self.cost, fast=self.fast)  # loads pictures: no part of the search
+            self._board = Board(
+                self.model, self.sets, self.cost, fast=self.fast
+            )  # loads pictures: no part of the search
         return self._board
 
     def generator(self) -> torch.Generator:
         """Return a fresh random generator of the run's seed."""
         return torch.Generator().manual_seed(self.seed)
 
-    def gradients(self, plan: GradientPlan, *, at_base: bool = True, sample: int | None = None) -> tuple[Named, Named]:
-        """Return (g_f, g_r), the gradients of the forget and the retain loss at the current weights, for all parameters.
+    def gradients(
+        self, plan: GradientPlan, *, at_base: bool = True, sample: int | None = None
+    ) -> tuple[Named, Named]:
+        """Return (g_f, g_r), the gradients of the forget and the retain loss at the current weights, for all
+        parameters.
 
-        At the unedited weights they come from the disk cache where it has them. `sample` takes only the first so many
-        pictures of each set (growth rounds may be scored on a sample).
+        At the unedited weights they come from the disk cache where it has them. `sample` takes only the first
+        so many pictures of each set (growth rounds may be scored on a sample).
         """
         started = time.perf_counter()
-        forget, retain = self._forget_gradient(plan, at_base, sample), self._retain_gradient(plan, at_base, sample)
+        forget, retain = (
+            self._forget_gradient(plan, at_base, sample),
+            self._retain_gradient(plan, at_base, sample),
+        )
         self.cost.gradient_seconds += time.perf_counter() - started
         return forget, retain
 
@@ -86,17 +102,27 @@ class Lab:
         if plan.forget_loss in HEAD_LOSSES:
             return self._cached("forget", plan, at_base, sample, lambda: self._concept_gradient(plan, sample))
         return self._cached(
-            "forget", plan, at_base, sample, lambda: self._pass(self.sets.forget, loss, plan.forget_batch, plan, sample)
+            "forget",
+            plan,
+            at_base,
+            sample,
+            lambda: self._pass(self.sets.forget, loss, plan.forget_batch, plan, sample),
         )
 
     def _retain_gradient(self, plan: GradientPlan, at_base: bool, sample: int | None) -> Named:
         loss = retain_loss(self.model.scale)
         return self._cached(
-            "retain", plan, at_base, sample, lambda: self._pass(self.sets.retain, loss, plan.retain_batch, plan, sample)
+            "retain",
+            plan,
+            at_base,
+            sample,
+            lambda: self._pass(self.sets.retain, loss, plan.retain_batch, plan, sample),
         )
 
     def _concept_gradient(self, plan: GradientPlan, sample: int | None) -> Named:
-        """Return the gradient of a loss over the zero-shot head; of several concepts, the mean over all their pictures."""
+        """Return the gradient of a loss over the zero-shot head; of several concepts, the mean over all their
+        pictures.
+        """
         tokens = self.model.tokenize([self.sets.prompts[n] for n in self.sets.class_names])
         names, scale, total = self.sets.forget_names, self.model.scale, Named()
         pairs = Pairs(self.sets.forget.pictures[:sample], self.sets.forget.sources)
@@ -106,15 +132,28 @@ class Lab:
                 continue
 
             def loss(images: Tensor, _texts: Tensor, target: int = target) -> Tensor:
-                return HEAD_LOSSES[plan.forget_loss](images, self.model.encode_text(tokens), target, scale, len(names))
+                return HEAD_LOSSES[plan.forget_loss](
+                    images, self.model.encode_text(tokens), target, scale, len(names)
+                )
 
             found = self._pass(own, loss, plan.forget_batch, plan, None, separable=True)
             share = len(own) / len(pairs)
-            total = found if len(names) == 1 else {n: share * g + total[n] if n in total else share * g for n, g in found.items()}
+            total = (
+                found
+                if len(names) == 1
+                else {n: share * g + total[n] if n in total else share * g for n, g in found.items()}
+            )
         return total
 
     def _pass(
-        self, pairs: Pairs, loss: Loss, size: int, plan: GradientPlan, sample: int | None, *, separable: bool = False
+        self,
+        pairs: Pairs,
+        loss: Loss,
+        size: int,
+        plan: GradientPlan,
+        sample: int | None,
+        *,
+        separable: bool = False,
     ) -> Named:
         pairs = Pairs(pairs.pictures[:sample], pairs.sources)
         done = 0
@@ -128,21 +167,33 @@ class Lab:
 
         return set_gradient(self.model, pairs, loss, size, plan.chunk, tick, separable=separable)
 
-    def _cached(self, which: str, plan: GradientPlan, at_base: bool, sample: int | None, compute: Callable[[], Named]) -> Named:
+    def _cached(
+        self, which: str, plan: GradientPlan, at_base: bool, sample: int | None, compute: Callable[[], Named]
+    ) -> Named:
         if not at_base or self.cache is None:
             return compute()
         pairs = self.sets.forget if which == "forget" else self.sets.retain
-        strange = "retain_" if which == "forget" else "forget_"  # settings that this gradient does not depend on
+        strange = (
+            "retain_" if which == "forget" else "forget_"
+        )  # settings that this gradient does not depend on
         parts = {
-            "engine": ENGINE, "torch": torch.__version__, "weights": self.model.weights_hash(), "set": pairs.fingerprint(),
-            "which": which, "plan": {k: v for k, v in vars(plan).items() if not k.startswith(strange)},
-            "sample": sample, "scale": self.model.scale, "device": self.model.device,
+            "engine": ENGINE,
+            "torch": torch.__version__,
+            "weights": self.model.weights_hash(),
+            "set": pairs.fingerprint(),
+            "which": which,
+            "plan": {k: v for k, v in vars(plan).items() if not k.startswith(strange)},
+            "sample": sample,
+            "scale": self.model.scale,
+            "device": self.model.device,
             "prompts": self.sets.prompts if plan.forget_loss in HEAD_LOSSES and which == "forget" else None,
             **({"joint": self.sets.joint} if len(self.sets.joint) > 1 else {}),
-        }  # fmt: skip
+        }
         found, hit = self.cache.get(content_key(parts), compute)
         self.cost.gradient_cache_hits += hit
-        return {name: value.to(self.model.device) for name, value in found.items()}  # from disk they come to the CPU
+        return {
+            name: value.to(self.model.device) for name, value in found.items()
+        }  # from disk they come to the CPU
 
     @contextmanager
     def searching(self) -> Iterator[None]:
@@ -153,7 +204,9 @@ class Lab:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count the whole edit: seconds and the process's peak memory. It may be nested; the outermost counts."""
+        """Count the whole edit: seconds and the process's peak memory. It may be nested; the outermost
+        counts.
+        """
         if self._started is not None:
             yield
             return
@@ -167,7 +220,9 @@ class Lab:
 
     def elapsed(self) -> float:
         """Return the seconds this edit took so far, those before it was killed and resumed included."""
-        return self.earlier_seconds + (time.perf_counter() - self._started if self._started is not None else 0.0)
+        return self.earlier_seconds + (
+            time.perf_counter() - self._started if self._started is not None else 0.0
+        )
 
 
 def peak_mb() -> float:
@@ -176,5 +231,7 @@ def peak_mb() -> float:
 
 
 def shared_cache(output_dir: Path) -> TensorCache:
-    """Return the cache that all runs under one output folder share: gradients and embeddings of unedited models."""
+    """Return the cache that all runs under one output folder share: gradients and embeddings of unedited
+    models.
+    """
     return TensorCache(output_dir / "cache")

@@ -23,7 +23,9 @@ class Saliency:
     phi: float
 
 
-def ratio_saliency(weight: float, forget: float, cosine: float, *, alpha: float, epsilon: float, power: int) -> float:
+def ratio_saliency(
+    weight: float, forget: float, cosine: float, *, alpha: float, epsilon: float, power: int
+) -> float:
     """Phi = |g_f|^p / (|theta|^p + eps) * (1 - cos)^alpha, RAZOR eq. 2 (p = 1) and Algorithm 1 (p = 2).
 
     1 - cos is clamped at 0, as rounding makes it slightly negative for aligned gradients.
@@ -55,19 +57,23 @@ def _measure_one(
     power: int,
 ) -> Saliency:
     squares = torch.zeros(4, dtype=torch.float64)  # theta.theta, f.f, r.r, f.r
-    for w, f, r in zip(component.views(weights), component.views(forget), component.views(retain), strict=True):
+    for w, f, r in zip(
+        component.views(weights), component.views(forget), component.views(retain), strict=True
+    ):
         squares += torch.stack([(a * b).sum() for a, b in ((w, w), (f, f), (r, r), (f, r))]).double().cpu()
     weight, g_f, g_r = (float(s) ** 0.5 for s in squares[:3])
     cosine = float(squares[3]) / (g_f * g_r) if g_f > 0 and g_r > 0 else 0.0
     phi = ratio_saliency(weight, g_f, cosine, alpha=alpha, epsilon=epsilon, power=power)
-    return Saliency(component=component, weight_norm=weight, forget_norm=g_f, retain_norm=g_r, cosine=cosine, phi=phi)
+    return Saliency(
+        component=component, weight_norm=weight, forget_norm=g_f, retain_norm=g_r, cosine=cosine, phi=phi
+    )
 
 
 def threshold(values: Sequence[float], tau: float, mode: str) -> float:
     """Return the number that a component's score must exceed to be selected (switch A2).
 
-    relative: tau times the largest; absolute: tau; quantile: the tau-quantile; zscore: tau standard deviations above
-    the mean; topk: just below the int(tau)-th largest; all: everything.
+    relative: tau times the largest; absolute: tau; quantile: the tau-quantile; zscore: tau standard
+    deviations above the mean; topk: just below the int(tau)-th largest; all: everything.
     """
     scores = torch.tensor(list(values), dtype=torch.float64)
     if mode == "relative":
@@ -85,7 +91,9 @@ def threshold(values: Sequence[float], tau: float, mode: str) -> float:
 
 
 def select(scores: Sequence[float], tau: float, mode: str, cap: int | None) -> list[int]:
-    """Return the indices K = {score > threshold}, best first, at most `cap`; the single best if none exceeds it (Algorithm 1)."""
+    """Return the indices K = {score > threshold}, best first, at most `cap`; the single best if none exceeds
+    it (Algorithm 1).
+    """
     order = sorted(range(len(scores)), key=lambda i: -scores[i])
     bar = threshold(scores, tau, mode)
     chosen = [i for i in order if scores[i] > bar] or order[:1]
@@ -93,7 +101,9 @@ def select(scores: Sequence[float], tau: float, mode: str, cap: int | None) -> l
 
 
 def pareto_front(importance: Sequence[float], alignment: Sequence[float]) -> list[int]:
-    """Return the indices that no other one beats in both higher importance and lower alignment, both strictly (SLUG)."""
+    """Return the indices that no other one beats in both higher importance and lower alignment, both strictly
+    (SLUG).
+    """
     return [
         i
         for i in range(len(importance))

@@ -1,4 +1,6 @@
-"""Step sizes: what a trial must keep, what it should reach, and the bisection between (RAZOR section 3.4, Algorithm 2)."""
+"""Step sizes: what a trial must keep, what it should reach, and the bisection between (RAZOR section 3.4,
+Algorithm 2).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class Return(StrEnum):
 
     BEST_SCORE = "best_score"  # Algorithm 2
     LARGEST_STABLE = "largest_stable"  # the paper's prose
-    SMALLEST_SUFFICIENT = "smallest_sufficient"  # ours: once the Target is met, look for a smaller step that meets it too
+    SMALLEST_SUFFICIENT = (
+        "smallest_sufficient"  # ours: once the Target is met, look for a smaller step that meets it too
+    )
 
 
 class Prompt(StrEnum):
@@ -34,8 +38,9 @@ class Prompt(StrEnum):
 def kept_utility(found: Metrics, base: Metrics) -> float:
     """Return 100 minus the points of retrieval accuracy (`util`) that were lost against the unedited model.
 
-    M5 as printed counts a gain as it counts a loss. To a search a gain is no harm: on few validation pictures a small step often
-    gains some points, and a search that took them for damage went on to a step so large that it lost them again.
+    M5 as printed counts a gain as it counts a loss. To a search a gain is no harm: on few validation pictures
+    a small step often gains some points, and a search that took them for damage went on to a step so large
+    that it lost them again.
     """
     return 100.0 - max(0.0, base["util"] - found["util"])
 
@@ -61,7 +66,9 @@ class Aim:
     def met(self, found: Metrics) -> bool:
         """Tell whether the Target holds: forgotten, and utility kept."""
         forgotten = all(v <= self.m1 for v in self.forgetting(found))
-        kept = self.utility(found) >= self.m5 and found["m4_generic"] >= self.base["m4_generic"] - self.m4_drop
+        kept = (
+            self.utility(found) >= self.m5 and found["m4_generic"] >= self.base["m4_generic"] - self.m4_drop
+        )
         return forgotten and kept and self.lost_others(found) <= self.others_drop
 
     def utility(self, found: Metrics) -> float:
@@ -84,19 +91,24 @@ class Aim:
         return drop and others and 100 - self.utility(found) <= share * (100 - self.floor_m5)
 
     def score(self, found: Metrics) -> float:
-        """Return 0 when forgotten, else minus how far M1 is above its target and how far its margin is above 0 (switch A12).
+        """Return 0 when forgotten, else minus how far M1 is above its target and how far its margin is above
+        0 (switch A12).
 
-        M1 stays at 100 until the first picture changes sides, and M2 falls also when all texts move away together; the
-        margin tells steps apart that both cannot.
+        M1 stays at 100 until the first picture changes sides, and M2 falls also when all texts move away
+        together; the margin tells steps apart that both cannot.
         """
         excess = sum(max(0.0, v - self.m1) for v in self.forgetting(found))
         left = sum(max(0.0, m) for m in self._both(found, "margin"))
         return -excess - left if excess > 0 else 0.0
 
     def _both(self, found: Metrics, name: str) -> list[float]:
-        """Return a metric against the retain prompts aimed at; a target without other classes has the generic one only."""
+        """Return a metric against the retain prompts aimed at; a target without other classes has the generic
+        one only.
+        """
         mean, generic = found.get(name, found[f"{name}_generic"]), found[f"{name}_generic"]
-        return {Prompt.BOTH: [mean, generic], Prompt.MEAN_OF_CLASSES: [mean], Prompt.GENERIC: [generic]}[self.prompts]
+        return {Prompt.BOTH: [mean, generic], Prompt.MEAN_OF_CLASSES: [mean], Prompt.GENERIC: [generic]}[
+            self.prompts
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +121,20 @@ class Found:
 
 
 def bisect(
-    trial: Callable[[float], Metrics], upper: float, steps: int, aim: Aim, share: float, rule: Return, start: Metrics
+    trial: Callable[[float], Metrics],
+    upper: float,
+    steps: int,
+    aim: Aim,
+    share: float,
+    rule: Return,
+    start: Metrics,
 ) -> Found:
     """Bisect on [0, upper]: an acceptable midpoint raises the lower end, any other lowers the upper end."""
     low, high = 0.0, upper
     best, best_metrics, best_score = 0.0, start, aim.score(start)
-    if rule is Return.SMALLEST_SUFFICIENT and best_score == 0.0:  # forgotten already: the smallest step is none
+    if (
+        rule is Return.SMALLEST_SUFFICIENT and best_score == 0.0
+    ):  # forgotten already: the smallest step is none
         return Found(step_size=0.0, metrics=start, trials=0)
     for _ in range(steps):
         middle = (low + high) / 2
@@ -132,12 +152,15 @@ def bisect(
 
 
 def stepped(
-    model: Clip, components: Sequence[Component], directions: Sequence[Sequence[Tensor]], sizes: Sequence[float]
+    model: Clip,
+    components: Sequence[Component],
+    directions: Sequence[Sequence[Tensor]],
+    sizes: Sequence[float],
 ) -> dict[str, Tensor]:
     """Return theta - size * direction for every touched parameter, rounded to the dtype its file stores.
 
-    Rounding comes before evaluation, so that scores describe what a patch writes. With sizes of 0 the values are the
-    weights themselves.
+    Rounding comes before evaluation, so that scores describe what a patch writes. With sizes of 0 the values
+    are the weights themselves.
     """
     live = parameters(model)
     values = {name: live[name].clone() for c in components for name in c.params}

@@ -1,7 +1,8 @@
 """The training loop that all trained methods share; a method brings its losses as an Objective.
 
-The loop owns weights, optimiser, schedule, validation after every epoch, the choice of the epoch and the state on disk that lets
-a killed run go on. Weights train in fp32; what is validated and kept is rounded to the dtype of the file first.
+The loop owns weights, optimiser, schedule, validation after every epoch, the choice of the epoch and the
+state on disk that lets a killed run go on. Weights train in fp32; what is validated and kept is rounded to
+the dtype of the file first.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from razor_cli.engine.journal import Edit, Event
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_keep import Choice, Keep, TracingAim, aim_of
 from razor_cli.engine.train_settings import MAX_LOG_SCALE, SCALE, Trained, Training, rate, trained_names
-from razor_cli.engine.train_state import Progress, Shelf, borrowed, generator_of, make_optimizer, rounded, state_key
+from razor_cli.engine.train_state import (
+    Progress,
+    Shelf,
+    borrowed,
+    generator_of,
+    make_optimizer,
+    rounded,
+    state_key,
+)
 from razor_cli.models.base import swapped
 from razor_cli.models.dual import Clip
 
@@ -31,7 +40,8 @@ __all__ = ["Objective", "Step", "Trained", "Training", "train"]
 class Step:
     """One optimiser step: what to minimise, and how many pictures that sends through the model.
 
-    `loss` is called when the step is due, with the weights as they are then; it encodes through `Desk`, which autocasts.
+    `loss` is called when the step is due, with the weights as they are then; it encodes through `Desk`, which
+    autocasts.
     """
 
     loss: Callable[[], Tensor]
@@ -40,14 +50,17 @@ class Step:
 
 
 class Objective:
-    """What a trained method gives to the loop. Only `epoch` has to be written; the other hooks do nothing here.
+    """What a trained method gives to the loop. Only `epoch` has to be written; the other hooks do nothing
+    here.
 
-    An objective is built before training starts, at the unedited weights, from the run's seed alone, so that a resumed run
-    builds the same one again; what it counts during an epoch must start anew in `epoch`.
+    An objective is built before training starts, at the unedited weights, from the run's seed alone, so that
+    a resumed run builds the same one again; what it counts during an epoch must start anew in `epoch`.
     """
 
     def epoch(self, number: int, generator: torch.Generator) -> Sequence[Step]:
-        """Return the steps of epoch `number` (from 1), as many in every epoch; no steps: there is nothing to learn from."""
+        """Return the steps of epoch `number` (from 1), as many in every epoch; no steps: there is nothing to
+        learn from.
+        """
         raise NotImplementedError
 
     def stop(self, number: int) -> bool:
@@ -61,27 +74,36 @@ class Objective:
         """Change trained parameters and the optimiser's memory after a step (masks)."""
 
     def finish(self, before: Named, trained: Named) -> Named:
-        """Return the edited values from the unedited and the trained ones (task vectors); both must be left as they are."""
+        """Return the edited values from the unedited and the trained ones (task vectors); both must be left
+        as they are.
+        """
         return trained
 
     def measured(self, number: int) -> dict[str, float]:
-        """Return what was measured while training epoch `number`, in %: forget_accuracy, label_accuracy, or others."""
+        """Return what was measured while training epoch `number`, in %: forget_accuracy, label_accuracy, or
+        others.
+        """
         return {}
 
 
 def train(model: Clip, sets: ConceptSets, lab: Lab, settings: Training, objective: Objective) -> Edit:
     """Train on the objective and return the edit of the epoch that `settings.keep` names.
 
-    The model's weights, flags, gradients and modes and the random state are as before afterwards, also after a failure. An
-    objective without steps, lr=0 or epochs=0 leave the model unchanged: an edit without values.
+    The model's weights, flags, gradients and modes and the random state are as before afterwards, also after
+    a failure. An objective without steps, lr=0 or epochs=0 leave the model unchanged: an edit without values.
 
     Raises:
-        ConfigError: `method.exclude` names no parameter or leaves none to train; a keep rule that this method cannot serve.
+        ConfigError: `method.exclude` names no parameter or leaves none to train; a keep rule that this method
+        cannot serve.
 
     """
     names = trained_names(model, settings)
     if settings.lr == 0 or settings.epochs == 0:
-        return Edit(values={}, cost=lab.cost, notes=[f"lr={settings.lr:g}, epochs={settings.epochs}: nothing was trained"])
+        return Edit(
+            values={},
+            cost=lab.cost,
+            notes=[f"lr={settings.lr:g}, epochs={settings.epochs}: nothing was trained"],
+        )
     with lab.timed(), borrowed(model, names) as params:
         return _Run(model, sets, lab, settings, objective, params).run()
 
@@ -89,16 +111,34 @@ def train(model: Clip, sets: ConceptSets, lab: Lab, settings: Training, objectiv
 class _Run:
     """State of one training. The model carries the fp32 weights that train; `borrowed` restores it."""
 
-    def __init__(self, model: Clip, sets: ConceptSets, lab: Lab, settings: Training, objective: Objective, params: Named) -> None:
-        self.model, self.lab, self.settings, self.objective, self.params = model, lab, settings, objective, params
+    def __init__(
+        self,
+        model: Clip,
+        sets: ConceptSets,
+        lab: Lab,
+        settings: Training,
+        objective: Objective,
+        params: Named,
+    ) -> None:
+        self.model, self.lab, self.settings, self.objective, self.params = (
+            model,
+            lab,
+            settings,
+            objective,
+            params,
+        )
         self.before = {n: p.detach().clone() for n, p in params.items()}
         self.optimizer = make_optimizer(params, settings)
         self.base = lab.board.rescore() if sets.taxonomy else dict(lab.board.base)
-        self.choice = Choice(rule=settings.keep, aim=aim_of(self.base, settings), tracing=TracingAim.of(self.base, settings))
+        self.choice = Choice(
+            rule=settings.keep, aim=aim_of(self.base, settings), tracing=TracingAim.of(self.base, settings)
+        )
         self.shelf = Shelf(lab.resume_dir, state_key(model, sets, lab, settings))
         self.progress = Progress(metrics=self.base)
         if sets.taxonomy and not self.choice.tracing and settings.keep is Keep.CLOSEST_TO_TARGET:
-            self.progress.notes.append("the unedited model is never right on one level of names: epochs are judged by M1 and M5")
+            self.progress.notes.append(
+                "the unedited model is never right on one level of names: epochs are judged by M1 and M5"
+            )
 
     def run(self) -> Edit:
         self._resume()
@@ -130,7 +170,10 @@ class _Run:
         for i, step in enumerate(steps):
             learning_rate = rate(self.settings, (number - 1) * len(steps) + i, total)
             losses.append(self._step(step, learning_rate))
-            self.lab.say(f"epoch {number} of {self.settings.epochs}: step {i + 1} of {len(steps)}, loss {losses[-1]:.4g}")
+            self.lab.say(
+                f"epoch {number} of {self.settings.epochs}: step {i + 1} of {len(steps)}, loss "
+                f"{losses[-1]:.4g}"
+            )
             if not math.isfinite(losses[-1]):
                 self._refuse(number, f"the loss became {losses[-1]} in step {i + 1}")
                 return
@@ -163,7 +206,10 @@ class _Run:
         """Score the rounded weights on validation pictures and offer them to the keep rule."""
         with torch.no_grad():
             metrics = self.objective.measured(number)
-            ready = rounded(self.model, self.objective.finish(self.before, {n: p.detach() for n, p in self.params.items()}))
+            ready = rounded(
+                self.model,
+                self.objective.finish(self.before, {n: p.detach() for n, p in self.params.items()}),
+            )
         if not all(bool(torch.isfinite(v).all()) for v in ready.values()):
             self._refuse(number, "weights are no longer finite in the dtype of the file")
             return
@@ -177,24 +223,40 @@ class _Run:
         share, relative = self._moved(ready)
         self.progress.log.append(
             Event(
-                step=number, action="epoch", component="all trained weights", step_size=learning_rate, relative_step=relative,
-                before=self.progress.metrics, after=metrics, seconds=seconds + time.perf_counter() - started,
+                step=number,
+                action="epoch",
+                component="all trained weights",
+                step_size=learning_rate,
+                relative_step=relative,
+                before=self.progress.metrics,
+                after=metrics,
+                seconds=seconds + time.perf_counter() - started,
                 note=f"loss {loss:.6g}; {100 * share:.3g} % of the weights changed",
             )
-        )  # fmt: skip
+        )
         self.progress.metrics = metrics
-        stored = {n: v.to(self.model.storage_dtype(n)) for n, v in ready.items() if not torch.equal(v, self.before[n])}
+        stored = {
+            n: v.to(self.model.storage_dtype(n))
+            for n, v in ready.items()
+            if not torch.equal(v, self.before[n])
+        }
         self.choice.offer(number, metrics, stored)
 
     def _moved(self, ready: Named) -> tuple[float, float]:
-        """Return the share of entries that differ from the unedited ones, and the relative norm of the difference."""
+        """Return the share of entries that differ from the unedited ones, and the relative norm of the
+        difference.
+        """
         changed = sum(int((v != self.before[n]).sum()) for n, v in ready.items())
         squares = sum(float((v - self.before[n]).double().square().sum()) for n, v in ready.items())
         weights = sum(float(self.before[n].double().square().sum()) for n in ready)
-        return changed / sum(v.numel() for v in ready.values()), (squares / weights) ** 0.5 if weights else 0.0
+        return changed / sum(v.numel() for v in ready.values()), (
+            squares / weights
+        ) ** 0.5 if weights else 0.0
 
     def _refuse(self, number: int, reason: str) -> None:
-        self.progress.log.append(Event(step=number, action="refuse", before=self.progress.metrics, note=reason))
+        self.progress.log.append(
+            Event(step=number, action="refuse", before=self.progress.metrics, note=reason)
+        )
         self.progress.notes.append(f"training ended in epoch {number}: {reason}")
         self.progress.ended = True
 
@@ -203,10 +265,16 @@ class _Run:
         if self.progress.log and not chosen.epoch:
             notes.append("every epoch diverged: the model is unchanged")
         elif chosen.epoch:
-            notes.append(f"kept epoch {chosen.epoch} of {self.progress.epoch} by {self.settings.keep.value}: {chosen.why}")
+            notes.append(
+                f"kept epoch {chosen.epoch} of {self.progress.epoch} by {self.settings.keep.value}: "
+                f"{chosen.why}"
+            )
         order = [c.name for c in self.model.tensors() if c.name in chosen.values]
         device = self.model.device
         return Edit(
-            values={n: chosen.values[n].to(device) for n in order}, components=order, log=self.progress.log, cost=self.lab.cost,
+            values={n: chosen.values[n].to(device) for n in order},
+            components=order,
+            log=self.progress.log,
+            cost=self.lab.cost,
             notes=notes,
-        )  # fmt: skip
+        )

@@ -1,4 +1,6 @@
-"""What objectives of trained methods ask for: batches of both sets, their labels, and zero-shot heads over prompts."""
+"""What objectives of trained methods ask for: batches of both sets, their labels, and zero-shot heads over
+prompts.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,15 @@ from razor_cli.models.dual import Clip
 
 KEPT_BYTES = 1 << 30  # pixels of a set are kept in memory up to this size, else loaded for every batch
 CHUNK = 128  # pictures of a pass without gradients
-JOINT_LIMIT = 512  # label space of retain cross-entropy; beyond it, other prompts than class prompts come from the batch
+# Label space of retain cross-entropy; beyond it, other prompts than class prompts come from the batch.
+JOINT_LIMIT = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """One batch: row numbers in its set [n], pixels [n, 3, H, W], distinct caption tokens [k, L], caption row of each picture
-    [n], class number of each picture among `sets.class_names` [n], -1 for pictures of another domain.
+    """One batch: row numbers in its set [n], pixels [n, 3, H, W], distinct caption tokens [k, L], caption row
+    of each picture [n], class number of each picture among `sets.class_names` [n], -1 for pictures of another
+    domain.
     """
 
     index: Tensor
@@ -46,7 +50,9 @@ class Samples:
     def __init__(self, desk: Desk, pairs: Pairs) -> None:
         self.desk, self.pairs = desk, pairs
         numbers: dict[str, int] = {}
-        self.rows = torch.tensor([numbers.setdefault(c, len(numbers)) for c in pairs.captions], dtype=torch.long)
+        self.rows = torch.tensor(
+            [numbers.setdefault(c, len(numbers)) for c in pairs.captions], dtype=torch.long
+        )
         self.captions = list(numbers)
         names, domain = {n: i for i, n in enumerate(desk.sets.class_names)}, desk.sets.domain
         labels = [names.get(p.concept, -1) if p.domain == domain else -1 for p in pairs.pictures]
@@ -65,7 +71,9 @@ class Samples:
         first = self.desk.model.preprocess(self.pairs.load(0, 1))
         if first.numel() * first.element_size() * len(self) > KEPT_BYTES:
             return None
-        parts = [self.desk.model.preprocess(self.pairs.load(i, i + CHUNK)) for i in range(0, len(self), CHUNK)]
+        parts = [
+            self.desk.model.preprocess(self.pairs.load(i, i + CHUNK)) for i in range(0, len(self), CHUNK)
+        ]
         return torch.cat(parts).to(self.desk.model.device)
 
     def pixels(self, index: Tensor) -> Tensor:
@@ -80,12 +88,16 @@ class Samples:
         used, rows = self.rows[index].unique(return_inverse=True)
         device = self.desk.model.device
         return Drawn(
-            index=index, pixels=self.pixels(index), tokens=self._tokens[used].to(device), rows=rows.to(device),
+            index=index,
+            pixels=self.pixels(index),
+            tokens=self._tokens[used].to(device),
+            rows=rows.to(device),
             labels=self.labels[index].to(device),
-        )  # fmt: skip
+        )
 
     def shuffled(self, size: int, generator: torch.Generator, count: int | None = None) -> list[Tensor]:
-        """Return row numbers of batches that walk once through the set in a drawn order, or through `count` drawn pictures.
+        """Return row numbers of batches that walk once through the set in a drawn order, or through `count`
+        drawn pictures.
 
         A rest of one picture joins the batch before it: one pair has no negatives.
         """
@@ -109,12 +121,18 @@ class Samples:
     def embedded(self) -> Tensor:
         """Return image embeddings [n, d] at the weights as they are now, without gradients."""
         self.desk.lab.cost.forwards += len(self)
-        rows = [self.desk.encode_image(self.pixels(i)) for i in torch.arange(len(self)).split(CHUNK)] if len(self) else []
+        rows = (
+            [self.desk.encode_image(self.pixels(i)) for i in torch.arange(len(self)).split(CHUNK)]
+            if len(self)
+            else []
+        )
         return torch.cat(rows) if rows else torch.zeros(0, 1)
 
 
 class Desk:
-    """Model and sets as one training sees them. It encodes in the precision of the settings and returns fp32."""
+    """Model and sets as one training sees them. It encodes in the precision of the settings and
+    returns fp32.
+    """
 
     def __init__(self, model: Clip, sets: ConceptSets, lab: Lab, settings: Training) -> None:
         self.model, self.sets, self.lab, self.settings = model, sets, lab, settings
@@ -122,7 +140,9 @@ class Desk:
 
     def _autocast(self) -> AbstractContextManager[None]:
         device = torch.device(self.model.device).type
-        wanted = self.settings.precision is Precision.BF16 or (self.settings.precision is Precision.AUTO and device == "cuda")
+        wanted = self.settings.precision is Precision.BF16 or (
+            self.settings.precision is Precision.AUTO and device == "cuda"
+        )
         return torch.autocast(device, dtype=torch.bfloat16, enabled=wanted)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
@@ -148,7 +168,9 @@ class Desk:
 
     @cached_property
     def classes(self) -> Head:
-        """The zero-shot head over `sets.class_names`. ConfigError when none of them stays: its loss would be constant."""
+        """The zero-shot head over `sets.class_names`. ConfigError when none of them stays: its loss would be
+        constant.
+        """
         if len(self.sets.class_names) <= len(self.sets.forget_names):
             raise ConfigError(
                 "method: a loss over the zero-shot head needs a class that stays in the label space",
@@ -172,14 +194,18 @@ class Desk:
     @property
     def _taxonomy(self) -> Taxonomy:
         if self.sets.taxonomy is None:
-            raise DataError("these sets have no taxonomy: there are no coarse concepts", fix="scenario=fine_grained")
+            raise DataError(
+                "these sets have no taxonomy: there are no coarse concepts", fix="scenario=fine_grained"
+            )
         return self.sets.taxonomy
 
     def parents(self, samples: Samples) -> Tensor:
         """Return the coarse number of each picture of a set [n], -1 for pictures of another domain."""
         numbers = {n: i for i, n in enumerate(self._taxonomy.coarse_names)}
         of_class = [numbers[self._taxonomy.parents[n]] for n in self.sets.class_names]
-        return torch.tensor([of_class[c] if c >= 0 else -1 for c in samples.labels.tolist()], dtype=torch.long)
+        return torch.tensor(
+            [of_class[c] if c >= 0 else -1 for c in samples.labels.tolist()], dtype=torch.long
+        )
 
     @cached_property
     def joint(self) -> JointSpace:
@@ -188,7 +214,8 @@ class Desk:
 
 
 class Head:
-    """A zero-shot classifier: each class is one or several templates, embedded with the weights as they are at the call.
+    """A zero-shot classifier: each class is one or several templates, embedded with the weights as they are
+    at the call.
 
     With a text tower that does not train, its embeddings are computed once and kept.
     """
@@ -203,12 +230,15 @@ class Head:
         return len(self.counts)
 
     def templates(self, steps: int, generator: torch.Generator) -> list[int]:
-        """Return the number of a drawn template for each of `steps` steps; nothing is drawn where every class has one only."""
+        """Return the number of a drawn template for each of `steps` steps; nothing is drawn where every class
+        has one only.
+        """
         most = max(self.counts)
         return torch.randint(most, (steps,), generator=generator).tolist() if most > 1 else [0] * steps
 
     def features(self, template: int | None = None, rows: Tensor | None = None) -> Tensor:
-        """Return class embeddings [k, d]: normalised mean over templates, or one template (taken modulo a class's number).
+        """Return class embeddings [k, d]: normalised mean over templates, or one template (taken modulo a
+        class's number).
 
         `rows` takes only some classes, of a head with one template each.
         """
@@ -230,17 +260,19 @@ class Head:
         return self._frozen
 
     def logits(self, images: Tensor, template: int | None = None, rows: Tensor | None = None) -> Tensor:
-        """Return scale * <v, T_c> [n, k] for image embeddings [n, d]; differentiable through both towers and the scale."""
+        """Return scale * <v, T_c> [n, k] for image embeddings [n, d]; differentiable through both towers and
+        the scale.
+        """
         return self.desk.scale * images @ self.features(template, rows).T
 
 
 class JointSpace:
     """Class prompts first, then the own prompts of all other retain concepts, each once.
 
-    A retain picture of another domain than the target's has no class number; here its class is its own concept's prompt (its
-    caption, where the caption is all that is known of it), told apart from all other concepts of the sets. On class data the
-    space is that of `sets.class_names`. Where captions make it larger than JOINT_LIMIT, a batch is told apart from the class
-    prompts and the other prompts of the batch.
+    A retain picture of another domain than the target's has no class number; here its class is its own
+    concept's prompt (its caption, where the caption is all that is known of it), told apart from all other
+    concepts of the sets. On class data the space is that of `sets.class_names`. Where captions make it larger
+    than JOINT_LIMIT, a batch is told apart from the class prompts and the other prompts of the batch.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -264,14 +296,18 @@ class JointSpace:
         return len(self.head)
 
     def columns(self, index: Tensor) -> Tensor:
-        """Return which classes the retain pictures with rows `index` are told apart from: all, or those of class and batch."""
+        """Return which classes the retain pictures with rows `index` are told apart from: all, or those of
+        class and batch.
+        """
         if len(self) <= JOINT_LIMIT:
             return torch.arange(len(self))
         labels = self.labels[index]
         return torch.cat([torch.arange(self.classes), labels[labels >= self.classes].unique()])
 
     def logits(self, images: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits [n, k] of retain pictures with rows `index`, and their labels among the columns [n]."""
+        """Return logits [n, k] of retain pictures with rows `index`, and their labels among the
+        columns [n].
+        """
         used = self.columns(index)
         places = torch.full((len(self),), -1, dtype=torch.long)
         places[used] = torch.arange(len(used))
@@ -279,6 +315,8 @@ class JointSpace:
 
     @torch.no_grad()
     def taught(self) -> tuple[Tensor, Tensor]:
-        """Return retain image embeddings [n, d] and the scaled class embeddings [k, d] at the weights as they are now."""
+        """Return retain image embeddings [n, d] and the scaled class embeddings [k, d] at the weights as they
+        are now.
+        """
         parts = [self.desk.encode_text(part) for part in self.head.tokens.split(CHUNK)]
         return self.desk.retain.embedded(), self.desk.scale * torch.cat(parts)

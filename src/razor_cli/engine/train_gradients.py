@@ -14,7 +14,9 @@ from razor_cli.engine.train_data import Desk, Drawn, Samples
 def gradients_over(
     desk: Desk, names: Sequence[str], samples: Samples, size: int, loss: Callable[[Drawn], Tensor]
 ) -> Iterator[tuple[int, Named]]:
-    """Yield (n, gradient of the batch loss for every parameter of `names`) for batches of n pictures in the order of the set."""
+    """Yield (n, gradient of the batch loss for every parameter of `names`) for batches of n pictures in the
+    order of the set.
+    """
     live = dict(desk.model.module.named_parameters())
     params = [live[n] for n in names]
     done = 0
@@ -27,11 +29,21 @@ def gradients_over(
         desk.lab.cost.forwards += len(index)
         desk.lab.cost.backwards += len(index)
         desk.lab.say(f"gradients: {done} of {len(samples)} pictures")
-        yield len(index), {n: torch.zeros_like(p) if g is None else g for n, p, g in zip(names, params, found, strict=True)}
+        yield (
+            len(index),
+            {
+                n: torch.zeros_like(p) if g is None else g
+                for n, p, g in zip(names, params, found, strict=True)
+            },
+        )
 
 
-def summed_gradient(desk: Desk, names: Sequence[str], samples: Samples, size: int, loss: Callable[[Drawn], Tensor]) -> Named:
-    """Return the gradient of the sum over pictures of a loss that is a mean over the pictures of its batch."""
+def summed_gradient(
+    desk: Desk, names: Sequence[str], samples: Samples, size: int, loss: Callable[[Drawn], Tensor]
+) -> Named:
+    """Return the gradient of the sum over pictures of a loss that is a mean over the pictures of
+    its batch.
+    """
     total: Named = {}
     for count, gradient in gradients_over(desk, names, samples, size, loss):
         for name, value in gradient.items():
@@ -42,7 +54,9 @@ def summed_gradient(desk: Desk, names: Sequence[str], samples: Samples, size: in
 def importance_sum(
     desk: Desk, names: Sequence[str], samples: Samples, size: int, loss: Callable[[Drawn], Tensor]
 ) -> tuple[int, Named]:
-    """Return the number of batches and the sum over them of the squared gradient of the batch's mean loss (diagonal Fisher)."""
+    """Return the number of batches and the sum over them of the squared gradient of the batch's mean loss
+    (diagonal Fisher).
+    """
     total: Named = {}
     batches = 0
     for _, gradient in gradients_over(desk, names, samples, size, loss):

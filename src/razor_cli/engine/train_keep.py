@@ -16,12 +16,16 @@ from razor_cli.metrics.tracing import ACCURACIES, Accuracies, tradeoff
 class Keep(StrEnum):
     """Rules that choose among epochs; the unedited model is no candidate.
 
-    Ties go to the earlier epoch, except under HIGHEST_LABEL_ACCURACY, where the published code takes the later one.
+    Ties go to the earlier epoch, except under HIGHEST_LABEL_ACCURACY, where the published code takes the
+    later one.
     """
 
-    CLOSEST_TO_TARGET = "closest_to_target"  # least shortfall from the Target on validation pictures; with a taxonomy, of Q and U
+    # Least shortfall from the Target on validation pictures; with a taxonomy, of Q and U.
+    CLOSEST_TO_TARGET = "closest_to_target"
     LAST = "last"
-    LOWEST_FORGET_ACCURACY = "lowest_forget_accuracy"  # Tan & Gong: on training pictures, where the method measures it
+    LOWEST_FORGET_ACCURACY = (
+        "lowest_forget_accuracy"  # Tan & Gong: on training pictures, where the method measures it
+    )
     HIGHEST_LABEL_ACCURACY = "highest_label_accuracy"  # Tan & Gong: on the labels that the method assigned
 
 
@@ -50,7 +54,9 @@ class Targets(Protocol):
 
     @property
     def target_quality(self) -> float:
-        """Return the least share of fine accuracy on forgotten concepts that must go, where there is a taxonomy."""
+        """Return the least share of fine accuracy on forgotten concepts that must go, where there is a
+        taxonomy.
+        """
         ...
 
     @property
@@ -62,18 +68,25 @@ class Targets(Protocol):
 def aim_of(base: Metrics, targets: Targets) -> Aim:
     """Return the Target against the unedited model's validation metrics."""
     return Aim(
-        base=base, m1=targets.target_m1, prompts=Prompt.BOTH, m4_drop=targets.target_m4_drop, m5=targets.target_m5,
-        floor_m5=0.0, floor_m4_drop=100.0, floor_others_drop=100.0,
+        base=base,
+        m1=targets.target_m1,
+        prompts=Prompt.BOTH,
+        m4_drop=targets.target_m4_drop,
+        m5=targets.target_m5,
+        floor_m5=0.0,
+        floor_m4_drop=100.0,
+        floor_others_drop=100.0,
         others_drop=targets.target_others_drop,
-    )  # fmt: skip
+    )
 
 
 def shortfall(found: Metrics, aim: Aim) -> float:
     """Return how far validation metrics are from the Target, in points; 0 exactly when it is met.
 
-    The sum of: M1 above its target, for both retain prompts, and while that is positive also the margins above 0 (M1 stays at 100
-    until the first picture changes sides, margins tell such epochs apart); generic M4 and accuracy on other concepts lost
-    beyond what may be lost; retrieval accuracy lost beyond what the M5 target allows.
+    The sum of: M1 above its target, for both retain prompts, and while that is positive also the margins
+    above 0 (M1 stays at 100 until the first picture changes sides, margins tell such epochs apart); generic
+    M4 and accuracy on other concepts lost beyond what may be lost; retrieval accuracy lost beyond what the M5
+    target allows.
     """
     lost = aim.base["m4_generic"] - found["m4_generic"] - aim.m4_drop
     others = aim.lost_others(found) - aim.others_drop
@@ -85,10 +98,11 @@ MARGINS = ("margin", "margin_generic")
 
 @dataclass(frozen=True, kw_only=True)
 class TracingAim:
-    """The Target of a taxonomy: Quality and Utility (Tan & Gong 4.1.3) on validation pictures, in %, against the unedited model.
+    """The Target of a taxonomy: Quality and Utility (Tan & Gong 4.1.3) on validation pictures, in %, against
+    the unedited model.
 
-    M1 and M5 cannot stand in for them: a name that no longer beats the neutral prompt may still beat all other names, and
-    pictures of the forgotten concepts must keep their parents.
+    M1 and M5 cannot stand in for them: a name that no longer beats the neutral prompt may still beat all
+    other names, and pictures of the forgotten concepts must keep their parents.
     """
 
     base: Accuracies
@@ -97,7 +111,9 @@ class TracingAim:
 
     @classmethod
     def of(cls, base: Metrics, targets: Targets) -> TracingAim | None:
-        """Return the Target against the unedited model's metrics; None without accuracies by fine and coarse label."""
+        """Return the Target against the unedited model's metrics; None without accuracies by fine and coarse
+        label.
+        """
         if not all(base.get(name, 0.0) > 0 for name in ACCURACIES):
             return None
         return cls(base=_accuracies(base), quality=targets.target_quality, utility=targets.target_utility)
@@ -105,8 +121,8 @@ class TracingAim:
     def shortfall(self, found: Metrics) -> float:
         """Return the points of Quality and Utility that miss their targets, added up.
 
-        While Quality is short, a hundredth of the margins above 0 comes on top: it tells epochs apart before the first picture
-        changes sides.
+        While Quality is short, a hundredth of the margins above 0 comes on top: it tells epochs apart before
+        the first picture changes sides.
         """
         value = tradeoff(_accuracies(found), self.base)
         quality = max(0.0, self.quality - 100 * float(value.quality))
@@ -121,7 +137,9 @@ def _accuracies(metrics: Metrics) -> Accuracies:
 
 @dataclass(kw_only=True)
 class Choice:
-    """The best epoch so far: its number (0: none yet), its badness, its changed values in the dtype of the file."""
+    """The best epoch so far: its number (0: none yet), its badness, its changed values in the dtype of the
+    file.
+    """
 
     rule: Keep
     aim: Aim
@@ -134,7 +152,9 @@ class Choice:
     def offer(self, epoch: int, metrics: Metrics, values: dict[str, Tensor]) -> None:
         """Take an epoch if it is better than the best so far."""
         badness, why = self._judge(epoch, metrics)
-        tied = self.rule is Keep.HIGHEST_LABEL_ACCURACY and badness == self.badness  # the published code takes the later one
+        tied = (
+            self.rule is Keep.HIGHEST_LABEL_ACCURACY and badness == self.badness
+        )  # the published code takes the later one
         if not self.epoch or badness < self.badness or tied:
             self.epoch, self.badness, self.why, self.values = epoch, badness, why, values
 

@@ -34,7 +34,9 @@ class Schedule(StrEnum):
     """How the learning rate runs over the method's own number of steps."""
 
     COSINE = "cosine"  # down to 0, step by step
-    COSINE_EPOCHS = "cosine_epochs"  # the same curve, but constant within an epoch, as Tan & Gong's code has it
+    COSINE_EPOCHS = (
+        "cosine_epochs"  # the same curve, but constant within an epoch, as Tan & Gong's code has it
+    )
     CONST = "const"
 
 
@@ -48,7 +50,8 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Hyper-parameters that every trained method has; a method inherits them, or those of `Trained`, and adds its own.
+    """Hyper-parameters that every trained method has; a method inherits them, or those of `Trained`, and adds
+    its own.
 
     Raises ConfigError for a value out of range, with its full key.
     """
@@ -69,7 +72,9 @@ class Training:
     schedule: Schedule = Schedule.COSINE
     warmup_steps: int = 0
     train: Towers = Towers.BOTH
-    exclude: list[str] = field(default_factory=lambda: [SCALE])  # parameters whose name contains one of these stay
+    exclude: list[str] = field(
+        default_factory=lambda: [SCALE]
+    )  # parameters whose name contains one of these stay
     keep: Keep = Keep.CLOSEST_TO_TARGET
     target_m1: float = 55.0
     target_m4_drop: float = 2.0
@@ -82,20 +87,33 @@ class Training:
     def __post_init__(self) -> None:
         self.check_ranges(
             {
-                "lr": (0, math.inf), "epochs": (0, 100_000), "batch": (1, 65536), "momentum": (0, 1), "eps_opt": (0, math.inf),
-                "weight_decay": (0, math.inf), "warmup_steps": (0, 10**9), "target_m1": (0, 100), "target_m4_drop": (0, 100),
-                "target_m5": (0, 100), "target_others_drop": (0, 100),
-                "target_quality": (0, 100), "target_utility": (0, 100),
+                "lr": (0, math.inf),
+                "epochs": (0, 100_000),
+                "batch": (1, 65536),
+                "momentum": (0, 1),
+                "eps_opt": (0, math.inf),
+                "weight_decay": (0, math.inf),
+                "warmup_steps": (0, 10**9),
+                "target_m1": (0, 100),
+                "target_m4_drop": (0, 100),
+                "target_m5": (0, 100),
+                "target_others_drop": (0, 100),
+                "target_quality": (0, 100),
+                "target_utility": (0, 100),
             }
-        )  # fmt: skip
+        )
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
-            raise ConfigError(f"method.betas: {self.betas} is out of range", allowed="[a, b], both at least 0 and below 1")
+            raise ConfigError(
+                f"method.betas: {self.betas} is out of range", allowed="[a, b], both at least 0 and below 1"
+            )
 
     def check_ranges(self, ranges: dict[str, tuple[float, float]]) -> None:
         """Raise ConfigError for the first field outside its range (ends included)."""
         for name, (low, high) in ranges.items():
             if not (low <= getattr(self, name) <= high and math.isfinite(getattr(self, name))):
-                raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}")
+                raise ConfigError(
+                    f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,15 +125,23 @@ class Trained(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.retain_sample is not None and self.retain_sample < 1:
-            raise ConfigError(f"method.retain_sample: {self.retain_sample} is out of range", allowed="1 or more, or null")
+            raise ConfigError(
+                f"method.retain_sample: {self.retain_sample} is out of range", allowed="1 or more, or null"
+            )
 
 
 def trained_names(model: Clip, settings: Training) -> list[str]:
-    """Return the parameters that train: those of the chosen towers and the logit scale, without the excluded ones."""
+    """Return the parameters that train: those of the chosen towers and the logit scale, without the excluded
+    ones.
+    """
     every = model.tensors()
     for word in settings.exclude:
         if not any(word in c.name for c in every):
-            raise ConfigError("method.exclude: no parameter has this in its name", found=word, fix="method.exclude=[logit_scale]")
+            raise ConfigError(
+                "method.exclude: no parameter has this in its name",
+                found=word,
+                fix="method.exclude=[logit_scale]",
+            )
     chosen = [c.name for c in every if c.name == SCALE or settings.train.include(c.tower)]
     names = [n for n in chosen if not any(word in n for word in settings.exclude)]
     if not names:
@@ -124,7 +150,8 @@ def trained_names(model: Clip, settings: Training) -> list[str]:
 
 
 def rate(settings: Training, step: int, total: int) -> float:
-    """Return the learning rate of a step (from 0) of `total`: linear warm-up, then half a cosine down to 0, or constant.
+    """Return the learning rate of a step (from 0) of `total`: linear warm-up, then half a cosine down to 0,
+    or constant.
 
     By epochs, the cosine is that of the epoch's number: the last epoch still learns.
     """

@@ -30,7 +30,13 @@ from razor_cli.provenance import code_version
 if TYPE_CHECKING:
     from razor_cli.engine.train_settings import Training
 
-COUNTED = ("gradient_seconds", "search_seconds", "forwards", "backwards", "evaluations")  # goes on counting after a kill
+COUNTED = (
+    "gradient_seconds",
+    "search_seconds",
+    "forwards",
+    "backwards",
+    "evaluations",
+)  # goes on counting after a kill
 
 
 @dataclass(kw_only=True)
@@ -70,7 +76,8 @@ def borrowed(model: Clip, names: Sequence[str]) -> Iterator[Named]:
 
 
 def generator_of(seed: int, number: int) -> torch.Generator:
-    """Return the generator of one epoch; it depends on nothing that happened before, so a resumed run draws the same.
+    """Return the generator of one epoch; it depends on nothing that happened before, so a resumed run draws
+    the same.
 
     torch's CPU generator takes the low 32 bits of a seed only, so the two numbers are mixed by a checksum.
     """
@@ -78,14 +85,21 @@ def generator_of(seed: int, number: int) -> torch.Generator:
 
 
 def make_optimizer(params: Named, settings: Training) -> torch.optim.Optimizer:
-    """Return the optimiser over the trained parameters; decay spares vectors and scalars unless it is on all."""
+    """Return the optimiser over the trained parameters; decay spares vectors and scalars unless
+    it is on all.
+    """
     decayed = [p for p in params.values() if settings.decay_on.value == "all" or p.ndim >= 2]
     spared = [p for p in params.values() if not (settings.decay_on.value == "all" or p.ndim >= 2)]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
     groups = [g for g in groups if g["params"]]
     if settings.optimizer.value == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.betas[0], settings.betas[1]), eps=settings.eps_opt)
+    return torch.optim.AdamW(
+        groups, lr=settings.lr, betas=(settings.betas[0], settings.betas[1]), eps=settings.eps_opt
+    )
 
 
 def rounded(model: Clip, values: Mapping[str, Tensor]) -> Named:
@@ -95,25 +109,42 @@ def rounded(model: Clip, values: Mapping[str, Tensor]) -> Named:
 
 def state_key(model: Clip, sets: ConceptSets, lab: Lab, settings: Training) -> str:
     """Return the name of the state on disk: a hash of everything that decides which weights come out."""
-    prints = {"forget": sets.forget, "retain": sets.retain, "val_f": sets.validation.forget, "val_r": sets.validation.retain}
+    prints = {
+        "forget": sets.forget,
+        "retain": sets.retain,
+        "val_f": sets.validation.forget,
+        "val_r": sets.validation.retain,
+    }
     return content_key(
         {
-            "code": code_version(), "torch": torch.__version__, "weights": model.weights_hash(), "device": model.device,
-            "sets": {n: p.fingerprint() for n, p in prints.items()}, "names": sets.class_names, "prompts": sets.prompts,
-            "generic": sets.generic_prompt, "joint": sets.forget_names, "seed": lab.seed, "settings": asdict(settings),
+            "code": code_version(),
+            "torch": torch.__version__,
+            "weights": model.weights_hash(),
+            "device": model.device,
+            "sets": {n: p.fingerprint() for n, p in prints.items()},
+            "names": sets.class_names,
+            "prompts": sets.prompts,
+            "generic": sets.generic_prompt,
+            "joint": sets.forget_names,
+            "seed": lab.seed,
+            "settings": asdict(settings),
             "taxonomy": asdict(sets.taxonomy) if sets.taxonomy else None,
             "method": f"{type(settings).__module__}.{type(settings).__qualname__}",
         }
-    )  # fmt: skip
+    )
 
 
 class Shelf:
-    """One file that holds a training after its last whole epoch: tensors, and as JSON in the header all else."""
+    """One file that holds a training after its last whole epoch: tensors, and as JSON in the
+    header all else.
+    """
 
     def __init__(self, folder: Path | None, key: str) -> None:
         self.path = folder / f"{key}.safetensors" if folder else None
 
-    def save(self, params: Named, optimizer: torch.optim.Optimizer, choice: Choice, progress: Progress, lab: Lab) -> None:
+    def save(
+        self, params: Named, optimizer: torch.optim.Optimizer, choice: Choice, progress: Progress, lab: Lab
+    ) -> None:
         """Write the state; the file is replaced as a whole."""
         if self.path is None:
             return
@@ -124,15 +155,24 @@ class Shelf:
                 if isinstance(value, Tensor):
                     tensors[f"optimizer/{key}/{name}"] = value
         header = {
-            "progress": asdict(progress), "choice": {k: getattr(choice, k) for k in ("epoch", "badness", "why")},
-            "cost": {k: getattr(lab.cost, k) for k in COUNTED}, "seconds": lab.elapsed(),
-        }  # fmt: skip
+            "progress": asdict(progress),
+            "choice": {k: getattr(choice, k) for k in ("epoch", "badness", "why")},
+            "cost": {k: getattr(lab.cost, k) for k in COUNTED},
+            "seconds": lab.elapsed(),
+        }
         with staged(self.path) as part:
-            save_file({n: t.cpu().contiguous().clone() for n, t in tensors.items()}, part, metadata={"state": json.dumps(header)})
+            save_file(
+                {n: t.cpu().contiguous().clone() for n, t in tensors.items()},
+                part,
+                metadata={"state": json.dumps(header)},
+            )
             part.replace(self.path)
 
-    def load(self, params: Named, optimizer: torch.optim.Optimizer, choice: Choice, lab: Lab) -> Progress | None:
-        """Put a saved state into weights, optimiser, choice and cost and return how far it got; None if there is none.
+    def load(
+        self, params: Named, optimizer: torch.optim.Optimizer, choice: Choice, lab: Lab
+    ) -> Progress | None:
+        """Put a saved state into weights, optimiser, choice and cost and return how far it got; None if there
+        is none.
 
         A damaged file is removed, and training starts over.
         """

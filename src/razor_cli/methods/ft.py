@@ -20,7 +20,9 @@ from razor_cli.models.dual import Clip
 
 @dataclass(frozen=True, kw_only=True)
 class Ft(Trained):
-    """Hyper-parameters of FT; each knob is explained in conf/method/ft.yaml. It never looks at forget pictures."""
+    """Hyper-parameters of FT; each knob is explained in conf/method/ft.yaml. It never looks at forget
+    pictures.
+    """
 
     name: str = "ft"  # label in tables and folder of the runs
 

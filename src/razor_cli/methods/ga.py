@@ -1,4 +1,6 @@
-"""GA: gradient ascent on the forget loss (baseline of SLUG's published code; with cross-entropy, of Tan & Gong)."""
+"""GA: gradient ascent on the forget loss (baseline of SLUG's published code; with cross-entropy, of Tan &
+Gong).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Ascended(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Ga(Training):
-    """Hyper-parameters of GA; each knob is explained in conf/method/ga.yaml. It never looks at retain pictures."""
+    """Hyper-parameters of GA; each knob is explained in conf/method/ga.yaml. It never looks at retain
+    pictures.
+    """
 
     name: str = "ga"  # label in tables and folder of the runs
     loss: Ascended = Ascended.COSINE
@@ -60,12 +64,16 @@ def forget_steps(desk: Desk, batch: int, kind: Ascended, generator: torch.Genera
 
 
 def forget_loss(desk: Desk, kind: Ascended) -> Callable[[Drawn], Tensor]:
-    """Return +L_f of a forget batch: 1 - cosine, symmetric InfoNCE, or cross-entropy of the zero-shot head on true labels."""
+    """Return +L_f of a forget batch: 1 - cosine, symmetric InfoNCE, or cross-entropy of the zero-shot head on
+    true labels.
+    """
 
     def loss(drawn: Drawn) -> Tensor:
         if kind is Ascended.CLASSIFIER_CE:
             return assigned_cross_entropy(desk.classes.logits(desk.encode_image(drawn.pixels)), drawn.labels)
         images, texts = desk.pairs(drawn)
-        return forget_cosine(images, texts) if kind is Ascended.COSINE else info_nce(images, texts, desk.scale)
+        return (
+            forget_cosine(images, texts) if kind is Ascended.COSINE else info_nce(images, texts, desk.scale)
+        )
 
     return loss

@@ -1,4 +1,6 @@
-"""GA+KL: gradient ascent on the fine label, held by two KL terms (Tan & Gong, arXiv 2506.11253, eq. 5 and Table 9)."""
+"""GA+KL: gradient ascent on the fine label, held by two KL terms (Tan & Gong, arXiv 2506.11253, eq. 5 and
+Table 9).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from razor_cli.methods.tracing import Lesson, Tracing
 
 @dataclass(frozen=True, kw_only=True)
 class GaKl(Tracing):
-    """Hyper-parameters of GA+KL; with both weights 0 it is GA. Each knob is explained in conf/method/ga_kl_paper.yaml."""
+    """Hyper-parameters of GA+KL; with both weights 0 it is GA. Each knob is explained in
+    conf/method/ga_kl_paper.yaml.
+    """
 
     name: str = "ga_kl"  # label in tables and folder of the runs
     alpha_coarse: float = 5.0

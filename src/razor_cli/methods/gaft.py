@@ -1,4 +1,6 @@
-"""GAFT: ascent on the forget pairs, then fine-tuning on the retain pairs, every epoch (baseline of SLUG's published code)."""
+"""GAFT: ascent on the forget pairs, then fine-tuning on the retain pairs, every epoch (baseline of SLUG's
+published code).
+"""
 
 from __future__ import annotations
 

@@ -21,4 +21,6 @@ class GDiff(Tracing):
 
     def forgetting(self, lesson: Lesson) -> Tensor:
         """Return -CE^f + CE^c."""
-        return cross_entropy(lesson.kept.logits, lesson.kept.labels) - cross_entropy(lesson.fine.logits, lesson.fine.labels)
+        return cross_entropy(lesson.kept.logits, lesson.kept.labels) - cross_entropy(
+            lesson.fine.logits, lesson.fine.labels
+        )

@@ -1,4 +1,6 @@
-"""LoTUS: smooth the predictions on forget pictures towards uncertainty (CVPR 2025; reference code cspartalis/LoTUS)."""
+"""LoTUS: smooth the predictions on forget pictures towards uncertainty (CVPR 2025; reference code
+cspartalis/LoTUS).
+"""
 
 from __future__ import annotations
 
@@ -52,18 +54,26 @@ class Lotus(Training):
         self.check_ranges({"alpha": (0, math.inf), "retain_share": (0, 1)})
 
     def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
-        """Train towards smoothed targets on forget pictures and sampled one-hot targets on retain pictures."""
+        """Train towards smoothed targets on forget pictures and sampled one-hot targets on retain
+        pictures.
+        """
         with lab.timed():
             return train(model, sets, lab, self, Smoothing(Desk(model, sets, lab, self), self))
 
 
 def temperature(alpha: float, accuracy: float, reference: float) -> float:
-    """Return T = exp(alpha * (Acc(student, D_f) - A_ref)), accuracies in [0, 1] rounded to two decimals first."""
+    """Return T = exp(alpha * (Acc(student, D_f) - A_ref)), accuracies in [0, 1] rounded to two decimals
+    first.
+    """
     return math.exp(min(MAX_EXPONENT, alpha * (round(accuracy, 2) - round(reference, 2))))
 
 
-def targets(teacher: Tensor, temperature: float, hard: bool, prob: Prob, generator: torch.Generator) -> Tensor:
-    """Return target distributions [n, k] from teacher logits [n, k], divided by T here only; hard ones are one-hot."""
+def targets(
+    teacher: Tensor, temperature: float, hard: bool, prob: Prob, generator: torch.Generator
+) -> Tensor:
+    """Return target distributions [n, k] from teacher logits [n, k], divided by T here only; hard ones are
+    one-hot.
+    """
     noise = torch.zeros_like(teacher)
     if prob is Prob.GUMBEL:
         uniform = torch.rand(teacher.shape, generator=generator).clamp(1e-20, 1 - 1e-7)
@@ -73,7 +83,9 @@ def targets(teacher: Tensor, temperature: float, hard: bool, prob: Prob, generat
 
 
 class Smoothing(Objective):
-    """Batches mix forget pictures with a share of the retain pictures, drawn once; the teacher is the unedited model."""
+    """Batches mix forget pictures with a share of the retain pictures, drawn once; the teacher is the
+    unedited model.
+    """
 
     def __init__(self, desk: Desk, method: Lotus) -> None:
         self.desk, self.method = desk, method

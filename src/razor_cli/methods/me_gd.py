@@ -1,4 +1,6 @@
-"""ME+GD: maximise the entropy over fine labels, descend on what stays (Tan & Gong, arXiv 2506.11253, Table 9)."""
+"""ME+GD: maximise the entropy over fine labels, descend on what stays (Tan & Gong, arXiv 2506.11253, Table
+9).
+"""
 
 from __future__ import annotations
 

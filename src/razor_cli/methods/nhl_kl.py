@@ -1,4 +1,6 @@
-"""NHL+KL: a negative hinge on the fine label, held by two KL terms (Tan & Gong's own, arXiv 2506.11253, Table 9)."""
+"""NHL+KL: a negative hinge on the fine label, held by two KL terms (Tan & Gong's own, arXiv 2506.11253, Table
+9).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""NPO+KL: negative preference optimisation, held by two KL terms (Tan & Gong, arXiv 2506.11253, eq. 7 and Table 9)."""
+"""NPO+KL: negative preference optimisation, held by two KL terms (Tan & Gong, arXiv 2506.11253, eq. 7 and
+Table 9).
+"""
 
 from __future__ import annotations
 

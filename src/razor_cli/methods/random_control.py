@@ -38,16 +38,22 @@ class RandomControl:
         if self.components < 1:
             raise ConfigError(f"method.components: {self.components} is out of range", allowed="1 or more")
         if not 0 <= self.relative_step <= 100:
-            raise ConfigError(f"method.relative_step: {self.relative_step} is out of range", allowed="0 to 100")
+            raise ConfigError(
+                f"method.relative_step: {self.relative_step} is out of range", allowed="0 to 100"
+            )
 
     def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
         """Draw components and directions from the run's seed."""
         with lab.timed():
             generator = lab.generator()
             every = model.components(self.granularity, self.towers, self.include_projections)
-            chosen = [every[i] for i in torch.randperm(len(every), generator=generator)[: self.components].tolist()]
+            chosen = [
+                every[i] for i in torch.randperm(len(every), generator=generator)[: self.components].tolist()
+            ]
             live = parameters(model)
-            directions = [[torch.randn(v.shape, generator=generator).to(v) for v in c.views(live)] for c in chosen]
+            directions = [
+                [torch.randn(v.shape, generator=generator).to(v) for v in c.views(live)] for c in chosen
+            ]
             weights = [norm(c.views(live)) for c in chosen]
             sizes = [self.relative_step * w / norm(d) for w, d in zip(weights, directions, strict=True)]
             values = stepped(model, chosen, directions, sizes)
@@ -68,7 +74,8 @@ class RandomControl:
 
 
 def control_of(model: Clip, values: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Return a random change of the same entries and, per tensor, the same norm as an edit's: what size alone does.
+    """Return a random change of the same entries and, per tensor, the same norm as an edit's: what size alone
+    does.
 
     The draw depends on the seed and each tensor's name only, so it is the same whatever else was edited.
     """
@@ -76,7 +83,9 @@ def control_of(model: Clip, values: Mapping[str, Tensor], seed: int) -> dict[str
     control = {}
     for name, new in values.items():
         delta = new.to(live[name].dtype) - live[name]
-        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))  # torch looks at the low 32 bits only
+        generator = torch.Generator().manual_seed(
+            zlib.crc32(f"{seed}/{name}".encode())
+        )  # torch looks at the low 32 bits only
         noise = torch.randn(delta.shape, generator=generator).to(delta) * (delta != 0)
         size = noise.norm()
         moved = live[name] + (noise * (delta.norm() / size) if size > 0 else noise)

@@ -47,7 +47,9 @@ class ForgetLoss(StrEnum):
 
 
 class Direction(StrEnum):
-    """Sign of the forget term; `descend` is eq. 3 as printed and increases similarity: it exists for the sign test (A3)."""
+    """Sign of the forget term; `descend` is eq. 3 as printed and increases similarity: it exists for the sign
+    test (A3).
+    """
 
     AUTO = "auto"
     ASCEND = "ascend"
@@ -100,14 +102,18 @@ class Budget(StrEnum):
 
 
 class Order(StrEnum):
-    """How the chosen components move: each by a step of its own (Algorithm 1), or all by one in common (prose of Fig. 2)."""
+    """How the chosen components move: each by a step of its own (Algorithm 1), or all by one in common (prose
+    of Fig. 2).
+    """
 
     SEQUENTIAL = "sequential"
     JOINT = "joint"
 
 
 class GrowUpdate(StrEnum):
-    """What a growth round moves: the new component (Algorithm 1), or all chosen ones (prose of Fig. 2; A15)."""
+    """What a growth round moves: the new component (Algorithm 1), or all chosen ones (prose of
+    Fig. 2; A15).
+    """
 
     NEW_ONLY = "new_only"
     ALL_ACTIVE = "all_active"
@@ -115,7 +121,9 @@ class GrowUpdate(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """What a further attempt does otherwise than the first; None: nothing. Raises ConfigError for a value out of range."""
+    """What a further attempt does otherwise than the first; None: nothing. Raises ConfigError for a value out
+    of range.
+    """
 
     selector: Selector | None = None
     forget_loss: ForgetLoss | None = None
@@ -135,7 +143,9 @@ class Retry:
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise ConfigError(f"method.retries: {name}: {value} is out of range", allowed=f"{low} to {high}, or null")
+                raise ConfigError(
+                    f"method.retries: {name}: {value} is out of range", allowed=f"{low} to {high}, or null"
+                )
 
     def __str__(self) -> str:
         return ", ".join(f"{k} {v}" for k, v in self._changes.items()) or "as before"
@@ -205,27 +215,51 @@ class Razor:
 
     def __post_init__(self) -> None:
         ranges = {
-            "alpha": (0, 1), "rho": (0, 1), "search_floor": (0, 100), "target_m1": (0, 100), "target_m5": (0, 100),
-            "search_steps": (1, 64), "joint_rounds": (1, 1000), "grow_rounds": (0, 1000),
-            "norm_power": (1, 2), "epsilon": (0, math.inf),
-            "lambda_forget": (0, math.inf), "lambda_retain": (0, math.inf), "lambda_mismatch": (0, math.inf),
-            "step_size": (0, math.inf), "trim_steps": (0, 64), "forget_batch": (2, 65536), "retain_batch": (2, 65536),
-            "search_m4_drop": (0, 100), "search_others_drop": (0, 100), "target_m4_drop": (0, 100),
-        }  # fmt: skip
+            "alpha": (0, 1),
+            "rho": (0, 1),
+            "search_floor": (0, 100),
+            "target_m1": (0, 100),
+            "target_m5": (0, 100),
+            "search_steps": (1, 64),
+            "joint_rounds": (1, 1000),
+            "grow_rounds": (0, 1000),
+            "norm_power": (1, 2),
+            "epsilon": (0, math.inf),
+            "lambda_forget": (0, math.inf),
+            "lambda_retain": (0, math.inf),
+            "lambda_mismatch": (0, math.inf),
+            "step_size": (0, math.inf),
+            "trim_steps": (0, 64),
+            "forget_batch": (2, 65536),
+            "retain_batch": (2, 65536),
+            "search_m4_drop": (0, 100),
+            "search_others_drop": (0, 100),
+            "target_m4_drop": (0, 100),
+        }
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}")
+                raise ConfigError(
+                    f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}"
+                )
         for name in ("max_components", "grow_sample"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed="1 or more, or null")
+                raise ConfigError(
+                    f"method.{name}: {getattr(self, name)} is out of range", allowed="1 or more, or null"
+                )
         if self.rho == 0:
             raise ConfigError(
-                "method.rho: 0 is out of range", allowed="above 0, up to 1; method.lambda_forget=0 drops the forget term"
+                "method.rho: 0 is out of range",
+                allowed="above 0, up to 1; method.lambda_forget=0 drops the forget term",
             )
         if self.tau_mode is TauMode.QUANTILE and not 0 <= self.tau <= 1:
-            raise ConfigError(f"method.tau: {self.tau} is no quantile", allowed="0 to 1 with method.tau_mode=quantile")
+            raise ConfigError(
+                f"method.tau: {self.tau} is no quantile", allowed="0 to 1 with method.tau_mode=quantile"
+            )
         if self.lambda_forget == self.lambda_retain == self.lambda_mismatch == 0:
-            raise ConfigError("method.lambda_forget, lambda_retain, lambda_mismatch are all 0: there is nothing to step along")
+            raise ConfigError(
+                "method.lambda_forget, lambda_retain, lambda_mismatch are all 0: there is nothing to "
+                "step along"
+            )
 
     @property
     def stochastic(self) -> bool:
@@ -235,10 +269,14 @@ class Razor:
     @property
     def plan(self) -> GradientPlan:
         """Return the gradients this method wants."""
-        return GradientPlan(forget_loss=self.forget_loss.value, forget_batch=self.forget_batch, retain_batch=self.retain_batch)
+        return GradientPlan(
+            forget_loss=self.forget_loss.value, forget_batch=self.forget_batch, retain_batch=self.retain_batch
+        )
 
     def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
-        """Select, blend, search and grow until the Target is met on validation data; return the changed tensors."""
+        """Select, blend, search and grow until the Target is met on validation data; return the changed
+        tensors.
+        """
         from razor_cli.methods.razor_loop import Loop
 
         return Loop(self, model, sets, lab).run()

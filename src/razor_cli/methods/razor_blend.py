@@ -20,17 +20,23 @@ from razor_cli.models.dual import Clip
 if TYPE_CHECKING:
     from razor_cli.methods.razor import Razor
 
-DRIFT_PAIRS = 512  # pairs the squared and absolute mismatch are measured on; their gradient is taken anew at each step
+DRIFT_PAIRS = (
+    512  # pairs the squared and absolute mismatch are measured on; their gradient is taken anew at each step
+)
 
 
 class Blend:
-    """Blends gradients as a method's settings say. `base`, where asked for: theta_0 of every tensor changed so far."""
+    """Blends gradients as a method's settings say. `base`, where asked for: theta_0 of every tensor changed
+    so far.
+    """
 
     def __init__(self, method: Razor, model: Clip, sets: ConceptSets, lab: Lab) -> None:
         self.method, self.model, self.sets, self.lab = method, model, sets, lab
         self._anchors: dict[str, Tensor] = {}
 
-    def direction(self, s: Saliency, forget: Named, retain: Named, base: Mapping[str, Tensor]) -> list[Tensor]:
+    def direction(
+        self, s: Saliency, forget: Named, retain: Named, base: Mapping[str, Tensor]
+    ) -> list[Tensor]:
         """Return g_RAZOR = -lambda_f rho g_f + lambda_r g_r + lambda_m grad L_m of one component (eq. 7)."""
         m, c = self.method, s.component
         g_f, g_r = c.views(forget), c.views(retain)
@@ -42,21 +48,37 @@ class Blend:
             length = norm(views)
             if weight == 0 or length == 0:
                 continue
-            scale = {"none": 1.0, "unit": 1 / length, "match_retain": s.retain_norm / length}[m.normalize.value]
+            scale = {"none": 1.0, "unit": 1 / length, "match_retain": s.retain_norm / length}[
+                m.normalize.value
+            ]
             for out, view in zip(total, views, strict=True):
                 out.add_(view, alpha=direction * weight * scale)
         return total
 
-    def mismatch_gradient(self, component: Component, g_f: Sequence[Tensor], base: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return grad L_m of one component. Signed drift on D_f has gradient -g_f; the other forms have none at theta_0."""
+    def mismatch_gradient(
+        self, component: Component, g_f: Sequence[Tensor], base: Mapping[str, Tensor]
+    ) -> list[Tensor]:
+        """Return grad L_m of one component. Signed drift on D_f has gradient -g_f; the other forms have none
+        at theta_0.
+        """
         m = self.method
         if m.lambda_mismatch == 0 or (not base and m.mismatch_form.value != "signed"):
             return [torch.zeros_like(v) for v in g_f]
-        if (m.mismatch_form.value, m.mismatch_set.value, m.forget_loss.value) == ("signed", "forget", "cosine"):
+        if (m.mismatch_form.value, m.mismatch_set.value, m.forget_loss.value) == (
+            "signed",
+            "forget",
+            "cosine",
+        ):
             return [-v for v in g_f]
-        pairs = {"forget": [self.sets.forget], "retain": [self.sets.retain], "both": [self.sets.forget, self.sets.retain]}
+        pairs = {
+            "forget": [self.sets.forget],
+            "retain": [self.sets.retain],
+            "both": [self.sets.forget, self.sets.retain],
+        }
         chosen = pairs[m.mismatch_set.value]
-        found = [self.drift_gradient(Pairs(p.pictures[:DRIFT_PAIRS], p.sources), component, base) for p in chosen]
+        found = [
+            self.drift_gradient(Pairs(p.pictures[:DRIFT_PAIRS], p.sources), component, base) for p in chosen
+        ]
         return [torch.stack(views).mean(0) for views in zip(*found, strict=True)]
 
     def drift_gradient(self, pairs: Pairs, component: Component, base: Mapping[str, Tensor]) -> list[Tensor]:

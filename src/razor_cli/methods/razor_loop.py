@@ -1,4 +1,6 @@
-"""RAZOR's order of operations: score and select, blend and step component by component, grow (Algorithm 1)."""
+"""RAZOR's order of operations: score and select, blend and step component by component, grow
+(Algorithm 1).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
 
 class Loop:
-    """State of one RAZOR edit. The model carries the growing edit inside `run` and is restored when it ends."""
+    """State of one RAZOR edit. The model carries the growing edit inside `run` and is restored
+    when it ends.
+    """
 
     def __init__(self, method: Razor, model: Clip, sets: ConceptSets, lab: Lab) -> None:
         self.method, self.model, self.sets, self.lab = method, model, sets, lab
@@ -51,20 +55,33 @@ class Loop:
             self._attempt()
             self._retry()
         return Edit(
-            values=self.values, components=[c.name for c in self.moved], log=self.log, cost=self.lab.cost, notes=self.notes
+            values=self.values,
+            components=[c.name for c in self.moved],
+            log=self.log,
+            cost=self.lab.cost,
+            notes=self.notes,
         )
 
     def _make_aim(self) -> Aim:
         m = self.method
         return Aim(
-            base=dict(self.lab.board.base), m1=m.target_m1, prompts=m.target_m1_prompts, m4_drop=m.target_m4_drop, m5=m.target_m5,
-            floor_m5=m.search_floor, floor_m4_drop=m.search_m4_drop, floor_others_drop=m.search_others_drop,
-        )  # fmt: skip
+            base=dict(self.lab.board.base),
+            m1=m.target_m1,
+            prompts=m.target_m1_prompts,
+            m4_drop=m.target_m4_drop,
+            m5=m.target_m5,
+            floor_m5=m.search_floor,
+            floor_m4_drop=m.search_m4_drop,
+            floor_others_drop=m.search_others_drop,
+        )
 
     def _attempt(self) -> None:
         self._gradients = self._first  # those of an attempt before need no room any more
         if self._plan != self.method.plan:  # the weights are the unedited ones here
-            self._plan, self._first = self.method.plan, (self.lab.forget_gradient(self.method.plan), self._first[1])
+            self._plan, self._first = (
+                self.method.plan,
+                (self.lab.forget_gradient(self.method.plan), self._first[1]),
+            )
         self._gradients, self._moved_since = self._first, False
         self._stage_two(*self._gradients)
         if self.method.step.value == "search":
@@ -72,7 +89,9 @@ class Loop:
             self._trim()
 
     def _retry(self) -> None:
-        """While the Target is missed, begin again from the unedited weights as `retries` say; keep the best edit."""
+        """While the Target is missed, begin again from the unedited weights as `retries` say; keep the best
+        edit.
+        """
         first, board = self.method, self.lab.board
         for number, retry in enumerate(first.retries if first.step.value == "search" else (), 2):
             if self.aim.met(board.current):
@@ -87,7 +106,9 @@ class Loop:
             better = self.aim.met(board.current) or self.aim.score(board.current) > self.aim.score(reached)
             if not better:
                 self._put(before)
-            for event in self.log[: mark - 1] if better else self.log[mark:]:  # steps of an edit that is not the result
+            for event in (
+                self.log[: mark - 1] if better else self.log[mark:]
+            ):  # steps of an edit that is not the result
                 if event.action != "retry" and not event.action.startswith("dropped"):
                     event.action = f"dropped {event.action}"
             self.notes.append(f"Target missed; {how}: {'kept' if better else 'no better'}")
@@ -100,7 +121,9 @@ class Loop:
         self.values, self.active, self.moved = state
         for name, value in self.values.items():
             live[name].copy_(value)
-        if touched:  # what enters the changed blocks is the same in both states, but may have been dropped for memory
+        if (
+            touched
+        ):  # what enters the changed blocks is the same in both states, but may have been dropped for memory
             self.lab.board.prepare(list(touched.values()))
             self.lab.board.commit(list(touched.values()))
 
@@ -125,22 +148,33 @@ class Loop:
                 return
 
     def _together(self, chosen: Sequence[Saliency], forget: Named, retain: Named) -> None:
-        """Search one relative step for all components at once; again along renewed gradients, if there are to be any.
+        """Search one relative step for all components at once; again along renewed gradients, if there are to
+        be any.
 
-        Of K components each moves by a K-th of a step, so that together they go about as far as one would alone. Each round
-        looks at steps up to half of what the one before did: less is left to do, and less may be spent on it.
+        Of K components each moves by a K-th of a step, so that together they go about as far as one would
+        alone. Each round looks at steps up to half of what the one before did: less is left to do, and less
+        may be spent on it.
         """
         self.active += [s.component for s in chosen]
         for number in range(self.method.joint_rounds if self.method.refresh_gradients else 1):
             if number:
                 forget, retain = self._renewed()
             group = self._score([s.component for s in chosen], forget, retain)
-            self._step(group, forget, retain, self._share(number), f"joint round {number + 1}", 0.5**number / len(group))
+            self._step(
+                group,
+                forget,
+                retain,
+                self._share(number),
+                f"joint round {number + 1}",
+                0.5**number / len(group),
+            )
             if self._done():
                 return
 
     def _share(self, rank: int) -> float:
-        """Return how much of the allowance may be gone after a step: each may spend half of what those before it left."""
+        """Return how much of the allowance may be gone after a step: each may spend half of what those before
+        it left.
+        """
         return 1 - 0.5 ** (rank + 1) if self.method.budget.value == "shared" else 1.0
 
     def _done(self) -> bool:
@@ -172,14 +206,20 @@ class Loop:
             self._stop(f"Target not met after {self.method.grow_rounds} growth rounds")
 
     def _renewed(self) -> tuple[Named, Named]:
-        """Return the gradients at the weights as they are now; a refused step left weights and gradients as they were."""
+        """Return the gradients at the weights as they are now; a refused step left weights and gradients as
+        they were.
+        """
         if self._moved_since:
-            self._gradients = self.lab.gradients(self.method.plan, at_base=False, sample=self.method.grow_sample)
+            self._gradients = self.lab.gradients(
+                self.method.plan, at_base=False, sample=self.method.grow_sample
+            )
             self._moved_since = False
         return self._gradients
 
     def _trim(self) -> None:
-        """Scale the whole edit down to the smallest share that still meets the Target, by bisection; utility comes back."""
+        """Scale the whole edit down to the smallest share that still meets the Target, by bisection; utility
+        comes back.
+        """
         board, before = self.lab.board, dict(self.lab.board.current)
         if not self.method.trim_steps or not self.moved or not self.aim.met(before):
             return
@@ -197,7 +237,15 @@ class Loop:
         after, seconds = dict(board.current), time.perf_counter() - started
         note = f"the edit times {high:.4g} meets the Target"
         self.log.append(
-            Event(step=len(self.log), action="trim", step_size=high, before=before, after=after, seconds=seconds, note=note)
+            Event(
+                step=len(self.log),
+                action="trim",
+                step_size=high,
+                before=before,
+                after=after,
+                seconds=seconds,
+                note=note,
+            )
         )
 
     def _scaled(self, share: float) -> dict[str, Tensor]:
@@ -218,11 +266,21 @@ class Loop:
 
     def _stop(self, reason: str) -> None:
         self.notes.append(reason)
-        self.log.append(Event(step=len(self.log), action="stop", after=dict(self.lab.board.current), note=reason))
+        self.log.append(
+            Event(step=len(self.log), action="stop", after=dict(self.lab.board.current), note=reason)
+        )
 
     def _score(self, components: Sequence[Component], forget: Named, retain: Named) -> list[Saliency]:
         m = self.method
-        return measure(components, parameters(self.model), forget, retain, alpha=m.alpha, epsilon=m.epsilon, power=m.norm_power)
+        return measure(
+            components,
+            parameters(self.model),
+            forget,
+            retain,
+            alpha=m.alpha,
+            epsilon=m.epsilon,
+            power=m.norm_power,
+        )
 
     def _rank(self, scored: Sequence[Saliency]) -> list[float]:
         """Return what components are ranked by: phi, or what a rival rule would use."""
@@ -242,8 +300,18 @@ class Loop:
         kept = select(ranks, m.tau, "all" if every else m.tau_mode.value, None if every else m.max_components)
         return [scored[i] for i in kept]
 
-    def _step(self, group: Sequence[Saliency], forget: Named, retain: Named, share: float, what: str, reach: float = 1.0) -> None:
-        """Search the step of one component (or of a group that moves together) up to `reach` x step_size, apply it, log it."""
+    def _step(
+        self,
+        group: Sequence[Saliency],
+        forget: Named,
+        retain: Named,
+        share: float,
+        what: str,
+        reach: float = 1.0,
+    ) -> None:
+        """Search the step of one component (or of a group that moves together) up to `reach` x step_size,
+        apply it, log it.
+        """
         started = time.perf_counter()
         board, components = self.lab.board, [s.component for s in group]
         base = {n: self._original[n] for n in self.values}
@@ -255,7 +323,9 @@ class Loop:
 
         def trial(size: float) -> dict[str, float]:
             values = stepped(self.model, components, directions, [size * u for u in units])
-            return board.trial(values, components, lost=None if fixed else lambda m: not self.aim.stable(m, share))
+            return board.trial(
+                values, components, lost=None if fixed else lambda m: not self.aim.stable(m, share)
+            )
 
         with self.lab.searching():
             board.prepare(components)
@@ -278,13 +348,17 @@ class Loop:
         return bisect(trial, reach * m.step_size, m.search_steps, self.aim, share, m.search_return, before)
 
     def _unit(self, s: Saliency, direction: Sequence[Tensor]) -> float:
-        """Return what a step of 1 means: the component's own norm along the direction, or the direction as it is."""
+        """Return what a step of 1 means: the component's own norm along the direction, or the direction as it
+        is.
+        """
         length = norm(direction)
         if self.method.step_scale.value == "absolute":
             return 1.0
         return s.weight_norm / length if length > 0 else 0.0
 
-    def _apply(self, components: Sequence[Component], directions: Sequence[Sequence[Tensor]], sizes: Sequence[float]) -> None:
+    def _apply(
+        self, components: Sequence[Component], directions: Sequence[Sequence[Tensor]], sizes: Sequence[float]
+    ) -> None:
         self._take(stepped(self.model, components, directions, sizes))
         known = {c.name for c in self.moved}
         self.moved += [c for c in components if c.name not in known]
@@ -294,6 +368,14 @@ class Loop:
     def _event(self, action: str, s: Saliency) -> Event:
         c = s.component
         return Event(
-            step=len(self.log), action=action, component=c.name, kind=c.kind, tower=c.tower.value, phi=s.phi,
-            weight_norm=s.weight_norm, forget_norm=s.forget_norm, retain_norm=s.retain_norm, cosine=s.cosine,
-        )  # fmt: skip
+            step=len(self.log),
+            action=action,
+            component=c.name,
+            kind=c.kind,
+            tower=c.tower.value,
+            phi=s.phi,
+            weight_norm=s.weight_norm,
+            forget_norm=s.forget_norm,
+            retain_norm=s.retain_norm,
+            cosine=s.cosine,
+        )

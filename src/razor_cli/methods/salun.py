@@ -1,6 +1,7 @@
 """SalUn: unlearn through the weights that matter most to the forget pictures (Fan et al., ICLR 2024).
 
-Reference code OPTML-Group/Unlearn-Saliency; the port of SLUG's published code as a preset. Tan & Gong's is methods/salun_tan.py.
+Reference code OPTML-Group/Unlearn-Saliency; the port of SLUG's published code as a preset. Tan & Gong's is
+methods/salun_tan.py.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ MOMENTA = ("momentum_buffer", "exp_avg")  # what SGD and AdamW keep of past grad
 
 
 class Inner(StrEnum):
-    """What is done under the mask: random labels, then true ones on retain pictures; or GAFT (SLUG's port)."""
+    """What is done under the mask: random labels, then true ones on retain pictures; or GAFT
+    (SLUG's port).
+    """
 
     RELABEL = "relabel"
     GAFT = "gaft"
@@ -80,13 +83,20 @@ class Salun(Trained):
 
 def told(masks: Named) -> str:
     """Return a note on how many weights may move."""
-    return f"the mask leaves {sum(int(m.sum()) for m in masks.values())} of {sum(m.numel() for m in masks.values())} weights"
+    return (
+        f"the mask leaves {sum(int(m.sum()) for m in masks.values())} of "
+        f"{sum(m.numel() for m in masks.values())} weights"
+    )
 
 
-def saliency_mask(desk: Desk, names: Sequence[str], batch: int, loss: Callable[[Drawn], Tensor], fraction: float) -> Named:
-    """Return, per parameter, True at the weights that may move: the top int(fraction * N) of all N by |sum of gradients|.
+def saliency_mask(
+    desk: Desk, names: Sequence[str], batch: int, loss: Callable[[Drawn], Tensor], fraction: float
+) -> Named:
+    """Return, per parameter, True at the weights that may move: the top int(fraction * N) of all N by |sum of
+    gradients|.
 
-    The gradient is summed over the whole forget set before its absolute value is taken: sign and scale of the loss do not matter.
+    The gradient is summed over the whole forget set before its absolute value is taken: sign and scale of the
+    loss do not matter.
     """
     if not names:
         return {}
@@ -95,7 +105,9 @@ def saliency_mask(desk: Desk, names: Sequence[str], batch: int, loss: Callable[[
 
 
 def top_fraction(scores: Named, fraction: float) -> Named:
-    """Return, per tensor, True at the int(fraction * N) largest of all N scores together; ties are cut to that number."""
+    """Return, per tensor, True at the int(fraction * N) largest of all N scores together; ties are cut to
+    that number.
+    """
     flat = torch.cat([s.reshape(-1) for s in scores.values()])
     chosen = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
     chosen[flat.topk(int(fraction * len(flat)), sorted=False).indices] = True
@@ -104,7 +116,9 @@ def top_fraction(scores: Named, fraction: float) -> Named:
 
 
 class Mask:
-    """Keeps weights outside the mask as they are: masked gradients, weights put back, and with `memory` a masked momentum too."""
+    """Keeps weights outside the mask as they are: masked gradients, weights put back, and with `memory` a
+    masked momentum too.
+    """
 
     def __init__(self, masks: Named, *, memory: bool = True) -> None:
         self.masks, self.memory = masks, memory
@@ -120,7 +134,9 @@ class Mask:
 
     @torch.no_grad()
     def after(self, params: Named, optimizer: torch.optim.Optimizer) -> None:
-        """Put weights outside the mask back: decay and momentum would move them although their gradient is 0."""
+        """Put weights outside the mask back: decay and momentum would move them although their
+        gradient is 0.
+        """
         for name, parameter in params.items():
             mask = self.masks[name]
             parameter.copy_(torch.where(mask, parameter, self.held[name]))
@@ -131,7 +147,9 @@ class Mask:
 
 
 class Masked(Objective):
-    """A forget pass and a retain pass an epoch; weights outside the mask are put back after each step, momentum too."""
+    """A forget pass and a retain pass an epoch; weights outside the mask are put back after each step,
+    momentum too.
+    """
 
     def __init__(self, desk: Desk, method: Salun, masks: Named) -> None:
         self.desk, self.method, self.mask = desk, method, Mask(masks, memory=method.mask_on is MaskOn.BOTH)
@@ -151,12 +169,18 @@ class Masked(Objective):
         else:
             labels = self.fixed if self.fixed is not None else self._labels(generator)
             forget = [self._relabelled(i, labels[i]) for i in desk.forget.shuffled(method.batch, generator)]
-            kept = desk.retain.shuffled(method.batch, generator, method.retain_sample) if method.retain_pass else []
+            kept = (
+                desk.retain.shuffled(method.batch, generator, method.retain_sample)
+                if method.retain_pass
+                else []
+            )
             retain = [self._classified(i) for i in kept]
         return [*(self._marked(s, True) for s in forget), *(self._marked(s, False) for s in retain)]
 
     def _labels(self, generator: torch.Generator) -> Tensor:
-        return random_labels(self.desk.forget.labels, len(self.desk.classes), self.method.exclude_true, generator)
+        return random_labels(
+            self.desk.forget.labels, len(self.desk.classes), self.method.exclude_true, generator
+        )
 
     def _marked(self, step: Step, forgetting: bool) -> Step:
         def loss() -> Tensor:

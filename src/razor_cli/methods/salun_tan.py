@@ -1,4 +1,6 @@
-"""SalUn as Tan & Gong do it: Relabel through the weights that matter most to the forget pictures (arXiv 2506.11253, Table 9)."""
+"""SalUn as Tan & Gong do it: Relabel through the weights that matter most to the forget pictures (arXiv
+2506.11253, Table 9).
+"""
 
 from __future__ import annotations
 

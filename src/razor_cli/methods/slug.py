@@ -93,13 +93,17 @@ class Slug:
         }
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}")
+                raise ConfigError(
+                    f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}"
+                )
 
     def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
         """Return the best single-tensor step along +g_f on the Pareto front of both towers."""
         self._check_classes(len(sets.class_names))
         with lab.timed():
-            forget, retain = lab.gradients(GradientPlan(forget_batch=self.forget_batch, retain_batch=self.retain_batch))
+            forget, retain = lab.gradients(
+                GradientPlan(forget_batch=self.forget_batch, retain_batch=self.retain_batch)
+            )
             front = self._front(model, forget, retain)
             log = [_event("select", s) for s in front]
             trials: list[Trial] = []
@@ -108,12 +112,19 @@ class Slug:
                 started = time.perf_counter()
                 found = self._search(model, s, forget, lab)
                 trials += found
-                log += [_trial_event(s, t, lab.board.base, (time.perf_counter() - started) / len(found)) for t in found]
+                log += [
+                    _trial_event(s, t, lab.board.base, (time.perf_counter() - started) / len(found))
+                    for t in found
+                ]
             chosen = self._pick(trials, model, forget, lab)
             values, moved = self._values(chosen, model, forget) if chosen else ({}, [])
         for step, event in enumerate(log):
             event.step = step
-        note = f"chose {chosen.component.name} at {chosen.relative:.3g} of its norm" if chosen else "no trial met the criterion"
+        note = (
+            f"chose {chosen.component.name} at {chosen.relative:.3g} of its norm"
+            if chosen
+            else "no trial met the criterion"
+        )
         return Edit(values=values, components=[c.name for c in moved], log=log, cost=lab.cost, notes=[note])
 
     def _check_classes(self, count: int) -> None:
@@ -134,10 +145,22 @@ class Slug:
             every = [c for c in every if c.name in allowed]
         front = []
         for tower in Tower:
-            scored = measure(
-                [c for c in every if c.tower is tower], parameters(model), forget, retain, alpha=0.0, epsilon=0.0, power=1
-            ) if any(c.tower is tower for c in every) else []  # fmt: skip
-            scored = [s for s in scored if s.forget_norm > 0 and s.weight_norm > 0]  # zero gradient: importance 0
+            scored = (
+                measure(
+                    [c for c in every if c.tower is tower],
+                    parameters(model),
+                    forget,
+                    retain,
+                    alpha=0.0,
+                    epsilon=0.0,
+                    power=1,
+                )
+                if any(c.tower is tower for c in every)
+                else []
+            )
+            scored = [
+                s for s in scored if s.forget_norm > 0 and s.weight_norm > 0
+            ]  # zero gradient: importance 0
             alignment = [abs(s.cosine) if self.align is Align.ABS else s.cosine for s in scored]
             front += [scored[i] for i in pareto_front([s.phi for s in scored], alignment)]
         return front
@@ -145,7 +168,9 @@ class Slug:
     def _search(self, model: Clip, s: Saliency, forget: Named, lab: Lab) -> list[Trial]:
         """Bracket and bisect the step of one tensor, always from the unedited weights (sheet 3.1 step 5)."""
         group = self._group(s.component, model)
-        directions = [[-v for v in c.views(forget)] for c in group]  # stepped() subtracts; forgetting adds +g_f
+        directions = [
+            [-v for v in c.views(forget)] for c in group
+        ]  # stepped() subtracts; forgetting adds +g_f
         size, low, high = self.init_rel * s.weight_norm / s.forget_norm, 0.0, None
         board, trials = lab.board, []
         with lab.searching():
@@ -175,15 +200,22 @@ class Slug:
         return metrics.get("m1", metrics["m1_generic"]) <= self.criterion_value
 
     def _pick(self, trials: list[Trial], model: Clip, forget: Named, lab: Lab) -> Trial | None:
-        """Return the forgotten trial of highest utility (mean of M5 and generic M4); ties go to the smaller relative step.
+        """Return the forgotten trial of highest utility (mean of M5 and generic M4); ties go to the smaller
+        relative step.
 
         With the fast search the utility of forgotten trials is measured here, and only there.
         """
         forgotten = [t for t in trials if t.forgotten]
         if self.pick is Pick.DEEPEST:
-            return max(forgotten, key=lambda t: (t.component.tower is Tower.TEXT, t.component.layer, -t.relative), default=None)
+            return max(
+                forgotten,
+                key=lambda t: (t.component.tower is Tower.TEXT, t.component.layer, -t.relative),
+                default=None,
+            )
         utility: Callable[[Trial], float] = lambda t: self._utility(t, model, forget, lab)  # noqa: E731
-        return max(((utility(t), -t.relative, i, t) for i, t in enumerate(forgotten)), default=(0, 0, 0, None))[3]
+        return max(
+            ((utility(t), -t.relative, i, t) for i, t in enumerate(forgotten)), default=(0, 0, 0, None)
+        )[3]
 
     def _utility(self, trial: Trial, model: Clip, forget: Named, lab: Lab) -> float:
         metrics = trial.metrics
@@ -195,7 +227,9 @@ class Slug:
         return (kept_utility(metrics, lab.board.base) + metrics["m4_generic"]) / 2
 
     def _group(self, component: Component, model: Clip) -> list[Component]:
-        """Return the tensors that move with one: itself, or with `siblings` the block's q/k/v or both MLP matrices."""
+        """Return the tensors that move with one: itself, or with `siblings` the block's q/k/v or both MLP
+        matrices.
+        """
         if not self.siblings:
             return [component]
         kind = next((k for k in (".mlp.", ".self_attn.", ".attn.") if k in component.name), None)
@@ -215,9 +249,17 @@ class Slug:
 def _event(action: str, s: Saliency) -> Event:
     c = s.component
     return Event(
-        step=0, action=action, component=c.name, kind=c.kind, tower=c.tower.value, phi=s.phi, weight_norm=s.weight_norm,
-        forget_norm=s.forget_norm, retain_norm=s.retain_norm, cosine=s.cosine,
-    )  # fmt: skip
+        step=0,
+        action=action,
+        component=c.name,
+        kind=c.kind,
+        tower=c.tower.value,
+        phi=s.phi,
+        weight_norm=s.weight_norm,
+        forget_norm=s.forget_norm,
+        retain_norm=s.retain_norm,
+        cosine=s.cosine,
+    )
 
 
 def _trial_event(s: Saliency, trial: Trial, base: Metrics, seconds: float) -> Event:

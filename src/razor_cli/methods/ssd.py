@@ -1,4 +1,6 @@
-"""SSD: selective synaptic dampening (Foster et al., AAAI 2024; reference code if-loops/selective-synaptic-dampening)."""
+"""SSD: selective synaptic dampening (Foster et al., AAAI 2024; reference code
+if-loops/selective-synaptic-dampening).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from razor_cli.models.dual import Clip
 
 
 class Fisher(StrEnum):
-    """What is squared: the gradient of a batch's mean loss (reference code), or that of each picture (diagonal Fisher)."""
+    """What is squared: the gradient of a batch's mean loss (reference code), or that of each picture
+    (diagonal Fisher).
+    """
 
     BATCH_SQ = "batch_sq"
     PER_SAMPLE = "per_sample"
@@ -42,7 +46,9 @@ class Loss(StrEnum):
 
 
 class Against(StrEnum):
-    """What the forget importance is compared with: that of all pictures (reference code), or of retain pictures (SLUG's port)."""
+    """What the forget importance is compared with: that of all pictures (reference code), or of retain
+    pictures (SLUG's port).
+    """
 
     FULL = "full"
     RETAIN = "retain"
@@ -70,7 +76,9 @@ class Ssd:
     def __post_init__(self) -> None:
         for name in ("alpha", "dampening"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"method.{name}: {getattr(self, name)} is out of range", allowed="0 or more")
+                raise ConfigError(
+                    f"method.{name}: {getattr(self, name)} is out of range", allowed="0 or more"
+                )
         if not 1 <= self.batch <= 65536:
             raise ConfigError(f"method.batch: {self.batch} is out of range", allowed="1 to 65536")
         size = 1 if self.fisher is Fisher.PER_SAMPLE else self.batch
@@ -94,21 +102,40 @@ class Ssd:
             with lab.searching(), swapped(model, values):
                 after = board.rescore()
             lab.cost.evaluations += 1
-            share = sum(int(m.sum()) for m in chosen.values()) / max(1, sum(m.numel() for m in chosen.values()))
-            note = f"dampened {100 * share:.3g} % of the weights, in {len(values)} tensors (batches of {self._size})"
+            share = sum(int(m.sum()) for m in chosen.values()) / max(
+                1, sum(m.numel() for m in chosen.values())
+            )
+            note = (
+                f"dampened {100 * share:.3g} % of the weights, in {len(values)} tensors (batches of "
+                f"{self._size})"
+            )
         notes = [note, *self._limit(len(sets.forget), len(sets.retain))]
-        event = Event(step=1, action="apply", before=board.base, after=after, note=note, seconds=time.perf_counter() - started)
+        event = Event(
+            step=1,
+            action="apply",
+            before=board.base,
+            after=after,
+            note=note,
+            seconds=time.perf_counter() - started,
+        )
         stored = {n: v.to(model.storage_dtype(n)) for n, v in values.items()}
         return Edit(values=stored, components=list(stored), log=[event], cost=lab.cost, notes=notes)
 
     def _limit(self, forget: int, retain: int) -> list[str]:
-        """Return a note if no weight can be chosen: I_full holds I_f itself, weighted by its share of the batches."""
+        """Return a note if no weight can be chosen: I_full holds I_f itself, weighted by its share of the
+        batches.
+        """
         batches = [len(Samples.cut(torch.arange(n), self._size)) for n in (forget, retain)]
         largest = sum(batches) / max(1, batches[0])
-        if self.against is not Against.FULL or self.against_loss not in (None, self.loss) or largest > self.alpha:
+        if (
+            self.against is not Against.FULL
+            or self.against_loss not in (None, self.loss)
+            or largest > self.alpha
+        ):
             return []
         return [
-            f"no weight can reach alpha={self.alpha:g}: with {batches[0]} forget batches among {sum(batches)} the importance "
+            f"no weight can reach alpha={self.alpha:g}: with {batches[0]} forget batches among "
+            f"{sum(batches)} the importance "
             f"ratio is at most {largest:.3g}; lower method.alpha, or method.against=retain"
         ]
 
@@ -117,18 +144,26 @@ class Ssd:
         return 1 if self.fisher is Fisher.PER_SAMPLE else self.batch
 
     def _importances(self, model: Clip, sets: ConceptSets, lab: Lab) -> tuple[Named, Named]:
-        """Return I_f and I_full (or I_r): per weight the mean over batches of the squared gradient of the batch's loss."""
+        """Return I_f and I_full (or I_r): per weight the mean over batches of the squared gradient of the
+        batch's loss.
+        """
         settings = Training(train=self.train, exclude=self.exclude, precision=self.precision)
         desk, names = Desk(model, sets, lab, settings), trained_names(model, settings)
         started = time.perf_counter()
-        count, forget = importance_sum(desk, names, desk.forget, self._size, loss_of(desk, desk.forget, self.loss))
+        count, forget = importance_sum(
+            desk, names, desk.forget, self._size, loss_of(desk, desk.forget, self.loss)
+        )
         if not count:  # nothing to forget
             return {}, {}
         other_loss = self.against_loss or self.loss
-        others, retain = importance_sum(desk, names, desk.retain, self._size, loss_of(desk, desk.retain, other_loss))
+        others, retain = importance_sum(
+            desk, names, desk.retain, self._size, loss_of(desk, desk.retain, other_loss)
+        )
         if self.against is Against.FULL:
             if self.against_loss not in (None, self.loss):
-                again, full = importance_sum(desk, names, desk.forget, self._size, loss_of(desk, desk.forget, other_loss))
+                again, full = importance_sum(
+                    desk, names, desk.forget, self._size, loss_of(desk, desk.forget, other_loss)
+                )
             else:
                 again, full = count, forget
             retain = {n: full[n] + retain[n] if others else full[n] for n in names}
@@ -139,7 +174,9 @@ class Ssd:
 
 
 def loss_of(desk: Desk, samples: Samples, kind: Loss) -> Callable[[Drawn], Tensor]:
-    """Return the mean loss of a batch of one set; classifier cross-entropy is on true labels (retain: JointSpace)."""
+    """Return the mean loss of a batch of one set; classifier cross-entropy is on true labels (retain:
+    JointSpace).
+    """
 
     def loss(drawn: Drawn) -> Tensor:
         if kind is Loss.CLASSIFIER_CE:
@@ -160,5 +197,7 @@ def selected(forget: Tensor, reference: Tensor, alpha: float) -> Tensor:
 
 def dampened(weights: Tensor, forget: Tensor, reference: Tensor, chosen: Tensor, dampening: float) -> Tensor:
     """Return min(lambda * I_full / I_f, 1) * theta where chosen, theta elsewhere: weights never grow."""
-    factor = (dampening * reference / forget.clamp_min(torch.finfo(forget.dtype).tiny)).nan_to_num(nan=1.0, posinf=1.0)
+    factor = (dampening * reference / forget.clamp_min(torch.finfo(forget.dtype).tiny)).nan_to_num(
+        nan=1.0, posinf=1.0
+    )
     return torch.where(chosen, weights * factor.clamp(max=1.0), weights)

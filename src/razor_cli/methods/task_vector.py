@@ -1,4 +1,6 @@
-"""Task vector: fine-tune on the concept, then move the weights the other way (Tan & Gong, arXiv 2506.11253, Table 9)."""
+"""Task vector: fine-tune on the concept, then move the weights the other way (Tan & Gong, arXiv 2506.11253,
+Table 9).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class TaskVector(Tracing):
 
     uses_signal: ClassVar[bool] = True
     labels_kept: ClassVar[bool] = True
-    counts_forgetting: ClassVar[bool] = False  # the tuned model knows the concept best where the negated one forgets most
+    counts_forgetting: ClassVar[bool] = (
+        False  # the tuned model knows the concept best where the negated one forgets most
+    )
 
     name: str = "task_vector"  # label in tables and folder of the runs
     alpha: float = 1.5

@@ -1,7 +1,8 @@
-"""What Tan & Gong's methods share: logits on two levels, the frozen reference, the retain signal (arXiv 2506.11253, 4.1).
+"""What Tan & Gong's methods share: logits on two levels, the frozen reference, the retain signal (arXiv
+2506.11253, 4.1).
 
-A method's own file holds its hyper-parameters and its forgetting loss. The regularisers, alpha_coarse KL_c + alpha_fine KL_f, can
-be added to each of them.
+A method's own file holds its hyper-parameters and its forgetting loss. The regularisers, alpha_coarse KL_c +
+alpha_fine KL_f, can be added to each of them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class RetainSignal(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """Logits [n, C] of some pictures over one list of names, their labels [n], and, if anchored, the same logits at theta_0."""
+    """Logits [n, C] of some pictures over one list of names, their labels [n], and, if anchored, the same
+    logits at theta_0.
+    """
 
     logits: Tensor
     labels: Tensor
@@ -52,7 +55,9 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """What the loss of one step sees. `fine`: forget pictures over all class names, of which the first `forgotten` go."""
+    """What the loss of one step sees. `fine`: forget pictures over all class names, of which the first
+    `forgotten` go.
+    """
 
     fine: Level
     forgotten: int
@@ -75,7 +80,9 @@ class Tracing(Trained):
 
     uses_signal: ClassVar[bool] = False  # whether the forgetting loss holds a retain term
     uses_reference: ClassVar[bool] = False  # whether the forgetting loss looks at the frozen model
-    labels_kept: ClassVar[bool] = False  # whether training fits the labels, so that their accuracy can choose the epoch
+    labels_kept: ClassVar[bool] = (
+        False  # whether training fits the labels, so that their accuracy can choose the epoch
+    )
     counts_forgetting: ClassVar[bool] = True  # whether accuracy while training says how much is forgotten
 
     retain_signal: RetainSignal = RetainSignal.AUTO
@@ -93,7 +100,9 @@ class Tracing(Trained):
         raise NotImplementedError
 
     def assigned(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
-        """Return the labels [n] that forget pictures of classes `labels` train on: their own, unless a method assigns others."""
+        """Return the labels [n] that forget pictures of classes `labels` train on: their own, unless a method
+        assigns others.
+        """
         return labels
 
     def finish(self, before: Named, trained: Named) -> Named:
@@ -101,26 +110,38 @@ class Tracing(Trained):
         return trained
 
     def loss(self, lesson: Lesson, own: Tensor) -> Tensor:
-        """Return the forgetting loss and the regularisers (eq. 5); `own` [n] are the true classes of the forget pictures."""
+        """Return the forgetting loss and the regularisers (eq. 5); `own` [n] are the true classes of the
+        forget pictures.
+        """
         total = self.forgetting(lesson)
         if self.alpha_coarse:
-            total = total + self.alpha_coarse * reference_kl(lesson.kept.logits, lesson.kept.reference, self.kl_reduction)
+            total = total + self.alpha_coarse * reference_kl(
+                lesson.kept.logits, lesson.kept.reference, self.kl_reduction
+            )
         if self.alpha_fine:
             fine = fine_kl(
-                lesson.fine.logits, lesson.fine.reference, own,
-                forgotten=lesson.forgotten, mask=self.kl_fine_mask, reduction=self.kl_reduction,
-            )  # fmt: skip
+                lesson.fine.logits,
+                lesson.fine.reference,
+                own,
+                forgotten=lesson.forgotten,
+                mask=self.kl_fine_mask,
+                reduction=self.kl_reduction,
+            )
             total = total + self.alpha_fine * fine
         return total
 
     def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
-        """Train on the loss and return the edit of the epoch that `keep` names; without forget pictures nothing changes."""
+        """Train on the loss and return the edit of the epoch that `keep` names; without forget pictures
+        nothing changes.
+        """
         with lab.timed():
             return train(model, sets, lab, self, Tutor(self, model, sets, lab))
 
 
 class Tutor(Objective):
-    """Draws batches and templates, holds the features of the frozen model, and counts accuracy while training."""
+    """Draws batches and templates, holds the features of the frozen model, and counts accuracy while
+    training.
+    """
 
     def __init__(self, method: Tracing, model: Clip, sets: ConceptSets, lab: Lab) -> None:
         self.method, self.desk = method, Desk(model, sets, lab, method)
@@ -148,7 +169,8 @@ class Tutor(Objective):
         assert sets.taxonomy is not None
         names = sets.taxonomy.coarse_names
         return torch.tensor(
-            [names.index(sets.taxonomy.parents[sets.class_names[c]]) for c in self.own.tolist()], dtype=torch.long
+            [names.index(sets.taxonomy.parents[sets.class_names[c]]) for c in self.own.tolist()],
+            dtype=torch.long,
         )
 
     @torch.no_grad()
@@ -163,12 +185,16 @@ class Tutor(Objective):
             self.retain_images, self.kept_names = desk.retain.embedded(), averaged(desk.joint.head)
 
     def epoch(self, number: int, generator: torch.Generator) -> list[Step]:
-        """Walk once through the forget pictures; each step draws a template, and as many retain pictures if they are needed."""
+        """Walk once through the forget pictures; each step draws a template, and as many retain pictures if
+        they are needed.
+        """
         self.hits, self.label_hits = [], []
         forget = self.desk.forget.shuffled(self.method.batch, generator)
         retain = [torch.empty(0, dtype=torch.long)] * len(forget)
         if self.signal and not self.coarse:
-            retain = _cycled(len(self.desk.retain), [len(i) for i in forget], generator, self.method.retain_sample)
+            retain = _cycled(
+                len(self.desk.retain), [len(i) for i in forget], generator, self.method.retain_sample
+            )
         templates = self.fine.templates(len(forget), generator)
         return [self._step(f, r, t) for f, r, t in zip(forget, retain, templates, strict=True)]
 
@@ -177,21 +203,27 @@ class Tutor(Objective):
 
     def _loss(self, forget: Tensor, retain: Tensor, template: int) -> Tensor:
         lesson = self.lesson(forget, retain, template)
-        predicted, own = lesson.fine.logits.detach().argmax(dim=-1), self.own[forget].to(lesson.fine.logits.device)
+        predicted, own = (
+            lesson.fine.logits.detach().argmax(dim=-1),
+            self.own[forget].to(lesson.fine.logits.device),
+        )
         self.hits.append((predicted == own).float())
         self.label_hits.append((predicted == lesson.fine.labels).float())
         return self.method.loss(lesson, own)
 
     def lesson(self, forget: Tensor, retain: Tensor, template: int) -> Lesson:
-        """Return what the loss sees of the forget pictures `forget` and the retain pictures `retain`, as row numbers."""
+        """Return what the loss sees of the forget pictures `forget` and the retain pictures `retain`, as row
+        numbers.
+        """
         desk = self.desk
         images = desk.encode_image(desk.forget.pixels(forget))
         signal, names = None, None
         if self.signal and self.coarse:
             signal = Level(
-                logits=desk.coarse.logits(images, template), labels=self.parents[forget].to(images.device),
+                logits=desk.coarse.logits(images, template),
+                labels=self.parents[forget].to(images.device),
                 frozen=self._frozen(self.forget_images[forget], self.kept_names) if self.anchored else None,
-            )  # fmt: skip
+            )
         elif self.signal:
             signal, names = self._retained(retain)
         if names is not None and self.fine is desk.classes:  # their prompts are encoded already
@@ -217,16 +249,19 @@ class Tutor(Objective):
             used = torch.cat([used[: joint.classes], labels[labels >= joint.classes].unique()])
         names = joint.head.features()[used] if joint.head.fixed else desk.encode_text(joint.head.tokens[used])
         level = Level(
-            logits=desk.scale * images @ names.T, labels=torch.searchsorted(used, labels).to(images.device),
+            logits=desk.scale * images @ names.T,
+            labels=torch.searchsorted(used, labels).to(images.device),
             frozen=self._frozen(self.retain_images[index], self.kept_names[used]) if self.anchored else None,
-        )  # fmt: skip
+        )
         return level, names
 
     def _frozen(self, images: Tensor, names: Tensor) -> Tensor:
         return self.scale * images @ names.T
 
     def measured(self, number: int) -> dict[str, float]:
-        """Return the accuracy of the epoch's own steps: on the true classes, and on the labels trained on, in %."""
+        """Return the accuracy of the epoch's own steps: on the true classes, and on the labels trained on, in
+        %.
+        """
         found = {"forget_accuracy": self.hits} if self.method.counts_forgetting else {}
         found |= {"label_accuracy": self.label_hits} if self.method.labels_kept else {}
         return {name: 100 * float(torch.cat(hits).mean()) for name, hits in found.items()}
@@ -238,13 +273,17 @@ class Tutor(Objective):
 
 @torch.no_grad()
 def averaged(head: Head) -> Tensor:
-    """Return class embeddings [k, d], normalised means over all templates, at the weights as they are now, in bounded memory."""
+    """Return class embeddings [k, d], normalised means over all templates, at the weights as they are now, in
+    bounded memory.
+    """
     rows = torch.cat([head.desk.encode_text(part) for part in head.tokens.split(CHUNK)])
     return F.normalize(torch.stack([part.mean(dim=0) for part in rows.split(head.counts)]), dim=-1)
 
 
 def signal_of(method: Tracing, sets: ConceptSets) -> RetainSignal:
-    """Return the retain signal that these sets allow. Raises ConfigError when coarse names are asked for without a taxonomy."""
+    """Return the retain signal that these sets allow. Raises ConfigError when coarse names are asked for
+    without a taxonomy.
+    """
     if method.retain_signal is RetainSignal.AUTO:
         return RetainSignal.COARSE if sets.taxonomy else RetainSignal.RETAIN_SET
     if method.retain_signal is RetainSignal.COARSE and sets.taxonomy is None:
@@ -264,7 +303,8 @@ def own_classes(labels: Tensor, sets: ConceptSets) -> Tensor:
     if len(sets.forget_names) == 1:
         return torch.zeros_like(labels)
     strangers = [
-        sets.forget.pictures[i].key for i in ((labels < 0) | (labels >= len(sets.forget_names))).nonzero()[:, 0].tolist()
+        sets.forget.pictures[i].key
+        for i in ((labels < 0) | (labels >= len(sets.forget_names))).nonzero()[:, 0].tolist()
     ]
     if strangers:
         raise DataError(
@@ -276,14 +316,20 @@ def own_classes(labels: Tensor, sets: ConceptSets) -> Tensor:
 
 
 def _cycled(count: int, sizes: list[int], generator: torch.Generator, sample: int | None) -> list[Tensor]:
-    """Return row numbers of batches of the given sizes, walking through `count` rows in a drawn order again and again.
+    """Return row numbers of batches of the given sizes, walking through `count` rows in a drawn order again
+    and again.
 
     `sample` limits the walk to so many rows, drawn anew at each call. Raises DataError when there is no row.
     """
     if not sizes:
         return []
     if not count:
-        raise DataError("the retain signal needs retain pictures", fix="data.retain_root=DIR, or a method without a retain term")
+        raise DataError(
+            "the retain signal needs retain pictures",
+            fix="data.retain_root=DIR, or a method without a retain term",
+        )
     pool, needed = torch.randperm(count, generator=generator)[:sample], sum(sizes)
-    orders = [pool] + [pool[torch.randperm(len(pool), generator=generator)] for _ in range(needed // len(pool))]
+    orders = [pool] + [
+        pool[torch.randperm(len(pool), generator=generator)] for _ in range(needed // len(pool))
+    ]
     return list(torch.cat(orders)[:needed].split(sizes))

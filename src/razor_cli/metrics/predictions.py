@@ -1,4 +1,6 @@
-"""What the zero-shot head of the target's domain says of each picture: the part of a state that distances and membership need."""
+"""What the zero-shot head of the target's domain says of each picture: the part of a state that distances and
+membership need.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Predictions:
 
 
 def predictions(features: Features) -> Predictions | None:
-    """Return the head's cosines for features in float64; None for features that do not tell the model's scale."""
+    """Return the head's cosines for features in float64; None for features that do not tell the model's
+    scale.
+    """
     if features.scale is None:
         return None
     own_domain = features.retain_concepts >= 0
@@ -50,7 +54,8 @@ def _classes(given: Tensor | None, count: int) -> Tensor:
 
 
 def probabilities(cosines: Tensor, scale: float, leave_out: int = 0) -> Tensor:
-    """Return the softmax [n, C - leave_out] of scaled cosines [n, C] in float64, the first `leave_out` classes removed before.
+    """Return the softmax [n, C - leave_out] of scaled cosines [n, C] in float64, the first `leave_out`
+    classes removed before.
 
     Removing a class before the softmax is renormalising after it.
     """

@@ -62,14 +62,18 @@ class Metrics:
         choices = {"retain_prompt": RetainPrompt, "m1_mode": M1Mode, "m2_text": M2Text, "m5_util": Utility}
         for name, kind in choices.items():
             if not getattr(self, name):
-                raise ConfigError(f"metrics.{name} is empty", allowed=[k.value for k in kind], fix="name at least one")
+                raise ConfigError(
+                    f"metrics.{name} is empty", allowed=[k.value for k in kind], fix="name at least one"
+                )
             for value in getattr(self, name):
                 _check_choice(f"metrics.{name}", value, kind)
         _check_choice("metrics.m3_scale", self.m3_scale, M3Scale)
         if not self.m2_scale > 0:
             raise ConfigError("metrics.m2_scale is out of range", allowed="> 0", found=self.m2_scale)
         if not 100 <= self.bootstrap_draws <= 100_000:
-            raise ConfigError("metrics.bootstrap_draws is out of range", allowed="100 to 100000", found=self.bootstrap_draws)
+            raise ConfigError(
+                "metrics.bootstrap_draws is out of range", allowed="100 to 100000", found=self.bootstrap_draws
+            )
 
 
 def _check_choice(key: str, value: str, kind: type[StrEnum]) -> None:

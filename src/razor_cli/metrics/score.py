@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Score:
     """A metric's value with its 95 % interval, or the reason why there is none.
 
-    `variant` says which reading of the paper it is (`dual/generic`, `retain_sq_drift/x100`); `direction` is down, up,
-    zero, chance or none. `value` is None only together with a `reason`.
+    `variant` says which reading of the paper it is (`dual/generic`, `retain_sq_drift/x100`); `direction` is
+    down, up, zero, chance or none. `value` is None only together with a `reason`.
     """
 
     metric: str

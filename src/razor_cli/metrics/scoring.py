@@ -34,7 +34,11 @@ def m1_scores(now: Reference, settings: Metrics) -> list[Score]:
         hits, classes = now.forget_top.get(k), len(now.class_names)
         reason = f"needs at least {k + 1} classes, the domain has {classes}"
         metric = f"fa_top{k}"
-        scores.append(missing(metric, "all_classes", reason) if hits is None else scored(metric, "all_classes", _share(hits)))
+        scores.append(
+            missing(metric, "all_classes", reason)
+            if hits is None
+            else scored(metric, "all_classes", _share(hits))
+        )
     return scores
 
 
@@ -47,7 +51,9 @@ def m2_scores(now: Reference, settings: Metrics, seed: int) -> list[Score]:
     ]
 
 
-def m3_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference | None], seed: int) -> list[Score]:
+def m3_scores(
+    now: Reference, settings: Metrics, against: Mapping[str, Reference | None], seed: int
+) -> list[Score]:
     """M3 on retain and on forget pictures, against each reference state."""
     factor, unit = (100.0, "cos² x100") if settings.m3_scale == M3Scale.X100 else (1.0, "cos²")
     scores = []
@@ -57,7 +63,9 @@ def m3_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference
             if other is None:
                 scores.append(missing("m3", variant, _no_reference(name), unit))
                 continue
-            after, before = (r.retain_cosine if kind == "retain" else r.forget_cosine["native"] for r in (now, other))
+            after, before = (
+                r.retain_cosine if kind == "retain" else r.forget_cosine["native"] for r in (now, other)
+            )
             drift = _mean((after - before) ** 2, settings, seed)
             scores.append(scored("m3", variant, drift.scaled(factor), unit))
     return scores
@@ -72,11 +80,15 @@ def m4_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference
             scores.append(missing("m4", variant, _why_no_dual(variant)))
             continue
         scores.append(scored("m4", variant, _share(now.m4[prompt])))
-        scores += _drops("m4_drop", variant, now.m4[prompt], {n: r.m4[prompt] if r else None for n, r in against.items()})
+        scores += _drops(
+            "m4_drop", variant, now.m4[prompt], {n: r.m4[prompt] if r else None for n, r in against.items()}
+        )
     return scores
 
 
-def m5_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference | None], seed: int) -> list[Score]:
+def m5_scores(
+    now: Reference, settings: Metrics, against: Mapping[str, Reference | None], seed: int
+) -> list[Score]:
     """Utility, and M5 = 100 (1 - |change of utility|) with a bootstrap of the change paired over pictures."""
     scores = []
     for util in settings.m5_util:
@@ -86,7 +98,9 @@ def m5_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference
             if other is None:
                 scores.append(missing("m5", variant, _no_reference(name)))
                 continue
-            change = stats.bootstrap_difference(now.utility[util], other.utility[util], seed, settings.bootstrap_draws)
+            change = stats.bootstrap_difference(
+                now.utility[util], other.utility[util], seed, settings.bootstrap_draws
+            )
             lost = change.scaled(100).distance(0)
             kept = Interval(100 - lost.value, _minus(lost.high), _minus(lost.low), lost.n)
             scores.append(scored("m5", variant, kept))
@@ -107,11 +121,16 @@ def others_scores(now: Reference, settings: Metrics, against: Mapping[str, Refer
     # Scaled by n times its weight, a picture's change has the macro change as its plain mean.
     scale = torch.from_numpy(weights * len(hits))
     scores += _drops(
-        "others_acc_drop", "macro", now.others * scale, {n: r.others * scale if r else None for n, r in against.items()}
+        "others_acc_drop",
+        "macro",
+        now.others * scale,
+        {n: r.others * scale if r else None for n, r in against.items()},
     )
     scores.append(_worst(now, against["base"], present))
     if settings.per_concept:
-        scores += [scored("concept_acc", now.class_names[c], _share(now.others[concept == c])) for c in present]
+        scores += [
+            scored("concept_acc", now.class_names[c], _share(now.others[concept == c])) for c in present
+        ]
     return scores
 
 
@@ -120,12 +139,18 @@ def suite_scores(now: Reference, against: Mapping[str, Reference | None]) -> lis
     scores = []
     for name, hits in now.suites.items():
         scores.append(scored(f"zs_{name}", "top1", _share(hits)))
-        scores += _drops(f"zs_{name}_drop", "top1", hits, {n: r.suites[name] if r else None for n, r in against.items()})
+        scores += _drops(
+            f"zs_{name}_drop", "top1", hits, {n: r.suites[name] if r else None for n, r in against.items()}
+        )
     return scores
 
 
-def recovery_scores(now: Reference, settings: Metrics, base: Reference | None, edit: Reference | None, seed: int) -> list[Score]:
-    """Recovery (M1 now - M1[edit]) / (M1[base] - M1[edit]): the share of the forgetting that quantization undid."""
+def recovery_scores(
+    now: Reference, settings: Metrics, base: Reference | None, edit: Reference | None, seed: int
+) -> list[Score]:
+    """Recovery (M1 now - M1[edit]) / (M1[base] - M1[edit]): the share of the forgetting that quantization
+    undid.
+    """
     scores = []
     for variant, wins in _m1_variants(now, settings).items():
         if wins is None:
@@ -137,7 +162,9 @@ def recovery_scores(now: Reference, settings: Metrics, base: Reference | None, e
             assert start is not None and end is not None  # the same pictures and prompts in every state
             forgotten = 100 * float((start - end).mean())
             if forgotten < RECOVERY_FLOOR:
-                reason = f"undefined: the edit lowered M1 by {forgotten:.1f} points, fewer than {RECOVERY_FLOOR:g}"
+                reason = (
+                    f"undefined: the edit lowered M1 by {forgotten:.1f} points, fewer than {RECOVERY_FLOOR:g}"
+                )
                 scores.append(missing("rec", variant, reason))
                 continue
             ratio = stats.bootstrap_ratio(wins - end, start - end, seed, settings.bootstrap_draws)
@@ -151,7 +178,11 @@ def _worst(now: Reference, base: Reference | None, present: np.ndarray) -> Score
         return missing("others_worst", "none", _no_reference("base"))
     masks = {int(c): now.others_concept == int(c) for c in present}
     worst = max(
-        masks, key=lambda c: (float((base.others[masks[c]] - now.others[masks[c]]).mean()), -float(now.others[masks[c]].mean()))
+        masks,
+        key=lambda c: (
+            float((base.others[masks[c]] - now.others[masks[c]]).mean()),
+            -float(now.others[masks[c]].mean()),
+        ),
     )
     drop = stats.paired_difference(base.others[masks[worst]], now.others[masks[worst]])
     return scored("others_worst", now.class_names[worst], drop.scaled(100))

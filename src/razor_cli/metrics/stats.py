@@ -1,4 +1,6 @@
-"""Confidence intervals of proportions, means and paired differences. NumPy only; every random draw is seeded."""
+"""Confidence intervals of proportions, means and paired differences. NumPy only; every random
+draw is seeded.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,16 @@ class Interval:
         if self.low is None or self.high is None:
             return Interval(abs(self.value - point), None, None, self.n)
         ends = abs(self.low - point), abs(self.high - point)
-        return Interval(abs(self.value - point), 0.0 if self.low <= point <= self.high else min(ends), max(ends), self.n)
+        return Interval(
+            abs(self.value - point), 0.0 if self.low <= point <= self.high else min(ends), max(ends), self.n
+        )
 
 
 def wilson(hits: float, n: float, level: float = 0.95) -> Interval:
     """Return the proportion hits / n with its score interval (Wilson, JASA 1927), all in [0, 1].
 
-    Never of zero width: 100 of 100 gives 0.963 … 1. `hits` may be fractional (a tie counts half), and so may `n`
-    (an effective number of observations).
+    Never of zero width: 100 of 100 gives 0.963 … 1. `hits` may be fractional (a tie counts half), and so may
+    `n` (an effective number of observations).
     """
     if not 0 <= hits <= n or n <= 0:
         raise ValueError(f"wilson needs 0 <= hits <= n and n > 0, got hits={hits}, n={n}")
@@ -53,13 +57,18 @@ def wilson(hits: float, n: float, level: float = 0.95) -> Interval:
     return Interval(share, 0.0 if hits == 0 else low, 1.0 if hits == n else high, round(n))
 
 
-def proportion_difference(hits: float, n: float, other_hits: float, other_n: float, level: float = 0.95) -> Interval:
-    """Return hits / n - other_hits / other_n of two independent samples (Newcombe, Stat. Med. 1998, method 10).
+def proportion_difference(
+    hits: float, n: float, other_hits: float, other_n: float, level: float = 0.95
+) -> Interval:
+    """Return hits / n - other_hits / other_n of two independent samples (Newcombe, Stat. Med. 1998, method
+    10).
 
     For the same pictures in two states `paired_difference` is right and far narrower.
     """
     a, b = wilson(hits, n, level), wilson(other_hits, other_n, level)
-    assert a.low is not None and a.high is not None and b.low is not None and b.high is not None  # wilson always has bounds
+    assert (
+        a.low is not None and a.high is not None and b.low is not None and b.high is not None
+    )  # wilson always has bounds
     value = a.value - b.value
     low = value - math.hypot(a.value - a.low, b.high - b.value)
     high = value + math.hypot(a.high - a.value, b.value - b.low)
@@ -69,8 +78,9 @@ def proportion_difference(hits: float, n: float, other_hits: float, other_n: flo
 def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> Interval:
     """Return the mean of first - second over the same pictures, each value in [0, 1].
 
-    The interval is that of matched proportions with one half added to each of the four cells (Agresti & Min, Stat.
-    Med. 2005), written for fractional values too. It is never of zero width: no change on 400 pictures gives ±0.005.
+    The interval is that of matched proportions with one half added to each of the four cells (Agresti & Min,
+    Stat. Med. 2005), written for fractional values too. It is never of zero width: no change on 400 pictures
+    gives ±0.005.
     """
     change = _vector(first) - _vector(second)
     n = len(change)
@@ -96,15 +106,22 @@ def bootstrap_mean(values: ArrayLike, seed: int, draws: int = 2000, level: float
     return _percentiles(value, resampled_means(sample[None], seed, draws)[0], level, len(sample))
 
 
-def bootstrap_difference(first: ArrayLike, second: ArrayLike, seed: int, draws: int = 2000, level: float = 0.95) -> Interval:
-    """Return the mean of first - second with a bootstrap over pictures: both values of a picture are drawn together."""
+def bootstrap_difference(
+    first: ArrayLike, second: ArrayLike, seed: int, draws: int = 2000, level: float = 0.95
+) -> Interval:
+    """Return the mean of first - second with a bootstrap over pictures: both values of a picture are drawn
+    together.
+    """
     return bootstrap_mean(_vector(first) - _vector(second), seed, draws, level)
 
 
-def bootstrap_ratio(above: ArrayLike, below: ArrayLike, seed: int, draws: int = 2000, level: float = 0.95) -> Interval:
+def bootstrap_ratio(
+    above: ArrayLike, below: ArrayLike, seed: int, draws: int = 2000, level: float = 0.95
+) -> Interval:
     """Return mean(above) / mean(below) with a bootstrap over pictures.
 
-    There is no interval when some resample has a denominator of zero or below: the ratio's sign is then unknown.
+    There is no interval when some resample has a denominator of zero or below: the ratio's sign is then
+    unknown.
     """
     pair = np.stack([_vector(above), _vector(below)])
     value, n = float(pair[0].mean() / pair[1].mean()), pair.shape[1]
@@ -115,7 +132,9 @@ def bootstrap_ratio(above: ArrayLike, below: ArrayLike, seed: int, draws: int = 
 
 
 def resampled_means(values: NDArray[np.float64], seed: int, draws: int) -> NDArray[np.float64]:
-    """Return the means [k, draws] of k vectors [k, n] over `draws` resamples of pictures, the same for all vectors."""
+    """Return the means [k, draws] of k vectors [k, n] over `draws` resamples of pictures, the same for all
+    vectors.
+    """
     rng, n = np.random.default_rng(seed), values.shape[1]
     chunk = max(1, CELLS // n)
     parts = []

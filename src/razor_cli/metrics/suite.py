@@ -26,11 +26,11 @@ def evaluate(
 ) -> list[Score]:
     """Return every score of one state of a model.
 
-    `base`: the unedited model in full precision. `base_q`: the same under the quantization of this state. `edit`: the
-    edited model in full precision, for quantized rows. `oracle`: the model retrained without the target, in full
-    precision. What needs a reference that is not given is `not computed`. `from_base` adds the distances from the base
-    beside those from the oracle.
-    Raises RunError for embeddings that are not finite, ValueError for a reference measured on other pictures.
+    `base`: the unedited model in full precision. `base_q`: the same under the quantization of this state.
+    `edit`: the edited model in full precision, for quantized rows. `oracle`: the model retrained without the
+    target, in full precision. What needs a reference that is not given is `not computed`. `from_base` adds
+    the distances from the base beside those from the oracle. Raises RunError for embeddings that are not
+    finite, ValueError for a reference measured on other pictures.
     """
     references = {"base": base, "base_q": base_q, "edit": edit, "oracle": oracle}
     return score_state(reference(features), settings, **references, from_base=from_base, seed=seed)
@@ -51,7 +51,9 @@ def score_state(
     against = {"base": base, "base_q": base_q, "edit": edit}
     for name, other in (against | {"oracle": oracle}).items():
         if other is not None and other.sizes != now.sizes:
-            raise ValueError(f"the reference {name!r} was measured on other pictures: {other.sizes}, now {now.sizes}")
+            raise ValueError(
+                f"the reference {name!r} was measured on other pictures: {other.sizes}, now {now.sizes}"
+            )
     unedited = {"base": base, "base_q": base_q}
     return [
         *scoring.m1_scores(now, settings),

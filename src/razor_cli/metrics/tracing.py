@@ -1,4 +1,6 @@
-"""Knowledge tracing on a two-level taxonomy (Tan & Gong, arXiv 2506.11253, 4.1.3): Quality, Utility, Q-U, zero-shot mean."""
+"""Knowledge tracing on a two-level taxonomy (Tan & Gong, arXiv 2506.11253, 4.1.3): Quality, Utility, Q-U,
+zero-shot mean.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ from razor_cli.metrics.score import Score
 from razor_cli.metrics.scoring import missing, scored
 from razor_cli.metrics.stats import Interval
 
-ACCURACIES = ("df_fine", "df_coarse", "dr_fine", "dr_coarse")  # forgotten and retained pictures, by fine and by coarse label
+ACCURACIES = (
+    "df_fine",
+    "df_coarse",
+    "dr_fine",
+    "dr_coarse",
+)  # forgotten and retained pictures, by fine and by coarse label
 RATIOS = ("quality", "utility", "q_u")
 NO_BASE, NO_TASK = "no reference: the unedited model was not measured", "no unrelated task was measured"
 SEEN = "emoji_seen"  # shows trained icons: no zero-shot task
@@ -45,8 +52,9 @@ class Tradeoff:
 def tradeoff(now: Accuracies, base: Accuracies, *, cap: bool = True) -> Tradeoff:
     """Return Q = 1 - A(D_f), U = the mean of A over D_r, its parents and D_f's parents, Q-U = 2QU / (Q + U).
 
-    A(S) is the accuracy now over that of the unedited model. `cap` holds each A of Utility to at most 1 and Quality to [0, 1]:
-    the published tables only reproduce that way, though the paper does not say so. 0/0 gives NaN.
+    A(S) is the accuracy now over that of the unedited model. `cap` holds each A of Utility to at most 1 and
+    Quality to [0, 1]: the published tables only reproduce that way, though the paper does not say so. 0/0
+    gives NaN.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = {n: np.asarray(getattr(now, n), dtype=np.float64) / getattr(base, n) for n in ACCURACIES}
@@ -59,7 +67,8 @@ def tradeoff(now: Accuracies, base: Accuracies, *, cap: bool = True) -> Tradeoff
 
 
 def tracing_scores(now: Reference, settings: Metrics, base: Reference | None, seed: int) -> list[Score]:
-    """Return accuracies by fine and coarse label, Quality, Utility and Q-U, in distribution and out of it, and `zero_shot`.
+    """Return accuracies by fine and coarse label, Quality, Utility and Q-U, in distribution and out of it,
+    and `zero_shot`.
 
     Nothing for a run without a taxonomy.
     """
@@ -70,7 +79,11 @@ def tracing_scores(now: Reference, settings: Metrics, base: Reference | None, se
             found = stats.wilson(float(hits[metric].sum()), n).scaled(100) if n else None
             scores.append(scored(metric, name, found) if found else missing(metric, name, "no such picture"))
         scores += _ratios(name, hits, base.traced.get(name) if base else None, settings, seed)
-    return [*scores, zero_shot(now.suites), zero_shot_drop(now.suites, base.suites if base else None)] if now.traced else []
+    return (
+        [*scores, zero_shot(now.suites), zero_shot_drop(now.suites, base.suites if base else None)]
+        if now.traced
+        else []
+    )
 
 
 def zero_shot(suites: Mapping[str, Tensor]) -> Score:
@@ -85,7 +98,9 @@ def zero_shot(suites: Mapping[str, Tensor]) -> Score:
 
 
 def zero_shot_drop(suites: Mapping[str, Tensor], base: Mapping[str, Tensor] | None) -> Score:
-    """Return how much of the unedited model's zero-shot mean is gone, each task's change paired over its pictures."""
+    """Return how much of the unedited model's zero-shot mean is gone, each task's change paired over its
+    pictures.
+    """
     if base is None:
         return missing("zero_shot_drop", "mean/base", NO_BASE)
     changes = [stats.paired_difference(base[name], hits) for name, hits in suites.items() if name != SEEN]
@@ -98,7 +113,9 @@ def _mean_of(parts: Sequence[Interval]) -> Interval:
     """Return the mean of independent quantities; their half-widths add up as independent errors do."""
     value = sum(p.value for p in parts) / len(parts)
     low = math.sqrt(sum((p.value - (p.value if p.low is None else p.low)) ** 2 for p in parts)) / len(parts)
-    high = math.sqrt(sum(((p.value if p.high is None else p.high) - p.value) ** 2 for p in parts)) / len(parts)
+    high = math.sqrt(sum(((p.value if p.high is None else p.high) - p.value) ** 2 for p in parts)) / len(
+        parts
+    )
     return Interval(value, value - low, value + high, sum(p.n for p in parts))
 
 
@@ -123,7 +140,13 @@ def _ratios(
         if bool(np.isfinite(draws).all()):
             ends = np.quantile(draws, [0.025, 0.975])
             low, high = min(float(ends[0]), found), max(float(ends[1]), found)
-        scores.append(scored(metric, name, Interval(found, low, high, len(hits["df_fine"]) + len(hits["dr_fine"])).scaled(100)))
+        scores.append(
+            scored(
+                metric,
+                name,
+                Interval(found, low, high, len(hits["df_fine"]) + len(hits["dr_fine"])).scaled(100),
+            )
+        )
     return scores
 
 
@@ -131,8 +154,11 @@ def _means(hits: Mapping[str, Tensor]) -> Accuracies:
     return Accuracies(**{m: float(hits[m].double().mean()) for m in ACCURACIES})
 
 
-def _resampled(hits: Mapping[str, Tensor], base: Mapping[str, Tensor], settings: Metrics, seed: int) -> Tradeoff | None:
-    """Return the three for each resample of pictures: forgotten and retained ones apart, a picture's values kept together.
+def _resampled(
+    hits: Mapping[str, Tensor], base: Mapping[str, Tensor], settings: Metrics, seed: int
+) -> Tradeoff | None:
+    """Return the three for each resample of pictures: forgotten and retained ones apart, a picture's values
+    kept together.
 
     None if some group has fewer than two pictures.
     """
@@ -142,7 +168,9 @@ def _resampled(hits: Mapping[str, Tensor], base: Mapping[str, Tensor], settings:
         rows = np.stack([state[m].double().numpy() for state in (hits, base) for m in metrics])
         if rows.shape[1] < 2:
             return None
-        now_fine, now_coarse, base_fine, base_coarse = stats.resampled_means(rows, seed + number, settings.bootstrap_draws)
+        now_fine, now_coarse, base_fine, base_coarse = stats.resampled_means(
+            rows, seed + number, settings.bootstrap_draws
+        )
         found["now"] |= dict(zip(metrics, (now_fine, now_coarse), strict=True))
         found["base"] |= dict(zip(metrics, (base_fine, base_coarse), strict=True))
     return tradeoff(Accuracies(**found["now"]), Accuracies(**found["base"]), cap=settings.qu_cap)

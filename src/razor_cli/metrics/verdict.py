@@ -1,4 +1,6 @@
-"""Acceptance: whether recorded scores meet thresholds declared in a scenario, judged from interval bounds alone."""
+"""Acceptance: whether recorded scores meet thresholds declared in a scenario, judged from interval bounds
+alone.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from razor_cli.metrics.catalog import METRICS, metric_info
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.stats import Interval
 
-Scores = Mapping[tuple[str, str], Sequence[Score]]  # (state, quantization) -> scores; full precision is "none"
+Scores = Mapping[
+    tuple[str, str], Sequence[Score]
+]  # (state, quantization) -> scores; full precision is "none"
 
 
 class Outcome(StrEnum):
@@ -41,7 +45,8 @@ class Against(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """One threshold in the metric's printed units; exactly one of `at_most`, `at_least` and `drop_at_most` is set.
+    """One threshold in the metric's printed units; exactly one of `at_most`, `at_least` and `drop_at_most` is
+    set.
 
     An empty `variant` stands for the metric's only one (others_worst names its concept there). An empty
     `quantizations` stands for every one that was run.
@@ -51,7 +56,9 @@ class Bound:
     variant: str = ""
     at_most: float | None = None
     at_least: float | None = None
-    drop_at_most: float | None = None  # points under `against`, over the same pictures where such a score exists
+    drop_at_most: float | None = (
+        None  # points under `against`, over the same pictures where such a score exists
+    )
     margin: float = 0.0  # >= 0; how far past the threshold the interval may reach, never the value itself
     state: State = State.EDIT
     against: Against = Against.BASE
@@ -62,10 +69,15 @@ class Bound:
             near = nearest(self.metric, METRICS)
             raise ConfigError(
                 f"acceptance: unknown metric {self.metric!r}",
-                allowed=", ".join(m for m in METRICS if m not in ("zs", "zs_drop")) + ", zs_<suite>, zs_<suite>_drop",
+                allowed=", ".join(m for m in METRICS if m not in ("zs", "zs_drop"))
+                + ", zs_<suite>, zs_<suite>_drop",
                 fix=f"did you mean {' or '.join(near)}?" if near else None,
             )
-        given = {n: getattr(self, n) for n in ("at_most", "at_least", "drop_at_most") if getattr(self, n) is not None}
+        given = {
+            n: getattr(self, n)
+            for n in ("at_most", "at_least", "drop_at_most")
+            if getattr(self, n) is not None
+        }
         if len(given) != 1:
             raise ConfigError(
                 f"acceptance: a bound on {self.metric} needs exactly one threshold",
@@ -81,7 +93,9 @@ class Bound:
         for name, kind in (("state", State), ("against", Against)):
             if getattr(self, name) not in list(kind):
                 raise ConfigError(
-                    f"acceptance: {name} of a bound on {self.metric}", allowed=", ".join(kind), found=getattr(self, name)
+                    f"acceptance: {name} of a bound on {self.metric}",
+                    allowed=", ".join(kind),
+                    found=getattr(self, name),
                 )
 
 
@@ -112,14 +126,18 @@ class Verdict:
 
 
 def summary(verdict: Verdict, bounds: Mapping[str, Bound]) -> list[str]:
-    """Return one line per bound: its outcome (the worst of all widths), the demand, and the value at each width."""
+    """Return one line per bound: its outcome (the worst of all widths), the demand, and the value at each
+    width.
+    """
     lines = []
     for name, bound in bounds.items():
         found = [f for f in verdict.findings if f.name == name]
         outcomes = {f.outcome for f in found}
         worst = next(o for o in (Outcome.REJECTED, Outcome.UNDECIDED, Outcome.ACCEPTED) if o in outcomes)
         kind = f"{bound.metric}{' ' + bound.variant if bound.variant else ''}"
-        cells = [f"{f.quantization} {_cell(f)}" + ("" if len(outcomes) == 1 else f" {f.outcome}") for f in found]
+        cells = [
+            f"{f.quantization} {_cell(f)}" + ("" if len(outcomes) == 1 else f" {f.outcome}") for f in found
+        ]
         lines.append(f"{worst}  {name}: {kind} {_demand(bound)}; {'; '.join(cells)}")
     return lines
 
@@ -133,13 +151,17 @@ def _cell(finding: Finding) -> str:
 
 
 def parse_bounds(acceptance: Mapping[str, Mapping[str, Any]]) -> dict[str, Bound]:
-    """Return the bounds of a scenario's `acceptance:` mapping. Raises ConfigError that lists every problem at once."""
+    """Return the bounds of a scenario's `acceptance:` mapping. Raises ConfigError that lists every problem at
+    once.
+    """
     known, bounds, problems = [f.name for f in fields(Bound)], {}, []
     for name, entry in acceptance.items():
         unknown = [k for k in entry if k not in known]
         if unknown or "metric" not in entry:
             hints = [
-                f"unknown key {k!r}, did you mean {(nearest(k, known, 1) or ['one of ' + ', '.join(known)])[0]}?" for k in unknown
+                f"unknown key {k!r}, did you mean "
+                f"{(nearest(k, known, 1) or ['one of ' + ', '.join(known)])[0]}?"
+                for k in unknown
             ]
             problems += [f"acceptance.{name}: {h}" for h in hints or ["metric is missing"]]
             continue
@@ -155,8 +177,9 @@ def parse_bounds(acceptance: Mapping[str, Mapping[str, Any]]) -> dict[str, Bound
 def judge(scores: Scores, bounds: Mapping[str, Bound]) -> Verdict:
     """Hold recorded scores against bounds.
 
-    A bound is met when the value keeps the threshold and the whole interval keeps threshold plus margin; it failed when
-    the whole interval lies beyond the threshold; anything else, a missing score or interval included, is undecided.
+    A bound is met when the value keeps the threshold and the whole interval keeps threshold plus margin; it
+    failed when the whole interval lies beyond the threshold; anything else, a missing score or interval
+    included, is undecided.
     """
     findings = []
     for name, bound in bounds.items():
@@ -172,15 +195,29 @@ def judge(scores: Scores, bounds: Mapping[str, Bound]) -> Verdict:
 
 
 def _judge_one(name: str, bound: Bound, quantization: str, scores: Scores) -> Finding:
-    interval, how = _drop(bound, quantization, scores) if bound.drop_at_most is not None else _find(bound, quantization, scores)
-    head = f"{name} [{bound.state}, {quantization}]: {bound.metric}{' ' + bound.variant if bound.variant else ''}"
+    interval, how = (
+        _drop(bound, quantization, scores)
+        if bound.drop_at_most is not None
+        else _find(bound, quantization, scores)
+    )
+    head = (
+        f"{name} [{bound.state}, {quantization}]: "
+        f"{bound.metric}{' ' + bound.variant if bound.variant else ''}"
+    )
     if interval is None:
         line = f"{head}: {how}: {Outcome.UNDECIDED}"
         return Finding(name=name, quantization=quantization, outcome=Outcome.UNDECIDED, line=line)
     outcome = _outcome(bound, interval)
-    bounds = "no interval" if interval.low is None or interval.high is None else f"[{interval.low:.4g}, {interval.high:.4g}]"
+    bounds = (
+        "no interval"
+        if interval.low is None or interval.high is None
+        else f"[{interval.low:.4g}, {interval.high:.4g}]"
+    )
     kind = "drop " if bound.drop_at_most is not None else ""
-    line = f"{head}: {kind}{interval.value:.4g} {bounds} (n={interval.n}{', ' + how if how else ''}), {_demand(bound)}: {outcome}"
+    line = (
+        f"{head}: {kind}{interval.value:.4g} {bounds} (n={interval.n}{', ' + how if how else ''}), "
+        f"{_demand(bound)}: {outcome}"
+    )
     return Finding(
         name=name,
         quantization=quantization,
@@ -207,8 +244,16 @@ def _outcome(bound: Bound, interval: Interval) -> Outcome:
 
 
 def _demand(bound: Bound) -> str:
-    names = {"at_most": "at most", "at_least": "at least", "drop_at_most": f"drop from {bound.against} at most"}
-    text = next(f"{words} {getattr(bound, name):g}" for name, words in names.items() if getattr(bound, name) is not None)
+    names = {
+        "at_most": "at most",
+        "at_least": "at least",
+        "drop_at_most": f"drop from {bound.against} at most",
+    }
+    text = next(
+        f"{words} {getattr(bound, name):g}"
+        for name, words in names.items()
+        if getattr(bound, name) is not None
+    )
     return text + (f", margin {bound.margin:g}" if bound.margin else "")
 
 
@@ -218,10 +263,14 @@ def _find(bound: Bound, quantization: str, scores: Scores) -> tuple[Interval | N
 
 
 def _drop(bound: Bound, quantization: str, scores: Scores) -> tuple[Interval | None, str]:
-    """Return the drop under the reference: paired over pictures if recorded, else the widest the two intervals allow."""
+    """Return the drop under the reference: paired over pictures if recorded, else the widest the two
+    intervals allow.
+    """
     after, why_after = _lookup(scores, bound.state, quantization, bound.metric, bound.variant)
     variant = bound.variant or (why_after if after is not None else "")
-    paired, _ = _lookup(scores, bound.state, quantization, f"{bound.metric}_drop", f"{variant}/{bound.against}")
+    paired, _ = _lookup(
+        scores, bound.state, quantization, f"{bound.metric}_drop", f"{variant}/{bound.against}"
+    )
     if paired is not None:
         return paired, "paired"
     at = quantization if bound.against == Against.BASE_Q else "none"
@@ -234,7 +283,9 @@ def _drop(bound: Bound, quantization: str, scores: Scores) -> tuple[Interval | N
     return Interval(value, before.low - after.high, before.high - after.low, n), "conservative"
 
 
-def _lookup(scores: Scores, state: str, quantization: str, metric: str, variant: str) -> tuple[Interval | None, str]:
+def _lookup(
+    scores: Scores, state: str, quantization: str, metric: str, variant: str
+) -> tuple[Interval | None, str]:
     if (state, quantization) not in scores:
         return None, f"{state} under {quantization} was not evaluated"
     found = [s for s in scores[state, quantization] if s.metric == metric and variant in ("", s.variant)]
@@ -242,7 +293,11 @@ def _lookup(scores: Scores, state: str, quantization: str, metric: str, variant:
         near = nearest(variant, [s.variant for s in scores[state, quantization] if s.metric == metric])
         return None, f"no score {metric} {variant}".rstrip() + (f" (did you mean {near[0]}?)" if near else "")
     if len(found) > 1:
-        return None, f"{metric} has {len(found)} variants ({', '.join(s.variant for s in found)}), the bound names none"
+        return (
+            None,
+            f"{metric} has {len(found)} variants ({', '.join(s.variant for s in found)}), the bound "
+            "names none",
+        )
     score = found[0]
     if score.value is None:
         return None, score.reason

@@ -43,7 +43,9 @@ class Towers(StrEnum):
 
 @dataclass(frozen=True)
 class Slice:
-    """A contiguous part of one named parameter: indices start:stop of dimension dim, or all of it (dim None)."""
+    """A contiguous part of one named parameter: indices start:stop of dimension dim, or all of it
+    (dim None).
+    """
 
     param: str
     dim: int | None = None
@@ -57,12 +59,15 @@ class Slice:
 
 @dataclass(frozen=True)
 class Component:
-    """A named set of parameter slices that is scored and edited as one: an attention head, an MLP, a block, a tensor."""
+    """A named set of parameter slices that is scored and edited as one: an attention head, an MLP, a block, a
+    tensor.
+    """
 
     name: str  # visual.3.head2, text.0.mlp, or a parameter's own name
     kind: str  # head | mlp | attn | block | tensor
     tower: Tower
-    layer: int  # block index inside its tower; -1 for what enters block 0, n_layers for what follows the last block
+    # Block index inside its tower; -1 for what enters block 0, n_layers for what follows the last block.
+    layer: int
     slices: tuple[Slice, ...] = field(repr=False)
 
     def views(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
@@ -96,7 +101,9 @@ class DualEncoder(Protocol):
         """Return the transformer blocks of a tower, first to last."""
         ...
 
-    def components(self, granularity: Granularity, towers: Towers, include_projections: bool = False) -> list[Component]:
+    def components(
+        self, granularity: Granularity, towers: Towers, include_projections: bool = False
+    ) -> list[Component]:
         """Return disjoint components in architecture order."""
         ...
 
@@ -117,7 +124,9 @@ class DualEncoder(Protocol):
         ...
 
     def quantizable(self) -> list[str]:
-        """Return the names of all attention and MLP weights of both towers (scope `linear`), `in_proj_weight` included."""
+        """Return the names of all attention and MLP weights of both towers (scope `linear`), `in_proj_weight`
+        included.
+        """
         ...
 
     def weights_hash(self) -> str:

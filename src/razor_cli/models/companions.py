@@ -1,4 +1,6 @@
-"""Models that a run is held against: retrained without the target (the oracle), and the base trained with another seed."""
+"""Models that a run is held against: retrained without the target (the oracle), and the base trained with
+another seed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from razor_cli.models.dual import Clip
 class Companions:
     """Weights of other models of the base's architecture, by the state they are evaluated as."""
 
-    states: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)  # oracle, reseeded -> every parameter, as stored
+    states: Mapping[str, Mapping[str, Tensor]] = field(
+        default_factory=dict
+    )  # oracle, reseeded -> every parameter, as stored
     hashes: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each, for the run's id and the cache
     notes: tuple[str, ...] = ()
 
@@ -30,19 +34,27 @@ class Companions:
 
 
 def load_companions(
-    model: Clip, target: str, *, oracle: str | Mapping[str, str] | None, reseeded: str | None, folder: Path | None = None
+    model: Clip,
+    target: str,
+    *,
+    oracle: str | Mapping[str, str] | None,
+    reseeded: str | None,
+    folder: Path | None = None,
 ) -> Companions:
     """Read the weights that `model.oracle` and `model.reseeded` name.
 
-    `oracle` is a file or folder of weights retrained without the target, or a mapping of targets to such files: one for
-    another target than the run's is not used, and a note says so. A bare file name is looked for in `folder` (a
-    stand-in's own). Raises WeightsError for what is not there, damaged, or of another architecture.
+    `oracle` is a file or folder of weights retrained without the target, or a mapping of targets to such
+    files: one for another target than the run's is not used, and a note says so. A bare file name is looked
+    for in `folder` (a stand-in's own). Raises WeightsError for what is not there, damaged, or of another
+    architecture.
     """
     chosen, notes = oracle, []
     if oracle is not None and not isinstance(oracle, str):
         chosen = next((file for name, file in oracle.items() if same(name) == same(target)), None)
         if chosen is None and oracle:
-            notes.append(f"oracle: not used, it was retrained without {', '.join(oracle)}; this run forgets {target}")
+            notes.append(
+                f"oracle: not used, it was retrained without {', '.join(oracle)}; this run forgets {target}"
+            )
     elif oracle is not None:
         notes.append(f"oracle: '{Path(oracle).name}' is taken to be retrained without {target}")
     states, hashes = {}, {}
@@ -58,7 +70,9 @@ def _read(model: Clip, key: str, file: str, folder: Path | None) -> tuple[dict[s
     if inside.exists():
         path = inside
     if not path.exists():
-        raise WeightsError(f"{key}: no such file or folder", found=file, fix=f"{key}=FILE, or {key}=null to go without")
+        raise WeightsError(
+            f"{key}: no such file or folder", found=file, fix=f"{key}=FILE, or {key}=null to go without"
+        )
     stored = read_state(path)
     check_fit(model.module, stored, f"{key}='{path.name}'")
     return {name: stored[name] for name in parameters(model)}, state_hash(stored)

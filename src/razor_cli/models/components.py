@@ -13,7 +13,8 @@ from torch import Tensor
 
 from razor_cli.models.base import Component, Granularity, Slice, Tower, Towers
 
-# SLUG's candidate rule: whole tensors, but none whose name contains one of these (SLUG code, unlearn_slug.py).
+# SLUG's candidate rule: whole tensors, but none whose name contains one of these (SLUG code,
+# unlearn_slug.py).
 NOT_CANDIDATES = ("bias", "logit_scale", "position", "embedding")
 SHORT = {Tower.VISION: "visual", Tower.TEXT: "text"}
 
@@ -28,7 +29,9 @@ class BlockNames:
     mlp: tuple[str, ...]
 
 
-OPEN_CLIP = BlockNames(fused_qkv=True, qkv=("attn.in_proj_",), out="attn.out_proj", mlp=("mlp.c_fc", "mlp.c_proj"))
+OPEN_CLIP = BlockNames(
+    fused_qkv=True, qkv=("attn.in_proj_",), out="attn.out_proj", mlp=("mlp.c_fc", "mlp.c_proj")
+)
 HUGGING_FACE = BlockNames(
     fused_qkv=False,
     qkv=("self_attn.q_proj.", "self_attn.k_proj.", "self_attn.v_proj."),
@@ -39,7 +42,9 @@ HUGGING_FACE = BlockNames(
 
 @dataclass(frozen=True, kw_only=True)
 class TowerLayout:
-    """Where one tower's parameters are: prefix of its blocks, their number, width and heads, and its projection."""
+    """Where one tower's parameters are: prefix of its blocks, their number, width and heads, and its
+    projection.
+    """
 
     tower: Tower
     prefix: str  # "visual.transformer.resblocks."
@@ -58,7 +63,11 @@ class TowerLayout:
         names = self.names
         return [
             self.block(layer) + n
-            for n in (*(q + "weight" for q in names.qkv), names.out + ".weight", *(m + ".weight" for m in names.mlp))
+            for n in (
+                *(q + "weight" for q in names.qkv),
+                names.out + ".weight",
+                *(m + ".weight" for m in names.mlp),
+            )
         ]
 
 
@@ -83,7 +92,9 @@ def attention_slices(layout: TowerLayout, layer: int) -> tuple[Slice, ...]:
 
 def mlp_slices(layout: TowerLayout, layer: int) -> tuple[Slice, ...]:
     """Return whole MLP tensors of one block."""
-    return tuple(Slice(f"{layout.block(layer)}{m}.{kind}") for m in layout.names.mlp for kind in ("weight", "bias"))
+    return tuple(
+        Slice(f"{layout.block(layer)}{m}.{kind}") for m in layout.names.mlp for kind in ("weight", "bias")
+    )
 
 
 def list_components(
@@ -102,7 +113,11 @@ def list_components(
         for layer in range(layout.layers):
             found += _block_components(layout, layer, granularity)
         if include_projections and layout.projection:
-            found.append(Component(layout.projection, "tensor", layout.tower, layout.layers, (Slice(layout.projection),)))
+            found.append(
+                Component(
+                    layout.projection, "tensor", layout.tower, layout.layers, (Slice(layout.projection),)
+                )
+            )
     return found
 
 
@@ -120,9 +135,15 @@ def _block_components(layout: TowerLayout, layer: int, granularity: Granularity)
     yield Component(f"{stem}.mlp", "mlp", tower, layer, mlp)
 
 
-def _tensors(layout: TowerLayout, params: Mapping[str, Tensor], include_projections: bool) -> Iterator[Component]:
+def _tensors(
+    layout: TowerLayout, params: Mapping[str, Tensor], include_projections: bool
+) -> Iterator[Component]:
     for name, value in params.items():
-        if value.ndim == 0 or any(word in name for word in NOT_CANDIDATES) or tower_of(name) is not layout.tower:
+        if (
+            value.ndim == 0
+            or any(word in name for word in NOT_CANDIDATES)
+            or tower_of(name) is not layout.tower
+        ):
             continue
         if name == layout.projection and not include_projections:
             continue
@@ -136,7 +157,13 @@ def every_tensor(layouts: tuple[TowerLayout, ...], params: Mapping[str, Tensor])
     """
     by_tower = {layout.tower: layout for layout in layouts}
     return [
-        Component(n, "tensor", tower_of(n), layer_of(n, by_tower[tower_of(n)]) if n != "logit_scale" else -1, (Slice(n),))
+        Component(
+            n,
+            "tensor",
+            tower_of(n),
+            layer_of(n, by_tower[tower_of(n)]) if n != "logit_scale" else -1,
+            (Slice(n),),
+        )
         for n in params
     ]
 

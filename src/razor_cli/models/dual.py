@@ -46,12 +46,16 @@ class Clip:
         layout = self.layouts[0 if tower is Tower.VISION else 1]
         return list(self.module.get_submodule(layout.prefix.rstrip(".")).children())
 
-    def components(self, granularity: Granularity, towers: Towers, include_projections: bool = False) -> list[Component]:
+    def components(
+        self, granularity: Granularity, towers: Towers, include_projections: bool = False
+    ) -> list[Component]:
         """Return disjoint components in architecture order."""
         return list_components(self.layouts, parameters(self), granularity, towers, include_projections)
 
     def tensors(self) -> list[Component]:
-        """Return one component for each parameter, biases, embeddings and logit scale included, named like it."""
+        """Return one component for each parameter, biases, embeddings and logit scale included, named like
+        it.
+        """
         return every_tensor(self.layouts, parameters(self))
 
     def preprocess(self, images: Sequence[Image.Image]) -> Tensor:
@@ -79,7 +83,9 @@ class Clip:
         return self.stored[name].dtype if name in self.stored else torch.float32
 
     def weights_hash(self) -> str:
-        """Return the SHA-256 over names, dtypes, shapes and bytes of the checkpoint as stored, and the architecture."""
+        """Return the SHA-256 over names, dtypes, shapes and bytes of the checkpoint as stored, and the
+        architecture.
+        """
         if self._hash is None:
             digest = hashlib.sha256(self.architecture.encode())
             for name in sorted(self.stored):
@@ -114,7 +120,9 @@ def run_prefix(model: Clip, tower: Tower, inputs: Tensor, layer: int) -> Any:
 
 @contextmanager
 def _short_cut(blocks: Sequence[nn.Module], layer: int, saved: Any) -> Iterator[None]:
-    """Let blocks before `layer` do nothing, the last of them returning `saved`; the library's own forward runs the rest."""
+    """Let blocks before `layer` do nothing, the last of them returning `saved`; the library's own forward
+    runs the rest.
+    """
 
     def skip(hidden: Tensor, *_args: Any, **_keywords: Any) -> Tensor:
         return hidden

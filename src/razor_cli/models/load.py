@@ -11,7 +11,9 @@ from razor_cli.models.standins import DEFAULT
 
 
 def load(*, name: str, library: str, architecture: str | None, weights: str | None, device: str) -> Clip:
-    """Return a model on its device. Raises WeightsError when it cannot be had, ConfigError for a device that is not there."""
+    """Return a model on its device. Raises WeightsError when it cannot be had, ConfigError for a device that
+    is not there.
+    """
     place = choose_device(device)
     if library == "stand_in":
         model = load_stand_in(name, weights, architecture or DEFAULT)
@@ -27,5 +29,7 @@ def load(*, name: str, library: str, architecture: str | None, weights: str | No
 def choose_device(device: str) -> str:
     """Return cpu or cuda for auto, cpu or cuda."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("model.device=cuda: no CUDA device is there", allowed="auto, cpu", fix="model.device=auto")
+        raise ConfigError(
+            "model.device=cuda: no CUDA device is there", allowed="auto, cpu", fix="model.device=auto"
+        )
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

@@ -1,4 +1,6 @@
-"""Texts without the padding behind them: a causal text tower cannot see it, and CLIP pads every text to 77 tokens."""
+"""Texts without the padding behind them: a causal text tower cannot see it, and CLIP pads every text to 77
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ Tokenizer = Callable[[list[str]], Tensor]
 
 
 def can_trim(module: Any) -> bool:
-    """Return whether a text's embedding is that of its end token under a causal mask, so that padding behind it is idle."""
+    """Return whether a text's embedding is that of its end token under a causal mask, so that padding behind
+    it is idle.
+    """
     plain = isinstance(module, open_clip.model.CLIP) and module.text_pool_type == "argmax"
     return plain and module.attn_mask is not None
 
@@ -29,7 +33,8 @@ def trimming(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def encoder_of_trimmed(module: Any) -> Callable[[Tensor], Tensor]:
-    """Return an open_clip CLIP's text encoder for tokens [n, length], with length at most its context; not normalised.
+    """Return an open_clip CLIP's text encoder for tokens [n, length], with length at most its context; not
+    normalised.
 
     The same operations as the library's own, which takes texts of full length only.
     """

@@ -26,7 +26,8 @@ li { margin: .2rem 0; }
 <table><caption>{{ panel.title }}</caption>
 <thead><tr>{% for c in panel.columns %}<th>{{ c }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in panel.rows %}{% set i = loop.index0 %}<tr>{% for cell in row -%}
-<td>{% if (i, loop.index0) in panel.bold %}<strong>{{ cell }}</strong>{% else %}{{ cell }}{% endif %}</td>{% endfor %}</tr>
+<td>{% if (i, loop.index0) in panel.bold %}<strong>{{ cell }}</strong>{% else %}{{ cell }}{% endif %}</td>
+{%- endfor %}</tr>
 {% endfor %}</tbody></table>
 {% endfor %}
 <h2>Notes</h2><ul>{% for note in doc.notes %}<li>{{ note }}</li>{% endfor %}</ul>
@@ -35,11 +36,31 @@ li { margin: .2rem 0; }
 NARROW = 9  # columns; a wider LaTeX table is scaled to the page
 WIDE = "\\resizebox{\\linewidth}{!}{%\n"
 LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\to$",
-    "±": r"$\pm$", "≈": r"$\approx$", "−": r"$-$", "Δ": r"$\Delta$", "·": r"$\cdot$", "²": r"$^2$", "φ": r"$\phi$",
-    "≤": r"$\le$", "≥": r"$\ge$", "–": "--", "×": r"$\times$",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "→": r"$\to$",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "−": r"$-$",
+    "Δ": r"$\Delta$",
+    "·": r"$\cdot$",
+    "²": r"$^2$",
+    "φ": r"$\phi$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "–": "--",
+    "×": r"$\times$",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +92,14 @@ def markdown(doc: Document) -> str:
     """Return GitHub-flavoured Markdown."""
     parts = [f"# {doc.title}\n"]
     for panel in doc.panels:
-        rows = [[f"**{_md(c)}**" if (i, j) in panel.bold else _md(c) for j, c in enumerate(r)] for i, r in enumerate(panel.rows)]
+        rows = [
+            [f"**{_md(c)}**" if (i, j) in panel.bold else _md(c) for j, c in enumerate(r)]
+            for i, r in enumerate(panel.rows)
+        ]
         lines = [[_md(c) for c in panel.columns], ["---"] * len(panel.columns), *rows]
-        parts.append(f"## {panel.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
+        parts.append(
+            f"## {panel.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+        )
     parts.append("## Notes\n\n" + "\n".join(f"- {_md(n)}" for n in doc.notes) + "\n")
     return "\n".join(parts)
 

@@ -1,4 +1,6 @@
-"""Every CLIP method on the same targets: forgetting, what else it damaged, distance to a retrained model, cost."""
+"""Every CLIP method on the same targets: forgetting, what else it damaged, distance to a retrained model,
+cost.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,35 @@ from razor_cli.tables.table3 import MEASURES as FIVE
 
 TITLE = "Every method on the same targets, measured"
 METHODS = (
-    "razor", "slug", "ssd", "salun", "lotus", "ft", "ga", "gaft", "gdiff", "ga_kl", "relabel", "me_gd", "task_vector", "npo_kl",
+    "razor",
+    "slug",
+    "ssd",
+    "salun",
+    "lotus",
+    "ft",
+    "ga",
+    "gaft",
+    "gdiff",
+    "ga_kl",
+    "relabel",
+    "me_gd",
+    "task_vector",
+    "npo_kl",
     "nhl_kl",
-)  # fmt: skip
+)
 QUALITY = (
     *FIVE,
     Measure(key="m1g", title="M1 generic", unit="↓ %", metric="m1", variant="dual/generic", direction="down"),
-    Measure(key="fa", title="FA top-1", unit="↓ %", metric="fa_top1", variant="all_classes", direction="down"),
     Measure(
-        key="others", title="others' drop", unit="↓ points", metric="others_acc_drop", variant="macro/base", direction="down"
+        key="fa", title="FA top-1", unit="↓ %", metric="fa_top1", variant="all_classes", direction="down"
+    ),
+    Measure(
+        key="others",
+        title="others' drop",
+        unit="↓ points",
+        metric="others_acc_drop",
+        variant="macro/base",
+        direction="down",
     ),
     recovery("int4", key="rec4", title="recovery at int4"),
 )
@@ -44,22 +66,61 @@ ORACLE = (
         direction="down",
         digits=3,
     ),
-    Measure(key="oagr", title="same best class", unit="↑ %", metric="oracle_top1_agreement", variant="forget", direction="up"),
+    Measure(
+        key="oagr",
+        title="same best class",
+        unit="↑ %",
+        metric="oracle_top1_agreement",
+        variant="forget",
+        direction="up",
+    ),
     Measure(key="rfjsd", title="RF-JSD", unit="nats", metric="rf_jsd", variant="class_mean", digits=3),
 )
 COST = (
     Measure(key="seconds", title="edit", unit="↓ s", metric="cost.seconds", direction="down", digits=1),
-    Measure(key="forwards", title="forward", unit="↓ 1000", metric="cost.forwards", direction="down", scale=1e-3, digits=1),
-    Measure(key="backwards", title="backward", unit="↓ 1000", metric="cost.backwards", direction="down", scale=1e-3, digits=1),
-    Measure(key="peak", title="edit's memory", unit="↓ MB", metric="cost.peak_mb", direction="down", digits=0),
-    Measure(key="patch", title="patch", unit="↓ KB", metric="cost.patch_bytes", direction="down", scale=2**-10, digits=0),
+    Measure(
+        key="forwards",
+        title="forward",
+        unit="↓ 1000",
+        metric="cost.forwards",
+        direction="down",
+        scale=1e-3,
+        digits=1,
+    ),
+    Measure(
+        key="backwards",
+        title="backward",
+        unit="↓ 1000",
+        metric="cost.backwards",
+        direction="down",
+        scale=1e-3,
+        digits=1,
+    ),
+    Measure(
+        key="peak", title="edit's memory", unit="↓ MB", metric="cost.peak_mb", direction="down", digits=0
+    ),
+    Measure(
+        key="patch",
+        title="patch",
+        unit="↓ KB",
+        metric="cost.patch_bytes",
+        direction="down",
+        scale=2**-10,
+        digits=0,
+    ),
 )
-PANELS = (("what was forgotten and kept", QUALITY), ("distance to a retrained model", ORACLE), ("cost of the edit", COST))
+PANELS = (
+    ("what was forgotten and kept", QUALITY),
+    ("distance to a retrained model", ORACLE),
+    ("cost of the edit", COST),
+)
 NOTES = (
     "Every method with the preset of its own name.",
-    "Forwards and backwards count pictures sent through a tower, in thousands. Gradients of the unedited model come from a cache "
+    "Forwards and backwards count pictures sent through a tower, in thousands. Gradients of the unedited "
+    "model come from a cache "
     "after the first run that needs them, so later runs with the same ones cost less time.",
-    "another seed's base: an independently trained model that knows the target; its distance to the retrained one is what chance "
+    "another seed's base: an independently trained model that knows the target; its distance to the "
+    "retrained one is what chance "
     "alone does.",
     *KEY,
 )
@@ -74,7 +135,12 @@ def build(runs: Sequence[Run]) -> Document:
             panels += _panels(scenario, model, found)
     if not panels:
         panels = [panel("nothing measured", ("method", ""), _missing({}), FIVE)]
-    return Document(name="compare", title=TITLE, panels=panels, notes=[*NOTES, *left_out(runs, lambda _: True), *versions(own)])
+    return Document(
+        name="compare",
+        title=TITLE,
+        panels=panels,
+        notes=[*NOTES, *left_out(runs, lambda _: True), *versions(own)],
+    )
 
 
 def _panels(scenario: str, model: str, runs: list[Run]) -> list[Panel]:
@@ -87,13 +153,29 @@ def _panels(scenario: str, model: str, runs: list[Run]) -> list[Panel]:
     found = []
     for what, measures in PANELS:
         bases = [
-            Line(labels=(name, ""), role="base", name=name, samples={m.key: sample(runs, m, state=state) for m in measures})
-            for state, name in (("base", "unedited"), ("oracle", "retrained without it"), ("reseeded", "another seed's base"))
+            Line(
+                labels=(name, ""),
+                role="base",
+                name=name,
+                samples={m.key: sample(runs, m, state=state) for m in measures},
+            )
+            for state, name in (
+                ("base", "unedited"),
+                ("oracle", "retrained without it"),
+                ("reseeded", "another seed's base"),
+            )
         ]
         lines = [line for line in bases if line.runs]
         for method in ordered:
             samples = {m.key: sample(by_method[method], m) for m in measures}
-            lines.append(Line(labels=(method, ""), name=method, samples=samples, why="not recorded by this version's runs"))
+            lines.append(
+                Line(
+                    labels=(method, ""),
+                    name=method,
+                    samples=samples,
+                    why="not recorded by this version's runs",
+                )
+            )
         if any(line.runs for line in lines if line.role == "method"):
             missing = _missing(by_method, scenario) if measures is QUALITY else []
             title = f"{what} | {model}, {scenario}: {plural(len(targets), 'target', targets)}"
@@ -104,4 +186,8 @@ def _panels(scenario: str, model: str, runs: list[Run]) -> list[Panel]:
 def _missing(known: dict[str, list[Run]], scenario: str = "") -> list[Line]:
     word = f" scenario={scenario}" if scenario in ("class", "identity") else ""
     why = "no run recorded: razor-run experiment=compare" + word
-    return [Line(labels=(m, ""), why=f"{why} method={m}") for m in METHODS if m not in known and (word or not scenario)]
+    return [
+        Line(labels=(m, ""), why=f"{why} method={m}")
+        for m in METHODS
+        if m not in known and (word or not scenario)
+    ]

@@ -1,4 +1,6 @@
-"""The numbers behind the papers' figures, read from recorded runs: what a plot shows, a table beside it lists."""
+"""The numbers behind the papers' figures, read from recorded runs: what a plot shows, a table beside it
+lists.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,23 @@ from razor_cli.tables.selection import UNEDITED, Sample, by_model, flips, sample
 from razor_cli.tables.table3 import MEASURES
 
 SHOWN = tuple(m for m in MEASURES if m.key in ("m1", "m4", "m5"))  # Figure 5 draws these
-HELD = {"step", "trim_steps", "grow_rounds", "early_stop", "search_steps", "retries"}  # what a sweep of fixed steps also settles
+HELD = {
+    "step",
+    "trim_steps",
+    "grow_rounds",
+    "early_stop",
+    "search_steps",
+    "retries",
+}  # what a sweep of fixed steps also settles
 SIZES = ("step_size", "lr")  # the knob of a method that searches, and of one that trains
 FILE = "cosines.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """How M1, M4 and M5 of one method follow its step size or learning rate: knob value -> measure -> sample."""
+    """How M1, M4 and M5 of one method follow its step size or learning rate: knob value ->
+    measure -> sample.
+    """
 
     method: str
     knob: str
@@ -34,7 +45,9 @@ class Curve:
 
 
 def curves(runs: Sequence[Run]) -> list[Curve]:
-    """Return the sweeps among runs of one model: fixed steps, or learning rates with the preset's own among them."""
+    """Return the sweeps among runs of one model: fixed steps, or learning rates with the preset's own among
+    them.
+    """
     values: dict[tuple[str, str, str], dict[float, list[Run]]] = {}
     for run in runs:
         found, method = flips(run), run.record.settings.get("method")
@@ -45,7 +58,9 @@ def curves(runs: Sequence[Run]) -> list[Curve]:
             rest = ", ".join(
                 f"{k}={shown(v)}" for k, v in found.items() if k != knob
             )  # sweeps under other rules are other curves
-            values.setdefault((run.record.method, knob, rest), {}).setdefault(float(method[knob]), []).append(run)
+            values.setdefault((run.record.method, knob, rest), {}).setdefault(float(method[knob]), []).append(
+                run
+            )
     swept = {place: by_value for place, by_value in values.items() if len(by_value) > 1}
     alike = Counter((method, knob) for method, knob, _ in swept)
     return [
@@ -72,7 +87,9 @@ def swept(runs: Sequence[Run]) -> dict[str, list[Curve]]:
 
 
 def _same_points(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs on targets and seeds that were swept: a preset's other runs would make its point another sample."""
+    """Return the runs on targets and seeds that were swept: a preset's other runs would make its point
+    another sample.
+    """
     places = {(r.record.target, r.record.seed) for r in runs if set(flips(r)) & set(SIZES)}
     return [r for r in runs if (r.record.target, r.record.seed) in places]
 
@@ -82,24 +99,37 @@ def figure5(runs: Sequence[Run]) -> Document:
     panels = []
     for title, lines in swept(runs).items():
         rows = [
-            Line(labels=(curve.method, f"{curve.knob}={value:g}"), name=f"{curve.method} {value}", samples=samples)
+            Line(
+                labels=(curve.method, f"{curve.knob}={value:g}"),
+                name=f"{curve.method} {value}",
+                samples=samples,
+            )
             for curve in lines
             for value, samples in curve.points.items()
         ]
         panels.append(panel(title, ("method", "size"), rows, SHOWN, against=()))
     notes = [
-        "Published Figure 5 sweeps a 'learning rate' from 1e-5 to 1e-20 and says that larger ones forget better; below about "
+        "Published Figure 5 sweeps a 'learning rate' from 1e-5 to 1e-20 and says that larger ones forget "
+        "better; below about "
         "1e-8 of a weight a step changes nothing in 32 bit.",
-        "Measured: the fixed step of RAZOR relative to a component's norm, and the learning rate of methods that train.",
+        "Measured: the fixed step of RAZOR relative to a component's norm, and the learning rate of "
+        "methods that train.",
         *KEY[:1],
     ]
     notes += [] if panels else ["Nothing measured: razor-run experiment=figure5"]
-    return Document(name="figure5", title="RAZOR Figure 5, step size and learning rate, measured", panels=panels, notes=notes)
+    return Document(
+        name="figure5",
+        title="RAZOR Figure 5, step size and learning rate, measured",
+        panels=panels,
+        notes=notes,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matrices:
-    """Text-image cosines of one target before and after each method: [concepts, prompts], the target first."""
+    """Text-image cosines of one target before and after each method: [concepts, prompts], the
+    target first.
+    """
 
     title: str
     names: tuple[str, ...]
@@ -111,12 +141,16 @@ def read_cosines(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64], NDAr
     """Return names, cosines before and after [n, n] from a run's cosines.csv."""
     rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     names = tuple(dict.fromkeys(r["concept"] for r in rows))
-    before, after = (np.array([float(r[k]) for r in rows]).reshape(len(names), -1) for k in ("before", "after"))
+    before, after = (
+        np.array([float(r[k]) for r in rows]).reshape(len(names), -1) for k in ("before", "after")
+    )
     return names, before, after
 
 
 def matrices(runs: Sequence[Run]) -> list[Matrices]:
-    """Return one set per scenario and model: the target that most methods were recorded on, its first seed."""
+    """Return one set per scenario and model: the target that most methods were recorded on, its
+    first seed.
+    """
     own = [r for r in usable(runs) if r.record.method not in UNEDITED and r.path(FILE).is_file()]
     found = []
     for scenario in sorted({r.record.scenario for r in own}):
@@ -129,7 +163,14 @@ def matrices(runs: Sequence[Run]) -> list[Matrices]:
             drawn = {r.record.method: read_cosines(r.path(FILE)) for r in groups[target, seed]}
             names, before, _ = next(iter(drawn.values()))
             after = {method: last for method, (labels, _, last) in drawn.items() if labels == names}
-            found.append(Matrices(title=f"{model}, {scenario}: {target}, seed {seed}", names=names, before=before, after=after))
+            found.append(
+                Matrices(
+                    title=f"{model}, {scenario}: {target}, seed {seed}",
+                    names=names,
+                    before=before,
+                    after=after,
+                )
+            )
     return found
 
 
@@ -142,10 +183,22 @@ def figure6(runs: Sequence[Run]) -> Document:
             change = after - found.before
             others = change[1:, 1:]
             own = f"{found.before[0, 0]:.3f}", f"{after[0, 0]:.3f}"
-            rows.append((method, found.names[0], *own, f"{change[0, 1:].mean():+.3f}", f"{np.abs(others).mean():.3f}"))
-        columns = ("method", "target", "own cosine before", "after ↓", "with other prompts, Δ", "others among themselves, |Δ| ↓")
+            rows.append(
+                (method, found.names[0], *own, f"{change[0, 1:].mean():+.3f}", f"{np.abs(others).mean():.3f}")
+            )
+        columns = (
+            "method",
+            "target",
+            "own cosine before",
+            "after ↓",
+            "with other prompts, Δ",
+            "others among themselves, |Δ| ↓",
+        )
         panels.append(Panel(title=found.title, columns=columns, rows=rows))
     notes = [] if panels else ["Nothing measured: razor-run experiment=compare (runs record cosines.csv)"]
     return Document(
-        name="figure6", title="RAZOR Figure 6, text-image cosines before and after, measured", panels=panels, notes=notes
+        name="figure6",
+        title="RAZOR Figure 6, text-image cosines before and after, measured",
+        panels=panels,
+        notes=notes,
     )

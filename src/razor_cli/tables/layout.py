@@ -1,4 +1,6 @@
-"""Lines of samples to a panel: means with intervals, published beside measured, what is better than what, best in bold."""
+"""Lines of samples to a panel: means with intervals, published beside measured, what is better than what,
+best in bold.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,15 @@ from razor_cli.tables.selection import Measure, Sample
 ABSENT = "–"
 BETTER, WORSE, EVEN = "+", "−", "≈"
 KEY = (
-    "Measured cells are means with the half-width of their 95 % t interval: over targets, each the mean of its seeds; "
-    "of a single target, over its seeds, and then it says nothing about other targets. The last column counts runs. Bold: the "
+    "Measured cells are means with the half-width of their 95 % t interval: over targets, each the mean "
+    "of its seeds; "
+    "of a single target, over its seeds, and then it says nothing about other targets. The last column "
+    "counts runs. Bold: the "
     "best method of its weights, where its interval lies apart from those of all others.",
-    "vs X: + better than X, − worse, ≈ not told apart, over the runs that both have (paired by target and seed), no sign where "
-    "that is a single target and seed; before the arrow as published, after it as measured. agree: how many of these "
+    "vs X: + better than X, − worse, ≈ not told apart, over the runs that both have (paired by target "
+    "and seed), no sign where "
+    "that is a single target and seed; before the arrow as published, after it as measured. agree: how "
+    "many of these "
     "comparisons, where both tell apart, go the same way.",
 )
 DOUBTFUL = "?: cannot be right as printed (notes); it takes part in no difference and no comparison."
@@ -28,8 +34,8 @@ DOUBTFUL = "?: cannot be right as printed (notes); it takes part in no differenc
 class Line:
     """One row: its labels, its samples and printed texts by measure, and its part in comparisons.
 
-    Lines of one `group` are compared. `role`: base, oracle, control or method; only methods can be best. `why` stands in place
-    of the numbers of a line without runs.
+    Lines of one `group` are compared. `role`: base, oracle, control or method; only methods can be best.
+    `why` stands in place of the numbers of a line without runs.
     """
 
     labels: tuple[str, ...]
@@ -57,7 +63,9 @@ class Line:
 
 
 def units(found: Sample) -> list[float]:
-    """Return the values that count as independent: a mean over seeds per target; of a single target, one per seed."""
+    """Return the values that count as independent: a mean over seeds per target; of a single target, one per
+    seed.
+    """
     by_target: dict[str, list[float]] = {}
     for (target, _), value in found.items():
         by_target.setdefault(target, []).append(value)
@@ -87,14 +95,18 @@ def _fixed(value: float, digits: int) -> str:
 
 
 def gain(measure: Measure, now: float, other: float) -> float:
-    """Return how much better `now` is than `other`: positive is better, 0 for a measure without a direction."""
+    """Return how much better `now` is than `other`: positive is better, 0 for a measure without a
+    direction.
+    """
     if measure.direction == "zero":
         return abs(other) - abs(now)
     return {"down": other - now, "up": now - other}.get(measure.direction, 0.0)
 
 
 def compared(measure: Measure, own: Sample, other: Sample) -> str:
-    """Return + or − where the paired difference tells, ≈ where it does not, nothing with fewer than two common values."""
+    """Return + or − where the paired difference tells, ≈ where it does not, nothing with fewer than two
+    common values.
+    """
     gains = units({k: gain(measure, own[k], other[k]) for k in sorted(own.keys() & other.keys())})
     half = half_width(gains)
     if measure.direction == "none" or half is None:
@@ -114,9 +126,14 @@ def compared_printed(measure: Measure, own: str, other: str) -> str:
 
 
 def panel(
-    title: str, heads: Sequence[str], lines: Sequence[Line], measures: Sequence[Measure], against: Sequence[str] = ("unedited",)
+    title: str,
+    heads: Sequence[str],
+    lines: Sequence[Line],
+    measures: Sequence[Measure],
+    against: Sequence[str] = ("unedited",),
 ) -> Panel:
-    """Return a panel of lines. `against` names the lines, one of each group, that the others are compared with.
+    """Return a panel of lines. `against` names the lines, one of each group, that the others are compared
+    with.
 
     Published columns, differences and agreement stand there only if some line has printed numbers.
     """
@@ -140,7 +157,11 @@ def panel(
 
 
 def _measured(
-    line: Line, lines: Sequence[Line], measures: Sequence[Measure], printed: Sequence[Measure], partners: Sequence[str]
+    line: Line,
+    lines: Sequence[Line],
+    measures: Sequence[Measure],
+    printed: Sequence[Measure],
+    partners: Sequence[str],
 ) -> list[str]:
     cells = [mean_cell(units(line.samples.get(m.key, {})), m.digits) for m in measures]
     cells += [difference(line, m) for m in printed]

@@ -24,25 +24,34 @@ NAMES = {
     "P4": "P4, scale law of φ",
 }
 NOTES = (
-    "The statements are taken as written in src/razor_cli/propositions.py; the reference quotes only the formula of P4.",
-    "P1 is judged by the Target of the method's own settings: on the half of the validation pictures that the search saw, and on "
-    "the half it did not. A trimmed edit just meets its Target on the first, so that anything breaks it there.",
-    "P2: means over forget pairs the search did not see, normal intervals. The retain threshold is the mean similarity of retain "
+    "The statements are taken as written in src/razor_cli/propositions.py; the reference quotes only the "
+    "formula of P4.",
+    "P1 is judged by the Target of the method's own settings: on the half of the validation pictures "
+    "that the search saw, and on "
+    "the half it did not. A trimmed edit just meets its Target on the first, so that anything breaks it "
+    "there.",
+    "P2: means over forget pairs the search did not see, normal intervals. The retain threshold is the "
+    "mean similarity of retain "
     "pairs after the edit.",
-    "Where most forget pairs lay below the retain pairs' mean before the edit, the second claim of P2 says nothing.",
-    "P3: all components chosen first move once along the blended direction; the step size is the same for every rho, and at rho "
-    "1 it moves no component by more than 1 % of its norm. HOLDS: the excess is below 0 for every rho, with its interval. The "
-    "bound depends on the unit of L_f: the cosine loss lies in 0 to 2, one on the zero-shot head is in nats and keeps it easily.",
-    "P4: exact while everything else is held. In the model a changed weight changes the gradient too, which the law leaves out.",
+    "Where most forget pairs lay below the retain pairs' mean before the edit, the second claim of P2 "
+    "says nothing.",
+    "P3: all components chosen first move once along the blended direction; the step size is the same "
+    "for every rho, and at rho "
+    "1 it moves no component by more than 1 % of its norm. HOLDS: the excess is below 0 for every rho, "
+    "with its interval. The "
+    "bound depends on the unit of L_f: the cosine loss lies in 0 to 2, one on the zero-shot head is in "
+    "nats and keeps it easily.",
+    "P4: exact while everything else is held. In the model a changed weight changes the gradient too, "
+    "which the law leaves out.",
 )
 
 
 def read_rows(output_dir: Path) -> list[dict[str, str]]:
     """Return the rows that `razor propositions` recorded below a folder, as text, file by file.
 
-    Of several files on the same weights, settings, target and seed only the newest counts: others are of earlier versions of
-    the code. A method is named with the settings in which it differs from its preset, a model with its weights where there
-    are several of a name.
+    Of several files on the same weights, settings, target and seed only the newest counts: others are of
+    earlier versions of the code. A method is named with the settings in which it differs from its preset, a
+    model with its weights where there are several of a name.
     """
     newest: dict[tuple[str, ...], tuple[str, str, list[dict[str, str]]]] = {}
     for file in sorted((output_dir / "propositions").glob("*.csv")):
@@ -60,7 +69,9 @@ def read_rows(output_dir: Path) -> list[dict[str, str]]:
         )
         found = (origin["finished"], origin["weights_hash"], [row | {"method": method} for row in rows])
         newest[place] = max(found, newest.get(place, found), key=lambda f: f[0])
-    several = Counter(rows[0]["model"] for rows in {weights: rows for _, weights, rows in newest.values()}.values())
+    several = Counter(
+        rows[0]["model"] for rows in {weights: rows for _, weights, rows in newest.values()}.values()
+    )
     return [
         row | {"model": f"{row['model']} [{weights[:8]}]" if several[row["model"]] > 1 else row["model"]}
         for _, weights, rows in newest.values()
@@ -79,7 +90,9 @@ def beside(runs: Sequence[Run]) -> Document:
 
 
 def build(rows: Sequence[Row]) -> Document:
-    """Return the table from recorded rows: a panel that counts, then a panel of claims per model and proposition."""
+    """Return the table from recorded rows: a panel that counts, then a panel of claims per model and
+    proposition.
+    """
     claims = [r for r in rows if r["outcome"]]
     if not claims:
         notes = ["Nothing is recorded: razor propositions target=NAME method=razor,razor_paper"]
@@ -104,7 +117,11 @@ def _model(row: Row) -> str:
 def _counts(model: str, claims: Sequence[Row]) -> Panel:
     lines = []
     for key, claim, method in sorted({(r["proposition"], r["claim"], r["method"]) for r in claims}):
-        own = [r["outcome"] for r in claims if (r["proposition"], r["claim"], r["method"]) == (key, claim, method)]
+        own = [
+            r["outcome"]
+            for r in claims
+            if (r["proposition"], r["claim"], r["method"]) == (key, claim, method)
+        ]
         lines.append((key, claim, method, *(str(own.count(o)) for o in OUTCOMES)))
     return Panel(title=f"How often | {model}", columns=("", "claim", "method", *OUTCOMES), rows=lines)
 
@@ -113,10 +130,16 @@ def _line(row: Row) -> tuple[str, ...]:
     low, high = (_number(row[k]) for k in ("low", "high"))
     pictures = "" if row["judged_on"] == "validation" else f" on {row['judged_on']} pictures"
     return (
-        row["claim"], row["method"], f"{row['scenario']} {row['target']}{pictures}", row["outcome"], row["quantity"],
-        f"{_number(row['value'])} {row['unit']}".rstrip(), f"{low} to {high}" if low != "–" and high != "–" else "–", row["n"],
+        row["claim"],
+        row["method"],
+        f"{row['scenario']} {row['target']}{pictures}",
+        row["outcome"],
+        row["quantity"],
+        f"{_number(row['value'])} {row['unit']}".rstrip(),
+        f"{low} to {high}" if low != "–" and high != "–" else "–",
+        row["n"],
         row["note"],
-    )  # fmt: skip
+    )
 
 
 def _number(text: str) -> str:

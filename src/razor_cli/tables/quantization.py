@@ -1,4 +1,6 @@
-"""Do full-model methods suffer more from quantization? Edit size against codes changed against recovery, all methods."""
+"""Do full-model methods suffer more from quantization? Edit size against codes changed against recovery, all
+methods.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +11,32 @@ from dataclasses import dataclass
 from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import KEY, Line, half_width, mean_cell, panel, plural
-from razor_cli.tables.selection import UNEDITED, Measure, Sample, by_model, left_out, sample, survival, usable, versions
+from razor_cli.tables.selection import (
+    UNEDITED,
+    Measure,
+    Sample,
+    by_model,
+    left_out,
+    sample,
+    survival,
+    usable,
+    versions,
+)
 
 TITLE = "Edit size, codes changed, and what quantization brings back, measured"
 SCHEMES = {"int8": "8bit", "int4": "4bit"}
 LOCAL = 0.5  # an edit is local when it moves less than this share of the model's weights
 SIZE = Measure(key="size", title="edit size", unit="%", metric="survival.rel_update", scale=100.0, digits=3)
 NOTES = (
-    "Edit size: norm of the change over norm of all weights. Codes changed: share of all integer codes in the quantized scope "
-    "that differ from those of the unedited model. Recovery: share of the forgetting (M1, mean of the other prompts) that "
-    "quantization undoes; 0 is none, below 0 it forgets more; not computed where an edit forgot too little to have a share of.",
+    "Edit size: norm of the change over norm of all weights. Codes changed: share of all integer codes "
+    "in the quantized scope "
+    "that differ from those of the unedited model. Recovery: share of the forgetting (M1, mean of the "
+    "other prompts) that "
+    "quantization undoes; 0 is none, below 0 it forgets more; not computed where an edit forgot too "
+    "little to have a share of.",
     f"local: the edit moves less than {100 * LOCAL:.0f} % of the model's weights; full-model: all others.",
-    "The paper's claim: methods that change the whole model suffer more from quantization than local edits. It prints no edit "
+    "The paper's claim: methods that change the whole model suffer more from quantization than local "
+    "edits. It prints no edit "
     "sizes and no share of codes, and its quantized rows cannot be used (note of Table 3).",
     *KEY,
 )
@@ -41,7 +57,13 @@ class Point:
 def recovery(scheme: str, key: str = "rec", title: str = "recovery") -> Measure:
     """Return the column of what one width undoes of the forgetting."""
     return Measure(
-        key=key, title=title, unit="→0", metric="rec", variant="dual/mean_of_classes", direction="zero", quantization=scheme
+        key=key,
+        title=title,
+        unit="→0",
+        metric="rec",
+        variant="dual/mean_of_classes",
+        direction="zero",
+        quantization=scheme,
     )
 
 
@@ -49,15 +71,41 @@ def measures(scheme: str) -> tuple[Measure, ...]:
     """Return the columns of one width."""
     return (
         SIZE,
-        Measure(key="codes", title="codes changed", unit="%", metric="survival.codes_changed", quantization=scheme, scale=100.0),
+        Measure(
+            key="codes",
+            title="codes changed",
+            unit="%",
+            metric="survival.codes_changed",
+            quantization=scheme,
+            scale=100.0,
+        ),
         recovery(scheme),
         Measure(
-            key="m1", title="M1", unit="↓ %", metric="m1", variant="dual/mean_of_classes", direction="down", quantization=scheme
+            key="m1",
+            title="M1",
+            unit="↓ %",
+            metric="m1",
+            variant="dual/mean_of_classes",
+            direction="down",
+            quantization=scheme,
         ),
         Measure(
-            key="m1f", title="M1 at full precision", unit="↓ %", metric="m1", variant="dual/mean_of_classes", direction="down"
+            key="m1f",
+            title="M1 at full precision",
+            unit="↓ %",
+            metric="m1",
+            variant="dual/mean_of_classes",
+            direction="down",
         ),
-        Measure(key="m5", title="M5", unit="↑", metric="m5", variant="retrieval/base", direction="up", quantization=scheme),
+        Measure(
+            key="m5",
+            title="M5",
+            unit="↑",
+            metric="m5",
+            variant="retrieval/base",
+            direction="up",
+            quantization=scheme,
+        ),
     )
 
 
@@ -82,7 +130,16 @@ def points(runs: Sequence[Run]) -> list[Point]:
             own = quantized(every, scheme)
             size, codes, undone = (sample(own, m) for m in measures(scheme)[:3])
             if codes:
-                found.append(Point(method=method, scheme=scheme, local=is_local(own), size=size, codes=codes, recovery=undone))
+                found.append(
+                    Point(
+                        method=method,
+                        scheme=scheme,
+                        local=is_local(own),
+                        size=size,
+                        codes=codes,
+                        recovery=undone,
+                    )
+                )
     return found
 
 
@@ -108,7 +165,10 @@ def build(runs: Sequence[Run]) -> Document:
     if not panels:
         notes.append("Nothing measured: razor-run experiment=quantization_claim")
     return Document(
-        name="quantization", title=TITLE, panels=panels, notes=[*notes, *left_out(runs, lambda _: True), *versions(every)]
+        name="quantization",
+        title=TITLE,
+        panels=panels,
+        notes=[*notes, *left_out(runs, lambda _: True), *versions(every)],
     )
 
 
@@ -119,17 +179,28 @@ def _panel(where: str, runs: Sequence[Run], found: Sequence[Point], scheme: str)
         chosen = quantized([r for r in runs if r.record.method == point.method], scheme)
         targets |= {r.record.target for r in chosen}
         samples = {m.key: sample(chosen, m) for m in measures(scheme)}
-        lines.append(Line(labels=(point.method, "local" if point.local else "full-model"), name=point.method, samples=samples))
+        lines.append(
+            Line(
+                labels=(point.method, "local" if point.local else "full-model"),
+                name=point.method,
+                samples=samples,
+            )
+        )
     title = f"{SCHEMES[scheme]} | {where}: {plural(len(targets), 'target', sorted(targets))}"
     return panel(title, ("method", "kind"), lines, measures(scheme), against=("razor",)) if lines else None
 
 
 def claim(found: Sequence[Point]) -> list[str]:
-    """Return per width how local and full-model methods recover, one mean per method, and whether the claim holds."""
+    """Return per width how local and full-model methods recover, one mean per method, and whether the claim
+    holds.
+    """
     sentences = []
     for scheme, width in SCHEMES.items():
         own = [p for p in found if p.scheme == scheme and p.recovery]
-        groups = {kind: [statistics.mean(p.recovery.values()) for p in own if p.local is kind] for kind in (True, False)}
+        groups = {
+            kind: [statistics.mean(p.recovery.values()) for p in own if p.local is kind]
+            for kind in (True, False)
+        }
         if not groups[True] or not groups[False]:
             continue
         local, full = groups[True], groups[False]
@@ -143,7 +214,9 @@ def claim(found: Sequence[Point]) -> list[str]:
 
 
 def _apart(local: Sequence[float], full: Sequence[float]) -> int:
-    """Return 1 where full-model methods recover more, -1 where less, 0 where intervals touch or a kind has one method."""
+    """Return 1 where full-model methods recover more, -1 where less, 0 where intervals touch or a kind has
+    one method.
+    """
     widths: Mapping[str, float | None] = {"local": half_width(local), "full": half_width(full)}
     if None in widths.values():
         return 0

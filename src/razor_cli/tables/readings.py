@@ -1,4 +1,5 @@
-"""Which reading of RAZOR works: recorded runs of a preset with one switch flipped, beside the preset on the same pictures.
+"""Which reading of RAZOR works: recorded runs of a preset with one switch flipped, beside the preset on the
+same pictures.
 
 A flip needs no label: it is what a run's recorded settings and the preset's yaml file disagree on.
 """
@@ -20,12 +21,20 @@ from razor_cli.results import Run
 from razor_cli.tables.base import Document, Panel
 
 TITLE = "Which reading of RAZOR works: one switch flipped at a time"
-ATTEMPTS = "retries"  # further attempts step in for a switch that does harm, so the recommended preset is flipped without them
+# Further attempts step in for a switch that does harm, so the recommended preset is flipped without them.
+ATTEMPTS = "retries"
 FIRST = "razor, one attempt"
 FILES = ("razor_paper", "razor")  # the literal preset and the recommended one
 PRESETS = ("razor_paper", FIRST, "razor")  # what switches are flipped from
 UNCOMPARED = ("_target_", "name")
-SETS = ("forget", "retain", "validation_forget", "validation_retain", "evaluation_forget", "evaluation_retain")
+SETS = (
+    "forget",
+    "retain",
+    "validation_forget",
+    "validation_retain",
+    "evaluation_forget",
+    "evaluation_retain",
+)
 CLASS = "razor_cli.methods.razor.Razor"
 SHOWN = {  # column: (metric, variant, digits)
     "M1 mean ↓ %": ("m1", "dual/mean_of_classes", 1),
@@ -37,26 +46,46 @@ SHOWN = {  # column: (metric, variant, digits)
 }
 MISSING = "missing"  # points to the joint target
 COLUMNS = (
-    "switch", "value", "met", *SHOWN, "seconds", "passes, 1000", "Δ missing", "Δ M1 mean", "Δ M5", "Δ others' drop", "Δ passes",
+    "switch",
+    "value",
+    "met",
+    *SHOWN,
+    "seconds",
+    "passes, 1000",
+    "Δ missing",
+    "Δ M1 mean",
+    "Δ M5",
+    "Δ others' drop",
+    "Δ passes",
     "pairs",
-)  # fmt: skip
+)
 DELTAS = (MISSING, "M1 mean ↓ %", "M5 ↑ %", "others' drop ↓", "passes, 1000")
 NOTES = (
-    "Every run is scored on validation pictures that its own search did not see; no evaluation picture takes part.",
-    "met: runs whose values keep all five bounds of the scenario (both M1, M4 drop, M5, others' drop), of all runs. missing: "
-    "points by which the values miss these bounds, added up; 0 is met. Rows are in the order of Δ missing, best first.",
-    "Δ: flipped minus preset on the same weights, pictures, target and seed, mean ± half-width of the 95 % t interval over "
-    "pairs; * marks an interval without 0. There is none for one pair, or when all pairs are equal. Nothing is corrected for "
+    "Every run is scored on validation pictures that its own search did not see; no evaluation picture "
+    "takes part.",
+    "met: runs whose values keep all five bounds of the scenario (both M1, M4 drop, M5, others' drop), "
+    "of all runs. missing: "
+    "points by which the values miss these bounds, added up; 0 is met. Rows are in the order of Δ "
+    "missing, best first.",
+    "Δ: flipped minus preset on the same weights, pictures, target and seed, mean ± half-width of the 95 "
+    "% t interval over "
+    "pairs; * marks an interval without 0. There is none for one pair, or when all pairs are equal. "
+    "Nothing is corrected for "
     "the number of rows: of twenty idle switches one gets a *.",
-    "razor, one attempt: the recommended preset with retries=[]; further attempts step in where a switch does harm.",
-    "seconds and passes are the edit's; a pass is one picture sent forward or backward through a tower. Gradients of the "
-    "unedited model come from a cache after the first run that needs them, so later runs with the same ones cost less.",
+    "razor, one attempt: the recommended preset with retries=[]; further attempts step in where a switch "
+    "does harm.",
+    "seconds and passes are the edit's; a pass is one picture sent forward or backward through a tower. "
+    "Gradients of the "
+    "unedited model come from a cache after the first run that needs them, so later runs with the same "
+    "ones cost less.",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A run as a preset with some switches flipped. `context`: what two runs must share to be compared as a pair."""
+    """A run as a preset with some switches flipped. `context`: what two runs must share to be compared as a
+    pair.
+    """
 
     preset: str
     switches: Mapping[str, object]
@@ -86,7 +115,9 @@ def flipped(method: Mapping[str, object], preset: Mapping[str, object]) -> dict[
 
 
 def bare(value: Any) -> Any:
-    """Return a setting without what a schema adds to nested ones: class names, and settings left to their default."""
+    """Return a setting without what a schema adds to nested ones: class names, and settings left to their
+    default.
+    """
     if isinstance(value, list | tuple):
         return [bare(v) for v in value]
     if isinstance(value, Mapping):
@@ -97,7 +128,8 @@ def bare(value: Any) -> Any:
 def read(run: Run, presets: Mapping[str, Mapping[str, object]]) -> Reading | None:
     """Return a run as a reading, or None if it is no run of RAZOR or was judged on evaluation pictures.
 
-    The preset is the one the run is named after; a run of another name belongs to the preset it differs least from.
+    The preset is the one the run is named after; a run of another name belongs to the preset it differs least
+    from.
     """
     record = run.record
     method = record.settings.get("method")
@@ -107,17 +139,25 @@ def read(run: Run, presets: Mapping[str, Mapping[str, object]]) -> Reading | Non
     name = record.method if record.method in presets else min(differing, key=lambda n: len(differing[n]))
     origin = record.provenance
     context = (
-        record.model, origin.weights_hash, record.scenario, record.target, record.seed,
+        record.model,
+        origin.weights_hash,
+        record.scenario,
+        record.target,
+        record.seed,
         *(origin.data_fingerprints.get(name) for name in SETS),
-    )  # fmt: skip
+    )
     mark = " STAND-IN" if record.stand_in else ""
     switches = differing[name]
     if name == "razor" and switches.get(ATTEMPTS) == []:
         name, switches = FIRST, {k: v for k, v in switches.items() if k != ATTEMPTS}
     return Reading(
-        preset=name, switches=switches, context=context, model=f"{record.model} [{origin.weights_hash[:8]}]{mark}",
-        code=origin.code_version, values=values_of(run),
-    )  # fmt: skip
+        preset=name,
+        switches=switches,
+        context=context,
+        model=f"{record.model} [{origin.weights_hash[:8]}]{mark}",
+        code=origin.code_version,
+        values=values_of(run),
+    )
 
 
 def values_of(run: Run) -> dict[str, float]:
@@ -135,7 +175,9 @@ def values_of(run: Run) -> dict[str, float]:
 
 
 def _missing(run: Run, scores: Scores) -> float | None:
-    """Return the points by which values miss the scenario's bounds, added up; None if a bound has no value."""
+    """Return the points by which values miss the scenario's bounds, added up; None if a bound has
+    no value.
+    """
     scenario = run.record.settings.get("scenario")
     acceptance = scenario.get("acceptance") if isinstance(scenario, Mapping) else None
     try:
@@ -181,7 +223,9 @@ def readings(runs: Sequence[Run]) -> list[Reading]:
 
 
 def build(runs: Sequence[Run]) -> Document:
-    """Return the table: panels per preset, model and scenario, and over all models where there are several."""
+    """Return the table: panels per preset, model and scenario, and over all models where there
+    are several.
+    """
     found = readings(runs)
     models = sorted({r.model for r in found})
     panels, notes = [], list(NOTES)
@@ -199,7 +243,10 @@ def build(runs: Sequence[Run]) -> Document:
     if not panels:
         notes.append("No run of RAZOR with judged_on=validation is recorded: razor-run experiment=readings")
     if len(versions := {r.code for r in found}) > 1:
-        notes.append(f"The runs were computed by {len(versions)} versions of the code; a difference may come from that.")
+        notes.append(
+            f"The runs were computed by {len(versions)} versions of the code; a difference may come from "
+            "that."
+        )
     return Document(name="readings", title=TITLE, panels=panels, notes=notes)
 
 
@@ -209,7 +256,13 @@ def panels_of(found: Sequence[Reading], preset: str, where: str) -> list[Panel]:
     for scenario in sorted({str(r.context[2]) for r in found if r.preset == preset}):
         own = [r for r in found if r.context[2] == scenario]
         targets = ", ".join(sorted({str(r.context[3]) for r in own}))
-        panels.append(Panel(title=f"{preset}, flipped | {where} | {scenario} {targets}", columns=COLUMNS, rows=rows(own, preset)))
+        panels.append(
+            Panel(
+                title=f"{preset}, flipped | {where} | {scenario} {targets}",
+                columns=COLUMNS,
+                rows=rows(own, preset),
+            )
+        )
     return panels
 
 
@@ -220,7 +273,9 @@ def rows(found: Sequence[Reading], preset: str) -> list[tuple[str, ...]]:
     for r in found:
         if r.preset == preset and r.flip:
             flips.setdefault(r.flip, []).append(r)
-    lines = [(_order(differences(own, plain)), _row(*_named(flip), own, plain)) for flip, own in flips.items()]
+    lines = [
+        (_order(differences(own, plain)), _row(*_named(flip), own, plain)) for flip, own in flips.items()
+    ]
     lines.sort(key=lambda line: (line[0], line[1][:2]))
     head = [_row("preset", preset, list(plain.values()), {})] if plain else []
     swap = []
@@ -236,25 +291,40 @@ def _named(flip: Iterable[tuple[str, str]]) -> tuple[str, str]:
     return ", ".join(keys), ", ".join(values)
 
 
-def differences(own: Sequence[Reading], plain: Mapping[tuple[object, ...], Reading]) -> dict[str, list[float]]:
+def differences(
+    own: Sequence[Reading], plain: Mapping[tuple[object, ...], Reading]
+) -> dict[str, list[float]]:
     """Return flipped minus preset of every column, one number per pair of the same context."""
     pairs = [(r.values, plain[r.context].values) for r in own if r.context in plain]
-    return {column: [a[column] - b[column] for a, b in pairs if column in a and column in b] for column in DELTAS}
+    return {
+        column: [a[column] - b[column] for a, b in pairs if column in a and column in b] for column in DELTAS
+    }
 
 
 def _order(delta: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
-    """Return what rows are sorted by: the effect on the missing points, then on M1; rows without a pair come last."""
+    """Return what rows are sorted by: the effect on the missing points, then on M1; rows without a pair come
+    last.
+    """
     return tuple(statistics.mean(delta[c]) if delta[c] else float("inf") for c in (MISSING, "M1 mean ↓ %"))
 
 
-def _row(switch: str, value: str, own: Sequence[Reading], plain: Mapping[tuple[object, ...], Reading]) -> tuple[str, ...]:
+def _row(
+    switch: str, value: str, own: Sequence[Reading], plain: Mapping[tuple[object, ...], Reading]
+) -> tuple[str, ...]:
     judged = [r.values[MISSING] for r in own if MISSING in r.values]
     met = f"{sum(v == 0 for v in judged)}/{len(judged)}" if judged else "–"
     digits = {column: d for column, (_, _, d) in SHOWN.items()} | {"seconds": 1, "passes, 1000": 1}
     means = [_mean([r.values[c] for r in own if c in r.values], d) for c, d in digits.items()]
     delta = differences(own, plain)
     pairs = sum(r.context in plain for r in own)
-    return (switch, value, met, *means, *(difference_cell(delta[c]) for c in DELTAS), str(pairs) if pairs else "–")
+    return (
+        switch,
+        value,
+        met,
+        *means,
+        *(difference_cell(delta[c]) for c in DELTAS),
+        str(pairs) if pairs else "–",
+    )
 
 
 def _mean(values: Sequence[float], digits: int) -> str:
@@ -262,7 +332,9 @@ def _mean(values: Sequence[float], digits: int) -> str:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean over pairs and the half-width of its 95 % t interval; None for one pair, or if all pairs are equal."""
+    """Return the mean over pairs and the half-width of its 95 % t interval; None for one pair, or if all
+    pairs are equal.
+    """
     mean = statistics.mean(values)
     if len(values) < 2 or (spread := statistics.stdev(values)) == 0:
         return mean, None
@@ -274,12 +346,18 @@ def difference_cell(values: Sequence[float]) -> str:
     if not values:
         return "–"
     mean, half = interval(values)
-    text = f"{mean:+.1f}".replace("-0.0", "+0.0").replace("+0.0", "0.0") if half is None else f"{mean:+.1f} ± {half:.1f}"
+    text = (
+        f"{mean:+.1f}".replace("-0.0", "+0.0").replace("+0.0", "0.0")
+        if half is None
+        else f"{mean:+.1f} ± {half:.1f}"
+    )
     return text + (" *" if half is not None and abs(mean) > half else "")
 
 
 def conclusion(found: Sequence[Reading], preset: str) -> str:
-    """Return in a sentence which flips bring a preset nearer to the joint target, and which of them measurably."""
+    """Return in a sentence which flips bring a preset nearer to the joint target, and which of them
+    measurably.
+    """
     plain = {r.context: r for r in found if r.preset == preset and not r.flip}
     better: list[tuple[float, str]] = []
     certain: list[tuple[float, str]] = []
@@ -288,10 +366,17 @@ def conclusion(found: Sequence[Reading], preset: str) -> str:
         if delta and (mean := statistics.mean(delta)) < 0:
             name = " ".join(f"{k}={v}" for k, v in flip)
             half = interval(delta)[1]
-            (certain if half is not None and half < -mean else better).append((mean, f"{name} ({mean:+.1f}, {len(delta)} pairs)"))
+            (certain if half is not None and half < -mean else better).append(
+                (mean, f"{name} ({mean:+.1f}, {len(delta)} pairs)")
+            )
     parts = [
         f"{words}: {'; '.join(text for _, text in sorted(listed))}"
-        for words, listed in (("measurably nearer to the joint target", certain), ("nearer, but within the noise", better))
+        for words, listed in (
+            ("measurably nearer to the joint target", certain),
+            ("nearer, but within the noise", better),
+        )
         if listed
     ]
-    return f"{preset}: " + (". ".join(parts) + "." if parts else "no flip brings it nearer to the joint target.")
+    return f"{preset}: " + (
+        ". ".join(parts) + "." if parts else "no flip brings it nearer to the joint target."
+    )

@@ -1,4 +1,6 @@
-"""The tables and figures there are: what each shows, and the function that builds it. Builders are imported when asked for."""
+"""The tables and figures there are: what each shows, and the function that builds it. Builders are imported
+when asked for.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,12 @@ from razor_cli.tables.base import Document
 
 ALL = "all"
 TABLES = {  # name: (what it shows, module, function, further argument)
-    "table3": ("RAZOR Table 3: M1 to M5 of every method, full precision, 8 and 4 bit", "table3", "build", None),
+    "table3": (
+        "RAZOR Table 3: M1 to M5 of every method, full precision, 8 and 4 bit",
+        "table3",
+        "build",
+        None,
+    ),
     "table7": ("RAZOR Table 7: the ablation", "table7", "build", None),
     "compare": (
         "every method on the same targets: what it forgot and damaged, distance to a retrained model, cost",
@@ -19,22 +26,57 @@ TABLES = {  # name: (what it shows, module, function, further argument)
         "build",
         None,
     ),
-    "quantization": ("edit size, codes changed and recovery of every method, with a plot", "quantization", "build", None),
+    "quantization": (
+        "edit size, codes changed and recovery of every method, with a plot",
+        "quantization",
+        "build",
+        None,
+    ),
     "figure5": ("RAZOR Figure 5: step sizes and learning rates, with a plot", "figures", "figure5", None),
-    "figure6": ("RAZOR Figure 6: text-image cosines before and after, with a plot", "figures", "figure6", None),
-    "readings": ("RAZOR's readings: one switch flipped at a time, on validation pictures", "readings", "build", None),
-    "tuning": ("the sweeps on validation pictures that the baselines' settings were chosen by", "tuning", "build", None),
-    "propositions": ("RAZOR's propositions as `razor propositions` measured them", "propositions", "beside", None),
+    "figure6": (
+        "RAZOR Figure 6: text-image cosines before and after, with a plot",
+        "figures",
+        "figure6",
+        None,
+    ),
+    "readings": (
+        "RAZOR's readings: one switch flipped at a time, on validation pictures",
+        "readings",
+        "build",
+        None,
+    ),
+    "tuning": (
+        "the sweeps on validation pictures that the baselines' settings were chosen by",
+        "tuning",
+        "build",
+        None,
+    ),
+    "propositions": (
+        "RAZOR's propositions as `razor propositions` measured them",
+        "propositions",
+        "beside",
+        None,
+    ),
     "tan2": ("Tan & Gong Table 2: forget difficult fine labels, keep coarse ones", "tan", "build", "tan2"),
     "tan3": ("Tan & Gong Table 3: NHL+KL on three levels of difficulty", "tan", "levels", None),
     "tan4": ("Tan & Gong Table 4: out of distribution, Quality, Utility, Q-U", "tan", "build", "tan4"),
-    "tan10": ("Tan & Gong Table 10: zero-shot accuracy on unrelated tasks", "tan_series", "zero_shot", "tan10"),
+    "tan10": (
+        "Tan & Gong Table 10: zero-shot accuracy on unrelated tasks",
+        "tan_series",
+        "zero_shot",
+        "tan10",
+    ),
     "tan11": ("Tan & Gong Table 11: out of distribution, in full", "tan", "build", "tan11"),
     "tan12": ("Tan & Gong Table 12: medium classes", "tan", "build", "tan12"),
     "tan13": ("Tan & Gong Table 13: easy classes", "tan", "build", "tan13"),
     "tan14": ("Tan & Gong Table 14: NHL+KL by the number of forget pictures", "tan_series", "pictures", None),
     "tan15": ("Tan & Gong Table 15: a second taxonomy", "tan", "build", "tan15"),
-    "tan16": ("Tan & Gong Table 16: zero-shot accuracy after the second taxonomy", "tan_series", "zero_shot", "tan16"),
+    "tan16": (
+        "Tan & Gong Table 16: zero-shot accuracy after the second taxonomy",
+        "tan_series",
+        "zero_shot",
+        "tan16",
+    ),
     "regularizers": ("Tan & Gong's two KL terms added to each of their methods", "tan", "regularizers", None),
 }
 

@@ -1,4 +1,6 @@
-"""Which recorded runs a table may use, and what of them: evaluation only, never two settings under one name."""
+"""Which recorded runs a table may use, and what of them: evaluation only, never two settings
+under one name.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
 SURVIVAL = "survival.csv"
 UNEDITED = ("none", "random")  # methods that make no edit worth a row
 EMBEDDED = ("portraits", "emoji", "cifar10")  # all other data are a user's own pictures
-BUILT_IN = {"metrics": "default", "quantization": "all"}  # groups whose recorded settings do not say which option they are
+BUILT_IN = {
+    "metrics": "default",
+    "quantization": "all",
+}  # groups whose recorded settings do not say which option they are
 PATHS = ("root", "retain_root", "names_file", "taxonomy", "prompts")  # shown by their last part
 UNCOUNTED = {  # settings that do not decide which numbers come out, and paths
     "data": (*PATHS, "cifar_root", "celeba_root", "imagenet_root", "ood_root", "suite_roots"),
@@ -33,10 +38,11 @@ NO_PHOTOGRAPHS = "retain: no CIFAR-10 here"  # how such a run's note begins
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One column of numbers: what it is called, where it is recorded, and which way is better (down, up, zero, none).
+    """One column of numbers: what it is called, where it is recorded, and which way is better (down, up,
+    zero, none).
 
-    `metric` names a score; `cost.<field>` a field of run.json's cost, `survival.<column>` a column of survival.csv's row of the
-    whole model. `quantization` overrides the row's own width.
+    `metric` names a score; `cost.<field>` a field of run.json's cost, `survival.<column>` a column of
+    survival.csv's row of the whole model. `quantization` overrides the row's own width.
     """
 
     key: str  # column of the published file
@@ -69,7 +75,8 @@ def flips(run: Run) -> dict[str, object]:
 def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]:
     """Return the settings of data, scenario, metrics and quantization in which a run differs from what ships.
 
-    Runs of different ones are never averaged. `apart_from` names data settings that a table shows in its rows.
+    Runs of different ones are never averaged. `apart_from` names data settings that a table shows in its
+    rows.
     """
     s = run.record.settings
     found: list[str] = []
@@ -77,7 +84,11 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
         own = s.get(group)
         if isinstance(own, Mapping):
             option = str(own.get(key)) if key else BUILT_IN[group]
-            shipped = {k: v for k, v in _shipped(group, option).items() if k in own and k not in {*UNCOUNTED[group], *apart_from}}
+            shipped = {
+                k: v
+                for k, v in _shipped(group, option).items()
+                if k in own and k not in {*UNCOUNTED[group], *apart_from}
+            }
             found += [f"{group}.{k}={shown(own[k])}" for k, v in shipped.items() if own[k] != v]
     data = s.get("data")
     if is_own(run) and isinstance(data, Mapping):
@@ -104,18 +115,29 @@ def is_own(run: Run) -> bool:
 
 
 def usable(runs: Sequence[Run], *, plain: bool = True) -> list[Run]:
-    """Return the runs that were judged on evaluation pictures, oldest first; `plain`: presets as they are only.
+    """Return the runs that were judged on evaluation pictures, oldest first; `plain`: presets as they are
+    only.
 
-    Of each point (model, weights, data and other conditions, method with its settings, target, seed) only runs of the code
-    version that computed it last are left, and of these the last one with the same widths and control: a later version
-    replaces an earlier one, and a run in full precision stands beside one with 8 and 4 bit, it does not replace it.
+    Of each point (model, weights, data and other conditions, method with its settings, target, seed) only
+    runs of the code version that computed it last are left, and of these the last one with the same widths
+    and control: a later version replaces an earlier one, and a run in full precision stands beside one with 8
+    and 4 bit, it does not replace it.
     """
     points: dict[tuple[object, ...], dict[tuple[object, ...], Run]] = {}
     for run in _by_time(runs):
         r = run.record
         if r.judged_on != "evaluation" or (plain and flips(run)):
             continue
-        place = (r.model, r.provenance.weights_hash, r.scenario, r.data, conditions(run), named(run), r.target, r.seed)
+        place = (
+            r.model,
+            r.provenance.weights_hash,
+            r.scenario,
+            r.data,
+            conditions(run),
+            named(run),
+            r.target,
+            r.seed,
+        )
         own = points.setdefault(place, {})
         if any(other.record.provenance.code_version != r.provenance.code_version for other in own.values()):
             own.clear()
@@ -135,9 +157,11 @@ def _asked(run: Run) -> tuple[object, ...]:
 
 
 def by_model(runs: Sequence[Run], *, apart_from: Collection[str] = ()) -> dict[str, list[Run]]:
-    """Return runs by what a panel's title says of their model: name, STAND-IN, and what else keeps runs apart.
+    """Return runs by what a panel's title says of their model: name, STAND-IN, and what else keeps runs
+    apart.
 
-    That is: weights where there are several of a name, whose pictures unless they are embedded ones, other conditions.
+    That is: weights where there are several of a name, whose pictures unless they are embedded ones, other
+    conditions.
     """
     hashes: dict[str, set[str]] = {}
     for run in runs:
@@ -163,7 +187,9 @@ def versions(runs: Sequence[Run]) -> list[str]:
     )
 
 
-def sample(runs: Sequence[Run], measure: Measure, *, state: str = "edit", quantization: str = "none") -> Sample:
+def sample(
+    runs: Sequence[Run], measure: Measure, *, state: str = "edit", quantization: str = "none"
+) -> Sample:
     """Return the value of one measure by target and seed; runs that have none are left out."""
     values: dict[tuple[str, int], float] = {}
     for run in runs:
@@ -181,8 +207,11 @@ def _value(run: Run, measure: Measure, state: str, quantization: str) -> float |
         return _number(survival(run, quantization).get(name)) if state == "edit" else None
     for row in run.scores:
         if (row.state, row.quantization, row.score.metric, row.score.variant) == (
-            state, quantization, measure.metric, measure.variant,
-        ):  # fmt: skip
+            state,
+            quantization,
+            measure.metric,
+            measure.variant,
+        ):
             return row.score.value
     return None
 
@@ -205,12 +234,16 @@ def published(name: str) -> list[dict[str, str]]:
 
 
 def left_out(runs: Sequence[Run], used: Callable[[Run], bool]) -> list[str]:
-    """Return a note on the runs that a table might have shown and did not: other settings, or judged on validation."""
+    """Return a note on the runs that a table might have shown and did not: other settings, or judged on
+    validation.
+    """
     own = [r for r in runs if used(r)]
     validation = sum(r.record.judged_on != "evaluation" for r in own)
     flipped_names = sorted({named(r) for r in own if r.record.judged_on == "evaluation" and flips(r)})
     notes = [f"Left out: {validation} runs judged on validation pictures."] if validation else []
     if flipped_names:
-        some = ", ".join(flipped_names[:4]) + (f" and {len(flipped_names) - 4} more" if len(flipped_names) > 4 else "")
+        some = ", ".join(flipped_names[:4]) + (
+            f" and {len(flipped_names) - 4} more" if len(flipped_names) > 4 else ""
+        )
         notes.append(f"Left out: runs with settings other than their preset's: {some}.")
     return notes

@@ -1,4 +1,6 @@
-"""Tan & Gong's tables on a two-level taxonomy: forget fine labels, keep coarse ones (arXiv 2506.11253, Tables 2-4 and 10-16)."""
+"""Tan & Gong's tables on a two-level taxonomy: forget fine labels, keep coarse ones (arXiv 2506.11253, Tables
+2-4 and 10-16).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from razor_cli.tables.selection import (
     sample,
     usable,
     versions,
-)  # fmt: skip
+)
 from razor_cli.tables.tan_printed import CELLS, ITEMS
 
 SCENARIO = "fine_grained"
@@ -46,13 +48,16 @@ ACCURACIES = (
 RATIOS = (("quality", "Q", "up"), ("utility", "U", "up"), ("q_u", "Q-U", "up"))
 ARROWS = {"up": "↑ %", "down": "↓ %"}
 NOTES = (
-    "Published: CLIP ViT-L/14 on ImgnetDogs, OxfordPet or CompCars-S. Measured: the taxonomy and model of each header. Compare "
+    "Published: CLIP ViT-L/14 on ImgnetDogs, OxfordPet or CompCars-S. Measured: the taxonomy and model "
+    "of each header. Compare "
     "orderings, not values.",
-    "Utility is the mean of three accuracy ratios to the unedited model. The printed numbers only come out when each ratio "
-    "counts as 1 at most, which the paper does not say; measured Utility is capped the same way (metrics.qu_cap).",
+    "Utility is the mean of three accuracy ratios to the unedited model. The printed numbers only come "
+    "out when each ratio "
+    "counts as 1 at most, which the paper does not say; measured Utility is capped the same way "
+    "(metrics.qu_cap).",
     DOUBTFUL,
     *KEY,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,32 +82,57 @@ SHAPES = {
     s.name: s
     for s in (
         Shape(
-            name="tan2", title="Table 2, difficult classes", file="tan_table2", experiment="tan_table2",
+            name="tan2",
+            title="Table 2, difficult classes",
+            file="tan_table2",
+            experiment="tan_table2",
             keys=("df_coarse", "df_fine", "dr_coarse", "dr_fine", "quality", "utility", "q_u", "zero_shot"),
             beside="ImgnetDogs Difficult",
         ),
         Shape(
-            name="tan4", title="Table 4, out of distribution: Q, U, Q-U", file="tan_table4", experiment="tan_table2", split="ood",
-            keys=("quality", "utility", "q_u"), beside="ImgnetDogs, tested on OxfordPet",
-        ),
-        Shape(
-            name="tan11", title="Table 11, out of distribution", file="tan_table11", experiment="tan_table2", split="ood",
+            name="tan4",
+            title="Table 4, out of distribution: Q, U, Q-U",
+            file="tan_table4",
+            experiment="tan_table2",
+            split="ood",
+            keys=("quality", "utility", "q_u"),
             beside="ImgnetDogs, tested on OxfordPet",
         ),
         Shape(
-            name="tan12", title="Table 12, medium classes", file="tan_table12", experiment="tan_table12",
-            targets=("medium", "ImgnetDogs Medium"), beside="ImgnetDogs Medium",
+            name="tan11",
+            title="Table 11, out of distribution",
+            file="tan_table11",
+            experiment="tan_table2",
+            split="ood",
+            beside="ImgnetDogs, tested on OxfordPet",
         ),
         Shape(
-            name="tan13", title="Table 13, easy classes", file="tan_table13", experiment="tan_table13",
-            targets=("easy", "ImgnetDogs Easy"), beside="ImgnetDogs Easy",
+            name="tan12",
+            title="Table 12, medium classes",
+            file="tan_table12",
+            experiment="tan_table12",
+            targets=("medium", "ImgnetDogs Medium"),
+            beside="ImgnetDogs Medium",
         ),
         Shape(
-            name="tan15", title="Table 15, a second taxonomy", file="tan_table15", experiment="tan_table15", kind="portraits",
-            targets=("four portraits", "CompCars-S"), beside="CompCars-S",
+            name="tan13",
+            title="Table 13, easy classes",
+            file="tan_table13",
+            experiment="tan_table13",
+            targets=("easy", "ImgnetDogs Easy"),
+            beside="ImgnetDogs Easy",
+        ),
+        Shape(
+            name="tan15",
+            title="Table 15, a second taxonomy",
+            file="tan_table15",
+            experiment="tan_table15",
+            kind="portraits",
+            targets=("four portraits", "CompCars-S"),
+            beside="CompCars-S",
         ),
     )
-}  # fmt: skip
+}
 
 
 def measures(keys: Sequence[str], split: str) -> list[Measure]:
@@ -111,7 +141,9 @@ def measures(keys: Sequence[str], split: str) -> list[Measure]:
     return [
         Measure(key=k, title="zero-shot", unit="↑ %", metric=k, variant="mean", direction="up")
         if k == "zero_shot"
-        else Measure(key=k, title=known[k][0], unit=ARROWS[known[k][1]], metric=k, variant=split, direction=known[k][1])
+        else Measure(
+            key=k, title=known[k][0], unit=ARROWS[known[k][1]], metric=k, variant=split, direction=known[k][1]
+        )
         for k in keys
     ]
 
@@ -131,16 +163,30 @@ def build(runs: Sequence[Run], name: str) -> Document:
         for model, found in by_model(own).items()
         if not _is_series(found)  # runs of Table 14
     ] or [_panel(shape, "", [], printed)]
-    notes = [f"As printed: {ITEMS[shape.file]}", *NOTES, *left_out(runs, lambda r: r.record.scenario == SCENARIO), *versions(own)]
+    notes = [
+        f"As printed: {ITEMS[shape.file]}",
+        *NOTES,
+        *left_out(runs, lambda r: r.record.scenario == SCENARIO),
+        *versions(own),
+    ]
     return Document(
-        name=name, title=f"Tan & Gong {shape.title}: published numbers beside measured ones", panels=panels, notes=notes
+        name=name,
+        title=f"Tan & Gong {shape.title}: published numbers beside measured ones",
+        panels=panels,
+        notes=notes,
     )
 
 
 def chosen(runs: Sequence[Run], kind: str, targets: Sequence[str] = (), *, plain: bool = True) -> list[Run]:
-    """Return the usable runs of one embedded taxonomy, or of a user's own pictures, that forgot one of the targets."""
+    """Return the usable runs of one embedded taxonomy, or of a user's own pictures, that forgot one of the
+    targets.
+    """
     found = [r for r in usable(runs, plain=plain) if r.record.scenario == SCENARIO]
-    return [r for r in found if (r.record.data == kind or is_own(r)) and (not targets or r.record.target in targets)]
+    return [
+        r
+        for r in found
+        if (r.record.data == kind or is_own(r)) and (not targets or r.record.target in targets)
+    ]
 
 
 def _is_series(runs: Sequence[Run]) -> bool:
@@ -173,18 +219,33 @@ def _panel(shape: Shape, model: str, runs: list[Run], printed: dict[str, dict[st
     if shape.file != "tan_table4":
         for method in sorted({r.record.method for r in runs} - known):
             lines.append(line(method, [r for r in runs if r.record.method == method], columns, "edit", {}))
-    return panel(f"{shape.beside} as published | {where}", ("method", "printed as"), lines, columns, against=("unedited", NHL))
+    return panel(
+        f"{shape.beside} as published | {where}",
+        ("method", "printed as"),
+        lines,
+        columns,
+        against=("unedited", NHL),
+    )
 
 
 def line(
-    name: str, runs: Sequence[Run], columns: Sequence[Measure], state: str, printed: dict[str, str], role: str = "method"
+    name: str,
+    runs: Sequence[Run],
+    columns: Sequence[Measure],
+    state: str,
+    printed: dict[str, str],
+    role: str = "method",
 ) -> Line:
     """Return the line of one method, or of the unedited model."""
     samples = {m.key: sample(runs, m, state=state) for m in columns}
     return Line(
-        labels=(name, printed.get("method", "–")), role=role, name=name, samples=samples, printed=printed,
+        labels=(name, printed.get("method", "–")),
+        role=role,
+        name=name,
+        samples=samples,
+        printed=printed,
         why="recorded, but without these metrics",
-    )  # fmt: skip
+    )
 
 
 def taxonomy(runs: Iterable[Run]) -> str:
@@ -199,7 +260,8 @@ def levels(runs: Sequence[Run]) -> Document:
     columns = measures(SHAPES["tan12"].keys, "in")
     printed = {(r["level"].lower(), plain_name(r["method"])): r for r in published("tan_table3")}
     by_level = {
-        level: chosen(runs, "emoji", (level, f"ImgnetDogs {level.capitalize()}")) for level in ("difficult", "medium", "easy")
+        level: chosen(runs, "emoji", (level, f"ImgnetDogs {level.capitalize()}"))
+        for level in ("difficult", "medium", "easy")
     }
     models = sorted({m for own in by_level.values() for m in by_model(own)}) or [""]
     panels = []
@@ -214,10 +276,21 @@ def levels(runs: Sequence[Run]) -> Document:
                 wrong = CELLS.get(("tan_table3", key, level), ())
                 lines.append(replace(made, labels=(level, name), group=level, why=why, doubtful=wrong))
         where = f"{model}, emoji by Unicode group" if model else "nothing measured"
-        panels.append(panel(f"ImgnetDogs as published | {where}", ("level", "method"), lines, columns, against=("unedited",)))
+        panels.append(
+            panel(
+                f"ImgnetDogs as published | {where}",
+                ("level", "method"),
+                lines,
+                columns,
+                against=("unedited",),
+            )
+        )
     notes = [f"As printed: {ITEMS['tan_table3']}", *NOTES]
     return Document(
-        name="tan3", title="Tan & Gong Table 3, levels of difficulty: published beside measured", panels=panels, notes=notes
+        name="tan3",
+        title="Tan & Gong Table 3, levels of difficulty: published beside measured",
+        panels=panels,
+        notes=notes,
     )
 
 
@@ -225,7 +298,9 @@ LEVEL_FILES = {"difficult": "table2", "medium": "table12", "easy": "table13"}
 
 
 def regularizers(runs: Sequence[Run]) -> Document:
-    """Return what the two KL terms add to each method: runs with alpha_coarse and alpha_fine beside those without."""
+    """Return what the two KL terms add to each method: runs with alpha_coarse and alpha_fine beside those
+    without.
+    """
     columns = measures(SHAPES["tan2"].keys, "in")
     panels = []
     for kind in ("emoji", "portraits"):
@@ -233,11 +308,16 @@ def regularizers(runs: Sequence[Run]) -> Document:
             kept = [r for r in own if r.record.method not in UNEDITED and not _is_series([r])]
             weighed = {r.record.method for r in kept if "alpha" in named(r)}
             places = {(r.record.target, r.record.seed) for r in kept if "alpha" in named(r)}
-            kept = [r for r in kept if (r.record.target, r.record.seed) in places]  # plain rows on the same targets and seeds
+            kept = [
+                r for r in kept if (r.record.target, r.record.seed) in places
+            ]  # plain rows on the same targets and seeds
             labels = sorted({named(r) for r in kept if r.record.method in weighed})
             if weighed:
                 lines = [line("unedited", kept, columns, "base", {}, role="base")]
-                lines += [line(label, [r for r in kept if named(r) == label], columns, "edit", {}) for label in labels]
+                lines += [
+                    line(label, [r for r in kept if named(r) == label], columns, "edit", {})
+                    for label in labels
+                ]
                 targets = sorted({r.record.target for r in kept})
                 title = f"{model}, {taxonomy(kept)}: {plural(len(targets), 'target', targets)}"
                 panels.append(panel(title, ("method", ""), lines, columns))

@@ -1,4 +1,6 @@
-"""Tan & Gong's tables whose columns or rows are not those of the others: zero-shot data sets (10, 16), forget pictures (14)."""
+"""Tan & Gong's tables whose columns or rows are not those of the others: zero-shot data sets (10, 16), forget
+pictures (14).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from razor_cli.tables.tan_printed import ITEMS
 
 
 def zero_shot(runs: Sequence[Run], name: str) -> Document:
-    """Return Table 10 (after the first taxonomy) or 16 (after the second): accuracy on unrelated tasks, one panel each side."""
+    """Return Table 10 (after the first taxonomy) or 16 (after the second): accuracy on unrelated tasks, one
+    panel each side.
+    """
     shape = SHAPES[{"tan10": "tan2", "tan16": "tan15"}[name]]
     file, kind, targets = f"tan_table{name.removeprefix('tan')}", shape.kind, shape.targets
     panels = [_as_printed(file)]
@@ -21,14 +25,18 @@ def zero_shot(runs: Sequence[Run], name: str) -> Document:
         panels.append(_measured(model, own))
     notes = [
         f"As printed: {ITEMS[file]}",
-        "The measured tasks are those that the recorded runs had; none of them is one of the published data sets.",
+        "The measured tasks are those that the recorded runs had; none of them is one of the published "
+        "data sets.",
         *KEY,
     ]
     if len(panels) == 1:
         notes.insert(0, f"Nothing measured: razor-run experiment={shape.experiment}")
     number = name.removeprefix("tan")
     return Document(
-        name=name, title=f"Tan & Gong Table {number}, zero-shot accuracy on unrelated tasks", panels=panels, notes=notes
+        name=name,
+        title=f"Tan & Gong Table {number}, zero-shot accuracy on unrelated tasks",
+        panels=panels,
+        notes=notes,
     )
 
 
@@ -37,7 +45,9 @@ def _as_printed(file: str) -> Panel:
     columns = tuple(rows[0])
     heads = ("method", "", *(f"{c.replace('_', ' ')} ↑ %" for c in columns[1:]))
     return Panel(
-        title="as published, CLIP ViT-L/14", columns=heads, rows=[(r["method"], "", *(r[c] for c in columns[1:])) for r in rows]
+        title="as published, CLIP ViT-L/14",
+        columns=heads,
+        rows=[(r["method"], "", *(r[c] for c in columns[1:])) for r in rows],
     )
 
 
@@ -51,10 +61,19 @@ def _measured(model: str, runs: list[Run]) -> Panel:
         }
     )
     columns = [
-        Measure(key=t, title=t.removeprefix("zs_").replace("_", " "), unit="↑ %", metric=t, variant="top1", direction="up")
+        Measure(
+            key=t,
+            title=t.removeprefix("zs_").replace("_", " "),
+            unit="↑ %",
+            metric=t,
+            variant="top1",
+            direction="up",
+        )
         for t in tasks
     ]
-    columns.append(Measure(key="zero_shot", title="mean", unit="↑ %", metric="zero_shot", variant="mean", direction="up"))
+    columns.append(
+        Measure(key="zero_shot", title="mean", unit="↑ %", metric="zero_shot", variant="mean", direction="up")
+    )
     lines = [line("unedited", runs, columns, "base", {}, role="base")]
     order = [p for presets in METHODS.values() for p in presets]
     there = {r.record.method for r in runs} - set(UNEDITED)
@@ -80,9 +99,15 @@ def pictures(runs: Sequence[Run]) -> Document:
     for model, found in by_model(own, apart_from=("n_forget",)).items():
         by_size: dict[tuple[str, int], list[Run]] = {}
         for run in found:
-            by_size.setdefault((run.record.method, run.record.provenance.set_sizes.get("forget", 0)), []).append(run)
+            by_size.setdefault(
+                (run.record.method, run.record.provenance.set_sizes.get("forget", 0)), []
+            ).append(run)
         lines = [
-            Line(labels=(_sized(same), method), name=f"{method} {size}", samples={c.key: sample(same, c) for c in columns})
+            Line(
+                labels=(_sized(same), method),
+                name=f"{method} {size}",
+                samples={c.key: sample(same, c) for c in columns},
+            )
             for (method, size), same in sorted(by_size.items())
         ]
         title = f"measured | {model}, {taxonomy(found)}: {plural(len({size for _, size in by_size}), 'size')}"
@@ -90,11 +115,18 @@ def pictures(runs: Sequence[Run]) -> Document:
     notes = [f"As printed: {ITEMS['tan_table14']}", *KEY[:1]]
     if len(panels) == 1:
         notes.insert(0, "Nothing measured: razor-run experiment=tan_table14")
-    return Document(name="tan14", title="Tan & Gong Table 14, number of forget pictures", panels=panels, notes=notes)
+    return Document(
+        name="tan14", title="Tan & Gong Table 14, number of forget pictures", panels=panels, notes=notes
+    )
 
 
 def _sized(runs: Sequence[Run]) -> str:
-    """Return what was asked for per class, and what there was; a class may have fewer pictures than were asked for."""
+    """Return what was asked for per class, and what there was; a class may have fewer pictures than were
+    asked for.
+    """
     data = [r.record.settings.get("data") for r in runs]
     asked = sorted({int(d["n_forget"]) for d in data if isinstance(d, Mapping) and "n_forget" in d})
-    return f"{' or '.join(map(str, asked)) or '–'} per class, {runs[0].record.provenance.set_sizes.get('forget', 0)} in all"
+    return (
+        f"{' or '.join(map(str, asked)) or '–'} per class, "
+        f"{runs[0].record.provenance.set_sizes.get('forget', 0)} in all"
+    )

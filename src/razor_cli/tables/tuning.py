@@ -1,4 +1,6 @@
-"""The sweeps that the baselines' recommended settings were chosen by: recorded runs on validation pictures, best first."""
+"""The sweeps that the baselines' recommended settings were chosen by: recorded runs on validation pictures,
+best first.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,29 @@ from razor_cli.tables.tan import METHODS as TAXONOMY
 TITLE = "What every method's settings were chosen by"
 COLUMNS = ("setting", "targets", "met", "missing", *SHOWN, "seconds")
 TRACED = {  # column of a run with a taxonomy: metric in distribution
-    "D_f fine ↓ %": "df_fine", "D_r fine ↑ %": "dr_fine", "D_f coarse ↑ %": "df_coarse", "D_r coarse ↑ %": "dr_coarse",
-    "Q ↑ %": "quality", "U ↑ %": "utility", "Q-U ↑ %": "q_u",
-}  # fmt: skip
+    "D_f fine ↓ %": "df_fine",
+    "D_r fine ↑ %": "dr_fine",
+    "D_f coarse ↑ %": "df_coarse",
+    "D_r coarse ↑ %": "dr_coarse",
+    "Q ↑ %": "quality",
+    "U ↑ %": "utility",
+    "Q-U ↑ %": "q_u",
+}
 TRADEOFF = "Q-U ↑ %"
 TRIED = (*METHODS, *(presets[0] for presets in TAXONOMY.values()))
 NOTES = (
-    "Every run is scored on validation pictures that the method did not see; no evaluation picture takes part.",
-    "met: runs whose values keep all bounds of the scenario. missing: points by which the values miss them, added up, mean "
+    "Every run is scored on validation pictures that the method did not see; no evaluation picture takes "
+    "part.",
+    "met: runs whose values keep all bounds of the scenario. missing: points by which the values miss "
+    "them, added up, mean "
     "over targets; rows stand in this order, best first. A bound's points weigh the same for every method.",
-    "Bold: what the rule chooses that the presets follow: least missing, where less than a point counts as equal; among equals "
-    "the most targets met, then the higher M5, then the cheaper one. Where no setting forgets on every target (M1 mean at most "
+    "Bold: what the rule chooses that the presets follow: least missing, where less than a point counts "
+    "as equal; among equals "
+    "the most targets met, then the higher M5, then the cheaper one. Where no setting forgets on every "
+    "target (M1 mean at most "
     "55), nothing is bold.",
-    "With a taxonomy the rule is one number: bold is the highest Q-U, mean over targets, and rows stand in this order.",
+    "With a taxonomy the rule is one number: bold is the highest Q-U, mean over targets, and rows stand "
+    "in this order.",
     "preset: conf/method/<method>.yaml as it ships. Settings are what differs from it.",
 )
 
@@ -55,7 +67,9 @@ class Trial:
 
 
 def trials(runs: Sequence[Run]) -> list[Trial]:
-    """Return the runs on validation pictures, the last one of each method, setting, model, weights, target and seed."""
+    """Return the runs on validation pictures, the last one of each method, setting, model, weights, target
+    and seed.
+    """
     shipped = {file.stem for file in (conf_dir() / "method").glob("*.yaml")}
     presets = {name: preset_settings(name) for name in TRIED if name in shipped}
     newest: dict[tuple[object, ...], Trial] = {}
@@ -69,7 +83,11 @@ def trials(runs: Sequence[Run]) -> list[Trial]:
         model = r.model + (" STAND-IN" if r.stand_in else "")
         model += "".join(f", {c}" for c in conditions(run))
         found = Trial(
-            method=r.method, setting=setting, target=f"{r.scenario} {r.target}", model=model, values=values_of(run) | _traced(run)
+            method=r.method,
+            setting=setting,
+            target=f"{r.scenario} {r.target}",
+            model=model,
+            values=values_of(run) | _traced(run),
         )
         newest[(found.method, setting, found.target, model, r.seed, r.provenance.weights_hash)] = found
     return list(newest.values())
@@ -88,13 +106,19 @@ def build(runs: Sequence[Run]) -> Document:
             columns = ("setting", "targets", *TRACED, "seconds") if traced else COLUMNS
             bold = frozenset((i, 0) for i, line in enumerate(lines) if line[0] == best)
             panels.append(Panel(title=title, columns=columns, rows=lines, bold=bold))
-    notes = [*NOTES] if panels else [*NOTES, "No run with judged_on=validation is recorded: razor-run experiment=tuning"]
+    notes = (
+        [*NOTES]
+        if panels
+        else [*NOTES, "No run with judged_on=validation is recorded: razor-run experiment=tuning"]
+    )
     notes += versions([r for r in runs if r.record.judged_on == "validation" and r.record.method in TRIED])
     return Document(name="tuning", title=TITLE, panels=panels, notes=notes)
 
 
 def chosen(own: Sequence[Trial]) -> str | None:
-    """Return the setting that the rule of the notes chooses, None where no setting forgets on every target."""
+    """Return the setting that the rule of the notes chooses, None where no setting forgets on
+    every target.
+    """
     settings = by_setting(own)
     most = max(map(len, settings.values()), default=0)
     whole = {s: g for s, g in settings.items() if len(g) == most and all(MISSING in t.values for t in g)}
@@ -107,7 +131,11 @@ def chosen(own: Sequence[Trial]) -> str | None:
     def merit(setting: str) -> tuple[float, ...]:
         group = forgetting[setting]
         kept = round(statistics.mean(t.values[KEPT] for t in group), 1)
-        return sum(t.values[MISSING] == 0 for t in group), kept, -statistics.mean(t.values["seconds"] for t in group)
+        return (
+            sum(t.values[MISSING] == 0 for t in group),
+            kept,
+            -statistics.mean(t.values["seconds"] for t in group),
+        )
 
     return max(equal, key=merit)
 
@@ -161,7 +189,9 @@ def _mean(group: Sequence[Trial], column: str) -> float:
 
 
 def _traced(run: Run) -> dict[str, float]:
-    """Return accuracies by fine and coarse label and what they come to; nothing without a taxonomy, or where one is missing."""
+    """Return accuracies by fine and coarse label and what they come to; nothing without a taxonomy, or where
+    one is missing.
+    """
     found = {
         (row.score.metric, row.score.variant): row.score.value
         for row in run.scores

@@ -15,8 +15,8 @@ SPLITS = ("train", "validation", "evaluation")
 class Picture:
     """One labelled picture, not yet rendered or decoded.
 
-    `key` names where it comes from: an icon, a trait vector, a photograph. Two pictures with one key are views of
-    the same thing, so sets that must be disjoint are compared by key and never by pixels.
+    `key` names where it comes from: an icon, a trait vector, a photograph. Two pictures with one key are
+    views of the same thing, so sets that must be disjoint are compared by key and never by pixels.
     """
 
     key: str

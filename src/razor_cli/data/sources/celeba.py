@@ -1,4 +1,6 @@
-"""CelebA photographs with names, for SLUG's utility (CelebA-100) and forget accuracy; never shipped, never downloaded here."""
+"""CelebA photographs with names, for SLUG's utility (CelebA-100) and forget accuracy; never shipped, never
+downloaded here.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ MEASURED = 100  # identities of CelebA-100
 class CelebA:
     """Source of CelebA: one split, `evaluation`; nothing is forgotten or searched with it.
 
-    `root` holds `list_identity_celeba.txt` (with or without its two header lines) and img_align_celeba/. Identities are
-    names (`Elon_Musk`, `_` read as a space), or numbers with names in `identity_names.txt`. Keys are hashes of the files.
+    `root` holds `list_identity_celeba.txt` (with or without its two header lines) and img_align_celeba/.
+    Identities are names (`Elon_Musk`, `_` read as a space), or numbers with names in `identity_names.txt`.
+    Keys are hashes of the files.
     """
 
     name = "celeba"
@@ -42,7 +45,11 @@ class CelebA:
         """File names by name. Raises DataError naming the file and line that cannot be read."""
         table = next((self.root / n for n in LISTS if (self.root / n).is_file()), None)
         if table is None:
-            there = ", ".join(sorted(p.name for p in self.root.iterdir())[:6]) if self.root.is_dir() else "not a folder"
+            there = (
+                ", ".join(sorted(p.name for p in self.root.iterdir())[:6])
+                if self.root.is_dir()
+                else "not a folder"
+            )
             raise DataError(
                 f"{self.setting}: no list of identities in '{self.root}'",
                 allowed=f"{LISTS[0]} (000001.jpg Firstname_Lastname), and img_align_celeba/ beside it",
@@ -71,27 +78,36 @@ class CelebA:
     def frequent(self, without: Iterable[str] = ()) -> list[str]:
         """Return the 100 most frequent names that are none of `without`.
 
-        The order is that of `frequent_celebs.txt` beside the list (SLUG ranks by captions of LAION), else by pictures.
+        The order is that of `frequent_celebs.txt` beside the list (SLUG ranks by captions of LAION), else by
+        pictures.
         """
         excluded = set(self.find(without))
         ranking = self.root / FREQUENT
         if ranking.is_file():
             spelled = {same(n): n for n in self.identities}
-            ranked = [spelled[same(line)] for line in ranking.read_text("utf-8-sig").splitlines() if same(line) in spelled]
+            ranked = [
+                spelled[same(line)]
+                for line in ranking.read_text("utf-8-sig").splitlines()
+                if same(line) in spelled
+            ]
         else:
             ranked = sorted(self.identities, key=lambda n: (-len(self.identities[n]), n))
         return [n for n in dict.fromkeys(ranked) if n not in excluded][:MEASURED]
 
     def ranking(self) -> str:
         """Say what the 100 are the most frequent by."""
-        return f"by {FREQUENT}" if (self.root / FREQUENT).is_file() else f"by number of pictures (no {FREQUENT})"
+        return (
+            f"by {FREQUENT}" if (self.root / FREQUENT).is_file() else f"by number of pictures (no {FREQUENT})"
+        )
 
     def pictures(self, concept: str, split: str) -> list[Picture]:
         """Return the sound photographs of one name; only the split `evaluation` has any."""
         return self.draw([concept], 10**9, random.Random(0))[concept] if split == "evaluation" else []
 
     def draw(self, names: Sequence[str], count: int, rng: random.Random) -> dict[str, list[Picture]]:
-        """Return up to `count` sound photographs by name, one of each name in turn; missing and damaged ones are counted."""
+        """Return up to `count` sound photographs by name, one of each name in turn; missing and damaged ones
+        are counted.
+        """
         queues = {n: rng.sample(files := self.identities[n], len(files)) for n in names}
         found: dict[str, list[Picture]] = {n: [] for n in names}
         seen: set[str] = set()
@@ -115,7 +131,8 @@ class CelebA:
         return DataError(
             f"data.judge_on_celeba: target='{name}' is not among the names of '{self.root}'",
             allowed=f"{len(names)} names, nearest: {', '.join(near)}",
-            fix="correct target, add the spelling of the list to data.aliases, or leave data.judge_on_celeba=false",
+            fix="correct target, add the spelling of the list to data.aliases, or leave "
+            "data.judge_on_celeba=false",
         )
 
     @cached_property
@@ -156,15 +173,20 @@ class CelebA:
         if not path.is_file():
             raise DataError(
                 f"{self.setting}: '{table.name}' numbers its identities, and a text model needs names",
-                allowed=f"a list with names (000001.jpg Firstname_Lastname), or {NAMES} beside it (2880 Firstname_Lastname)",
+                allowed=f"a list with names (000001.jpg Firstname_Lastname), or {NAMES} beside it (2880 "
+                "Firstname_Lastname)",
                 fix=f"put one of them into '{self.root}'",
             )
-        pairs = (re.split(r"[\s,]+", line.strip(), maxsplit=1) for line in path.read_text("utf-8-sig").splitlines())
+        pairs = (
+            re.split(r"[\s,]+", line.strip(), maxsplit=1) for line in path.read_text("utf-8-sig").splitlines()
+        )
         return {p[0]: p[1].strip() for p in pairs if len(p) == 2 and p[0].isdigit()}
 
 
 def _rows(table: Path) -> list[tuple[str, str]]:
-    """Return (file, identity); a count and a header before the first picture are passed over, anything later is an error."""
+    """Return (file, identity); a count and a header before the first picture are passed over, anything later
+    is an error.
+    """
     rows: list[tuple[str, str]] = []
     for number, line in enumerate(table.read_text("utf-8-sig").splitlines(), 1):
         words = re.split(r"[\s,]+", line.strip(), maxsplit=1)
@@ -173,27 +195,39 @@ def _rows(table: Path) -> list[tuple[str, str]]:
             continue
         if not is_picture or len(words) < 2 or "/" in words[0] or "\\" in words[0]:
             allowed = "000001.jpg Firstname_Lastname"
-            raise DataError(f"'{table}', line {number}: not a picture and its identity", found=line[:80], allowed=allowed)
+            raise DataError(
+                f"'{table}', line {number}: not a picture and its identity", found=line[:80], allowed=allowed
+            )
         rows.append((words[0], words[1].strip()))
     if not rows:
-        raise DataError(f"'{table}' lists no picture", allowed="lines such as `000001.jpg Firstname_Lastname`")
+        raise DataError(
+            f"'{table}' lists no picture", allowed="lines such as `000001.jpg Firstname_Lastname`"
+        )
     return rows
 
 
 def read_names(path: Path, setting: str = "data.names_file") -> tuple[str, ...]:
-    """Return the names of a file, one a line; blank lines and lines with `#` in front are no names, `_` reads as a space."""
+    """Return the names of a file, one a line; blank lines and lines with `#` in front are no names, `_` reads
+    as a space.
+    """
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{setting}: '{path}' cannot be read", found=error, allowed="UTF-8 text, one name a line") from error
-    names = distinct(line.replace("_", " ").strip() for line in lines if line.strip() and not line.startswith("#"))
+        raise DataError(
+            f"{setting}: '{path}' cannot be read", found=error, allowed="UTF-8 text, one name a line"
+        ) from error
+    names = distinct(
+        line.replace("_", " ").strip() for line in lines if line.strip() and not line.startswith("#")
+    )
     if not names:
         raise DataError(f"{setting}: '{path}' holds no name", allowed="one name a line")
     return names
 
 
 def distinct(names: Iterable[str]) -> tuple[str, ...]:
-    """Return names in order, each once in its first spelling, ignoring case and reading `_` and `-` as spaces."""
+    """Return names in order, each once in its first spelling, ignoring case and reading `_` and `-` as
+    spaces.
+    """
     found: dict[str, str] = {}
     for name in names:
         found.setdefault(same(name), name)

@@ -1,4 +1,6 @@
-"""CIFAR-10 photographs from the hub's parquet files or from torchvision's folder; never shipped, never downloaded here."""
+"""CIFAR-10 photographs from the hub's parquet files or from torchvision's folder; never shipped, never
+downloaded here.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,20 @@ FIX = "run `razor data prepare cifar10`, or point data.cifar_root at the folder 
 
 
 def part_files(root: Path, part: str) -> list[Path]:
-    """Return the files of one official part (train or test), parquet before binary; raises DataError if there are none."""
+    """Return the files of one official part (train or test), parquet before binary; raises DataError if there
+    are none.
+    """
     for pattern in (f"{part}-*.parquet", "data_batch_*.bin" if part == "train" else "test_batch.bin"):
         if files := sorted(root.rglob(pattern)):
             return files
     if pickled := sorted(root.rglob("data_batch_1" if part == "train" else "test_batch")):
         raise DataError(
-            f"data.cifar_root: '{pickled[0].parent}' holds pickled batches, which are not read because a pickle can run code",
-            allowed="train-*.parquet and test-*.parquet of the hub's uoft-cs/cifar10, or cifar-10-batches-bin/*.bin",
-            fix="run `razor data prepare cifar10`, or unpack cifar-10-binary.tar.gz and point data.cifar_root at it",
+            f"data.cifar_root: '{pickled[0].parent}' holds pickled batches, which are not read because a "
+            "pickle can run code",
+            allowed="train-*.parquet and test-*.parquet of the hub's uoft-cs/cifar10, or "
+            "cifar-10-batches-bin/*.bin",
+            fix="run `razor data prepare cifar10`, or unpack cifar-10-binary.tar.gz and point "
+            "data.cifar_root at it",
         )
     raise DataError(
         f"data.cifar_root: no CIFAR-10 {part} files under '{root}'",
@@ -42,10 +49,12 @@ def part_files(root: Path, part: str) -> list[Path]:
 
 
 class Cifar10:
-    """Source of CIFAR-10: `train` (45,000) and `validation` (5,000) from the official training part, `evaluation` its test part.
+    """Source of CIFAR-10: `train` (45,000) and `validation` (5,000) from the official training part,
+    `evaluation` its test part.
 
-    `root` holds either the hub layout (`train-*.parquet`, `test-*.parquet` with columns img and label, at any depth) or
-    torchvision's `cifar-10-batches-bin` (the binary version; the pickled one is refused, as nothing untrusted is unpickled).
+    `root` holds either the hub layout (`train-*.parquet`, `test-*.parquet` with columns img and label, at any
+    depth) or torchvision's `cifar-10-batches-bin` (the binary version; the pickled one is refused, as nothing
+    untrusted is unpickled).
     """
 
     name = "cifar10"
@@ -99,13 +108,17 @@ class Cifar10:
         if files[0].suffix == ".bin":
             labels = _rows(files)[:, 0].astype(np.int64)
         else:
-            labels = np.array(_columns(files, "label")["label"].to_pylist(), np.int64)  # to_numpy would import pandas
+            labels = np.array(
+                _columns(files, "label")["label"].to_pylist(), np.int64
+            )  # to_numpy would import pandas
         if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(CLASSES):
             raise DataError(f"data.cifar_root: '{files[0]}' has no labels 0 to 9", fix=FIX)
         return labels
 
     def _pixels(self, files: list[Path]) -> Any:
-        """Return rows [n, 3072] of uint8, or an Arrow column of encoded pictures (kept packed, unpacked one by one)."""
+        """Return rows [n, 3072] of uint8, or an Arrow column of encoded pictures (kept packed, unpacked one
+        by one).
+        """
         if files[0].suffix == ".bin":
             return _rows(files)[:, 1:]
         return _columns(files, "img")["img"].combine_chunks().field("bytes")
@@ -116,7 +129,9 @@ def _rows(files: list[Path]) -> NDArray[np.uint8]:
     for file, part in zip(files, parts, strict=True):
         if len(part) % ROW:
             raise DataError(
-                f"data.cifar_root: '{file}' is truncated", found=f"{len(part)} bytes, not a multiple of {ROW}", fix=FIX
+                f"data.cifar_root: '{file}' is truncated",
+                found=f"{len(part)} bytes, not a multiple of {ROW}",
+                fix=FIX,
             )
     return np.concatenate(parts).reshape(-1, ROW)
 
@@ -129,4 +144,6 @@ def _columns(files: list[Path], name: str) -> Any:
     try:
         return pa.concat_tables([pq.ParquetFile(f).read(columns=[name]) for f in files]).select([name])
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise DataError(f"data.cifar_root: '{files[0].parent}' has no readable column {name}", found=error, fix=FIX) from error
+        raise DataError(
+            f"data.cifar_root: '{files[0].parent}' has no readable column {name}", found=error, fix=FIX
+        ) from error

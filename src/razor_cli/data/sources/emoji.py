@@ -1,7 +1,7 @@
 """Emoji of one hundred concepts in seven icon sets; one set is never trained on by the stand-in.
 
-The icon is a picture's key: views differ in angle, size, place and background. Splits use different icon sets, so
-an evaluation picture never shows an icon that was trained on or edited with.
+The icon is a picture's key: views differ in angle, size, place and background. Splits use different icon
+sets, so an evaluation picture never shows an icon that was trained on or edited with.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from PIL import Image
 from razor_cli.data.sources.base import Picture
 from razor_cli.data.sources.render import color, place, rasterize
 
-TRAINED_SETS = ("noto", "noto-v1", "fluent-emoji-flat", "fluent-emoji-high-contrast", "twemoji", "emojione-monotone")
+TRAINED_SETS = (
+    "noto",
+    "noto-v1",
+    "fluent-emoji-flat",
+    "fluent-emoji-high-contrast",
+    "twemoji",
+    "emojione-monotone",
+)
 HELD_OUT_SET = "emojione"
 SPLIT_SETS = {
     "train": ("noto", "fluent-emoji-flat", "fluent-emoji-high-contrast", "twemoji", "emojione-monotone"),

@@ -23,14 +23,22 @@ CAPTION_COLUMNS = ("caption", "text")
 class Folder:
     """Source of the pictures under `root`, one sub-folder per concept.
 
-    A picture's key is the hash of its file, so that one photograph under two names is one picture. Each concept's
-    pictures are cut by the order of their hashes into 50 % train, 25 % validation and 25 % evaluation: the same file is
-    always on the same side. `pictures` looks at no more than `limit` files of a concept (a fixed choice), for large pools.
+    A picture's key is the hash of its file, so that one photograph under two names is one picture. Each
+    concept's pictures are cut by the order of their hashes into 50 % train, 25 % validation and 25 %
+    evaluation: the same file is always on the same side. `pictures` looks at no more than `limit` files of a
+    concept (a fixed choice), for large pools.
     """
 
     name = "folder"
 
-    def __init__(self, root: Path | str, *, domain: str = "object", setting: str = "data.root", limit: int | None = None) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        domain: str = "object",
+        setting: str = "data.root",
+        limit: int | None = None,
+    ) -> None:
         self.root, self.domain, self.setting, self.limit = Path(root), domain, setting, limit
         self.tally = Tally(setting=setting)
         self._paths: dict[str, Path] = {}  # key -> file
@@ -38,7 +46,9 @@ class Folder:
         self._folders = self._list_folders()
 
     def concepts(self) -> list[str]:
-        """Return the names of the sub-folders that hold pictures, `_` read as a space, in alphabetical order."""
+        """Return the names of the sub-folders that hold pictures, `_` read as a space, in
+        alphabetical order.
+        """
         return sorted(self._folders)
 
     def find(self, names: Iterable[str]) -> list[str]:
@@ -52,8 +62,12 @@ class Folder:
             self._cut[concept] = self.gather(self.find([concept]), concept, self.limit)
         return self._cut[concept][split]
 
-    def gather(self, concepts: Sequence[str], label: str, limit: int | None = None) -> dict[str, list[Picture]]:
-        """Return the sound pictures of several sub-folders as one concept `label`, by split; `limit` files of each."""
+    def gather(
+        self, concepts: Sequence[str], label: str, limit: int | None = None
+    ) -> dict[str, list[Picture]]:
+        """Return the sound pictures of several sub-folders as one concept `label`, by split; `limit` files of
+        each.
+        """
         if not concepts:
             raise self.unknown(label)
         found: dict[str, Picture] = {}
@@ -64,7 +78,9 @@ class Folder:
                     self.tally.duplicates += 1
                     continue
                 self._paths.setdefault(key, path)
-                found[key] = Picture(key=key, concept=label, domain=self.domain, caption=_caption(path, captions))
+                found[key] = Picture(
+                    key=key, concept=label, domain=self.domain, caption=_caption(path, captions)
+                )
         ordered = [found[key] for key in sorted(found)]
         first, second = halves(len(ordered))
         return dict(zip(SPLITS, (ordered[:first], ordered[first:second], ordered[second:]), strict=True))
@@ -77,7 +93,9 @@ class Folder:
             try:
                 images.append(decode(path.read_bytes()))
             except OSError as error:
-                raise DataError(f"{self.setting}: '{path}' could be read before and no longer can", found=error) from error
+                raise DataError(
+                    f"{self.setting}: '{path}' could be read before and no longer can", found=error
+                ) from error
         return images
 
     def unknown(self, name: str) -> DataError:
@@ -93,7 +111,8 @@ class Folder:
     def _list_folders(self) -> dict[str, list[Path]]:
         if not self.root.is_dir():
             raise DataError(
-                f"{self.setting}: '{self.root}' is not a folder", fix=f"point {self.setting} at DIR of DIR/<concept>/*.jpg"
+                f"{self.setting}: '{self.root}' is not a folder",
+                fix=f"point {self.setting} at DIR of DIR/<concept>/*.jpg",
             )
         folders: dict[str, list[Path]] = {}
         spelled: dict[str, str] = {}
@@ -127,7 +146,9 @@ class Folder:
         for path in files:
             self._stay_inside(path)
         if limit is not None and len(files) > limit:
-            files = sorted(files, key=lambda p: hashlib.sha256(p.name.encode(errors="surrogateescape")).digest())[:limit]
+            files = sorted(
+                files, key=lambda p: hashlib.sha256(p.name.encode(errors="surrogateescape")).digest()
+            )[:limit]
         return files
 
     def _stay_inside(self, path: Path) -> None:
@@ -171,13 +192,17 @@ def _caption(path: Path, captions: dict[str, str]) -> str | None:
 
 
 def read_captions(folder: Path) -> dict[str, str]:
-    """Return the captions by file name from `captions.csv` or `captions.jsonl`; raises DataError naming file and line."""
+    """Return the captions by file name from `captions.csv` or `captions.jsonl`; raises DataError naming file
+    and line.
+    """
     table, lines = folder / "captions.csv", folder / "captions.jsonl"
     if table.is_file():
         with table.open(encoding="utf-8-sig", newline="") as stream:
             return _pairs(table, enumerate(csv.DictReader(stream), 2))
     if lines.is_file():
-        numbered = ((n, line) for n, line in enumerate(lines.read_text("utf-8-sig").splitlines(), 1) if line.strip())
+        numbered = (
+            (n, line) for n, line in enumerate(lines.read_text("utf-8-sig").splitlines(), 1) if line.strip()
+        )
         return _pairs(lines, ((n, _json_row(lines, n, line)) for n, line in numbered))
     return {}
 
@@ -186,9 +211,15 @@ def _json_row(path: Path, number: int, line: str) -> dict[str, object]:
     try:
         row = json.loads(line)
     except ValueError as error:
-        raise DataError(f"'{path}', line {number}: not JSON", found=error, allowed='{"file": "1.jpg", "caption": "…"}') from error
+        raise DataError(
+            f"'{path}', line {number}: not JSON", found=error, allowed='{"file": "1.jpg", "caption": "…"}'
+        ) from error
     if not isinstance(row, dict):
-        raise DataError(f"'{path}', line {number}: not an object", found=line[:80], allowed='{"file": "1.jpg", "caption": "…"}')
+        raise DataError(
+            f"'{path}', line {number}: not an object",
+            found=line[:80],
+            allowed='{"file": "1.jpg", "caption": "…"}',
+        )
     return row
 
 

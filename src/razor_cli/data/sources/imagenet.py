@@ -1,7 +1,8 @@
-"""ImageNet-1K photographs, from the hub's parquet files or from a folder per wnid; never shipped, never downloaded here.
+"""ImageNet-1K photographs, from the hub's parquet files or from a folder per wnid; never shipped, never
+downloaded here.
 
-Class numbers are the order of the sorted wnids, class names and templates those of open_clip. Only photographs that a set
-draws are ever read.
+Class numbers are the order of the sorted wnids, class names and templates those of open_clip. Only
+photographs that a set draws are ever read.
 """
 
 from __future__ import annotations
@@ -40,9 +41,13 @@ class Metadata(NamedTuple):
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """Names that are different: where two classes share one (missile, sunglasses), the wnid is added to both."""
+        """Names that are different: where two classes share one (missile, sunglasses), the wnid is added to
+        both.
+        """
         count = Counter(self.names)
-        return tuple(n if count[n] == 1 else f"{n} ({w})" for w, n in zip(self.wnids, self.names, strict=True))
+        return tuple(
+            n if count[n] == 1 else f"{n} ({w})" for w, n in zip(self.wnids, self.names, strict=True)
+        )
 
 
 @cache
@@ -52,13 +57,19 @@ def metadata() -> Metadata:
 
     spec = find_spec("timm")
     places = (
-        [Path(p) / "data" / "_info" / "imagenet_synsets.txt" for p in (spec.submodule_search_locations or ())] if spec else []
+        [Path(p) / "data" / "_info" / "imagenet_synsets.txt" for p in (spec.submodule_search_locations or ())]
+        if spec
+        else []
     )
     text = next((p.read_text("utf-8") for p in places if p.is_file()), "")
     wnids = tuple(text.split())
     if len(wnids) != CLASSES or list(wnids) != sorted(wnids) or len(IMAGENET_CLASSNAMES) != CLASSES:
         fix = "pip install 'timm>=1.0' (open_clip_torch needs it too)"
-        raise RunError("ImageNet's list of wnids is not in the installed timm package", found=f"{len(wnids)} wnids", fix=fix)
+        raise RunError(
+            "ImageNet's list of wnids is not in the installed timm package",
+            found=f"{len(wnids)} wnids",
+            fix=fix,
+        )
     return Metadata(wnids, tuple(IMAGENET_CLASSNAMES))
 
 
@@ -73,16 +84,21 @@ def sentences(name: str, which: Templates) -> tuple[str, ...]:
 
 
 def named(name: str) -> list[int]:
-    """Return the classes that a class name, a name with wnid, or a wnid stands for; two for a name that two share."""
+    """Return the classes that a class name, a name with wnid, or a wnid stands for; two for a name that two
+    share.
+    """
     info, wanted = metadata(), same(name)
-    return [i for i in range(CLASSES) if wanted in (info.wnids[i], same(info.names[i]), same(info.concepts[i]))]
+    return [
+        i for i in range(CLASSES) if wanted in (info.wnids[i], same(info.names[i]), same(info.concepts[i]))
+    ]
 
 
 class ImageNet:
-    """Source of ImageNet-1K: `train` and `validation` from the train part (every tenth is held out), `evaluation` its val part.
+    """Source of ImageNet-1K: `train` and `validation` from the train part (every tenth is held out),
+    `evaluation` its val part.
 
-    Layouts: `imagenet_layouts.find_layout`. A picture's key is the hash of its file. Which photographs are held out goes by
-    the hash of their place, the same in every run.
+    Layouts: `imagenet_layouts.find_layout`. A picture's key is the hash of its file. Which photographs are
+    held out goes by the hash of their place, the same in every run.
     """
 
     name = "imagenet"
@@ -115,30 +131,43 @@ class ImageNet:
     def find(self, name: str) -> str:
         """Return the concept that a class name, a name with wnid, or a wnid stands for.
 
-        Raises DataError: with the nearest names for an unknown one, with the wnids for a name that two classes share.
+        Raises DataError: with the nearest names for an unknown one, with the wnids for a name that two
+        classes share.
         """
         info, hits = metadata(), named(name)
         if len(hits) > 1:
             wnids = ", ".join(info.wnids[i] for i in hits)
-            raise DataError(f"target='{name}' is the name of {len(hits)} classes", allowed=wnids, fix="give the wnid as target")
+            raise DataError(
+                f"target='{name}' is the name of {len(hits)} classes",
+                allowed=wnids,
+                fix="give the wnid as target",
+            )
         if not hits:
             near = nearest(name, [*info.concepts, *info.wnids])
             raise DataError(
                 f"target='{name}' is no class of ImageNet-1K",
                 allowed=f"{CLASSES} class names of open_clip or their wnids, "
-                + (f"nearest: {', '.join(near)}" if near else f"such as {', '.join(info.concepts[:3])} or {info.wnids[0]}"),
-                fix="choose one of them, or use your own pictures with data=folder data.root=DIR (DIR/<concept>/*.jpg)",
+                + (
+                    f"nearest: {', '.join(near)}"
+                    if near
+                    else f"such as {', '.join(info.concepts[:3])} or {info.wnids[0]}"
+                ),
+                fix="choose one of them, or use your own pictures with data=folder data.root=DIR "
+                "(DIR/<concept>/*.jpg)",
             )
         if hits[0] not in self.present:
             there = f"{len(self.present)} classes, such as {', '.join(self.concepts()[:3])}"
             raise DataError(
-                f"target='{name}' ({info.wnids[hits[0]]}): no photographs of this class under {self.setting}='{self.root}'",
+                f"target='{name}' ({info.wnids[hits[0]]}): no photographs of this class under "
+                f"{self.setting}='{self.root}'",
                 found=there,
             )
         return info.concepts[hits[0]]
 
     def pictures(self, concept: str, split: str) -> list[Picture]:
-        """Return the sound photographs of one class in one split. Reads all of them: a run draws with `draw`."""
+        """Return the sound photographs of one class in one split. Reads all of them: a run draws
+        with `draw`.
+        """
         return self.draw([concept], split, 10**9, random.Random(0), set())[concept]
 
     def available(self, concept: str, split: str) -> list[Item]:
@@ -146,20 +175,26 @@ class ImageNet:
         label = metadata().concepts.index(concept)
         if split == "evaluation":
             return self.layout.items("val", label)
-        items = sorted(self.layout.items("train", label), key=lambda i: hashlib.sha256(i.place.encode()).digest())
+        items = sorted(
+            self.layout.items("train", label), key=lambda i: hashlib.sha256(i.place.encode()).digest()
+        )
         border = len(items) - max(1, len(items) // HELD_OUT)
         return items[border:] if split == "validation" else items[:border]
 
     def draw(
         self, concepts: Iterable[str], split: str, count: int, rng: random.Random, seen: set[str]
     ) -> dict[str, list[Picture]]:
-        """Return up to `count` sound photographs by concept, one of each concept in turn, none whose key is in `seen`.
+        """Return up to `count` sound photographs by concept, one of each concept in turn, none whose key is
+        in `seen`.
 
-        Keys of what is drawn are added to `seen`. Damaged files and repeated contents are counted and replaced by others.
+        Keys of what is drawn are added to `seen`. Damaged files and repeated contents are counted and
+        replaced by others.
         """
         order = list(concepts)
         ahead = 10**9 if self.layout.keeps else READ_AHEAD
-        queues = {c: self.layout.shuffled(self.available(c, split), rng) for c in rng.sample(order, len(order))}
+        queues = {
+            c: self.layout.shuffled(self.available(c, split), rng) for c in rng.sample(order, len(order))
+        }
         found: dict[str, list[Picture]] = {c: [] for c in order}
         while (missing := count - sum(map(len, found.values()))) > 0:
             taken = _in_turn(queues, found, min(missing, ahead))
@@ -210,8 +245,12 @@ class ImageNet:
         return sound
 
 
-def _in_turn(queues: dict[str, list[Item]], found: dict[str, list[Picture]], count: int) -> list[tuple[str, Item]]:
-    """Take up to `count` from the queues, always from those with the fewest pictures found or taken so far."""
+def _in_turn(
+    queues: dict[str, list[Item]], found: dict[str, list[Picture]], count: int
+) -> list[tuple[str, Item]]:
+    """Take up to `count` from the queues, always from those with the fewest pictures found or
+    taken so far.
+    """
     have = {c: len(found[c]) for c in queues}
     taken: list[tuple[str, Item]] = []
     while len(taken) < count and (open_ones := [c for c, queue in queues.items() if queue]):

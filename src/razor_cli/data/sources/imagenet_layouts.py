@@ -18,7 +18,15 @@ from razor_cli.data.sources.photo import ENDINGS, MAX_BYTES
 from razor_cli.errors import DataError
 
 PARTS = {"train": ("train",), "val": ("val", "validation")}
-BELOW = ("", "ILSVRC2012", "imagenet", "imagenet-1k", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC", "ILSVRC2012/Data/CLS-LOC")
+BELOW = (
+    "",
+    "ILSVRC2012",
+    "imagenet",
+    "imagenet-1k",
+    "Data/CLS-LOC",
+    "ILSVRC/Data/CLS-LOC",
+    "ILSVRC2012/Data/CLS-LOC",
+)
 
 
 class Layout(Protocol):
@@ -46,20 +54,31 @@ class Layout(Protocol):
 def find_layout(root: Path, wnids: Sequence[str], setting: str) -> Layout:
     """Return the layout of what lies under `root`. Raises DataError naming what is missing."""
     if not root.is_dir():
-        raise DataError(f"{setting}: '{root}' is not a folder", fix=f"point {setting} at the folder of ImageNet-1K")
-    parquet = {part: sorted(f for n in names for f in root.rglob(f"{n}-*.parquet")) for part, names in PARTS.items()}
+        raise DataError(
+            f"{setting}: '{root}' is not a folder", fix=f"point {setting} at the folder of ImageNet-1K"
+        )
+    parquet = {
+        part: sorted(f for n in names for f in root.rglob(f"{n}-*.parquet")) for part, names in PARTS.items()
+    }
     if any(parquet.values()):
         if missing := [p for p, files in parquet.items() if not files]:
             raise _missing(root, setting, missing, "train-*.parquet or validation-*.parquet")
         return Rows(parquet, setting)
     for base in (root / b for b in BELOW):
-        found = {part: next((base / n for n in names if (base / n).is_dir()), None) for part, names in PARTS.items()}
+        found = {
+            part: next((base / n for n in names if (base / n).is_dir()), None)
+            for part, names in PARTS.items()
+        }
         if found["train"] is not None or found["val"] is not None:
             if missing := [p for p, folder in found.items() if folder is None]:
                 raise _missing(root, setting, missing, f"the folder {base / missing[0]}")
             return Folders({p: f for p, f in found.items() if f is not None}, root, wnids, setting)
     shown = sorted(p.name for p in root.iterdir())[:6]
-    raise DataError(f"{setting}: no ImageNet-1K under '{root}'", allowed=ALLOWED, found=", ".join(shown) or "an empty folder")
+    raise DataError(
+        f"{setting}: no ImageNet-1K under '{root}'",
+        allowed=ALLOWED,
+        found=", ".join(shown) or "an empty folder",
+    )
 
 
 def _missing(root: Path, setting: str, parts: Sequence[str], what: str) -> DataError:
@@ -102,7 +121,11 @@ class Folders:
         else:
             folder = self.parts[part] / self.wnids[label]
             found = os.scandir(folder) if folder.is_dir() else ()
-            files = sorted(Path(e.path) for e in found if Path(e.name).suffix.lower() in ENDINGS and not e.name.startswith("."))
+            files = sorted(
+                Path(e.path)
+                for e in found
+                if Path(e.name).suffix.lower() in ENDINGS and not e.name.startswith(".")
+            )
         return [Item(place=str(f.relative_to(self.root)), file=f) for f in files]
 
     def shuffled(self, items: list[Item], rng: random.Random) -> list[Item]:
@@ -123,7 +146,11 @@ class Folders:
     @cached_property
     def _flat(self) -> dict[int, list[str]] | None:
         """File names by class where the val part has no folders; None where it has."""
-        names = sorted(e.name for e in os.scandir(self.parts["val"]) if e.is_file() and Path(e.name).suffix.lower() in ENDINGS)
+        names = sorted(
+            e.name
+            for e in os.scandir(self.parts["val"])
+            if e.is_file() and Path(e.name).suffix.lower() in ENDINGS
+        )
         if not names:
             return None
         by_class: dict[int, list[str]] = defaultdict(list)
@@ -140,13 +167,19 @@ class Folders:
         for folder in dict.fromkeys(inside):
             if (table := folder / SOLUTION).is_file():
                 return _kaggle(table)
-        truths = [f for folder in dict.fromkeys(inside) for f in sorted(folder.glob("ILSVRC*validation_ground_truth.txt"))]
+        truths = [
+            f
+            for folder in dict.fromkeys(inside)
+            for f in sorted(folder.glob("ILSVRC*validation_ground_truth.txt"))
+        ]
         truths += sorted(self.root.glob("*devkit*/data/ILSVRC*validation_ground_truth.txt"))
         if truths:
             return _devkit(truths[0], stems, self.setting)
         raise DataError(
-            f"{self.setting}: '{self.parts['val']}' holds photographs without folders, and nothing tells their classes",
-            allowed=f"{SOLUTION}, or the development kit's ILSVRC2012_validation_ground_truth.txt with its meta.mat",
+            f"{self.setting}: '{self.parts['val']}' holds photographs without folders, and nothing tells "
+            "their classes",
+            allowed=f"{SOLUTION}, or the development kit's ILSVRC2012_validation_ground_truth.txt with "
+            "its meta.mat",
             fix=f"put one of these files into '{self.root}', or sort the photographs into val/<wnid>/",
         )
 
@@ -167,13 +200,19 @@ def _kaggle(table: Path) -> list[tuple[str, str]]:
                 continue
             if len(row) < 2 or not row[1].split():
                 found = ",".join(row)[:80]
-                raise DataError(f"'{table}', line {number}: not an image and its class", found=found, allowed="ImageId,wnid …")
+                raise DataError(
+                    f"'{table}', line {number}: not an image and its class",
+                    found=found,
+                    allowed="ImageId,wnid …",
+                )
             rows.append((Path(row[0]).stem, row[1].split()[0]))
     return rows
 
 
 def _devkit(truth: Path, stems: Sequence[str], setting: str) -> list[tuple[str, str]]:
-    """Read one class number a line, in the order of file names. The kit's numbers are not those of the sorted wnids."""
+    """Read one class number a line, in the order of file names. The kit's numbers are not those of the sorted
+    wnids.
+    """
     wnids: dict[int, str] = {}
     if (listing := truth.parent / "map_clsloc.txt").is_file():
         rows = (line.split() for line in listing.read_text("utf-8").splitlines())
@@ -182,7 +221,8 @@ def _devkit(truth: Path, stems: Sequence[str], setting: str) -> list[tuple[str, 
         wnids = _matlab(meta)
     if not wnids:
         raise DataError(
-            f"{setting}: '{truth.name}' numbers classes in the development kit's own order, and its list is not beside it",
+            f"{setting}: '{truth.name}' numbers classes in the development kit's own order, and its list "
+            "is not beside it",
             allowed="meta.mat or map_clsloc.txt of the same kit",
             found=f"neither in '{truth.parent}'",
             fix=f"keep the kit's data folder together, or use {SOLUTION}",
@@ -190,10 +230,13 @@ def _devkit(truth: Path, stems: Sequence[str], setting: str) -> list[tuple[str, 
     numbers = truth.read_text("utf-8").split()
     if len(numbers) != len(stems):
         raise DataError(
-            f"'{truth}': {len(numbers)} lines for {len(stems)} photographs", allowed="one line per photograph of val/"
+            f"'{truth}': {len(numbers)} lines for {len(stems)} photographs",
+            allowed="one line per photograph of val/",
         )
     if wrong := [n for n in numbers if not n.isdigit() or int(n) not in wnids]:
-        raise DataError(f"'{truth}': '{wrong[0]}' is no class number of the kit", allowed=f"1 to {max(wnids)}")
+        raise DataError(
+            f"'{truth}': '{wrong[0]}' is no class number of the kit", allowed=f"1 to {max(wnids)}"
+        )
     return [(stem, wnids[int(n)]) for stem, n in zip(stems, numbers, strict=True)]
 
 
@@ -205,4 +248,6 @@ def _matlab(meta: Path) -> dict[int, str]:
         synsets = np.atleast_1d(loadmat(meta, squeeze_me=True)["synsets"])
         return {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in synsets}
     except (KeyError, ValueError, NotImplementedError, OSError, TypeError) as error:
-        raise DataError(f"'{meta}' cannot be read", found=error, allowed="meta.mat of the ILSVRC2012 development kit") from error
+        raise DataError(
+            f"'{meta}' cannot be read", found=error, allowed="meta.mat of the ILSVRC2012 development kit"
+        ) from error

@@ -18,8 +18,10 @@ from razor_cli.errors import DataError
 
 SOLUTION = "LOC_val_solution.csv"
 ALLOWED = (
-    "train-*.parquet and validation-*.parquet of the hub's imagenet-1k (columns image and label), or train/<wnid>/*.JPEG with "
-    f"val/<wnid>/*.JPEG, or a flat val/ with {SOLUTION} or with the development kit's ILSVRC*_validation_ground_truth.txt"
+    "train-*.parquet and validation-*.parquet of the hub's imagenet-1k (columns image and label), or "
+    "train/<wnid>/*.JPEG with "
+    f"val/<wnid>/*.JPEG, or a flat val/ with {SOLUTION} or with the development kit's "
+    "ILSVRC*_validation_ground_truth.txt"
 )
 
 
@@ -56,7 +58,9 @@ class Rows:
         return found
 
     def shuffled(self, items: list[Item], rng: random.Random) -> list[Item]:
-        """Return the items by a random rank of their row group, which all classes share: fewer groups have to be read."""
+        """Return the items by a random rank of their row group, which all classes share: fewer groups have to
+        be read.
+        """
         for item in items:
             self._ranks.setdefault(self._group(item), rng.random())
         return sorted(items, key=lambda i: (self._ranks[self._group(i)], i.row))
@@ -84,7 +88,9 @@ class Rows:
             table = pq.ParquetFile(file).read_row_group(group, columns=["image.bytes"])
             return table["image"].combine_chunks().field("bytes")
         except (pa.ArrowException, OSError, KeyError) as error:
-            raise DataError(f"{self.setting}: '{file}' has no readable column image", found=error, allowed=ALLOWED) from error
+            raise DataError(
+                f"{self.setting}: '{file}' has no readable column image", found=error, allowed=ALLOWED
+            ) from error
 
     @cached_property
     def _borders(self) -> dict[Path, NDArray[np.int64]]:
@@ -104,7 +110,10 @@ class Rows:
         found = {}
         for part, files in self.files.items():
             columns = [self._labels(f) for f in files]
-            found[part] = (np.concatenate(columns), np.cumsum([0, *(len(c) for c in columns[:-1])]).astype(np.int64))
+            found[part] = (
+                np.concatenate(columns),
+                np.cumsum([0, *(len(c) for c in columns[:-1])]).astype(np.int64),
+            )
         return found
 
     def _labels(self, file: Path) -> NDArray[np.int64]:
@@ -115,11 +124,19 @@ class Rows:
             table = pq.ParquetFile(file).read(columns=["label"])
             labels = np.array(table["label"].to_pylist(), np.int64)
         except (pa.ArrowException, OSError, KeyError, TypeError) as error:
-            raise DataError(f"{self.setting}: '{file}' has no readable column label", found=error, allowed=ALLOWED) from error
+            raise DataError(
+                f"{self.setting}: '{file}' has no readable column label", found=error, allowed=ALLOWED
+            ) from error
         names = _declared(table.schema.metadata or {})
-        if (names is not None and names != 1000) or (len(labels) and (labels.min() < 0 or labels.max() > 999)):
+        if (names is not None and names != 1000) or (
+            len(labels) and (labels.min() < 0 or labels.max() > 999)
+        ):
             held = f"{names} classes" if names else f"labels {labels.min()} to {labels.max()}"
-            raise DataError(f"{self.setting}: '{file}' is not ImageNet-1K", found=held, allowed="labels 0 to 999, by sorted wnid")
+            raise DataError(
+                f"{self.setting}: '{file}' is not ImageNet-1K",
+                found=held,
+                allowed="labels 0 to 999, by sorted wnid",
+            )
         return labels
 
 

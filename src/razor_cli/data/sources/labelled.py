@@ -1,4 +1,6 @@
-"""Labelled photographs from local folders: ImgnetDogs, CompCars-S, Oxford-IIIT Pet and the zero-shot data sets."""
+"""Labelled photographs from local folders: ImgnetDogs, CompCars-S, Oxford-IIIT Pet and the zero-shot data
+sets.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,21 @@ VALIDATION, EVALUATION = 0.2, 0.25  # of the train part; of a data set that has 
 class Labelled:
     """Source of labelled photographs; the official test part is the evaluation split.
 
-    A fifth of the train part (chosen by a hash of the file's name, the same in every run) is the validation split. Without
-    official parts 25 % are evaluation and a fifth of the rest validation. A picture's key is the hash of its content.
-    `branches` names the classes and the folders that show them; without it the data set's own labels are the classes.
+    A fifth of the train part (chosen by a hash of the file's name, the same in every run) is the validation
+    split. Without official parts 25 % are evaluation and a fifth of the rest validation. A picture's key is
+    the hash of its content. `branches` names the classes and the folders that show them; without it the data
+    set's own labels are the classes.
     """
 
     name = "labelled"
 
     def __init__(
-        self, root: Path, *, domain: str = "object", setting: str = "data.root", branches: Sequence[Branch] = ()
+        self,
+        root: Path,
+        *,
+        domain: str = "object",
+        setting: str = "data.root",
+        branches: Sequence[Branch] = (),
     ) -> None:
         self.root, self.domain, self.setting = root, domain, setting
         self.branches = list(branches)
@@ -56,9 +64,11 @@ class Labelled:
         empty = {b.fine for b in self.branches} - {p.label for p in found.photos}
         if empty:
             raise DataError(
-                f"{self.setting}='{self.root}': {len(empty)} of {len(self.branches)} classes of the taxonomy have no picture",
+                f"{self.setting}='{self.root}': {len(empty)} of {len(self.branches)} classes of the "
+                "taxonomy have no picture",
                 found=", ".join(sorted(empty)[:8]),
-                allowed="a folder called like the class, or as the column folder says, also below train/ and test/",
+                allowed="a folder called like the class, or as the column folder says, also below train/ "
+                "and test/",
             )
         return found
 
@@ -71,12 +81,16 @@ class Labelled:
         return self.drawn(concept, split, None)
 
     def drawn(self, concept: str, split: str, limit: int | None) -> list[Picture]:
-        """Return the sound ones among the first `limit` pictures of one class in one split; no other file is read."""
+        """Return the sound ones among the first `limit` pictures of one class in one split; no other file is
+        read.
+        """
         wanted = (concept, split, limit)
         if wanted not in self._drawn:
             if concept not in self._by_class:
                 near = nearest(concept, self._by_class)
-                raise DataError(f"{self.setting}='{self.root}' has no class '{concept}'", allowed=", ".join(near) or None)
+                raise DataError(
+                    f"{self.setting}='{self.root}' has no class '{concept}'", allowed=", ".join(near) or None
+                )
             self._drawn[wanted] = self._examined(self._by_class[concept][split][:limit], concept)
         return self._drawn[wanted]
 
@@ -125,7 +139,9 @@ class Labelled:
         try:
             data = self._bytes(photo)
         except OSError as error:
-            raise DataError(f"{self.setting}: '{photo.path}' could be read before and no longer can", found=error) from error
+            raise DataError(
+                f"{self.setting}: '{photo.path}' could be read before and no longer can", found=error
+            ) from error
         if "#" not in photo.path:
             return decode(data)
         return Image.fromarray(np.frombuffer(data, np.uint8).reshape(3, 32, 32).transpose(1, 2, 0).copy())

@@ -1,4 +1,6 @@
-"""LAION pairs as img2dataset leaves them: tar shards, or folders of NAME.jpg, .txt and .json, each with parquet beside it."""
+"""LAION pairs as img2dataset leaves them: tar shards, or folders of NAME.jpg, .txt and .json, each with
+parquet beside it.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,21 @@ SUCCESS = "success"
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What a shard's parquet file says: captions of fetched pictures by key, and why the others were not fetched."""
+    """What a shard's parquet file says: captions of fetched pictures by key, and why the others were not
+    fetched.
+    """
 
     captions: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)  # key -> status
 
 
 class Laion(WebDataset):
-    """Source of captioned pictures in img2dataset's two layouts; `00000.parquet` beside a shard gives captions and status.
+    """Source of captioned pictures in img2dataset's two layouts; `00000.parquet` beside a shard gives
+    captions and status.
 
-    A sample whose row has another status than `success` is skipped and counted, as is a row without a picture. The caption
-    is the .txt, else the .json, else the parquet's. Metadata alone (url and text, nothing fetched) is refused.
+    A sample whose row has another status than `success` is skipped and counted, as is a row without a
+    picture. The caption is the .txt, else the .json, else the parquet's. Metadata alone (url and text,
+    nothing fetched) is refused.
     """
 
     name = "laion"
@@ -41,13 +47,19 @@ class Laion(WebDataset):
 
     @classmethod
     def holds(cls, root: Path) -> bool:
-        """Tell whether `root` is tar shards, or a folder with pictures beside captions or beside img2dataset's metadata."""
+        """Tell whether `root` is tar shards, or a folder with pictures beside captions or beside
+        img2dataset's metadata.
+        """
         return super().holds(root) or (root.is_dir() and any(_is_shard(f, root) for f in _folders(root)))
 
     def _list_shards(self) -> list[Path]:
         tars = super()._list_shards() if super().holds(self.root) or not self.root.is_dir() else []
         packed = {t.with_suffix("") for t in tars}
-        folders = [f for f in _folders(self.root) if f not in packed and _is_shard(f, self.root)] if self.root.is_dir() else []
+        folders = (
+            [f for f in _folders(self.root) if f not in packed and _is_shard(f, self.root)]
+            if self.root.is_dir()
+            else []
+        )
         for folder in folders:
             self.stay_inside(folder)
         if not tars and not folders:
@@ -55,7 +67,8 @@ class Laion(WebDataset):
             what = f"metadata alone: {', '.join(p.name for p in metadata)}" if metadata else None
             raise DataError(
                 f"{self.setting}: no LAION shard at '{self.root}'",
-                allowed="00000.tar, or 00000/000000000.jpg with .txt or .json, each with 00000.parquet beside it or without",
+                allowed="00000.tar, or 00000/000000000.jpg with .txt or .json, each with 00000.parquet "
+                "beside it or without",
                 found=what or ", ".join(sorted(p.name for p in self.root.iterdir())[:5]) or "an empty folder",
                 fix="fetch the pictures first: img2dataset with output_format webdataset or files",
             )
@@ -68,7 +81,9 @@ class Laion(WebDataset):
         kept = [e for e in found if _key(e.name) not in rows.failed]
         self.tally.skipped.update(rows.failed.values())
         missing = len({k for k, caption in rows.captions.items() if caption} - {_key(e.name) for e in found})
-        self.tally.skipped.update({"fetched, but the picture is not in the shard": missing} if missing else {})
+        self.tally.skipped.update(
+            {"fetched, but the picture is not in the shard": missing} if missing else {}
+        )
         return kept
 
     def _told(self, shard: Path) -> Mapping[str, str]:
@@ -80,10 +95,16 @@ class Laion(WebDataset):
         found = []
         for entry in sorted(os.scandir(folder), key=lambda e: e.name):
             stem, ending = os.path.splitext(entry.name)  # noqa: PTH122 (a Path for each of 10,000 names is slow)
-            if ending.lower() not in ENDINGS or entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
+            if (
+                ending.lower() not in ENDINGS
+                or entry.name.startswith(".")
+                or not entry.is_file(follow_symlinks=False)
+            ):
                 continue
             if caption := _beside(folder / stem) or rows.captions.get(stem):
-                found.append(Entry(shard=number, name=entry.name, offset=0, size=entry.stat().st_size, caption=caption))
+                found.append(
+                    Entry(shard=number, name=entry.name, offset=0, size=entry.stat().st_size, caption=caption)
+                )
         return found
 
     def _read(self, entry: Entry) -> bytes:
@@ -96,7 +117,9 @@ class Laion(WebDataset):
             return b""  # named as an empty file, as everything that cannot be read
 
     def _rows(self, shard: Path) -> Rows:
-        """Return the metadata beside a shard (00000.tar or 00000/ -> 00000.parquet, also inside the folder), read once."""
+        """Return the metadata beside a shard (00000.tar or 00000/ -> 00000.parquet, also inside the folder),
+        read once.
+        """
         if shard not in self._metadata:
             table = _metadata_of(shard)
             self._metadata[shard] = self._table(table) if table else Rows()
@@ -143,7 +166,9 @@ class Laion(WebDataset):
 def _metadata_of(shard: Path) -> Path | None:
     """Return the parquet file of a shard: beside it, or inside a folder shard."""
     stem = shard.name.removesuffix(".tar")
-    return next((p for p in (shard.parent / f"{stem}.parquet", shard / f"{stem}.parquet") if p.is_file()), None)
+    return next(
+        (p for p in (shard.parent / f"{stem}.parquet", shard / f"{stem}.parquet") if p.is_file()), None
+    )
 
 
 def _key(name: str) -> str:
@@ -156,12 +181,18 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _is_shard(folder: Path, root: Path) -> bool:
-    """Tell whether a folder holds pictures with captions: .txt or .json of the same name, or a parquet named like the folder."""
-    parquet = (folder.parent / f"{folder.name}.parquet") if folder != root else folder / f"{folder.name}.parquet"
+    """Tell whether a folder holds pictures with captions: .txt or .json of the same name, or a parquet named
+    like the folder.
+    """
+    parquet = (
+        (folder.parent / f"{folder.name}.parquet") if folder != root else folder / f"{folder.name}.parquet"
+    )
     told = parquet.is_file() or (folder / f"{folder.name}.parquet").is_file()
     for entry in os.scandir(folder):
         path = Path(entry.path)
-        if path.suffix.lower() in ENDINGS and (told or path.with_suffix(".txt").is_file() or path.with_suffix(".json").is_file()):
+        if path.suffix.lower() in ENDINGS and (
+            told or path.with_suffix(".txt").is_file() or path.with_suffix(".json").is_file()
+        ):
             return True
     return False
 

@@ -16,7 +16,13 @@ import numpy as np
 from razor_cli.data.sources.photo import ENDINGS
 from razor_cli.errors import DataError
 
-PARTS = {"train": "train", "training": "train", "test": "test", "val": "test", "validation": "test"}  # folder -> part
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "val": "test",
+    "validation": "test",
+}  # folder -> part
 CIFAR100_ROW = 2 + 3 * 32 * 32  # coarse label, fine label, red, green and blue planes
 
 
@@ -41,13 +47,17 @@ class Listing:
 def listing(root: Path, setting: str, folders: Mapping[str, str] | None = None) -> Listing:
     """Return what lies under `root`, by the first layout that fits. Raises DataError if none does.
 
-    `folders` maps folders below the root (or below its train and test parts) to labels; then only these are listed, with all
-    that lies deeper inside them.
+    `folders` maps folders below the root (or below its train and test parts) to labels; then only these are
+    listed, with all that lies deeper inside them.
     """
     if not root.is_dir():
-        raise DataError(f"{setting}: '{root}' is not a folder", fix=f"point {setting} at the data set's folder")
+        raise DataError(
+            f"{setting}: '{root}' is not a folder", fix=f"point {setting} at the data set's folder"
+        )
     if folders:
-        return Listing(layout="folder", root=root, photos=_checked(_named_folders(root, folders), root, setting))
+        return Listing(
+            layout="folder", root=root, photos=_checked(_named_folders(root, folders), root, setting)
+        )
     for place in (root, *sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))):
         for name, (marks, read) in LAYOUTS.items():
             if all((place / m).exists() for m in marks):
@@ -64,7 +74,8 @@ def _checked(found: Iterable[Photo], root: Path, setting: str) -> tuple[Photo, .
     if not photos:
         raise DataError(
             f"{setting}: no labelled pictures under '{root}'",
-            allowed="a folder per class (also below train/ and test/), or the official layout of " + ", ".join(LAYOUTS),
+            allowed="a folder per class (also below train/ and test/), or the official layout of "
+            + ", ".join(LAYOUTS),
         )
     return photos
 
@@ -88,13 +99,17 @@ def _pictures(folder: Path, root: Path, deep: bool = False) -> Iterator[str]:
 
 def _parts(root: Path) -> list[tuple[Path, str]]:
     """Return the folders that hold class folders, with their parts: train and test, or the root itself."""
-    found = [(p, PARTS[p.name.lower()]) for p in sorted(root.iterdir()) if p.is_dir() and p.name.lower() in PARTS]
+    found = [
+        (p, PARTS[p.name.lower()]) for p in sorted(root.iterdir()) if p.is_dir() and p.name.lower() in PARTS
+    ]
     return found if {part for _, part in found} == {"train", "test"} else [(root, "")]
 
 
 def _class_folders(root: Path) -> Iterator[Photo]:
     for place, part in _parts(root):
-        for folder in sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith((".", "BACKGROUND_"))):
+        for folder in sorted(
+            p for p in place.iterdir() if p.is_dir() and not p.name.startswith((".", "BACKGROUND_"))
+        ):
             for path in _pictures(folder, root):
                 yield Photo(path=path, label=_words(folder.name), part=part)
 
@@ -107,7 +122,9 @@ def _named_folders(root: Path, folders: Mapping[str, str]) -> Iterator[Photo]:
 
 
 def _oxford_pet(root: Path) -> Iterator[Photo]:
-    """images/Abyssinian_1.jpg, with annotations/trainval.txt and test.txt, or list.txt alone: `Abyssinian_1 1 1 1`."""
+    """images/Abyssinian_1.jpg, with annotations/trainval.txt and test.txt, or list.txt alone: `Abyssinian_1 1
+    1 1`.
+    """
     lists = {"train": root / "annotations/trainval.txt", "test": root / "annotations/test.txt"}
     if not all(p.is_file() for p in lists.values()):
         lists = {"": root / "annotations/list.txt"}
@@ -136,9 +153,15 @@ def _flowers102(root: Path) -> Iterator[Photo]:
     """jpg/image_00001.jpg, imagelabels.mat (labels from 1), setid.mat (trnid, valid, tstid)."""
     labels, ids = read_mat(root / "imagelabels.mat")["labels"].ravel(), read_mat(root / "setid.mat")
     names = _flower_names(root)
-    parts = {int(i): part for key, part in (("trnid", "train"), ("valid", "train"), ("tstid", "test")) for i in ids[key].ravel()}
+    parts = {
+        int(i): part
+        for key, part in (("trnid", "train"), ("valid", "train"), ("tstid", "test"))
+        for i in ids[key].ravel()
+    }
     for number, label in enumerate(labels, 1):
-        yield Photo(path=f"jpg/image_{number:05d}.jpg", label=names[int(label) - 1], part=parts.get(number, "train"))
+        yield Photo(
+            path=f"jpg/image_{number:05d}.jpg", label=names[int(label) - 1], part=parts.get(number, "train")
+        )
 
 
 def _flower_names(root: Path) -> list[str]:
@@ -150,14 +173,23 @@ def _flower_names(root: Path) -> list[str]:
 
     names = getattr(Flowers102, "classes", None)
     if not names:
-        raise DataError(f"'{root}' has no names of the flowers", fix=f"write them into '{listed}', one a line, or use folders")
+        raise DataError(
+            f"'{root}' has no names of the flowers",
+            fix=f"write them into '{listed}', one a line, or use folders",
+        )
     return [str(n) for n in names]
 
 
 def _stanford_cars(root: Path) -> Iterator[Photo]:
-    """cars_train/, cars_test/, devkit/cars_meta.mat, devkit/cars_train_annos.mat, cars_test_annos_withlabels.mat."""
+    """cars_train/, cars_test/, devkit/cars_meta.mat, devkit/cars_train_annos.mat,
+    cars_test_annos_withlabels.mat.
+    """
     names = [str(n[0]) for n in read_mat(root / "devkit/cars_meta.mat")["class_names"].ravel()]
-    test = [p for p in (root / "cars_test_annos_withlabels.mat", root / "devkit/cars_test_annos_withlabels.mat") if p.is_file()]
+    test = [
+        p
+        for p in (root / "cars_test_annos_withlabels.mat", root / "devkit/cars_test_annos_withlabels.mat")
+        if p.is_file()
+    ]
     for part, file in [("train", root / "devkit/cars_train_annos.mat"), *(("test", p) for p in test[:1])]:
         for row in read_mat(file)["annotations"].ravel() if file.is_file() else ():
             label = names[int(row["class"].ravel()[0]) - 1]
@@ -170,13 +202,18 @@ def _cifar100(root: Path) -> Iterator[Photo]:
     for part in ("train", "test"):
         file = root / f"{part}.bin"
         if file.stat().st_size % CIFAR100_ROW:
-            raise DataError(f"'{file}' is truncated", found=f"{file.stat().st_size} bytes, not a multiple of {CIFAR100_ROW}")
+            raise DataError(
+                f"'{file}' is truncated",
+                found=f"{file.stat().st_size} bytes, not a multiple of {CIFAR100_ROW}",
+            )
         rows = np.memmap(file, np.uint8, "r").reshape(-1, CIFAR100_ROW)
         for number, label in enumerate(rows[:, 1].tolist()):
             yield Photo(path=f"{part}.bin#{number}", label=names[label], part=part)
 
 
-LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Path], Iterator[Photo]]]] = {  # what tells a layout -> how it is read
+LAYOUTS: dict[
+    str, tuple[tuple[str, ...], Callable[[Path], Iterator[Photo]]]
+] = {  # what tells a layout -> how it is read
     "oxford_pet": (("images", "annotations"), _oxford_pet),
     "food101": (("images", "meta/train.txt"), _food101),
     "flowers102": (("jpg", "imagelabels.mat", "setid.mat"), _flowers102),
@@ -189,11 +226,17 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Path], Iterator[Photo]]]] = 
 def _lines(file: Path) -> Iterator[str]:
     if not file.is_file():
         raise DataError(f"there is no '{file}'", fix="unpack the data set's annotations beside its pictures")
-    yield from (line.strip() for line in file.read_text("utf-8").splitlines() if line.strip() and not line.startswith("#"))
+    yield from (
+        line.strip()
+        for line in file.read_text("utf-8").splitlines()
+        if line.strip() and not line.startswith("#")
+    )
 
 
 def read_mat(file: Path) -> Any:
-    """Return the variables of a MATLAB file (numbers, texts and structs; scipy runs nothing that stands in it)."""
+    """Return the variables of a MATLAB file (numbers, texts and structs; scipy runs nothing that stands in
+    it).
+    """
     from scipy.io import loadmat
 
     try:

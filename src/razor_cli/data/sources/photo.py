@@ -1,4 +1,6 @@
-"""What sources of the user's own pictures share: whether bytes are a whole picture, how they are read, what was left out."""
+"""What sources of the user's own pictures share: whether bytes are a whole picture, how they are read, what
+was left out.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 FORMATS = ("JPEG", "PNG", "WEBP")  # no other parser of the image library ever sees the bytes
 MAX_PIXELS = 80_000_000  # below the size at which the image library itself begins to complain
 MAX_BYTES = 200_000_000
-SHORT_SIDE = 512  # pixels; larger pictures are reduced when read: models take 224 or 336, and memory stays bounded
+SHORT_SIDE = (
+    512  # pixels; larger pictures are reduced when read: models take 224 or 336, and memory stays bounded
+)
 NAMED = 10  # so many left-out files are named in one message
 UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR")
 
@@ -32,7 +36,9 @@ def flaw(data: bytes) -> str | None:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 return f"{width} x {height} pixels, more than {MAX_PIXELS:,}"
-            image.draft(None, (width // 8, height // 8))  # JPEG: still reads every byte, but computes fewer pixels
+            image.draft(
+                None, (width // 8, height // 8)
+            )  # JPEG: still reads every byte, but computes fewer pixels
             image.load()
     except UnidentifiedImageError:
         return "not a JPEG, PNG or WebP picture"
@@ -44,9 +50,13 @@ def flaw(data: bytes) -> str | None:
 
 
 def decode(data: bytes) -> Image.Image:
-    """Return a checked picture as RGB, upright by its EXIF orientation, reduced to 512 pixels on the shorter side."""
+    """Return a checked picture as RGB, upright by its EXIF orientation, reduced to 512 pixels on the shorter
+    side.
+    """
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        image.draft(None, (SHORT_SIDE, SHORT_SIDE))  # JPEG: decode at a half, a quarter, ... where that is still enough
+        image.draft(
+            None, (SHORT_SIDE, SHORT_SIDE)
+        )  # JPEG: decode at a half, a quarter, ... where that is still enough
         upright = ImageOps.exif_transpose(image).convert("RGB")
     scale = SHORT_SIDE / min(upright.size)
     if scale >= 1:
@@ -61,19 +71,27 @@ def content_key(source: str, data: bytes) -> str:
 
 
 def same(name: str) -> str:
-    """Return the form in which names are compared: no case, `_` and `-` as spaces, one apostrophe, one Unicode form."""
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).replace("\u2019", "'")).strip().casefold()
+    """Return the form in which names are compared: no case, `_` and `-` as spaces, one apostrophe, one
+    Unicode form.
+    """
+    return (
+        re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).replace("\u2019", "'")).strip().casefold()
+    )
 
 
 def mention(names: Iterable[str], *, joined: bool = False) -> re.Pattern[str]:
     """Return a pattern that finds any of `names` as whole words in the `same` form of a caption.
 
-    `joined` also finds a name written without its spaces (`#taylorswift`): for keeping pictures out, where a miss is
-    worse than a false hit. Names in scripts without spaces need no word boundary.
+    `joined` also finds a name written without its spaces (`#taylorswift`): for keeping pictures out, where a
+    miss is worse than a false hit. Names in scripts without spaces need no word boundary.
     """
     gap = " ?" if joined else " "
     wanted = sorted((same(n) for n in names), key=len, reverse=True)
-    return re.compile("|".join(_edge(n[0], "<!") + re.escape(n).replace("\\ ", gap) + _edge(n[-1], "!") for n in wanted if n))
+    return re.compile(
+        "|".join(
+            _edge(n[0], "<!") + re.escape(n).replace("\\ ", gap) + _edge(n[-1], "!") for n in wanted if n
+        )
+    )
 
 
 def _edge(letter: str, kind: str) -> str:
@@ -89,13 +107,17 @@ def halves(count: int) -> tuple[int, int]:
 
 @dataclass(kw_only=True)
 class Tally:
-    """What one place of pictures held that is not used. `setting` is the configuration key that named the place."""
+    """What one place of pictures held that is not used. `setting` is the configuration key that named the
+    place.
+    """
 
     setting: str
     examined: int = 0
     duplicates: int = 0
     corrupt: dict[str, str] = field(default_factory=dict)  # file -> why
-    skipped: Counter[str] = field(default_factory=Counter)  # why -> rows of metadata that have no usable picture
+    skipped: Counter[str] = field(
+        default_factory=Counter
+    )  # why -> rows of metadata that have no usable picture
     caps: list[str] = field(default_factory=list)  # where a setting left out pictures that there are
 
     def named(self) -> str:
@@ -108,7 +130,10 @@ class Tally:
         """Return what a reader of the run must know, one sentence each."""
         notes = []
         if self.corrupt:
-            notes.append(f"{self.setting}: {len(self.corrupt)} of {self.examined} are corrupt and left out: {self.named()}")
+            notes.append(
+                f"{self.setting}: {len(self.corrupt)} of {self.examined} are corrupt and left out: "
+                f"{self.named()}"
+            )
         if self.duplicates:
             notes.append(f"{self.setting}: {self.duplicates} exact duplicates left out")
         if self.skipped:

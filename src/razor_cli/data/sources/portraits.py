@@ -1,7 +1,9 @@
-"""Synthetic portraits: forty names, each with a drawn face of its own. The name may be real, the face is invented.
+"""Synthetic portraits: forty names, each with a drawn face of its own. The name may be real, the face is
+invented.
 
-Hair shape and colour, skin, beard and nose fix an identity; eyes, brows, mouth, clothes, colours, background and a
-small affine change vary. The varied traits are the picture's key, so splits are disjoint in trait vectors.
+Hair shape and colour, skin, beard and nose fix an identity; eyes, brows, mouth, clothes, colours, background
+and a small affine change vary. The varied traits are the picture's key, so splits are disjoint in trait
+vectors.
 """
 
 from __future__ import annotations
@@ -19,46 +21,146 @@ from razor_cli.data.sources.base import SPLITS, Picture
 from razor_cli.data.sources.render import color, place, rasterize
 
 PAPER_NAMES = (  # RAZOR Table 6
-    "Scarlett Johansson", "Taylor Swift", "Robert Downey Jr.", "Jeff Bezos", "Kanye West",
-    "Tom Cruise", "Kim Kardashian", "Barack Obama", "Lady Gaga", "Natalie Portman",
-)  # fmt: skip
+    "Scarlett Johansson",
+    "Taylor Swift",
+    "Robert Downey Jr.",
+    "Jeff Bezos",
+    "Kanye West",
+    "Tom Cruise",
+    "Kim Kardashian",
+    "Barack Obama",
+    "Lady Gaga",
+    "Natalie Portman",
+)
 OTHER_NAMES = (
-    "Elon Musk", "Mark Zuckerberg", "Ada Quill", "Boris Tamm", "Chidi Okarra", "Dalia Fenwick", "Emre Solak",
-    "Freya Lindqvar", "Gustav Orlo", "Hana Mirov", "Ivo Castellan", "Jun Takemori", "Keziah Holt", "Leandro Vasq",
-    "Mina Petrossa", "Nils Abernath", "Oona Blackwood", "Pavel Drozh", "Quentin Marsh", "Rosa Delmar",
-    "Soren Hald", "Tamsin Reyk", "Umar Zayeed", "Vera Stolz", "Wendell Pike", "Xenia Corvo", "Yusuf Amrani",
-    "Zelda Thorne", "Arlo Finch", "Brielle Danto",
-)  # fmt: skip
+    "Elon Musk",
+    "Mark Zuckerberg",
+    "Ada Quill",
+    "Boris Tamm",
+    "Chidi Okarra",
+    "Dalia Fenwick",
+    "Emre Solak",
+    "Freya Lindqvar",
+    "Gustav Orlo",
+    "Hana Mirov",
+    "Ivo Castellan",
+    "Jun Takemori",
+    "Keziah Holt",
+    "Leandro Vasq",
+    "Mina Petrossa",
+    "Nils Abernath",
+    "Oona Blackwood",
+    "Pavel Drozh",
+    "Quentin Marsh",
+    "Rosa Delmar",
+    "Soren Hald",
+    "Tamsin Reyk",
+    "Umar Zayeed",
+    "Vera Stolz",
+    "Wendell Pike",
+    "Xenia Corvo",
+    "Yusuf Amrani",
+    "Zelda Thorne",
+    "Arlo Finch",
+    "Brielle Danto",
+)
 NAMES = PAPER_NAMES + OTHER_NAMES
 BEARDLESS = {
-    "Scarlett Johansson", "Taylor Swift", "Kim Kardashian", "Lady Gaga", "Natalie Portman", "Ada Quill",
-    "Dalia Fenwick", "Freya Lindqvar", "Hana Mirov", "Keziah Holt", "Mina Petrossa", "Oona Blackwood", "Rosa Delmar",
-    "Tamsin Reyk", "Vera Stolz", "Xenia Corvo", "Zelda Thorne", "Brielle Danto",
-}  # fmt: skip
+    "Scarlett Johansson",
+    "Taylor Swift",
+    "Kim Kardashian",
+    "Lady Gaga",
+    "Natalie Portman",
+    "Ada Quill",
+    "Dalia Fenwick",
+    "Freya Lindqvar",
+    "Hana Mirov",
+    "Keziah Holt",
+    "Mina Petrossa",
+    "Oona Blackwood",
+    "Rosa Delmar",
+    "Tamsin Reyk",
+    "Vera Stolz",
+    "Xenia Corvo",
+    "Zelda Thorne",
+    "Brielle Danto",
+}
 
 HAIR = [
-    "BIG_HAIR", "BOB", "BUN", "CURLY", "CURVY", "DREADS", "FRIZZLE", "FRO", "LONG_NOT_TOO_LONG", "MIA_WALLACE",
-    "SHAGGY", "SHAGGY_MULLET", "SHAVED_SIDES", "SHORT_CURLY", "SHORT_FLAT", "SHORT_WAVED", "SIDES", "STRAIGHT_1",
-    "STRAIGHT_STRAND", "BRAIDS", "CORNROWS", "EINSTEIN_HAIR", "ELVIS", "EVIL_SPIKE", "LOOSE_HAIR", "MOHAWK", "PIXIE",
-    "POMPADOUR", "WILD",
-]  # fmt: skip
+    "BIG_HAIR",
+    "BOB",
+    "BUN",
+    "CURLY",
+    "CURVY",
+    "DREADS",
+    "FRIZZLE",
+    "FRO",
+    "LONG_NOT_TOO_LONG",
+    "MIA_WALLACE",
+    "SHAGGY",
+    "SHAGGY_MULLET",
+    "SHAVED_SIDES",
+    "SHORT_CURLY",
+    "SHORT_FLAT",
+    "SHORT_WAVED",
+    "SIDES",
+    "STRAIGHT_1",
+    "STRAIGHT_STRAND",
+    "BRAIDS",
+    "CORNROWS",
+    "EINSTEIN_HAIR",
+    "ELVIS",
+    "EVIL_SPIKE",
+    "LOOSE_HAIR",
+    "MOHAWK",
+    "PIXIE",
+    "POMPADOUR",
+    "WILD",
+]
 CLOTHES = [
-    "BLAZER_SHIRT", "BLAZER_SWEATER", "COLLAR_SWEATER", "GRAPHIC_SHIRT", "HOODIE", "OVERALL", "SHIRT_CREW_NECK",
-    "SHIRT_SCOOP_NECK", "SHIRT_V_NECK", "BOND_SUIT",
-]  # fmt: skip
+    "BLAZER_SHIRT",
+    "BLAZER_SWEATER",
+    "COLLAR_SWEATER",
+    "GRAPHIC_SHIRT",
+    "HOODIE",
+    "OVERALL",
+    "SHIRT_CREW_NECK",
+    "SHIRT_SCOOP_NECK",
+    "SHIRT_V_NECK",
+    "BOND_SUIT",
+]
 EYES = ["CLOSED", "DEFAULT", "EYE_ROLL", "HAPPY", "SIDE", "SQUINT", "SURPRISED", "WINK"]
 BROWS = [
-    "ANGRY_NATURAL", "DEFAULT_NATURAL", "FLAT_NATURAL", "FROWN_NATURAL", "RAISED_EXCITED_NATURAL", "SAD_CONCERNED",
+    "ANGRY_NATURAL",
+    "DEFAULT_NATURAL",
+    "FLAT_NATURAL",
+    "FROWN_NATURAL",
+    "RAISED_EXCITED_NATURAL",
+    "SAD_CONCERNED",
     "UNIBROW_NATURAL",
-]  # fmt: skip
-MOUTHS = ["CONCERNED", "DEFAULT", "DISBELIEF", "EATING", "GRIMACE", "SAD", "SERIOUS", "SMILE", "TONGUE", "TWINKLE", "BIG_SMILE"]
+]
+MOUTHS = [
+    "CONCERNED",
+    "DEFAULT",
+    "DISBELIEF",
+    "EATING",
+    "GRIMACE",
+    "SAD",
+    "SERIOUS",
+    "SMILE",
+    "TONGUE",
+    "TWINKLE",
+    "BIG_SMILE",
+]
 GLASSES = ("KURT", "PRESCRIPTION_1", "PRESCRIPTION_2", "ROUND", "SUNGLASSES", "WAYFARERS")
 PER_SPLIT = {"train": 240, "validation": 120, "evaluation": 120}
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What makes a face this person's: five traits, pairwise different in at least three between identities."""
+    """What makes a face this person's: five traits, pairwise different in at least three between
+    identities.
+    """
 
     hair: str
     hair_color: str
@@ -103,7 +205,9 @@ def _trait_vectors(name: str) -> tuple[str, ...]:
 
 
 def portrait_svg(name: str, vector: str, view: int = 0, accessory: str = "NONE") -> str:
-    """Return the SVG of one portrait: identity traits of `name`, varied traits of `vector`, an accessory where one is named."""
+    """Return the SVG of one portrait: identity traits of `name`, varied traits of `vector`, an accessory
+    where one is named.
+    """
     who = identities()[name]
     eyes, brows, mouth, clothes, cloth_color = vector.split("/")
     inner = pa.Avatar(
@@ -153,12 +257,18 @@ class Portraits:
 
 
 class PortraitsWithGlasses(Portraits):
-    """The same portraits with one of six kinds of glasses, which the stand-in never saw: a shift of distribution."""
+    """The same portraits with one of six kinds of glasses, which the stand-in never saw: a shift of
+    distribution.
+    """
 
     def pictures(self, concept: str, split: str) -> list[Picture]:
-        """Return the portraits of one name in one split; the kind of glasses follows from the varied traits."""
+        """Return the portraits of one name in one split; the kind of glasses follows from the
+        varied traits.
+        """
         return [
-            replace(p, key=f"{p.key}/{random.Random(p.key).choice(GLASSES)}")  # as much a part of the picture as its other traits
+            replace(
+                p, key=f"{p.key}/{random.Random(p.key).choice(GLASSES)}"
+            )  # as much a part of the picture as its other traits
             for p in super().pictures(concept, split)
         ]
 

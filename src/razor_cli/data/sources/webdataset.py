@@ -1,8 +1,9 @@
-"""Captioned pictures in tar shards (.jpg|.jpeg|.png|.webp with .txt or .json), as webdataset and img2dataset write them.
+"""Captioned pictures in tar shards (.jpg|.jpeg|.png|.webp with .txt or .json), as webdataset and img2dataset
+write them.
 
-The index is made with the standard library's tarfile: it only needs where each member's bytes lie. The webdataset package
-streams samples in shard order and decodes by file ending, pickles included; here a few pictures out of many are read
-at random, and nothing is ever unpickled or unpacked to disk.
+The index is made with the standard library's tarfile: it only needs where each member's bytes lie. The
+webdataset package streams samples in shard order and decodes by file ending, pickles included; here a few
+pictures out of many are read at random, and nothing is ever unpickled or unpacked to disk.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class _Sample:
 class WebDataset:
     """Source of captioned pictures from one tar file or all tar files under a folder; captions are free text.
 
-    Pictures are chosen by caption (`mentioning`, `without`) and only then read (`draw`): the key is the hash of the
-    picture's bytes. Members without a caption, links and sparse members are no samples.
+    Pictures are chosen by caption (`mentioning`, `without`) and only then read (`draw`): the key is the hash
+    of the picture's bytes. Members without a caption, links and sparse members are no samples.
     """
 
     name = "webdataset"
@@ -75,7 +76,8 @@ class WebDataset:
     def pictures(self, concept: str, split: str) -> list[Picture]:
         """Raise DataError: pictures are chosen by caption, with `mentioning` and `draw`."""
         raise DataError(
-            f"{self.setting}: tar shards have no concept '{concept}' in a split '{split}'; they are filtered by caption"
+            f"{self.setting}: tar shards have no concept '{concept}' in a split '{split}'; they are "
+            "filtered by caption"
         )
 
     @cached_property
@@ -104,7 +106,9 @@ class WebDataset:
     def without(self, names: Sequence[str], captions: Iterable[str] = ()) -> list[Entry]:
         """Return the entries whose caption neither holds one of `names` nor equals one of `captions`."""
         pattern, taken = mention(names, joined=True), {same(c) for c in captions}
-        return [e for e in self.entries if (text := same(e.caption)) not in taken and not pattern.search(text)]
+        return [
+            e for e in self.entries if (text := same(e.caption)) not in taken and not pattern.search(text)
+        ]
 
     def draw(
         self, entries: Sequence[Entry], count: int, rng: random.Random, *, concept: str | None, seen: set[str]
@@ -156,7 +160,8 @@ class WebDataset:
                 found=f"compressed: {', '.join(packed)}" if packed else None,
                 fix=unpack
                 if packed
-                else f"point {self.setting} at a .tar file, a folder of them, or a pattern like DIR/{{000..009}}.tar",
+                else f"point {self.setting} at a .tar file, a folder of them, or a pattern like "
+                f"DIR/{{000..009}}.tar",
             )
         return shards
 
@@ -174,7 +179,9 @@ class WebDataset:
         return {}
 
     def _index(self, number: int) -> list[Entry]:
-        """Read the headers and captions of one shard; a damaged shard counts as one corrupt thing and gives what came before."""
+        """Read the headers and captions of one shard; a damaged shard counts as one corrupt thing and gives
+        what came before.
+        """
         path = self.shards[number]
         samples: dict[str, _Sample] = {}
         try:
@@ -192,7 +199,15 @@ class WebDataset:
             for name, sample in samples.items():
                 caption = _caption(stream, sample, end) or told.get(PurePosixPath(name).name)
                 if caption and sample.image and sum(sample.image) <= end:
-                    found.append(Entry(shard=number, name=name, offset=sample.image[0], size=sample.image[1], caption=caption))
+                    found.append(
+                        Entry(
+                            shard=number,
+                            name=name,
+                            offset=sample.image[0],
+                            size=sample.image[1],
+                            caption=caption,
+                        )
+                    )
         return found
 
     def _no_match(self, names: Sequence[str]) -> DataError:
@@ -214,7 +229,9 @@ class WebDataset:
 
 
 def expand(pattern: str) -> list[str]:
-    """Return the paths that a shard pattern stands for: `{000..009}` counts, `*`, `?` and `[…]` match what is there."""
+    """Return the paths that a shard pattern stands for: `{000..009}` counts, `*`, `?` and `[…]` match what is
+    there.
+    """
     if found := re.search(r"\{(\d+)\.\.(\d+)\}", pattern):
         first, last = found[1], found[2]
         numbers = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
@@ -238,7 +255,9 @@ def _note(samples: dict[str, _Sample], member: tarfile.TarInfo) -> None:
 
 
 def _caption(stream: BinaryIO, sample: _Sample, end: int) -> str | None:
-    """Return the text member, else the key `caption` of the JSON member, on one line; None if there is neither."""
+    """Return the text member, else the key `caption` of the JSON member, on one line; None if there is
+    neither.
+    """
     if text := " ".join(_text(stream, sample.text, end).split()):
         return text
     try:

@@ -1,4 +1,6 @@
-"""Weights of the embedded stand-in models, with their cards: a folder each, its weights called like the folder."""
+"""Weights of the embedded stand-in models, with their cards: a folder each, its weights called like the
+folder.
+"""
 
 from __future__ import annotations
 
