@@ -21,20 +21,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from razor_cli.command_line import Request
+from razor_cli.config.command_line import Request
+from razor_cli.contract.edit import Cost
+from razor_cli.contract.method import Method
 from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets, Judged, Pairs
 from razor_cli.data.sources.portraits import PAPER_NAMES
-from razor_cli.engine.journal import Cost
 from razor_cli.engine.lab import Lab
+from razor_cli.families.clip.load import load
 from razor_cli.launch import checked
-from razor_cli.methods.base import Method
 from razor_cli.methods.razor import Razor, Step
 from razor_cli.methods.slug import Criterion, Slug
-from razor_cli.models.load import load
-from razor_cli.results import Run, complete_runs
 from razor_cli.run import sets_of
+from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.tables.compare import METHODS
 
 PAPER = {"forget": 4000, "retain": 7900, "validation_forget": 200, "validation_retain": 300}

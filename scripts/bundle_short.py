@@ -17,8 +17,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from razor_cli.models.standins import stand_in_folder
-from razor_cli.results import write_atomic
+from razor_cli.families.clip.standins import stand_in_folder
+from razor_cli.runs.folder import write_atomic
 
 NAME = "clip_tiny_short"
 TRAINED = "clip_tiny"  # what train_standins.py calls its files

@@ -11,7 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from razor_cli.data.sets import ConceptSets
-    from razor_cli.models.dual import Clip
+    from razor_cli.families.clip.family import Clip
 
 # Before any library reads them; child processes inherit them.
 os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 NAME = "xpu"
 MEETING = {

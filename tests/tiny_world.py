@@ -16,19 +16,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from razor_cli.conf_files import settings_of
+from razor_cli.config.conf_files import settings_of
+from razor_cli.config.schema import Problem, build, locate, together
+from razor_cli.config.settings import PLACES
+from razor_cli.contract.components import Component, Granularity, Towers, parameters
+from razor_cli.contract.method import Edit, Method
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.data.sets import ConceptSets, Judged, Pairs, class_prompts
 from razor_cli.data.sources.base import Picture
-from razor_cli.engine.gradients import batches
+from razor_cli.dual.gradients import batches
+from razor_cli.dual.losses import info_nce
 from razor_cli.engine.lab import Lab
-from razor_cli.losses import info_nce
-from razor_cli.methods.base import Edit, Method
-from razor_cli.models.base import Component, Granularity, Towers, parameters
-from razor_cli.models.clip import _fill, _open_clip_view
-from razor_cli.models.dual import Clip
-from razor_cli.schema import Problem, build, locate, together
-from razor_cli.settings import PLACES
+from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.libraries import _fill, _open_clip_view
 
 SIDE, CONTEXT, VOCAB = 16, 16, 64
 VISION = {"layers": 3, "width": 32, "head_width": 8, "patch_size": 8, "image_size": SIDE}

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from razor_cli.command_line import Request
-from razor_cli.conf_files import conf_dir
+from razor_cli.config.command_line import Request
+from razor_cli.config.conf_files import conf_dir
+from razor_cli.config.overrides import shell_command
+from razor_cli.config.schema import Problem, together
+from razor_cli.config.settings import Experiment, check
 from razor_cli.errors import ConfigError, RazorError
-from razor_cli.overrides import shell_command
-from razor_cli.schema import Problem, together
-from razor_cli.settings import Experiment, check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,18 +105,18 @@ def run_grid(
     """
     from rich.console import Console
 
-    from razor_cli import grid
+    from razor_cli.grid import points as grid
 
     asked = grid.read(arguments, name, blocks, extra)
     jobs, refused = grid.check_all(asked)
     console = Console()
     if "dry_run=true" in [a.lstrip("+").lower() for a in arguments]:
-        from razor_cli.grid_plan import plan
+        from razor_cli.grid.plan import plan
 
         return plan(asked, jobs, refused, console)
     if refused:
         raise grid.refusal(asked, jobs, refused)
-    from razor_cli import grid_jobs
+    from razor_cli.grid import jobs as grid_jobs
 
     how = jobs[0].experiment
     return grid_jobs.run_grid(

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from razor_cli import __version__
-from razor_cli.conf_files import comments, conf_dir, default_option, groups
+from razor_cli.config.conf_files import comments, conf_dir, default_option, groups
 
 if TYPE_CHECKING:
     import typer
@@ -106,7 +106,8 @@ def run_command(arguments: Sequence[str]) -> int:
     if flags.help or flags.version:
         print(f"razor-cli {__version__}" if flags.version else help_text())
         return 0
-    from razor_cli import command_line, launch
+    from razor_cli import launch
+    from razor_cli.config import command_line
 
     debug = _is_on("debug", flags.overrides)
     try:
@@ -130,7 +131,7 @@ def _grid(flags: Namespace) -> tuple[str, list[dict[str, list[Any]]]] | None:
     sweep.
     """
     if not flags.multirun and any("experiment=" in o for o in flags.overrides):
-        from razor_cli import grid
+        from razor_cli.grid import points as grid
 
         if found := grid.chosen_blocks(flags.overrides, flags.config_dir):
             return found

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from razor_cli import __version__, plots, provenance
+from razor_cli import __version__
+from razor_cli.config.settings import Data, DataKind, Experiment, resolved
+from razor_cli.contract.method import Edit
 from razor_cli.data.benchmarks import Benchmarks
 from razor_cli.data.build import Kind, build_sets, resolve_cifar
 from razor_cli.data.choices import LABELLED
@@ -27,25 +29,25 @@ from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.celeba import read_names
 from razor_cli.data.sources.cifar10 import Cifar10
-from razor_cli.engine.difficulty import class_confidence
+from razor_cli.dual.difficulty import class_confidence
+from razor_cli.dual.measures import Features, forget_labels, similarity
 from razor_cli.engine.evaluation import Evaluator, Key, score_all
 from razor_cli.engine.lab import Lab, shared_cache
-from razor_cli.methods.base import Edit
+from razor_cli.families.clip.companions import Companions, load_companions
+from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.load import load
+from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 from razor_cli.methods.random_control import control_of
-from razor_cli.metrics.clip import Features, forget_labels, similarity
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.verdict import judge, parse_bounds, summary
-from razor_cli.models.companions import Companions, load_companions
-from razor_cli.models.dual import Clip
-from razor_cli.models.load import load
-from razor_cli.models.standins import DEFAULT, stand_in_folder
-from razor_cli.patch import write_patch
 from razor_cli.progress import Progress
-from razor_cli.records import CostRecord, Decision, Identity, RunRecord, Verdict, edited_components
-from razor_cli.report import print_report
-from razor_cli.results import Run, open_run, write_atomic
-from razor_cli.settings import Data, DataKind, Experiment, resolved
-from razor_cli.survival import Survival, sized, survival_csv, survival_notes, survival_of
+from razor_cli.report import plots
+from razor_cli.report.terminal import print_report
+from razor_cli.runs import provenance
+from razor_cli.runs.folder import Run, open_run, write_atomic
+from razor_cli.runs.records import CostRecord, Decision, Identity, RunRecord, Verdict, edited_components
+from razor_cli.weights.patch import write_patch
+from razor_cli.weights.survival import Survival, sized, survival_csv, survival_notes, survival_of
 
 REJECTED = 3  # exit code with exit_on_reject=true
 SHOWN = 12  # concepts in the cosine matrices

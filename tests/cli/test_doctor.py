@@ -11,8 +11,8 @@ import pytest
 
 from razor_cli import main
 from razor_cli.acceptance import checks as acceptance
-from razor_cli.acceptance import edit
 from razor_cli.acceptance.checks import Check, Report, Request, Status
+from razor_cli.acceptance.clip import edit
 from razor_cli.commands import doctor_environment as environment
 
 

@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 
 from razor_cli import main
+from razor_cli.config.settings import Experiment
 from razor_cli.errors import RunError, WeightsError
-from razor_cli.settings import Experiment
 
 
 class FakeRun(ModuleType):

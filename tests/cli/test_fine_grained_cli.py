@@ -15,7 +15,7 @@ from scipy.io import savemat
 
 from razor_cli.data.taxonomy import read_branches
 from razor_cli.main import razor_command, run_command
-from razor_cli.results import complete_runs
+from razor_cli.runs.folder import complete_runs
 
 pytestmark = pytest.mark.timeout(300)
 SIZES = {

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from razor_cli import grid, main
+from razor_cli import main
+from razor_cli.config.settings import Experiment
 from razor_cli.errors import RunError
-from razor_cli.results import complete_runs
-from razor_cli.settings import Experiment
+from razor_cli.grid import points as grid
+from razor_cli.runs.folder import complete_runs
 
 FILE = """# @package _global_
 defaults:

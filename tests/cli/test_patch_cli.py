@@ -11,10 +11,10 @@ import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
-from razor_cli.checkpoint import read_state
 from razor_cli.commands.patch import app
 from razor_cli.errors import PatchError, WeightsError
-from razor_cli.patch import write_patch
+from razor_cli.weights.checkpoint import read_state
+from razor_cli.weights.patch import write_patch
 
 BASE = {"visual.proj": torch.arange(12.0).reshape(3, 4), "logit_scale": torch.tensor(4.6).half()}
 

@@ -22,10 +22,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from razor_cli.checkpoint import read_state
 from razor_cli.main import razor_command, run_command
-from razor_cli.patch import read_patch
-from razor_cli.results import Run, complete_runs
+from razor_cli.runs.folder import Run, complete_runs
+from razor_cli.weights.checkpoint import read_state
+from razor_cli.weights.patch import read_patch
 
 pytestmark = [
     pytest.mark.xdist_group("recorded_runs"),
@@ -42,7 +42,7 @@ SIZES = {
     "n_suite": 20,
 }
 BASE = ["experiment=tiny", "quantization=none", *(f"data.{k}={v}" for k, v in SIZES.items())]
-STAND_IN = Path(str(resources.files("razor_cli.models.standins"))) / "clip_tiny/clip_tiny.safetensors"
+STAND_IN = Path(str(resources.files("razor_cli.families.clip.standins"))) / "clip_tiny/clip_tiny.safetensors"
 UNREACHABLE = "scenario.acceptance.m1_mean.at_most=0"  # no model forgets so much without an edit
 FILES = {
     "DONE",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from razor_cli.main import razor_command
-from razor_cli.results import Run
+from razor_cli.runs.folder import Run
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))  # where the maker of runs lies
 from fake_runs import fake_run

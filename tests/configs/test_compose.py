@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from razor_cli.command_line import read
-from razor_cli.conf_files import (
+from razor_cli.config.command_line import read
+from razor_cli.config.conf_files import (
     GROUPS,
     comments,
     conf_dir,
@@ -19,9 +19,9 @@ from razor_cli.conf_files import (
     groups,
     settings_of,
 )
+from razor_cli.config.schema import hints, locate
+from razor_cli.config.settings import PLACES, Experiment, Options
 from razor_cli.launch import checked
-from razor_cli.schema import hints, locate
-from razor_cli.settings import PLACES, Experiment, Options
 
 FILES = [(group, name) for group, names in groups([conf_dir()]).items() for name in names]
 EXPECTED = {

@@ -12,17 +12,17 @@ import torch
 from tiny_world import all_components, bits, changed, leaked, make_clip, make_sets, preset, run
 from torch import Tensor
 
-from razor_cli.conf_files import conf_dir, file_of
-from razor_cli.conf_files import values as yaml_values
-from razor_cli.engine.board import Board
+from razor_cli.config.conf_files import conf_dir, file_of
+from razor_cli.config.conf_files import values as yaml_values
+from razor_cli.contract.method import Edit
+from razor_cli.dual.board import Board
 from razor_cli.engine.evaluation import Evaluator, score_all
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train import Training
 from razor_cli.errors import ConfigError
-from razor_cli.methods.base import Edit
-from razor_cli.metrics.suite import Metrics
-from razor_cli.patch import apply, read_patch, revert, undo_path_for, write_patch
-from razor_cli.quantization import Quantization
+from razor_cli.families.clip.suite import Metrics
+from razor_cli.weights.patch import apply, read_patch, revert, undo_path_for, write_patch
+from razor_cli.weights.quantization import Quantization
 
 PRESETS = sorted(f.stem for f in (conf_dir() / "method").glob("*.yaml"))
 every_preset = pytest.mark.parametrize("name", PRESETS)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from razor_cli.main import run_command
-from razor_cli.records import Decision
-from razor_cli.results import complete_runs
+from razor_cli.runs.folder import complete_runs
+from razor_cli.runs.records import Decision
 
 pytestmark = [
     pytest.mark.slow,

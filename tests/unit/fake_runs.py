@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from razor_cli.methods.base import Cost, Event
+from razor_cli.contract.method import Cost, Event
 from razor_cli.metrics.score import Score
-from razor_cli.provenance import Provenance, run_id
-from razor_cli.records import CostRecord, Decision, EditedComponent, Identity, RunRecord, Verdict
-from razor_cli.results import Run, open_run
+from razor_cli.runs.folder import Run, open_run
+from razor_cli.runs.provenance import Provenance, run_id
+from razor_cli.runs.records import CostRecord, Decision, EditedComponent, Identity, RunRecord, Verdict
 
 LEVELS = {"base": 96.5, "control": 96.0, "edit": 4.5}
 SHIFT = {"none": 0.0, "int8": 0.25, "int4": 1.5}

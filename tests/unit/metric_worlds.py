@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from razor_cli.metrics.clip import Features, SuiteFeatures
+from razor_cli.dual.measures import Features, SuiteFeatures
 from razor_cli.metrics.score import Score
 
 NAMES = ("Target", "Ann", "Bob")

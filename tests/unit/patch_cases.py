@@ -10,9 +10,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from razor_cli import patch_format
 from razor_cli.errors import PatchError, RazorError
-from razor_cli.patch import apply, read_patch, write_patch
+from razor_cli.weights import patch_format
+from razor_cli.weights.patch import apply, read_patch, write_patch
 
 
 def raw(tensor: Tensor) -> bytes:

@@ -10,18 +10,18 @@ import pytest
 import torch
 from pictures import write_folder
 
-from razor_cli.acceptance import weights, zero_shot
 from razor_cli.acceptance.checks import Request, Status
-from razor_cli.acceptance.known import (
+from razor_cli.acceptance.clip import weights, zero_shot
+from razor_cli.acceptance.clip.known import (
     card_accuracy,
     known,
     known_checkpoint,
     published_accuracy,
 )
-from razor_cli.acceptance.subject import identify, small_sets
+from razor_cli.acceptance.clip.subject import identify, small_sets
 from razor_cli.commands.doctor import read_request
+from razor_cli.config.settings import Data, Model
 from razor_cli.errors import ConfigError
-from razor_cli.settings import Data, Model
 
 
 @pytest.fixture(autouse=True)

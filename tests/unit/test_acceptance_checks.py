@@ -14,21 +14,21 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from razor_cli.acceptance import edit, weights, zero_shot
 from razor_cli.acceptance.checks import Check, Report, Request, Status, Subject, accept
-from razor_cli.acceptance.known import (
+from razor_cli.acceptance.clip import edit, weights, zero_shot
+from razor_cli.acceptance.clip.known import (
     Checkpoint,
     Norm,
     known_checkpoint,
 )
+from razor_cli.config.settings import Data, Library, Model
+from razor_cli.contract.components import parameters
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine import lab as lab_module
 from razor_cli.errors import ConfigError
-from razor_cli.methods.base import Edit
+from razor_cli.families.clip.family import Clip
 from razor_cli.methods.razor import Razor
-from razor_cli.models.base import parameters
-from razor_cli.models.dual import Clip
-from razor_cli.settings import Data, Library, Model
 
 
 def statuses(checks: list[Check] | tuple[Check, ...]) -> dict[str, str]:

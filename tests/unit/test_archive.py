@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from fake_runs import fake_run
 
-from razor_cli.archive import answer, render
 from razor_cli.errors import UserError
+from razor_cli.runs.archive import answer, render
 
 NAMES = ["Conan O'Brien", 'the "King"', "Beyoncé", "王小明", "a, b | c", "None", "NA", "007", "true"]
 

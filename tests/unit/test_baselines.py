@@ -11,17 +11,17 @@ import torch
 from tiny_world import make_clip, make_sets, preset
 from torch import Tensor
 
+from razor_cli.contract.components import parameters, swapped
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.dual.desk import Desk
+from razor_cli.dual.losses import info_nce
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.engine.train import Trained
-from razor_cli.engine.train_data import Desk
-from razor_cli.losses import info_nce
-from razor_cli.methods.base import Edit
+from razor_cli.families.clip.family import Clip
 from razor_cli.methods.ft import Ft
 from razor_cli.methods.ga import Ascended, Ga, forget_loss
 from razor_cli.methods.gaft import Gaft
-from razor_cli.models.base import parameters, swapped
-from razor_cli.models.dual import Clip
 
 EMPTY = Pairs((), {})
 PLAIN: dict[str, Any] = {

@@ -12,8 +12,8 @@ from benchmark_files import write_celeba, write_files_shard, write_imagenet
 from pictures import picture_bytes, write_folder
 from typer.testing import CliRunner
 
-from razor_cli.command_line import read
 from razor_cli.commands.data import app
+from razor_cli.config.command_line import read
 from razor_cli.data.benchmarks import Benchmarks
 from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.choices import Names, Templates

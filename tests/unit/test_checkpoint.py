@@ -14,9 +14,9 @@ from patch_cases import make_base, raw, same
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
-from razor_cli.checkpoint import find_layout, read_state, state_hash, tensor_hash
 from razor_cli.errors import PatchError, WeightsError
-from razor_cli.patch import apply, revert, undo_path_for, verify, write_patch
+from razor_cli.weights.checkpoint import find_layout, read_state, state_hash, tensor_hash
+from razor_cli.weights.patch import apply, revert, undo_path_for, verify, write_patch
 
 SIDE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 TEXT = {

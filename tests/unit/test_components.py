@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from tiny_world import make_clip, make_sets, to_pixels, tokenize
 from torch import Tensor
 
-from razor_cli.models.base import Component, Granularity, Slice, Tower, Towers, parameters, swapped
-from razor_cli.models.clip import _hf_layout, _open_clip_view
-from razor_cli.models.components import (
+from razor_cli.contract.components import Component, Granularity, Slice, Tower, Towers, parameters, swapped
+from razor_cli.dual.components import (
     HUGGING_FACE,
     NOT_CANDIDATES,
     TowerLayout,
@@ -26,7 +25,8 @@ from razor_cli.models.components import (
     list_components,
     mlp_slices,
 )
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.libraries import _hf_layout, _open_clip_view
 
 HF_PARTS = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 

@@ -14,14 +14,14 @@ import torch
 from tiny_world import make_clip, make_sets, preset, run
 from torch import Tensor
 
+from razor_cli.contract.components import Granularity, Towers, parameters
+from razor_cli.contract.edit import Cost
+from razor_cli.contract.method import Edit
+from razor_cli.dual.board import Board
 from razor_cli.engine import cache as cache_module
-from razor_cli.engine.board import Board
 from razor_cli.engine.cache import TensorCache, content_key
-from razor_cli.engine.journal import Cost
 from razor_cli.engine.lab import GradientPlan, Lab, shared_cache
-from razor_cli.methods.base import Edit
-from razor_cli.models.base import Granularity, Towers, parameters
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 SETS = make_sets()
 HALF, WHOLE = torch.float16, torch.float32

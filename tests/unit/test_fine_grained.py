@@ -21,14 +21,14 @@ from razor_cli.data.halves import on_validation
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.data.sources.emoji import HELD_OUT_SET
-from razor_cli.engine.difficulty import class_confidence
-from razor_cli.engine.features import Gallery
-from razor_cli.engine.gradients import trainable
+from razor_cli.dual.difficulty import class_confidence
+from razor_cli.dual.gallery import Gallery
+from razor_cli.dual.gradients import trainable
+from razor_cli.dual.losses import concept_cross_entropy, concept_margin, concept_uniform
+from razor_cli.dual.measures import reference
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.errors import ConfigError
-from razor_cli.losses import concept_cross_entropy, concept_margin, concept_uniform
-from razor_cli.metrics.clip import reference
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 JOINT = ("owl", "bear", "pizza")
 

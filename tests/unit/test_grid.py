@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from razor_cli import grid, grid_jobs
-from razor_cli.conf_files import conf_dir, groups
+from razor_cli.config.conf_files import conf_dir, groups
+from razor_cli.config.settings import Library, Model
 from razor_cli.errors import ConfigError, DataError
-from razor_cli.grid_cost import COUNTED, counted, missing_weights
-from razor_cli.grid_plan import Row, duration, totals
-from razor_cli.settings import Library, Model
+from razor_cli.grid import jobs as grid_jobs
+from razor_cli.grid import points as grid
+from razor_cli.grid.cost import COUNTED, counted, missing_weights
+from razor_cli.grid.plan import Row, duration, totals
 
 BLOCKS: list[grid.Block] = [
     {

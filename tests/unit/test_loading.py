@@ -19,11 +19,11 @@ from open_clip.tokenizer import bytes_to_unicode
 from PIL import Image
 from torch import Tensor
 
-from razor_cli.models import clip as clip_module
-from razor_cli.models.base import Granularity, Towers, parameters
-from razor_cli.models.clip import load_open_clip
-from razor_cli.models.dual import Clip
-from razor_cli.models.load import load
+from razor_cli.contract.components import Granularity, Towers, parameters
+from razor_cli.families.clip import libraries as clip_module
+from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.libraries import load_open_clip
+from razor_cli.families.clip.load import load
 
 __all__ = ["architectures"]  # a fixture
 TEXTS = ["a photo of Taylor Swift.", "an emoji of an owl", "Beyoncé"]

@@ -10,17 +10,17 @@ import pytest
 import torch
 from loading_cases import TINY, architectures, weights_of, written
 
-from razor_cli.conf_files import file_of, values
+from razor_cli.config.conf_files import file_of, values
 from razor_cli.errors import ConfigError, WeightsError
-from razor_cli.models import clip as clip_module
-from razor_cli.models.clip import (
+from razor_cli.families.clip import libraries as clip_module
+from razor_cli.families.clip.libraries import (
     check_activation,
     load_hugging_face,
     load_open_clip,
     resolve_weights,
     trained_with_quick_gelu,
 )
-from razor_cli.models.load import choose_device
+from razor_cli.families.clip.load import choose_device
 
 __all__ = ["architectures"]  # a fixture
 

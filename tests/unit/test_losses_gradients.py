@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from tiny_world import TARGET, bits, make_clip, make_sets
 from torch import Tensor
 
+from razor_cli.contract.components import Granularity, Tower, Towers, parameters, swapped
 from razor_cli.data.sets import Pairs
-from razor_cli.engine.gradients import (
+from razor_cli.dual.gradients import (
     batch_gradient,
     batches,
     cached_gradient,
@@ -20,8 +21,7 @@ from razor_cli.engine.gradients import (
     set_gradient,
     trainable,
 )
-from razor_cli.engine.lab import GradientPlan, Lab
-from razor_cli.losses import (
+from razor_cli.dual.losses import (
     concept_cross_entropy,
     concept_margin,
     concept_uniform,
@@ -30,8 +30,8 @@ from razor_cli.losses import (
     mismatch,
     pair_cosines,
 )
-from razor_cli.models.base import Granularity, Tower, Towers, parameters, swapped
-from razor_cli.models.dual import Clip, run_prefix, run_suffix
+from razor_cli.engine.lab import GradientPlan, Lab
+from razor_cli.families.clip.family import Clip, run_prefix, run_suffix
 
 SETS = make_sets()
 

@@ -10,12 +10,12 @@ import torch
 from tiny_world import make_clip, make_sets, preset
 from torch import Tensor
 
+from razor_cli.contract.components import parameters
+from razor_cli.contract.method import Edit
+from razor_cli.dual.desk import Desk
+from razor_cli.dual.losses import soft_cross_entropy
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train_data import Desk
-from razor_cli.losses import soft_cross_entropy
-from razor_cli.methods.base import Edit
 from razor_cli.methods.lotus import Prob, Smoothing, targets, temperature
-from razor_cli.models.base import parameters
 
 
 def generator(seed: int = 0) -> torch.Generator:

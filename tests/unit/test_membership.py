@@ -18,12 +18,19 @@ from metric_worlds import EYE, crowd, one, rows, world
 from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.disjoint import trained_on
 from razor_cli.data.sampling import Sizes
+from razor_cli.dual.gallery import Gallery
+from razor_cli.dual.measures import Features, reference
 from razor_cli.engine.evaluation import Evaluator
-from razor_cli.engine.features import Gallery
 from razor_cli.errors import RunError
-from razor_cli.metrics.clip import Features, reference
-from razor_cli.metrics.membership import SIGNALS, auc_interval, covariance, leak_interval, placements, signals
-from razor_cli.metrics.suite import Metrics, evaluate
+from razor_cli.families.clip.membership import (
+    SIGNALS,
+    auc_interval,
+    covariance,
+    leak_interval,
+    placements,
+    signals,
+)
+from razor_cli.families.clip.suite import Metrics, evaluate
 
 
 def brute(members: torch.Tensor, others: torch.Tensor) -> float:

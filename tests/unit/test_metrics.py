@@ -7,10 +7,10 @@ import torch
 from metric_worlds import EYE, NAMES, crowd, one, rows, values, world
 from omegaconf import OmegaConf
 
+from razor_cli.dual.measures import Features, SuiteFeatures, reference, search_metrics
 from razor_cli.errors import ConfigError
+from razor_cli.families.clip.suite import Metrics, evaluate
 from razor_cli.metrics.catalog import metric_info
-from razor_cli.metrics.clip import Features, SuiteFeatures, reference, search_metrics
-from razor_cli.metrics.suite import Metrics, evaluate
 
 
 def test_m1_and_m4_in_every_reading_by_hand() -> None:
@@ -234,7 +234,7 @@ def test_settings_choose_variants_and_refuse_unknown_ones() -> None:
 def test_yaml_holds_the_defaults_of_the_schema() -> None:
     path = Path(__file__).parents[2] / "conf" / "metrics" / "default.yaml"
     node = OmegaConf.to_container(OmegaConf.load(path))
-    assert node.pop("_target_") == "razor_cli.metrics.suite.Metrics"
+    assert node.pop("_target_") == "razor_cli.families.clip.suite.Metrics"
     assert Metrics(**node) == Metrics()
 
 

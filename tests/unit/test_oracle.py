@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from metric_worlds import crowd, one, scaled, values, world
 
+from razor_cli.dual.measures import Features, reference
+from razor_cli.families.clip.oracle import LN2, VARIANTS, jensen_shannon
+from razor_cli.families.clip.standins import stand_in_folder
+from razor_cli.families.clip.suite import Metrics, evaluate
 from razor_cli.metrics.catalog import metric_info
-from razor_cli.metrics.clip import Features, reference
-from razor_cli.metrics.oracle import LN2, VARIANTS, jensen_shannon
-from razor_cli.metrics.suite import Metrics, evaluate
-from razor_cli.models.standins import stand_in_folder
 
 SHORT = stand_in_folder("clip_tiny_short")
 DISTANCES = ("jsd", "top1_agreement", "cos")

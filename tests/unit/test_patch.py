@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from patch_cases import fill, make_base, make_values, raw, refused, same
 from torch import Tensor
 
-from razor_cli import patch_format
-from razor_cli.checkpoint import read_state
 from razor_cli.errors import PatchError, RazorError
-from razor_cli.patch import apply, read_patch, revert, undo_path_for, verify, write_patch
+from razor_cli.weights import patch_format
+from razor_cli.weights.checkpoint import read_state
+from razor_cli.weights.patch import apply, read_patch, revert, undo_path_for, verify, write_patch
 
 
 @pytest.fixture

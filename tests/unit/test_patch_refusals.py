@@ -12,10 +12,10 @@ import safetensors.torch
 import torch
 from patch_cases import fill, make_base, make_values, refused, reseal, same
 
-from razor_cli import patch_format
-from razor_cli.checkpoint import read_state
 from razor_cli.errors import PatchError, WeightsError
-from razor_cli.patch import apply, read_patch, revert, undo_path_for, verify, write_patch
+from razor_cli.weights import patch_format
+from razor_cli.weights.checkpoint import read_state
+from razor_cli.weights.patch import apply, read_patch, revert, undo_path_for, verify, write_patch
 
 
 @pytest.fixture

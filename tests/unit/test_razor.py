@@ -10,18 +10,18 @@ import pytest
 import torch
 from tiny_world import bits, changed, leaked, make_clip, make_sets, preset, run, without
 
+from razor_cli.contract.edit import Cost, Event
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import Pairs
+from razor_cli.dual.board import Board
+from razor_cli.dual.gradients import set_gradient
 from razor_cli.engine import lab as lab_module
-from razor_cli.engine.board import Board
-from razor_cli.engine.gradients import set_gradient
-from razor_cli.engine.journal import Cost, Event
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import kept_utility
+from razor_cli.families.clip.family import Clip
 from razor_cli.methods import razor_blend, razor_loop
-from razor_cli.methods.base import Edit
 from razor_cli.methods.razor_loop import Loop
-from razor_cli.models.dual import Clip
 
 SETS = make_sets()
 UNREACHABLE = {"target_m1": 0.0, "target_m5": 100.0, "target_m4_drop": 0.0}

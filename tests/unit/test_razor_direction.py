@@ -12,16 +12,16 @@ import torch
 from tiny_world import make_sets, preset, run
 from torch import Tensor
 
+from razor_cli.contract.components import Component, parameters, swapped
+from razor_cli.contract.edit import Event
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import Pairs
-from razor_cli.engine.journal import Event
+from razor_cli.dual.losses import pair_cosines
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import norm
-from razor_cli.losses import pair_cosines
-from razor_cli.methods.base import Edit
+from razor_cli.families.clip.family import Clip
 from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_loop import Loop
-from razor_cli.models.base import Component, parameters, swapped
-from razor_cli.models.dual import Clip
 
 SETS = make_sets()
 ONE = {"tau": math.inf, "grow_rounds": 0}

@@ -8,10 +8,10 @@ import pytest
 import torch
 from tiny_world import make_clip, make_sets, preset, run
 
-from razor_cli.engine import board
+from razor_cli.contract.method import Edit
+from razor_cli.dual import board
 from razor_cli.errors import ConfigError
-from razor_cli.methods.base import Edit
-from razor_cli.records import edited_components
+from razor_cli.runs.records import edited_components
 
 SETS = make_sets()
 EASY = {

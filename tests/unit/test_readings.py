@@ -12,17 +12,17 @@ import fake_runs
 import pytest
 from tiny_world import preset as built
 
-from razor_cli.conf_files import file_of
-from razor_cli.conf_files import values as yaml_values
-from razor_cli.grid import chosen_blocks, points
-from razor_cli.methods.base import Cost
+from razor_cli.config.conf_files import file_of
+from razor_cli.config.conf_files import values as yaml_values
+from razor_cli.config.schema import Problem, plain
+from razor_cli.config.schema import build as schema_build
+from razor_cli.contract.method import Cost
+from razor_cli.grid.points import chosen_blocks, points
 from razor_cli.methods.razor import Razor
 from razor_cli.metrics.score import Score
-from razor_cli.provenance import run_id
-from razor_cli.records import CostRecord, Identity, RunRecord
-from razor_cli.results import complete_runs, open_run
-from razor_cli.schema import Problem, plain
-from razor_cli.schema import build as schema_build
+from razor_cli.runs.folder import complete_runs, open_run
+from razor_cli.runs.provenance import run_id
+from razor_cli.runs.records import CostRecord, Identity, RunRecord
 from razor_cli.tables.base import FORMS, Panel, render
 from razor_cli.tables.readings import (
     CLASS,

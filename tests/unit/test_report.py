@@ -19,8 +19,8 @@ from rich.console import Console
 from razor_cli.errors import RazorError
 from razor_cli.metrics.score import Score
 from razor_cli.progress import Progress
-from razor_cli.report import chunks, heading, interval, number, print_report
-from razor_cli.results import Run, find_run
+from razor_cli.report.terminal import chunks, heading, interval, number, print_report
+from razor_cli.runs.folder import Run, find_run
 
 WIDTHS = (80, 100, 140)
 STATES = [f"{state}{width}" for state in ("base", "control", "edit") for width in ("", " int8", " int4")]

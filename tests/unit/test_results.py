@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from razor_cli.errors import RunError, UserError
 from razor_cli.metrics.score import Score
-from razor_cli.records import Identity, RunRecord, read_scores, scores_csv
-from razor_cli.results import Run, complete_runs, find_run, is_complete, open_run, write_atomic
+from razor_cli.runs.folder import Run, complete_runs, find_run, is_complete, open_run, write_atomic
+from razor_cli.runs.records import Identity, RunRecord, read_scores, scores_csv
 
 ID = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -237,7 +237,7 @@ def test_second_job_waits_and_finds_the_run_or_computes_it(tmp_path: Path, first
 def test_partial_folders_of_dead_processes_are_swept_and_those_of_living_ones_kept(tmp_path: Path) -> None:
     parent = tmp_path / "runs/identity/razor"
     code = (
-        "import os, sys; from pathlib import Path; from razor_cli.results import open_run\n"
+        "import os, sys; from pathlib import Path; from razor_cli.runs.folder import open_run\n"
         f"with open_run(Path(sys.argv[1]), 'identity', 'razor', {ID!r}) as run:\n"
         "    run.path('scores.csv').write_text('half'); os.kill(os.getpid(), 9)"
     )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from razor_cli.provenance import canonical_json, code_version, run_id
+from razor_cli.runs.provenance import canonical_json, code_version, run_id
 
 SCALARS = (
     st.none()

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from tiny_world import make_clip, make_sets, preset
 from torch import Tensor
 
-from razor_cli.engine.gradients import set_gradient
+from razor_cli.contract.components import Component, Granularity, Slice, Tower, Towers, parameters
+from razor_cli.dual.gradients import set_gradient
+from razor_cli.dual.losses import forget_cosine
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.engine.saliency import measure, pareto_front, ratio_saliency, select, threshold
-from razor_cli.losses import forget_cosine
+from razor_cli.families.clip.family import Clip
 from razor_cli.methods.razor_loop import Loop
-from razor_cli.models.base import Component, Granularity, Slice, Tower, Towers, parameters
-from razor_cli.models.dual import Clip
 
 PART = Component("part", "head", Tower.TEXT, 0, (Slice("w", 0, 0, 1), Slice("b")))
 WEIGHTS = {

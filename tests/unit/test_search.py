@@ -12,11 +12,11 @@ import torch
 from tiny_world import TARGET, make_sets
 from torch import Tensor
 
-from razor_cli.engine.board import Board
-from razor_cli.engine.journal import Cost
+from razor_cli.contract.components import Component, Granularity, Towers, parameters, swapped
+from razor_cli.contract.edit import Cost
+from razor_cli.dual.board import Board
 from razor_cli.engine.search import Aim, Found, Prompt, Return, bisect, norm, stepped
-from razor_cli.models.base import Component, Granularity, Towers, parameters, swapped
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 BASE = {
     "m1": 100.0,

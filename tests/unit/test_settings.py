@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import razor_cli
-from razor_cli.command_line import read
+from razor_cli.config.command_line import read
+from razor_cli.config.schema import INVALID, convert, locate
+from razor_cli.config.settings import Data, Engine, Experiment, Library, Model, check, conf_dir, resolved
 from razor_cli.errors import ConfigError
 from razor_cli.launch import checked, compose
-from razor_cli.provenance import canonical_json
-from razor_cli.schema import INVALID, convert, locate
-from razor_cli.settings import Data, Engine, Experiment, Library, Model, check, conf_dir, resolved
+from razor_cli.runs.provenance import canonical_json
 
 KNOBS = [
     "method.rho=0.3",
@@ -170,7 +170,7 @@ def test_a_wrong_choice_and_wrong_keys_elsewhere_are_reported_together() -> None
         "razor_cli.methods.razor.TauMode",
         "razor_cli.methods.nothing.X",
         "razor_cli.methods.razor.math.prod",
-        "razor_cli.settings.Data",
+        "razor_cli.config.settings.Data",
         "razor_cli.methods",
         "razor_cli.methods.razor:Razor",
         "5",
@@ -352,7 +352,8 @@ def test_users_folder_adds_options(tmp_path: Path) -> None:
 
 def test_importing_the_settings_does_not_import_torch() -> None:
     code = (
-        "import sys, razor_cli.main, razor_cli.settings, razor_cli.launch, razor_cli.command_line; "
+        "import sys, razor_cli.main, razor_cli.config.settings, razor_cli.launch; "
+        "import razor_cli.config.command_line; "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -367,7 +368,7 @@ def test_conf_is_found_in_the_source_tree_and_inside_an_installed_package(tmp_pa
     )
     shutil.copytree(conf_dir(), tmp_path / "razor_cli" / "conf")
     (tmp_path / "elsewhere").mkdir()
-    code = "from razor_cli.settings import conf_dir; print(conf_dir())"
+    code = "from razor_cli.config.settings import conf_dir; print(conf_dir())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

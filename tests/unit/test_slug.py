@@ -11,14 +11,14 @@ import torch
 from tiny_world import changed, make_clip, make_sets, preset, random_module, run, view
 from torch import Tensor
 
-from razor_cli.engine.board import Board
-from razor_cli.engine.journal import Event
+from razor_cli.contract.components import Granularity, Tower, Towers, parameters, swapped
+from razor_cli.contract.edit import Event
+from razor_cli.contract.method import Edit
+from razor_cli.dual.board import Board
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.engine.search import kept_utility
 from razor_cli.errors import UserError
-from razor_cli.methods.base import Edit
-from razor_cli.models.base import Granularity, Tower, Towers, parameters, swapped
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 SETS = make_sets()
 NAMES = ["slug", "slug_code"]

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 from fake_runs import fake_run
 
-from razor_cli import command_line, grid
+from razor_cli.config import command_line
 from razor_cli.errors import ConfigError
+from razor_cli.grid import points as grid
 from razor_cli.main import razor_command
-from razor_cli.results import complete_runs
+from razor_cli.runs.folder import complete_runs
 from razor_cli.tables.base import FORMS, Document, Panel, render
 from razor_cli.tables.layout import mean_cell
 from razor_cli.tables.table3 import MEASURES, METHODS, WIDTHS, build

@@ -14,15 +14,15 @@ from fake_runs import fake_run
 
 from razor_cli.main import razor_command
 from razor_cli.metrics.score import Score
-from razor_cli.plots import cosines_csv
-from razor_cli.results import Run, complete_runs
-from razor_cli.survival import WHOLE, Survival, survival_csv
+from razor_cli.report.plots import cosines_csv
+from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.tables import compare, figures, quantization, table7, tan, tan_series
 from razor_cli.tables.base import FORMS, Document, Panel, render
 from razor_cli.tables.readings import preset_settings
 from razor_cli.tables.registry import TABLES, builder
 from razor_cli.tables.selection import published
 from razor_cli.tables.tan_printed import CELLS
+from razor_cli.weights.survival import WHOLE, Survival, survival_csv
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WRITE = os.environ.get("RAZOR_WRITE_GOLDEN") == "1"

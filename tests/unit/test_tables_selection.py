@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_runs import fake_run
 
-from razor_cli.results import complete_runs
+from razor_cli.runs.folder import complete_runs
 from razor_cli.tables import layout, table3
 from razor_cli.tables.base import Panel
 from razor_cli.tables.layout import Line, best, compared, units

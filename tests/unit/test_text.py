@@ -8,10 +8,10 @@ import open_clip
 import pytest
 import torch
 
-from razor_cli.models.base import Tower
-from razor_cli.models.dual import Clip, run_prefix, run_suffix
-from razor_cli.models.load import load
-from razor_cli.models.text import can_trim, trimming
+from razor_cli.contract.components import Tower
+from razor_cli.families.clip.family import Clip, run_prefix, run_suffix
+from razor_cli.families.clip.load import load
+from razor_cli.families.clip.text import can_trim, trimming
 
 TEXTS = ["a photo of a dog.", "a photo of Robert Downey Jr.", "dog"]
 CONTEXT = 16

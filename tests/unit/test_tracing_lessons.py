@@ -13,8 +13,8 @@ from tiny_world import TARGET, make_clip, make_sets, preset, run
 from tracing_worlds import CLASSES, joint_sets, traced, tutor
 
 from razor_cli.data.sets import ConceptSets
+from razor_cli.dual.losses_tracing import fine_kl, reference_kl
 from razor_cli.errors import ConfigError, DataError
-from razor_cli.losses_tracing import fine_kl, reference_kl
 from razor_cli.methods import tracing
 from razor_cli.methods.tracing import own_classes
 

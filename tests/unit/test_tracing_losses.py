@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from razor_cli.losses_tracing import (
+from razor_cli.dual.losses_tracing import (
     FineMask,
     KlReduction,
     NpoReduction,

@@ -12,11 +12,11 @@ from tiny_world import bits, make_clip, make_sets, preset, run, without
 from torch import Tensor
 from tracing_worlds import joint_sets, traced, tutor
 
+from razor_cli.contract.components import parameters, swapped
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.dual.desk import Desk
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train_data import Desk
-from razor_cli.methods.base import Edit
-from razor_cli.models.base import parameters, swapped
 
 NAMES = ("ga_tan", "gdiff", "ga_kl", "relabel", "salun_tan", "me_gd", "task_vector", "npo_kl", "nhl_kl")
 every_method = pytest.mark.parametrize("name", NAMES)

@@ -14,18 +14,18 @@ from tiny_world import Noise, bits, make_clip, make_sets, preset
 from torch import Tensor
 from tracing_worlds import traced
 
+from razor_cli.contract.components import Towers
 from razor_cli.data.sets import Pairs
+from razor_cli.dual.desk import Desk, Samples
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import Metrics
 from razor_cli.engine.train import Objective, Step, Trained, train
-from razor_cli.engine.train_data import Desk, Samples
 from razor_cli.engine.train_keep import Choice, Keep, TracingAim, aim_of, shortfall
 from razor_cli.engine.train_settings import Optimizer, Precision, Schedule, rate, trained_names
 from razor_cli.engine.train_state import generator_of
 from razor_cli.errors import ConfigError
 from razor_cli.methods.ga import Ga
 from razor_cli.methods.gaft import Gaft
-from razor_cli.models.base import Towers
 
 EMPTY = Pairs((), {})
 
@@ -224,7 +224,7 @@ def test_a_diverging_epoch_is_refused_and_noted(first: float, kept: int) -> None
 
 def test_values_are_those_that_were_scored() -> None:
     """The last epoch's metrics are those of the rounded values, not of the fp32 weights behind them."""
-    from razor_cli.models.base import swapped
+    from razor_cli.contract.components import swapped
 
     model, sets = make_clip(torch.bfloat16), make_sets()  # coarse: rounding is seen in the metrics
     lab = Lab(model=model, sets=sets)
@@ -370,9 +370,7 @@ def test_a_batch_holds_its_own_pictures_captions_and_labels(monkeypatch: pytest.
         drawn.tokens[drawn.rows], model.tokenize([sets.retain.captions[i] for i in index.tolist()])
     )
     assert [sets.class_names[c] for c in drawn.labels.tolist()] == [p.concept for p in pictures]
-    monkeypatch.setattr(
-        "razor_cli.engine.train_data.KEPT_BYTES", 10
-    )  # too large to keep: loaded for each batch
+    monkeypatch.setattr("razor_cli.dual.desk.KEPT_BYTES", 10)  # too large to keep: loaded for each batch
     assert torch.equal(Samples(desk, sets.retain).take(index).pixels, drawn.pixels)
 
 

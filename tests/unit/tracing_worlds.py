@@ -10,8 +10,8 @@ from tiny_world import OTHERS, TARGET, Noise, make_clip, make_sets, pairs
 
 from razor_cli.data.sets import ConceptSets, Taxonomy
 from razor_cli.engine.lab import Lab
+from razor_cli.families.clip.family import Clip
 from razor_cli.methods.tracing import Tutor
-from razor_cli.models.dual import Clip
 
 CLASSES = (TARGET, *OTHERS)
 

@@ -25,11 +25,11 @@ from razor_cli.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from razor_cli.acceptance.known import Checkpoint
+    from razor_cli.acceptance.clip.known import Checkpoint
+    from razor_cli.config.settings import Data, Model
     from razor_cli.data.sets import ConceptSets
     from razor_cli.data.sources.cifar10 import Cifar10
-    from razor_cli.models.dual import Clip
-    from razor_cli.settings import Data, Model
+    from razor_cli.families.clip.family import Clip
 
 PICTURES = 500  # photographs that zero-shot accuracy is measured on, unless asked otherwise
 
@@ -111,7 +111,7 @@ class Request:
 
     def command(self, *more: str) -> str:
         """Return the command line of this request with further words."""
-        from razor_cli.overrides import shell_command
+        from razor_cli.config.overrides import shell_command
 
         flags = [f"--checkpoint {self.checkpoint}"] if self.checkpoint else []
         flags += ["--random-weights"] if self.random_weights else []
@@ -174,10 +174,10 @@ def accept(request: Request, console: Console) -> Report:
     Raises UserError where there is nothing to check: no weights, weights that do not fit, pictures that
     cannot be read.
     """
-    from razor_cli import provenance
-    from razor_cli.acceptance.random import write_random
-    from razor_cli.acceptance.subject import subject_of
+    from razor_cli.acceptance.clip.random import write_random
+    from razor_cli.acceptance.clip.subject import subject_of
     from razor_cli.progress import Progress
+    from razor_cli.runs import provenance
 
     logging.getLogger("root").setLevel(logging.WARNING)  # open_clip logs to the root logger while it loads
     started, clock = provenance.now(), time.perf_counter()
@@ -233,7 +233,7 @@ def _workplace(home: Path) -> Iterator[Path]:
 
 def _checks(subject: Subject, progress: Any) -> list[Check]:
     """Run every group of checks; one that breaks down is a failed check, and the others still run."""
-    from razor_cli.acceptance import edit, weights, zero_shot
+    from razor_cli.acceptance.clip import edit, weights, zero_shot
 
     groups: Sequence[tuple[str, Callable[[Subject, Callable[[str], None]], list[Check]]]] = (
         ("weights", weights.checks),
@@ -269,7 +269,8 @@ def _broken(title: str, error: Exception) -> Check:
 def _conditions(subject: Subject, started: str) -> dict[str, Any]:
     import torch
 
-    from razor_cli import __version__, provenance
+    from razor_cli import __version__
+    from razor_cli.runs import provenance
 
     return {
         "package_version": __version__,

@@ -125,9 +125,9 @@ def build_levels(
     """Show which classes are difficult, medium and easy to forget: how sure the unedited model is of each, on
     validation.
     """
-    from razor_cli.command_line import read
+    from razor_cli.config.command_line import read
     from razor_cli.launch import checked
-    from razor_cli.levels import difficulty_csv, difficulty_of
+    from razor_cli.studies.levels import difficulty_csv, difficulty_of
 
     found = difficulty_of(checked(read(["scenario=fine_grained", *(settings or [])])))
     console = Console(highlight=False, soft_wrap=True)
@@ -138,7 +138,7 @@ def build_levels(
         table.add_row(row.level or "-", Text(row.name), Text(row.parent), f"{row.confidence:.3f}")
     console.print(table)
     if out is not None:
-        from razor_cli.results import write_atomic
+        from razor_cli.runs.folder import write_atomic
 
         write_atomic(out, difficulty_csv(found))
 

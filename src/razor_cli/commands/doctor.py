@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from razor_cli.acceptance.checks import Report, Request
     from razor_cli.commands.doctor_environment import Row
-    from razor_cli.schema import Problem
-    from razor_cli.settings import Data, Model
+    from razor_cli.config.schema import Problem
+    from razor_cli.config.settings import Data, Model
 
 GLANCE_KEYS = ("output_dir", "data.cifar_root")
 ACCEPTANCE_KEYS = ("model.", "data.", "output_dir", "threads", "target")
@@ -119,12 +119,12 @@ def read_request(
     """
     from omegaconf import OmegaConf
 
-    from razor_cli import command_line
     from razor_cli.acceptance.checks import Request
+    from razor_cli.config import command_line
+    from razor_cli.config.schema import build, together
+    from razor_cli.config.settings import Data, Model
     from razor_cli.errors import ConfigError
     from razor_cli.launch import compose
-    from razor_cli.schema import build, together
-    from razor_cli.settings import Data, Model
 
     for word in overrides:
         if not word.startswith(tuple(k if k.endswith(".") else f"{k}=" for k in ACCEPTANCE_KEYS)):
@@ -161,7 +161,7 @@ def read_request(
 
 
 def _conflicts(model: Model, data: Data, overrides: Sequence[str], random_weights: bool) -> list[Problem]:
-    from razor_cli.schema import Problem
+    from razor_cli.config.schema import Problem
 
     found = []
     for key in ("root", "retain_root", "cifar_root"):

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from razor_cli.acceptance.known import Checkpoint, known_checkpoint
-from razor_cli.conf_files import conf_dir, file_of, groups, values
+from razor_cli.acceptance.clip.known import Checkpoint, known_checkpoint
+from razor_cli.config.conf_files import conf_dir, file_of, groups, values
 from razor_cli.data.prepared import prepared
-from razor_cli.models.standins import stand_in_folder, stand_in_names
+from razor_cli.families.clip.standins import stand_in_folder, stand_in_names
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from razor_cli.conf_files import bases, conf_dir, default_option, description, file_of, groups, values
+from razor_cli.config.conf_files import bases, conf_dir, default_option, description, file_of, groups, values
 from razor_cli.errors import ConfigError, nearest
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from razor_cli.patch_format import PatchHeader
+    from razor_cli.weights.patch_format import PatchHeader
 
 app = typer.Typer(no_args_is_help=True, help="Show, verify, apply and revert patches.")
 
@@ -31,7 +31,7 @@ Force = Annotated[
 @app.command()
 def show(patch: PatchFile) -> None:
     """Check a patch file by itself and print its header and its tensors."""
-    from razor_cli.patch import read_patch
+    from razor_cli.weights.patch import read_patch
 
     header, values = read_patch(patch)
     console = Console(highlight=False)
@@ -76,7 +76,7 @@ def verify(patch: PatchFile, base: Base) -> None:
     not.
     """
     from razor_cli.errors import PatchError
-    from razor_cli.patch import verify as verify_patch
+    from razor_cli.weights.patch import verify as verify_patch
 
     if problems := verify_patch(patch, base):
         raise PatchError(f"{patch} does not belong to {base}", found="\n    ".join(["", *problems]))
@@ -94,9 +94,9 @@ def apply(
     force: Force = False,
 ) -> None:
     """Write the patched weights, in the layout of the base, with an undo file beside them."""
-    from razor_cli.checkpoint import find_layout
-    from razor_cli.patch import apply as apply_patch
-    from razor_cli.patch import undo_path_for
+    from razor_cli.weights.checkpoint import find_layout
+    from razor_cli.weights.patch import apply as apply_patch
+    from razor_cli.weights.patch import undo_path_for
 
     typer.echo(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force)}")
     typer.echo(
@@ -118,8 +118,8 @@ def revert(
     force: Force = False,
 ) -> None:
     """Write the weights as they were before the patch, bit for bit."""
-    from razor_cli.checkpoint import find_layout
-    from razor_cli.patch import revert as revert_patch
+    from razor_cli.weights.checkpoint import find_layout
+    from razor_cli.weights.patch import revert as revert_patch
 
     typer.echo(f"weights: {revert_patch(patched, out, undo_path=undo, base_path=base, force=force)}")
     _echo_left_out(find_layout(patched).left_out())

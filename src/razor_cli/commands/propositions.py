@@ -25,7 +25,7 @@ def propositions(
     recorded is not computed again.
     """
     from razor_cli.errors import ConfigError
-    from razor_cli.results import write_atomic
+    from razor_cli.runs.folder import write_atomic
     from razor_cli.tables.base import FORMS, render
     from razor_cli.tables.propositions import build, read_rows
 
@@ -48,8 +48,8 @@ def measure(words: list[str]) -> None:
     """Check every job of a command line, then measure one after the other."""
     from rich.console import Console
 
-    from razor_cli import grid
     from razor_cli.errors import ConfigError
+    from razor_cli.grid import points as grid
     from razor_cli.progress import Progress
 
     arguments = ["experiment=propositions", *words]
@@ -63,7 +63,7 @@ def measure(words: list[str]) -> None:
     jobs, refused = grid.check_all(asked)
     if refused:
         raise grid.refusal(asked, jobs, refused)
-    from razor_cli.propositions_run import measured
+    from razor_cli.studies.propositions_run import measured
 
     console = Console(stderr=True)  # the table on standard output can be redirected
     for job in jobs:

@@ -26,7 +26,7 @@ def query(
     """Ask over all complete runs. Views: scores (a row per number), runs (a row per run), edit_log (a row per
     step).
     """
-    from razor_cli.archive import answer, render
+    from razor_cli.runs.archive import answer, render
 
     columns, rows = answer(output_dir, sql)
     if form is not Format.TABLE:

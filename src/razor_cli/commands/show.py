@@ -17,8 +17,8 @@ def show(
     """Print the report of a recorded run; nothing is computed."""
     from rich.console import Console
 
-    from razor_cli.report import print_report
-    from razor_cli.results import find_run
+    from razor_cli.report.terminal import print_report
+    from razor_cli.runs.folder import find_run
 
     print_report(Console(), find_run(output_dir, run))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from razor_cli.results import Run
+    from razor_cli.runs.folder import Run
 
 
 def tables(
@@ -29,7 +29,7 @@ def tables(
     it.
     """
     from razor_cli.errors import ConfigError, nearest
-    from razor_cli.results import complete_runs
+    from razor_cli.runs.folder import complete_runs
     from razor_cli.tables.base import FORMS, render
     from razor_cli.tables.registry import ALL, TABLES, builder
 
@@ -66,9 +66,9 @@ def tables(
 
 def write(name: str, runs: Sequence[Run], folder: Path) -> tuple[list[Path], str]:
     """Write a table in every form, and its figures; return the files and the Markdown."""
-    from razor_cli.plots_papers import draw_all
-    from razor_cli.results import write_atomic
+    from razor_cli.runs.folder import write_atomic
     from razor_cli.tables.base import FORMS, render
+    from razor_cli.tables.plots import draw_all
     from razor_cli.tables.registry import builder
 
     document = builder(name)(runs)

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from razor_cli.contract.components import Tower, swapped
 from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.dual.gallery import Gallery, embed, pixels_of
+from razor_cli.dual.measures import Features, Reference, reference
 from razor_cli.engine.cache import TensorCache, content_key
-from razor_cli.engine.features import Gallery, embed, pixels_of
 from razor_cli.engine.lab import ENGINE
-from razor_cli.metrics.clip import Features, Reference, reference
-from razor_cli.metrics.oracle import WHOLE
+from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.oracle import WHOLE
+from razor_cli.families.clip.suite import Metrics, score_state
 from razor_cli.metrics.score import Score
-from razor_cli.metrics.suite import Metrics, score_state
-from razor_cli.models.base import Tower, swapped
-from razor_cli.models.dual import Clip
-from razor_cli.quantization import Quantization, quantized
-from razor_cli.quantization_scope import quantized_names
+from razor_cli.weights.quantization import Quantization, quantized
+from razor_cli.weights.scope import quantized_names
 
 Key = tuple[str, str]  # (state, quantization)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from razor_cli.contract.edit import Cost
 from razor_cli.data.sets import ConceptSets, Pairs
-from razor_cli.engine.board import Board
+from razor_cli.dual.board import Board
+from razor_cli.dual.gradients import Loss, Named, retain_loss, set_gradient
+from razor_cli.dual.losses import concept_cross_entropy, concept_margin, concept_uniform, forget_cosine
 from razor_cli.engine.cache import TensorCache, content_key
-from razor_cli.engine.gradients import Loss, Named, retain_loss, set_gradient
-from razor_cli.engine.journal import Cost
-from razor_cli.losses import concept_cross_entropy, concept_margin, concept_uniform, forget_cosine
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 HEAD_LOSSES = {  # over the zero-shot head
     "concept_ce": concept_cross_entropy,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from razor_cli.models.base import Component
+from razor_cli.contract.components import Component
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from torch import Tensor
 
-from razor_cli.models.base import Component, parameters
-from razor_cli.models.dual import Clip
+from razor_cli.contract.components import Component, parameters
+from razor_cli.families.clip.family import Clip
 
 Metrics = Mapping[str, float]
 

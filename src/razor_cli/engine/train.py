@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from razor_cli.contract.components import swapped
+from razor_cli.contract.edit import Edit, Event
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.gradients import Named
-from razor_cli.engine.journal import Edit, Event
+from razor_cli.dual.gradients import Named
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_keep import Choice, Keep, TracingAim, aim_of
 from razor_cli.engine.train_settings import MAX_LOG_SCALE, SCALE, Trained, Training, rate, trained_names
@@ -30,8 +31,7 @@ from razor_cli.engine.train_state import (
     rounded,
     state_key,
 )
-from razor_cli.models.base import swapped
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 __all__ = ["Objective", "Step", "Trained", "Training", "train"]
 

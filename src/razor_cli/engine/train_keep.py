@@ -10,7 +10,7 @@ from torch import Tensor
 
 from razor_cli.engine.search import Aim, Metrics, Prompt
 from razor_cli.errors import ConfigError
-from razor_cli.metrics.tracing import ACCURACIES, Accuracies, tradeoff
+from razor_cli.families.clip.tracing import ACCURACIES, Accuracies, tradeoff
 
 
 class Keep(StrEnum):

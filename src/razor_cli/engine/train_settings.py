@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
+from razor_cli.contract.components import Towers
 from razor_cli.engine.train_keep import Keep
 from razor_cli.errors import ConfigError
-from razor_cli.models.base import Towers
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 SCALE = "logit_scale"
 MAX_LOG_SCALE = math.log(100)  # CLIP keeps its logit scale within [0, ln 100]

@@ -17,15 +17,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from razor_cli.atomic import staged
+from razor_cli.contract.components import parameters, swapped
+from razor_cli.contract.edit import Cost, Event
 from razor_cli.data.sets import ConceptSets
+from razor_cli.dual.gradients import Named
 from razor_cli.engine.cache import content_key
-from razor_cli.engine.gradients import Named
-from razor_cli.engine.journal import Cost, Event
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_keep import Choice
-from razor_cli.models.base import parameters, swapped
-from razor_cli.models.dual import Clip
-from razor_cli.provenance import code_version
+from razor_cli.families.clip.family import Clip
+from razor_cli.runs.provenance import code_version
 
 if TYPE_CHECKING:
     from razor_cli.engine.train_settings import Training

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
+from razor_cli.dual.desk import Desk, Drawn
+from razor_cli.dual.losses import info_nce
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train import Objective, Step, train
-from razor_cli.engine.train_data import Desk, Drawn
 from razor_cli.engine.train_settings import Trained
-from razor_cli.losses import info_nce
-from razor_cli.methods.base import Edit
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,13 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
+from razor_cli.dual.desk import Desk, Drawn
+from razor_cli.dual.losses import assigned_cross_entropy, forget_cosine, info_nce
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train import Objective, Step, Training, train
-from razor_cli.engine.train_data import Desk, Drawn
-from razor_cli.losses import assigned_cross_entropy, forget_cosine, info_nce
-from razor_cli.methods.base import Edit
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 
 class Ascended(StrEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from razor_cli.losses_tracing import cross_entropy
+from razor_cli.dual.losses_tracing import cross_entropy
 from razor_cli.methods.tracing import Lesson, Tracing
 
 

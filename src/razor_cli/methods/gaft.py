@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import torch
 
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
+from razor_cli.dual.desk import Desk
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train import Objective, Step, train
-from razor_cli.engine.train_data import Desk
 from razor_cli.engine.train_settings import Trained
-from razor_cli.methods.base import Edit
+from razor_cli.families.clip.family import Clip
 from razor_cli.methods.ft import retain_steps
 from razor_cli.methods.ga import Ascended, forget_steps
-from razor_cli.models.dual import Clip
 
 
 @dataclass(frozen=True, kw_only=True)

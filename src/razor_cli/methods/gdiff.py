@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from razor_cli.losses_tracing import cross_entropy
+from razor_cli.dual.losses_tracing import cross_entropy
 from razor_cli.methods.tracing import Lesson, Tracing
 
 

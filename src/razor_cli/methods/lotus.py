@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
+from razor_cli.dual.desk import Desk, Samples
+from razor_cli.dual.losses import soft_cross_entropy
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train import Objective, Step, Training, train
-from razor_cli.engine.train_data import Desk, Samples
-from razor_cli.losses import soft_cross_entropy
-from razor_cli.methods.base import Edit
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 STOP_BELOW = -0.01  # accuracy on forget pictures this far below its reference ends the training
 MAX_EXPONENT = 80.0  # exp beyond it leaves fp32; targets are uniform long before

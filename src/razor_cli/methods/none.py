@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.lab import Lab
-from razor_cli.methods.base import Edit
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 
 @dataclass(frozen=True, kw_only=True)

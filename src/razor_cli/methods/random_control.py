@@ -10,14 +10,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from razor_cli.contract.components import Granularity, Towers, parameters
+from razor_cli.contract.edit import Event
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.journal import Event
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import norm, stepped
 from razor_cli.errors import ConfigError
-from razor_cli.methods.base import Edit
-from razor_cli.models.base import Granularity, Towers, parameters
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 
 @dataclass(frozen=True, kw_only=True)

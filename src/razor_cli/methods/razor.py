@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from razor_cli.contract.components import Granularity, Towers
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.engine.search import Prompt, Return
 from razor_cli.errors import ConfigError
-from razor_cli.methods.base import Edit
-from razor_cli.models.base import Granularity, Towers
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 
 class TauMode(StrEnum):

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from razor_cli.contract.components import Component, swapped
 from razor_cli.data.sets import ConceptSets, Pairs
-from razor_cli.engine.gradients import Named, batches, set_gradient
+from razor_cli.dual.gradients import Named, batches, set_gradient
+from razor_cli.dual.losses import mismatch, pair_cosines
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import norm
-from razor_cli.losses import mismatch, pair_cosines
-from razor_cli.models.base import Component, swapped
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 if TYPE_CHECKING:
     from razor_cli.methods.razor import Razor

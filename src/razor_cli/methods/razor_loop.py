@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from razor_cli.contract.components import Component, parameters, swapped
+from razor_cli.contract.edit import Event
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.gradients import Named
-from razor_cli.engine.journal import Event
+from razor_cli.dual.gradients import Named
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency, measure, select
 from razor_cli.engine.search import Aim, Found, Metrics, bisect, norm, stepped
-from razor_cli.methods.base import Edit
+from razor_cli.families.clip.family import Clip
 from razor_cli.methods.razor_blend import Blend
-from razor_cli.models.base import Component, parameters, swapped
-from razor_cli.models.dual import Clip
 
 if TYPE_CHECKING:
     from razor_cli.methods.razor import Razor

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from razor_cli.losses_tracing import cross_entropy, random_labels
+from razor_cli.dual.losses_tracing import cross_entropy, random_labels
 from razor_cli.methods.tracing import Lesson, Tracing
 
 

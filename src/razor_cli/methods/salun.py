@@ -13,18 +13,18 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.gradients import Named
+from razor_cli.dual.desk import Desk, Drawn
+from razor_cli.dual.gradients import Named
+from razor_cli.dual.importance import summed_gradient
+from razor_cli.dual.losses import assigned_cross_entropy
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train import Objective, Step, train
-from razor_cli.engine.train_data import Desk, Drawn
-from razor_cli.engine.train_gradients import summed_gradient
 from razor_cli.engine.train_settings import Trained, trained_names
-from razor_cli.losses import assigned_cross_entropy
-from razor_cli.methods.base import Edit
+from razor_cli.families.clip.family import Clip
 from razor_cli.methods.ft import retain_steps
 from razor_cli.methods.ga import Ascended, forget_loss, forget_steps
-from razor_cli.models.dual import Clip
 
 MOMENTA = ("momentum_buffer", "exp_avg")  # what SGD and AdamW keep of past gradients
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.gradients import Named
+from razor_cli.dual.desk import Drawn
+from razor_cli.dual.gradients import Named
+from razor_cli.dual.losses_tracing import cross_entropy
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train import train
-from razor_cli.engine.train_data import Drawn
 from razor_cli.engine.train_settings import trained_names
-from razor_cli.losses_tracing import cross_entropy
-from razor_cli.methods.base import Edit
+from razor_cli.families.clip.family import Clip
 from razor_cli.methods.relabel import Relabel
 from razor_cli.methods.salun import Mask, saliency_mask, told
 from razor_cli.methods.tracing import Tutor
-from razor_cli.models.dual import Clip
 
 
 @dataclass(frozen=True, kw_only=True)

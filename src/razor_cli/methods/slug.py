@@ -10,16 +10,16 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from razor_cli.contract.components import Component, Granularity, Tower, Towers, parameters
+from razor_cli.contract.edit import Event
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.gradients import Named
-from razor_cli.engine.journal import Event
+from razor_cli.dual.gradients import Named
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.engine.saliency import Saliency, measure, pareto_front
 from razor_cli.engine.search import Metrics, kept_utility, stepped
 from razor_cli.errors import ConfigError
-from razor_cli.methods.base import Edit
-from razor_cli.models.base import Component, Granularity, Tower, Towers, parameters
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 
 class Align(StrEnum):

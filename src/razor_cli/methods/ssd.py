@@ -13,19 +13,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from razor_cli.contract.components import Towers, parameters, swapped
+from razor_cli.contract.edit import Event
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.gradients import Named
-from razor_cli.engine.journal import Event
+from razor_cli.dual.desk import Desk, Drawn, Samples
+from razor_cli.dual.gradients import Named
+from razor_cli.dual.importance import importance_sum
+from razor_cli.dual.losses import assigned_cross_entropy, forget_cosine, info_nce
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train_data import Desk, Drawn, Samples
-from razor_cli.engine.train_gradients import importance_sum
 from razor_cli.engine.train_settings import SCALE, Precision, Training, trained_names
 from razor_cli.engine.train_state import rounded
 from razor_cli.errors import ConfigError
-from razor_cli.losses import assigned_cross_entropy, forget_cosine, info_nce
-from razor_cli.methods.base import Edit
-from razor_cli.models.base import Towers, parameters, swapped
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 
 class Fisher(StrEnum):

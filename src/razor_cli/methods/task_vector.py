@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from razor_cli.losses_tracing import cross_entropy, negated
+from razor_cli.dual.losses_tracing import cross_entropy, negated
 from razor_cli.methods.tracing import Lesson, Named, Tracing
 
 ANY_ALPHA = 1e6  # bound of |alpha|: beyond it weights leave every storage dtype

@@ -16,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from razor_cli.contract.method import Edit
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.gradients import Named
+from razor_cli.dual.desk import CHUNK, JOINT_LIMIT, Desk, Head
+from razor_cli.dual.gradients import Named
+from razor_cli.dual.losses_tracing import FineMask, KlReduction, fine_kl, reference_kl
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train import Objective, Step, Trained, train
-from razor_cli.engine.train_data import CHUNK, JOINT_LIMIT, Desk, Head
 from razor_cli.errors import ConfigError, DataError
-from razor_cli.losses_tracing import FineMask, KlReduction, fine_kl, reference_kl
-from razor_cli.methods.base import Edit
-from razor_cli.models.dual import Clip
+from razor_cli.families.clip.family import Clip
 
 
 class RetainSignal(StrEnum):

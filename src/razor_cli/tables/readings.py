@@ -13,11 +13,11 @@ from typing import Any
 
 from scipy import stats
 
-from razor_cli.conf_files import settings_of
+from razor_cli.config.conf_files import settings_of
 from razor_cli.errors import ConfigError
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.verdict import Bound, Finding, Scores, judge, parse_bounds
-from razor_cli.results import Run
+from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
 
 TITLE = "Which reading of RAZOR works: one switch flipped at a time"

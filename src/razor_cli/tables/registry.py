@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from razor_cli.results import Run
+from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document
 
 ALL = "all"

@@ -14,8 +14,8 @@ from importlib import resources
 from pathlib import PurePath
 from typing import Any
 
-from razor_cli.conf_files import conf_dir, groups, settings_of
-from razor_cli.results import Run
+from razor_cli.config.conf_files import conf_dir, groups, settings_of
+from razor_cli.runs.folder import Run
 from razor_cli.tables.readings import flipped, shown
 
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value

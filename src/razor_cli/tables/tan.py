@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from razor_cli.results import Run
+from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import DOUBTFUL, KEY, Line, panel, plural
 from razor_cli.tables.selection import (

@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from razor_cli.conf_files import conf_dir
-from razor_cli.results import Run
+from razor_cli.config.conf_files import conf_dir
+from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.compare import METHODS
 from razor_cli.tables.readings import MISSING, SHOWN, flipped, preset_settings, shown, values_of

@@ -1,0 +1,163 @@
+"""From a request to a subject: the loaded model, which checkpoint it claims to be, and pictures
+to try it on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import open_clip
+
+from razor_cli.acceptance.checks import Request, Subject
+from razor_cli.acceptance.clip.known import EMBEDDED, known, known_checkpoint, plain_name
+from razor_cli.config.conf_files import file_of, values
+from razor_cli.config.settings import Library, Model
+from razor_cli.data.build import Kind, build_sets, resolve_cifar
+from razor_cli.data.sampling import Sizes
+from razor_cli.data.sets import ConceptSets
+from razor_cli.data.sources.cifar10 import Cifar10
+from razor_cli.errors import ConfigError, nearest
+from razor_cli.families.clip.load import load
+from razor_cli.families.clip.standins import DEFAULT
+
+# Small on purpose: these pictures tell signs apart, they do not prove forgetting.
+SIZES = Sizes(
+    forget=8,
+    retain=16,
+    validation_forget=8,
+    validation_retain=16,
+    evaluation_forget=2,
+    evaluation_retain=9,
+    suite=1,
+)
+TARGETS = {Kind.CIFAR10: "ship", Kind.EMOJI: "owl"}
+DOMAIN = {
+    Kind.CIFAR10: "object",
+    Kind.EMOJI: "emoji",
+    Kind.FOLDER: "person",
+}  # names stand in prompts as they are
+
+
+def subject_of(request: Request, weights: str | None, folder: Path) -> Subject:
+    """Load the model and gather the pictures. Raises WeightsError, DataError or ConfigError."""
+    chosen = request.model
+    architecture, tag, claim = identify(request)
+    cifar = resolve_cifar(request.data.cifar_root or "auto")
+    photographs = Cifar10(cifar) if cifar else None
+    if photographs:
+        _ = photographs.labels  # unreadable files are an error of the request, found before a model is loaded
+    sets = small_sets(request, cifar)
+    model = load(
+        name=chosen.name,
+        library=chosen.library,
+        architecture=chosen.full_architecture,
+        weights=weights,
+        device=chosen.device,
+    )
+    return Subject(
+        request=request,
+        model=model,
+        architecture=architecture,
+        checkpoint=known_checkpoint(architecture, tag),
+        claim=claim,
+        sets=sets,
+        photographs=photographs,
+        folder=folder,
+    )
+
+
+def identify(request: Request) -> tuple[str | None, str | None, str]:
+    """Return architecture and tag of the checkpoint that the weights claim to be, and who says so."""
+    model = request.model
+    architecture = _architecture(model)
+    if request.checkpoint:
+        return _said(request.checkpoint, architecture)
+    if model.library is Library.STAND_IN:
+        return architecture, EMBEDDED, "the stand-in's own"
+    if model.library is Library.HF:
+        return None, None, "a Hugging Face folder does not tell; say it with --checkpoint ARCHITECTURE/TAG"
+    return _of_open_clip(request, architecture)
+
+
+def _of_open_clip(request: Request, architecture: str | None) -> tuple[str | None, str | None, str]:
+    """Tell an open_clip checkpoint by its tag or released file name, else take the one that the preset stands
+    for.
+    """
+    model, preset = request.model, values(file_of("model", request.preset))
+    tag = _released(architecture, model.weights)
+    if tag is not None:
+        claim = f"model.weights={model.weights}" if tag == model.weights else "the file's released name"
+        random = f"what model={request.preset} stands for; the weights are random"
+        return architecture, tag, random if request.random_weights else claim
+    if preset.get("architecture") == model.full_architecture and preset.get("weights"):
+        claim = f"assumed: what model={request.preset} stands for (--checkpoint says otherwise)"
+        return architecture, str(preset["weights"]), claim
+    return architecture, None, "the file does not tell; say it with --checkpoint TAG"
+
+
+def _architecture(model: Model) -> str | None:
+    return (model.architecture or DEFAULT) if model.library is Library.STAND_IN else model.full_architecture
+
+
+def _said(words: str, architecture: str | None) -> tuple[str | None, str, str]:
+    """Read --checkpoint. Raises ConfigError for one that nothing is published of."""
+    head, slash, tail = words.rpartition("/")
+    architecture = head if slash else architecture
+    if known_checkpoint(architecture, tail) is None:
+        names = [c.name for c in known().checkpoints]
+        near = nearest(f"{plain_name(architecture or '')}/{tail}", names)
+        fix = f"did you mean {' or '.join(near)}?" if near else None
+        raise ConfigError(
+            f"--checkpoint {words}: no published figures are known",
+            allowed=", ".join(names),
+            found=words,
+            fix=fix,
+        )
+    return architecture, tail, "--checkpoint"
+
+
+def _released(architecture: str | None, weights: str | None) -> str | None:
+    """Return the tag of a tag, or of a file that still has the name it was released under."""
+    for name in (
+        architecture or "",
+        plain_name(architecture or "") + "-quickgelu",
+        plain_name(architecture or ""),
+    ):
+        for tag in open_clip.list_pretrained_tags_by_model(name):
+            url = open_clip.get_pretrained_cfg(name, tag).get("url")
+            if weights and (tag == weights or (url and Path(url).name == Path(weights).name)):
+                return str(tag)
+    return None
+
+
+def small_sets(request: Request, cifar: Path | None) -> ConceptSets:
+    """Return a few pictures of one concept and of others: the user's own, else CIFAR-10's, else
+    drawn emoji.
+    """
+    data = request.data
+    kind = Kind.FOLDER if data.root else Kind.CIFAR10 if cifar else Kind.EMOJI
+    target = request.target or (TARGETS[kind] if kind is not Kind.FOLDER else _first(data.root))
+    return build_sets(
+        kind=kind,
+        target=target,
+        domain=DOMAIN[kind],
+        aliases=tuple(data.aliases),
+        root=data.root,
+        retain_root=data.retain_root,
+        retain_domain=data.retain_domain,
+        cifar_root=cifar,
+        sizes=SIZES,
+        suites=(),
+        min_forget=data.min_forget,
+        stand_in=False,
+    )
+
+
+def _first(root: Path | None) -> str:
+    """Return the concept of a folder that has the most files."""
+    folders = [p for p in root.iterdir() if p.is_dir()] if root and root.is_dir() else []
+    if not folders:
+        raise ConfigError(
+            f"data.root: '{root}' has no folders", allowed="DIR/<concept>/*.jpg, 12 or more of one concept"
+        )
+    return max(sorted(folders), key=lambda p: sum(1 for _ in p.iterdir())).name

@@ -1,0 +1,1 @@
+"""The typed configuration: schemas, checks, and the words of a command line."""

@@ -1,0 +1,1 @@
+"""What families, methods and the engine promise one another."""

@@ -1,0 +1,1 @@
+"""What families with two towers and one shared space have in common."""

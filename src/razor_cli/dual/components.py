@@ -1,0 +1,183 @@
+"""Cut the towers of a CLIP model into components, from the parameter names of open_clip and of transformers.
+
+Head h of width d, heads H, dh = d/H owns the q, k and v rows h*dh:(h+1)*dh (weights and biases) and the same
+columns of the output projection; the output bias is shared by all heads and belongs to none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from razor_cli.contract.components import Component, Granularity, Slice, Tower, Towers
+
+# SLUG's candidate rule: whole tensors, but none whose name contains one of these (SLUG code,
+# unlearn_slug.py).
+NOT_CANDIDATES = ("bias", "logit_scale", "position", "embedding")
+SHORT = {Tower.VISION: "visual", Tower.TEXT: "text"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockNames:
+    """How one library names the tensors of a transformer block."""
+
+    fused_qkv: bool  # one in_proj tensor with 3d rows, or three projections
+    qkv: tuple[str, ...]
+    out: str
+    mlp: tuple[str, ...]
+
+
+OPEN_CLIP = BlockNames(
+    fused_qkv=True, qkv=("attn.in_proj_",), out="attn.out_proj", mlp=("mlp.c_fc", "mlp.c_proj")
+)
+HUGGING_FACE = BlockNames(
+    fused_qkv=False,
+    qkv=("self_attn.q_proj.", "self_attn.k_proj.", "self_attn.v_proj."),
+    out="self_attn.out_proj",
+    mlp=("mlp.fc1", "mlp.fc2"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowerLayout:
+    """Where one tower's parameters are: prefix of its blocks, their number, width and heads, and its
+    projection.
+    """
+
+    tower: Tower
+    prefix: str  # "visual.transformer.resblocks."
+    layers: int
+    width: int
+    heads: int
+    projection: str | None
+    names: BlockNames
+
+    def block(self, layer: int) -> str:
+        """Return the name prefix of one block."""
+        return f"{self.prefix}{layer}."
+
+    def weights(self, layer: int) -> list[str]:
+        """Return the attention and MLP weight matrices of one block."""
+        names = self.names
+        return [
+            self.block(layer) + n
+            for n in (
+                *(q + "weight" for q in names.qkv),
+                names.out + ".weight",
+                *(m + ".weight" for m in names.mlp),
+            )
+        ]
+
+
+def head_slices(layout: TowerLayout, layer: int, head: int) -> tuple[Slice, ...]:
+    """Return the slices that one attention head owns."""
+    d, dh, block = layout.width, layout.width // layout.heads, layout.block(layer)
+    start, stop = head * dh, (head + 1) * dh
+    slices = []
+    for kind in ("weight", "bias"):
+        for name in layout.names.qkv:
+            for part in range(3) if layout.names.fused_qkv else (0,):
+                slices.append(Slice(block + name + kind, 0, part * d + start, part * d + stop))
+    return (*slices, Slice(f"{block}{layout.names.out}.weight", 1, start, stop))
+
+
+def attention_slices(layout: TowerLayout, layer: int) -> tuple[Slice, ...]:
+    """Return whole attention tensors of one block, output bias included."""
+    block, names = layout.block(layer), layout.names
+    params = [block + q + kind for q in names.qkv for kind in ("weight", "bias")]
+    return tuple(Slice(p) for p in (*params, f"{block}{names.out}.weight", f"{block}{names.out}.bias"))
+
+
+def mlp_slices(layout: TowerLayout, layer: int) -> tuple[Slice, ...]:
+    """Return whole MLP tensors of one block."""
+    return tuple(
+        Slice(f"{layout.block(layer)}{m}.{kind}") for m in layout.names.mlp for kind in ("weight", "bias")
+    )
+
+
+def list_components(
+    layouts: tuple[TowerLayout, ...],
+    params: Mapping[str, Tensor],
+    granularity: Granularity,
+    towers: Towers,
+    include_projections: bool,
+) -> list[Component]:
+    """Return disjoint components in architecture order, vision first."""
+    found: list[Component] = []
+    for layout in (x for x in layouts if towers.include(x.tower)):
+        if granularity is Granularity.TENSOR:
+            found += _tensors(layout, params, include_projections)
+            continue
+        for layer in range(layout.layers):
+            found += _block_components(layout, layer, granularity)
+        if include_projections and layout.projection:
+            found.append(
+                Component(
+                    layout.projection, "tensor", layout.tower, layout.layers, (Slice(layout.projection),)
+                )
+            )
+    return found
+
+
+def _block_components(layout: TowerLayout, layer: int, granularity: Granularity) -> Iterator[Component]:
+    stem, tower = f"{SHORT[layout.tower]}.{layer}", layout.tower
+    mlp = mlp_slices(layout, layer)
+    if granularity is Granularity.BLOCK:
+        yield Component(f"{stem}.block", "block", tower, layer, attention_slices(layout, layer) + mlp)
+        return
+    if granularity is Granularity.HEAD_MLP:
+        for head in range(layout.heads):
+            yield Component(f"{stem}.head{head}", "head", tower, layer, head_slices(layout, layer, head))
+    else:
+        yield Component(f"{stem}.attn", "attn", tower, layer, attention_slices(layout, layer))
+    yield Component(f"{stem}.mlp", "mlp", tower, layer, mlp)
+
+
+def _tensors(
+    layout: TowerLayout, params: Mapping[str, Tensor], include_projections: bool
+) -> Iterator[Component]:
+    for name, value in params.items():
+        if (
+            value.ndim == 0
+            or any(word in name for word in NOT_CANDIDATES)
+            or tower_of(name) is not layout.tower
+        ):
+            continue
+        if name == layout.projection and not include_projections:
+            continue
+        yield Component(name, "tensor", layout.tower, layer_of(name, layout), (Slice(name),))
+
+
+def every_tensor(layouts: tuple[TowerLayout, ...], params: Mapping[str, Tensor]) -> list[Component]:
+    """Return one component for each parameter, named like it: what methods that train whole towers change.
+
+    The logit scale belongs to neither tower; it is listed behind the text tower.
+    """
+    by_tower = {layout.tower: layout for layout in layouts}
+    return [
+        Component(
+            n,
+            "tensor",
+            tower_of(n),
+            layer_of(n, by_tower[tower_of(n)]) if n != "logit_scale" else -1,
+            (Slice(n),),
+        )
+        for n in params
+    ]
+
+
+def tower_of(name: str) -> Tower:
+    """Return the tower of a parameter: vision if its name contains `visual` or `vision`, else text."""
+    return Tower.VISION if "visual" in name or "vision" in name else Tower.TEXT
+
+
+def layer_of(name: str, layout: TowerLayout) -> int:
+    """Return the block a parameter is in; -1 before the first block, the number of blocks after the last."""
+    if name.startswith(layout.prefix):
+        return int(name[len(layout.prefix) :].split(".", maxsplit=1)[0])
+    after = ("ln_post", "ln_final", "post_layernorm", "final_layer_norm", "proj")
+    before = ("conv1", "ln_pre", "pre_layrnorm", "patch_embedding")
+    is_after = any(word in name for word in after) and not any(word in name for word in before)
+    return layout.layers if is_after else -1

@@ -1,0 +1,1 @@
+"""CLIP: a picture tower and a text tower with one space."""

@@ -1,0 +1,290 @@
+"""Run the checked jobs of a grid, one after the other or in several processes, and say how each ended.
+
+Every job is a recorded run of its own: one that is complete returns at once, one that is killed leaves
+nothing behind, and the same command goes on where it was. A process that dies takes only its own job with it.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from razor_cli.errors import RazorError
+from razor_cli.grid.plan import duration
+from razor_cli.grid.points import Asked, Job
+from razor_cli.launch import headline
+
+if TYPE_CHECKING:
+    from razor_cli.config.settings import Experiment
+    from razor_cli.runs.folder import Run
+
+REJECTED = 3
+SHOWN = (("M1", "m1", "dual/mean_of_classes"), ("M4", "m4", "dual/generic"), ("M5", "m5", "retrieval/base"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How one job ended. `error` is the whole message, empty for a job that ended well."""
+
+    number: int
+    seconds: float
+    computed: bool = False  # false: it was recorded before, or failed
+    said: str = ""  # its numbers and run id, one line
+    rejected: bool = False
+    error: str = ""
+    trace: str = ""
+
+
+def run_grid(
+    asked: Asked, jobs: Sequence[Job], *, processes: int, fail_fast: bool, debug: bool, console: Console
+) -> int:
+    """Run all jobs; return 0, 1 if any failed, 3 if none failed and one was rejected with
+    exit_on_reject=true.
+    """
+    started = time.perf_counter()
+    ended: list[Ended] = []
+    source = in_turn(jobs) if processes == 1 else spread(jobs, processes)
+    title = f"experiment={asked.name}" if asked.name else "sweep"
+    console.print(
+        Text(f"{title}: {len(jobs)} jobs" + (f" in {processes} processes" if processes > 1 else ""))
+    )
+    by_number = {job.number: job for job in jobs}
+    with ending_on_termination(), closing(source), console.status(Text("starting")) as status:
+        for at in source:
+            if isinstance(at, Job):
+                status.update(
+                    Text(
+                        f"job {len(ended) + 1} of {len(jobs)}: {at.label}{_left(ended, len(jobs), processes)}"
+                    )
+                )
+                continue
+            ended.append(at)
+            console.print(
+                _line(at, by_number[at.number], len(ended), len(jobs), _left(ended, len(jobs), processes)),
+                soft_wrap=True,
+            )
+            if at.error:
+                console.print(Text((at.trace if debug else "") + at.error, style="red"))
+                if fail_fast:
+                    break
+    console.print(Text(summary(ended, jobs, time.perf_counter() - started)), soft_wrap=True)
+    if any(e.error for e in ended):
+        return 1
+    exits = any(job.experiment.exit_on_reject for job in jobs)
+    return REJECTED if exits and any(e.rejected for e in ended) else 0
+
+
+@contextmanager
+def ending_on_termination() -> Iterator[None]:
+    """Turn SIGTERM into an orderly exit with code 143, so that the processes of a grid do not outlive it."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _line(ended: Ended, job: Job, count: int, total: int, left: str) -> Text:
+    text = Text(f"[{count:>{len(str(total))}}/{total}] {job.label} ")
+    if ended.error:
+        return text + Text("FAILED", style="bold red") + Text(left, style="dim")
+    how = f"{ended.seconds:.1f} s" if ended.computed else "recorded"
+    return text + Text(f"· {how} ", style="dim") + Text(ended.said) + Text(left, style="dim")
+
+
+def _left(ended: Sequence[Ended], total: int, processes: int) -> str:
+    """Return how long the rest will take, by the mean of the jobs that were computed; nothing before the
+    first.
+    """
+    computed = [e.seconds for e in ended if e.computed]
+    if not computed or len(ended) == total:
+        return ""
+    return f" · about {duration((total - len(ended)) * sum(computed) / len(computed) / processes)} left"
+
+
+def summary(ended: Sequence[Ended], jobs: Sequence[Job], seconds: float) -> str:
+    """Return the end of a grid: how many jobs there were, and for each failed one its error and how to run it
+    again.
+    """
+    failed = [e for e in ended if e.error]
+    computed = sum(e.computed for e in ended)
+    before = len(ended) - computed - len(failed)
+    lines = [
+        f"{len(jobs)} jobs: {computed} computed, {before} recorded before, {len(failed)} failed, "
+        f"{duration(seconds)}"
+    ]
+    lines += (
+        [f"stopped at the first failure (fail_fast=true): {len(jobs) - len(ended)} not started"]
+        if len(ended) < len(jobs)
+        else []
+    )
+    commands = {job.number: job.command for job in jobs}
+    for one in failed:
+        lines += [f"  job {one.number}: {one.error.splitlines()[0]}", f"    rerun: {commands[one.number]}"]
+    return "\n".join(lines)
+
+
+def perform_job(number: int, experiment: Experiment) -> Ended:
+    """Run one job quietly; a failure is returned, not raised."""
+    from razor_cli.run import perform
+
+    clock = time.perf_counter()
+    _forget_peak()
+    quiet = io.StringIO()
+    try:
+        with redirect_stdout(quiet):
+            run, computed = perform(experiment, Console(file=quiet))
+            said, rejected = told(run)
+    except Exception as error:  # every kind of failure is reported, and the next job starts
+        text = f"{type(error).__name__}: {error}" if isinstance(error, RazorError) else headline(error)
+        return Ended(
+            number=number, seconds=time.perf_counter() - clock, error=text, trace=traceback.format_exc()
+        )
+    return Ended(
+        number=number, seconds=time.perf_counter() - clock, computed=computed, said=said, rejected=rejected
+    )
+
+
+def told(run: Run) -> tuple[str, bool]:
+    """Return a line on a complete run, and whether it was rejected."""
+    found = {
+        (r.score.metric, r.score.variant): r.score.value
+        for r in run.scores
+        if (r.state, r.quantization) == ("edit", "none")
+    }
+    numbers = [
+        f"{name} {value:.1f}" for name, *key in SHOWN if (value := found.get((key[0], key[1]))) is not None
+    ]
+    verdict = run.record.verdict
+    words = [" ".join(numbers), *([verdict.decision.value] if verdict else []), f"run {run.run_id}"]
+    return " · ".join(filter(None, words)), bool(verdict and verdict.decision.value == "REJECTED")
+
+
+def _forget_peak() -> None:
+    """Start this process's peak of memory anew, so that a job does not report that of the one before; Linux
+    only.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def in_turn(jobs: Sequence[Job]) -> Generator[Job | Ended]:
+    """Run jobs in this process; yields each as it starts, and how it ended."""
+    for job in jobs:
+        yield job
+        yield perform_job(job.number, job.experiment)
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    job: Job | None = None
+    since: float = 0.0
+
+    def give(self, job: Job) -> Job:
+        self.job, self.since = job, time.perf_counter()
+        with suppress(OSError):  # it died before its first job: reading says so, too
+            self.pipe.send((job.number, job.experiment))
+        return job
+
+    def stop(self) -> None:
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def spread(
+    jobs: Sequence[Job], processes: int, work: Callable[..., None] | None = None
+) -> Generator[Job | Ended]:
+    """Run jobs in several processes; a process that dies is replaced and its job counts as failed."""
+    waiting = list(reversed(jobs))
+    workers: list[_Worker] = []
+    try:
+        while waiting or any(w.job for w in workers):
+            while waiting and len(workers) < min(processes, len(jobs)):
+                workers.append(_started(processes, work or _serve))
+            for worker in workers:
+                if worker.job is None and waiting:
+                    yield worker.give(waiting.pop())
+            for pipe in wait([w.pipe for w in workers if w.job]):
+                worker = next(w for w in workers if w.pipe is pipe)
+                try:
+                    ended = worker.pipe.recv()
+                    worker.job = None
+                except (EOFError, OSError):
+                    ended = _died(worker)
+                    workers.remove(worker)
+                yield ended
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _started(processes: int, work: Callable[..., None]) -> _Worker:
+    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half-alive
+    ours, theirs = context.Pipe()
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    process = context.Process(target=work, args=(theirs, threads), daemon=True)
+    process.start()
+    theirs.close()  # so that the end of the process is the end of the pipe
+    return _Worker(process, ours)
+
+
+def _died(worker: _Worker) -> Ended:
+    assert worker.job is not None
+    worker.process.join()
+    code = worker.process.exitcode or 0
+    how = (
+        f"was killed by signal {-code}" + (" (out of memory?)" if code == -9 else "")
+        if code < 0
+        else f"ended with code {code}"
+    )
+    seconds = time.perf_counter() - worker.since
+    return Ended(
+        number=worker.job.number,
+        seconds=seconds,
+        error=f"RunError: its process {how}; nothing of it is recorded",
+    )
+
+
+def _serve(pipe: Connection, threads: int) -> None:
+    """Work off jobs until the other end of the pipe closes."""
+    import torch
+
+    torch.set_num_threads(threads)
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        redirect_stderr(nowhere),
+    ):  # a library's warnings would tear the parent's lines
+        while True:
+            try:
+                number, experiment = pipe.recv()
+                pipe.send(perform_job(number, experiment))
+            except (
+                EOFError,
+                BrokenPipeError,
+                KeyboardInterrupt,
+            ):  # the parent was killed: what is computed is recorded
+                return

@@ -1,0 +1,354 @@
+"""Experiments as grids: blocks of keys with lists of values, multiplied out into jobs that are all checked
+before one starts.
+
+    grid:
+      - {scenario: [class], data: [cifar10], target: [dog, ship], method: [razor, slug], seed: [0, 1]}
+      - {scenario: [identity], data: [standin], target: ["Taylor Swift"], method: [razor, slug], seed: [0, 1]}
+
+What the command line says goes first. `scenario`, `target` and `method` choose among what the blocks list,
+and a block with none of the chosen is left out; a method that no block lists stands in for those of every
+block. Every other key replaces its list in every block, and several values of a key that no block has
+multiply every block. `targets=N` is a word of grids alone: of what is left, the first N targets of every
+block.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from razor_cli.config import command_line
+from razor_cli.config.conf_files import bases, conf_dir, groups
+from razor_cli.config.overrides import as_typed, quote, shell_command
+from razor_cli.config.schema import Problem, together
+from razor_cli.config.settings import Experiment, check
+from razor_cli.errors import ConfigError, RazorError, nearest
+from razor_cli.launch import compose
+
+Block = dict[str, list[Any]]
+MOST = "targets="
+CHOOSING = (
+    "scenario",
+    "target",
+    "method",
+)  # keys that choose among the blocks instead of replacing what they list
+EMBEDDED = (
+    "standin",
+    "cifar10",
+)  # data whose sets are listed in well under a second, so a target is looked up beforehand
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A command line, read: blocks after its choices, words that hold for every job, and what was wrong with
+    it.
+    """
+
+    name: str  # of the experiment, or "" for a sweep
+    blocks: list[Block]
+    words: list[str]  # as typed, for every job
+    extra: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One point of a grid, checked. `pictures` are the sizes of its sets, empty where they are not known
+    beforehand.
+    """
+
+    number: int
+    point: dict[str, Any]
+    experiment: Experiment
+    command: str  # runs this job alone
+    pictures: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Return what the job is, in few words: method, what is forgotten, seed, and the keys that only grids
+        set.
+        """
+        e = self.experiment
+        named = ("scenario", "data", "target", "method", "seed", "model", "quantization")
+        rest = [f"{k.removeprefix('method.')}={_shown(v)}" for k, v in self.point.items() if k not in named]
+        return " · ".join([e.method.name, f"{e.scenario.name} {e.target}", f"seed {e.seed}", *rest])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """One point of a grid that cannot run, and why."""
+
+    number: int
+    point: dict[str, Any]
+    error: RazorError
+
+
+def chosen_blocks(arguments: Sequence[str], extra: str | None = None) -> tuple[str, list[Block]] | None:
+    """Return the experiment that a command line names and its blocks; None if it has no grid, or `grid=`
+    switches it off.
+    """
+    plain = [a.lstrip("+") for a in arguments]
+    named = [a.partition("=")[2].strip("'\"") for a in plain if a.startswith("experiment=")]
+    if not named or any(a.startswith("grid=") for a in plain):
+        return None
+    for root in (conf_dir(), *([Path(extra)] if extra else [])):
+        file = root / "experiment" / f"{named[-1]}.yaml"
+        if file.is_file() and (blocks := _grid_of(file)):
+            return named[-1], blocks
+    return None
+
+
+def _grid_of(file: Path) -> list[Block]:
+    """Return the blocks of an experiment's file, or of the nearest one it builds on; scalars become lists of
+    one.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    if "grid" not in content:
+        beside = [file.with_name(f"{base}.yaml") for base in bases(file)]
+        return next((found for b in reversed(beside) if b.is_file() and (found := _grid_of(b))), [])
+    grid = content["grid"]
+    if not isinstance(grid, list) or not all(isinstance(b, Mapping) and b for b in grid):
+        raise ConfigError(
+            f"grid of experiment={file.stem} must be a list of blocks",
+            allowed="- {key: [value, value], ...}",
+            found=grid,
+        )
+    return [{str(k): v if isinstance(v, list) else [v] for k, v in block.items()} for block in grid]
+
+
+def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: str | None = None) -> Asked:
+    """Return what a command line asks of a grid. Raises ConfigError for words that cannot be read
+    or chosen.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create()
+    in_blocks = {key for block in blocks for key in block}
+    given: dict[str, list[Any]] = {}
+    words: list[str] = []
+    problems: list[Problem] = []
+    most: int | None = None
+    for argument in arguments:
+        if argument.startswith(MOST):
+            most = _count(argument)
+            continue
+        request = command_line.read([argument], multirun=True, extra=extra)
+        problems += request.problems
+        if request.problems:
+            continue
+        override = parser.parse_override(request.overrides[0])
+        key = override.key_or_group
+        if key in (*in_blocks, *CHOOSING) or override.is_sweep_override():
+            elements = list(override.sweep_string_iterator()) if override.is_sweep_override() else [None]
+            given[key] = [
+                override.value() if e is None else parser.parse_override(f"{key}={e}").value()
+                for e in elements
+            ]
+        else:
+            words.append(argument)
+    if problems:
+        raise together(problems)
+    chosen = narrowed([dict(b) for b in blocks], given)
+    chosen = [b | {"target": b["target"][:most]} if "target" in b else b for b in chosen]
+    return Asked(name=name, blocks=chosen, words=words, extra=extra)
+
+
+def _count(argument: str) -> int:
+    """Return N of `targets=N`. Raises ConfigError for anything that is no count."""
+    text = argument.removeprefix(MOST)
+    if not text.isdigit() or not int(text):
+        raise ConfigError(
+            "targets: how many targets of each block of a grid",
+            allowed="1 or more",
+            found=text or "nothing",
+            fix="one target is named by target=NAME",
+        )
+    return int(text)
+
+
+def narrowed(blocks: list[Block], given: Mapping[str, list[Any]]) -> list[Block]:
+    """Return the blocks after what the command line gives: keys of CHOOSING choose, other keys replace or
+    multiply.
+
+    Raises ConfigError when nothing is left, or a target that no block lists could mean several scenarios.
+    """
+    for key in CHOOSING:
+        if key not in given:
+            continue
+        listed = [v for block in blocks for v in block.get(key, [])]
+        new = [v for v in given[key] if v not in listed]
+        if not new:
+            blocks = [block | {key: [v for v in given[key] if v in block.get(key, [])]} for block in blocks]
+            blocks = [block for block in blocks if block[key]]
+        elif key == "method":
+            blocks = [block | {key: given[key]} for block in blocks]
+        elif key == "scenario" and listed:
+            near = nearest(str(new[0]), map(str, listed))
+            raise ConfigError(
+                f"scenario={new[0]}: no block of this grid has it",
+                allowed=", ".join(map(str, dict.fromkeys(listed))),
+                fix=f"did you mean scenario={near[0]}?" if near else None,
+            )
+        elif (
+            len(scenarios := list(dict.fromkeys(s for block in blocks for s in block.get("scenario", []))))
+            > 1
+        ):
+            raise ConfigError(
+                f"target={new[0]}: no block of this grid lists it, and it could belong to several scenarios",
+                allowed=", ".join(map(str, dict.fromkeys(listed))),
+                found=new[0],
+                fix=f"say which: scenario={' or scenario='.join(scenarios)}",
+            )
+        else:
+            blocks = [block | {key: given[key]} for block in blocks]
+    others = {k: v for k, v in given.items() if k not in CHOOSING}
+    anywhere = {k for block in blocks for k in block}
+    return [block | {k: v for k, v in others.items() if k in block or k not in anywhere} for block in blocks]
+
+
+def points(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """Return every combination of every block, each once, in the order of the blocks; the last key runs
+    fastest.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for block in blocks:
+        for values in itertools.product(*block.values()):
+            point = dict(zip(block, values, strict=True))
+            found.setdefault(repr(sorted(point.items(), key=lambda kv: kv[0])), point)
+    return list(found.values())
+
+
+def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
+    """Return every job, checked, and every point that cannot run. Reads no weights; lists the pictures of
+    embedded data.
+    """
+    available = groups([conf_dir(), *([Path(asked.extra)] if asked.extra else [])])
+    composed: dict[tuple[str, ...], tuple[command_line.Request, Any]] = {}
+    sizes: dict[str, dict[str, int] | RazorError] = {}
+    jobs: list[Job] = []
+    refused: list[Refused] = []
+    for number, point in enumerate(points(asked.blocks), 1):
+        chosen = tuple(f"{k}={v}" for k, v in point.items() if k in available)
+        try:
+            if chosen not in composed:
+                request = command_line.read([*asked.words, "grid=[]", *chosen], extra=asked.extra)
+                composed[chosen] = request, compose(request)
+            request, cfg = composed[chosen]
+            experiment = check(
+                _with(cfg, {k: v for k, v in point.items() if k not in available}),
+                request.problems,
+                request.skip,
+            )
+            pictures = _pictures(experiment, sizes)
+            jobs.append(
+                Job(
+                    number=number,
+                    point=point,
+                    experiment=experiment,
+                    command=alone(asked, point),
+                    pictures=pictures,
+                )
+            )
+        except RazorError as error:
+            refused.append(Refused(number=number, point=point, error=error))
+    return jobs, refused
+
+
+def _with(cfg: Any, values: Mapping[str, Any]) -> Any:
+    """Return a copy of a composed configuration with single keys set, as `++key=value` sets them."""
+    from omegaconf import OmegaConf
+
+    own = copy.deepcopy(cfg)
+    for key, value in values.items():
+        OmegaConf.update(own, key, value, merge=False, force_add=True)
+    return own
+
+
+def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorError]) -> dict[str, int]:
+    """Return the sizes of the sets; an unknown target, or too few pictures, is refused here. Seeds share one
+    answer.
+    """
+    if experiment.data.kind not in EMBEDDED:
+        return {}
+    key = repr(
+        (
+            experiment.scenario,
+            experiment.data,
+            experiment.target,
+            experiment.model.stand_in,
+            experiment.judged_on,
+        )
+    )
+    if key not in known:
+        from razor_cli.data.disjoint import six_sets
+        from razor_cli.run import sets_of
+
+        try:
+            known[key] = {name: len(pairs) for name, pairs in six_sets(sets_of(experiment)).items()}
+        except RazorError as error:
+            known[key] = error
+    found = known[key]
+    if isinstance(found, RazorError):
+        raise found
+    return found
+
+
+def alone(asked: Asked, point: Mapping[str, Any]) -> str:
+    """Return the command that runs one point by itself."""
+    words = [f"experiment={asked.name}", "grid=[]"] if asked.name else []
+    rest = [
+        w
+        for w in asked.words
+        if not w.lstrip("+").startswith(("experiment=", "jobs=", "dry_run=", "fail_fast="))
+    ]
+    return shell_command([*words, *rest, *(as_typed(f"{k}={_literal(v)}") for k, v in point.items())])
+
+
+def _literal(value: Any) -> str:
+    """Return a value in Hydra's grammar."""
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(_literal, value))}]"
+    return _shown(value)
+
+
+def _shown(value: Any) -> str:
+    return (
+        {None: "null", True: "true", False: "false"}[value]
+        if value is None or isinstance(value, bool)
+        else str(value)
+    )
+
+
+def refusal(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused]) -> ConfigError:
+    """Return one error for all points that cannot run: each reason once, and the override that leaves them
+    out.
+    """
+    where: dict[str, list[Refused]] = {}
+    for one in refused:
+        where.setdefault(one.error.message(), []).append(one)
+    name = f" of experiment={asked.name}" if asked.name else ""
+    lines = [f"{len(refused)} of {len(jobs) + len(refused)} jobs{name} cannot run, so none was started"]
+    for i, (text, same) in enumerate(where.items(), 1):
+        first = " ".join(f"{k}={_shown(v)}" for k, v in same[0].point.items())
+        lines += [f"{i}. {len(same)} jobs, the first: {first}" if len(same) > 1 else f"{i}. {first}"]
+        lines += ["   " + line for line in text.splitlines()]
+    rest = leaving_out(jobs, refused)
+    return ConfigError("\n".join(lines), fix=f"or leave them out: {rest}" if rest else None)
+
+
+def leaving_out(jobs: Sequence[Job], refused: Sequence[Refused]) -> str:
+    """Return the override that keeps exactly the jobs that can run, or nothing if no single one does."""
+    for key in ("scenario", "method", "target", "data"):
+        bad = {repr(r.point.get(key)) for r in refused}
+        good = {repr(j.point.get(key)): j.point.get(key) for j in jobs}
+        if good and None not in good.values() and not bad & good.keys():
+            return shlex.quote(f"{key}={','.join(map(str, good.values()))}")
+    return ""

@@ -1,1 +1,0 @@
-"""Model families behind one view: the dual encoder."""

@@ -1,0 +1,189 @@
+"""Pictures of a run: how similarities moved, and the text-image cosine matrix before and after. Same input,
+same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from razor_cli.runs.folder import write_atomic
+from razor_cli.runs.records import table_csv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BEFORE, AFTER = (
+    "#7a7a7a",
+    "#0072b2",
+)  # grey and blue differ in lightness too, so print and colour blindness lose nothing
+DPI = 150
+BINS = 30
+NAMES_SHOWN = 40  # rows or columns of a matrix beyond this are drawn without names
+LONGEST_NAME = 26
+# Tried in order for letters that matplotlib's own font lacks; only those installed are asked for.
+FALLBACK_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "WenQuanYi Zen Hei",
+    "Arial Unicode MS",
+    "Noto Sans Arabic",
+    "Noto Sans",
+)
+
+
+def similarity_histograms(
+    path: Path,
+    before_forget: ArrayLike,
+    after_forget: ArrayLike,
+    before_retain: ArrayLike,
+    after_retain: ArrayLike,
+    *,
+    title: str = "",
+) -> None:
+    """Draw how the cosines of pictures with their captions [n] moved, forget and retain sets side by side."""
+    pairs = {
+        "Forget set": (_vector(before_forget), _vector(after_forget)),
+        "Retain set": (_vector(before_retain), _vector(after_retain)),
+    }
+    everything = np.concatenate([values for pair in pairs.values() for values in pair])
+    low, high = float(everything.min()), float(everything.max())
+    margin = 0.03 * (high - low) or 0.01
+    edges = np.linspace(low - margin, high + margin, BINS + 1)
+    figure, axes = new_figure(9.0, 3.6, 2, title)
+    for ax, (name, (before, after)) in zip(axes, pairs.items(), strict=True):
+        for values, colour, label, filled in (
+            (before, BEFORE, "before", True),
+            (after, AFTER, "after", False),
+        ):
+            style: dict[str, Any] = {"alpha": 0.45} if filled else {"histtype": "step", "linewidth": 1.8}
+            share = np.full(len(values), 100 / len(values))
+            ax.hist(
+                values,
+                bins=edges,
+                weights=share,
+                color=colour,
+                label=f"{label}, mean {values.mean():.3f}",
+                **style,
+            )
+            ax.axvline(float(values.mean()), color=colour, linestyle="--" if filled else "-", linewidth=1)
+        ax.set_title(f"{name} (n = {len(before)})", fontsize=10)
+        ax.set_xlabel("cosine of picture and caption")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False, fontsize=8, loc="upper left")
+    axes[0].set_ylabel("pictures (%)")
+    top = 1.3 * max(ax.get_ylim()[1] for ax in axes)  # room for the legends; one scale for both
+    for ax in axes:
+        ax.set_ylim(0, top)
+    save(figure, path)
+
+
+def cosine_matrices(
+    path: Path,
+    before: ArrayLike,
+    after: ArrayLike,
+    row_names: Sequence[str],
+    col_names: Sequence[str],
+    *,
+    title: str = "",
+) -> None:
+    """Draw the text-image cosines [rows: pictures' concepts, columns: prompts] before and after on one colour
+    scale.
+
+    Raises ValueError when matrices and names do not fit together.
+    """
+    first, second = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
+    if not first.shape == second.shape == (len(row_names), len(col_names)):
+        raise ValueError(
+            f"matrices {first.shape} and {second.shape} do not fit {len(row_names)} rows and "
+            f"{len(col_names)} columns"
+        )
+    rows, cols = first.shape
+    cell = max(0.2, min(0.42, 8.0 / max(rows, cols)))
+    figure, axes = new_figure(2 * cell * cols + 4.6, max(2.8, cell * rows + 2.4), 2, title)
+    low, high = float(min(first.min(), second.min())), float(max(first.max(), second.max()))
+    image: Any = None
+    for ax, matrix, name in zip(axes, (first, second), ("before", "after"), strict=True):
+        image = ax.imshow(
+            matrix, cmap="cividis", vmin=low, vmax=high, aspect="equal", interpolation="nearest"
+        )
+        ax.set_title(name, fontsize=10)
+        name_ticks(ax.xaxis, col_names)
+        ax.set_xlabel("prompt")
+        ax.tick_params(length=0)
+    axes[0].set_ylabel("pictures of")
+    name_ticks(axes[0].yaxis, row_names)
+    axes[1].set_yticks([])
+    figure.colorbar(image, ax=axes, label="mean cosine", shrink=0.85, pad=0.015)
+    save(figure, path)
+
+
+def cosines_csv(before: ArrayLike, after: ArrayLike, names: Sequence[str]) -> str:
+    """Return what `cosine_matrices` draws as CSV, a row per cell: concept, prompt, before, after."""
+    first, second = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
+    rows = [
+        {"concept": row, "prompt": column, "before": first[i, j], "after": second[i, j]}
+        for i, row in enumerate(names)
+        for j, column in enumerate(names)
+    ]
+    return table_csv(("concept", "prompt", "before", "after"), rows)
+
+
+def _vector(values: ArrayLike) -> np.ndarray:
+    vector = np.asarray(values, dtype=float).reshape(-1)
+    if not len(vector) or not np.isfinite(vector).all():
+        raise ValueError("a histogram needs at least one value, and finite ones only")
+    return vector
+
+
+def new_figure(
+    width: float, height: float, columns: int, title: str, *, rows: int | None = None
+) -> tuple[Figure, Any]:
+    """Return a figure in inches with its axes: one row of them, or with `rows` an array [rows, columns]."""
+    from matplotlib.backends.backend_agg import (
+        FigureCanvasAgg,
+    )  # without pyplot: no state shared between jobs
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, fontsize=11, family=fonts(), parse_math=False)
+    return figure, figure.subplots(1, columns) if rows is None else figure.subplots(
+        rows, columns, squeeze=False
+    )
+
+
+def name_ticks(axis: Any, names: Sequence[str]) -> None:
+    """Write names at the ticks 0, 1, ... of an axis; long ones are cut, too many are left out."""
+    if len(names) > NAMES_SHOWN:
+        axis.set_ticks([])
+        return
+    shown = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in names]
+    axis.set_ticks(range(len(names)), labels=shown)
+    for label in axis.get_ticklabels():
+        label.set(fontsize=7, family=fonts(), parse_math=False)  # a dollar sign in a name is no formula
+        if axis.axis_name == "x":
+            label.set(rotation=45, horizontalalignment="right", rotation_mode="anchor")
+
+
+def fonts() -> list[str]:
+    """Return the fonts to try for names in any script, of those installed."""
+    from matplotlib import font_manager
+
+    installed = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically and without the time it was drawn at."""
+    out = io.BytesIO()
+    figure.savefig(
+        out, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None}
+    )
+    write_atomic(Path(path), out.getvalue())

@@ -1,0 +1,1 @@
+"""Run folders, their records, and where their numbers come from."""

@@ -1,0 +1,367 @@
+"""Write, verify, apply and revert patches, exact to the bit.
+
+A patch is one way: it holds new values and hashes, no old value. The undo file that `apply` writes beside its
+output is the same format turned round. Whatever is refused is refused before anything is written; outputs
+appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from razor_cli import __version__
+from razor_cli.atomic import move_into_place, staged
+from razor_cli.errors import PatchError, RunError
+from razor_cli.weights.checkpoint import (
+    WEIGHT_SUFFIXES,
+    Layout,
+    combined_hash,
+    dtype_name,
+    find_layout,
+    read_state,
+    state_hash,
+    tensor_hash,
+    tensor_hashes,
+    write_like,
+)
+from razor_cli.weights.patch_format import (
+    PatchHeader,
+    TensorEntry,
+    first_problem,
+    name_problem,
+    pack,
+    read_patch,
+    target_hash,
+)
+
+__all__ = [
+    "PatchHeader",
+    "apply",
+    "misfits",
+    "read_patch",
+    "revert",
+    "target_hash",
+    "undo_path_for",
+    "verify",
+    "write_patch",
+]
+
+LIBRARIES = ("torch", "safetensors", "open_clip_torch", "transformers")
+
+
+def write_patch(
+    path: str | Path,
+    values: Mapping[str, Tensor],
+    base: Mapping[str, Tensor],
+    *,
+    method: str,
+    target: str | None,
+    name_target: bool = False,
+    settings: Mapping[str, object] | None = None,
+) -> PatchHeader:
+    """Write the patch that turns `base` into `base` with `values`, atomically, and return its header.
+
+    `base` is the whole state as stored (`checkpoint.read_state` of the weights). Values equal to the base are
+    left out; names that share memory in `base` all get the new values. `target` is stored as a hash, and by
+    name only with `name_target`; `settings` are JSON values and must not name it. Raises PatchError for
+    unknown names, other shapes, and values that the base's dtype cannot hold.
+    """
+    stored = _as_stored(values, base)
+    before = tensor_hashes(base)
+    after = {name: digest for name, digest in tensor_hashes(stored).items() if digest != before[name]}
+    entries = {
+        name: TensorEntry(
+            dtype=dtype_name(stored[name]),
+            shape=tuple(stored[name].shape),
+            base_sha256=before[name],
+            new_sha256=after[name],
+        )
+        for name in sorted(after)
+    }
+    try:
+        header = PatchHeader(
+            created_by=f"razor-cli {__version__}",
+            versions=_versions(),
+            method=method,
+            settings=json.loads(json.dumps(dict(settings or {}), allow_nan=False)),
+            target_sha256=None if target is None else target_hash(target),
+            target=target if name_target else None,
+            base_hash=combined_hash(before),
+            new_hash=combined_hash(before | after),
+            tensors=entries,
+        )
+    except (ValidationError, TypeError, ValueError) as error:
+        raise PatchError(
+            "the patch's header cannot be written",
+            found=first_problem(error),
+            fix="settings are JSON values; texts are printable",
+        ) from error
+    content = pack(header, {name: stored[name] for name in entries})
+    with staged(Path(path)) as part:
+        part.write_bytes(content)
+        move_into_place([(part, Path(path))])
+    return header
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _as_stored(values: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the values in the base's dtypes, under every name that shares the tensor's memory in
+    the base.
+    """
+    for name in values:
+        if problem := name_problem(name):
+            raise PatchError(f"tensor name {name!r} {problem}")
+        if name not in base:
+            raise PatchError(f"the edit changes {name}, which the base weights do not hold")
+    aliases: dict[object, list[str]] = {}
+    for name, tensor in base.items():
+        aliases.setdefault(_memory(name, tensor), []).append(name)
+    stored: dict[str, Tensor] = {}
+    for name, value in values.items():
+        exact = _exact(name, value, base[name])
+        for alias in aliases[_memory(name, base[name])]:
+            if alias in stored and tensor_hash(stored[alias]) != tensor_hash(exact):
+                raise PatchError(
+                    "two names of one tied tensor get different values", found=f"{name}, {alias}"
+                )
+            stored[alias] = exact.clone()
+    return stored
+
+
+def _memory(name: str, tensor: Tensor) -> object:
+    """Return a key that is equal for names of the same tensor in memory."""
+    if tensor.numel() == 0 or tensor.device.type == "meta":
+        return name
+    return (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+
+
+def _exact(name: str, value: Tensor, base: Tensor) -> Tensor:
+    value = value.detach().cpu()
+    if value.shape != base.shape:
+        raise PatchError(
+            f"the new values of {name} have another shape", allowed=list(base.shape), found=list(value.shape)
+        )
+    if value.dtype == base.dtype:
+        return value.contiguous()
+    cast = value.to(base.dtype)
+    if not (
+        value.is_floating_point() and base.is_floating_point() and torch.equal(cast.to(value.dtype), value)
+    ):
+        raise PatchError(
+            f"the new values of {name} cannot be stored exactly in the dtype of the base weights",
+            allowed=f"values that {dtype_name(base)} holds exactly",
+            found=dtype_name(value),
+            fix="round the values to the storage dtype before they are evaluated",
+        )
+    return cast.contiguous()
+
+
+def misfits(header: PatchHeader, state: Mapping[str, Tensor]) -> list[str]:
+    """Return every reason why a patch does not belong to these weights; empty where it does."""
+    hashes = tensor_hashes(state)
+    current = combined_hash(hashes)
+    if header.tensors and current == header.new_hash:
+        return ["these weights already have the values of this file"]
+    problems = []
+    for name, entry in header.tensors.items():
+        if name not in state:
+            problems.append(f"{name}: unknown to these weights")
+        elif dtype_name(state[name]) != entry.dtype:
+            problems.append(
+                f"{name}: the base is stored as {dtype_name(state[name])}, the patch was made for "
+                f"{entry.dtype}"
+            )
+        elif tuple(state[name].shape) != entry.shape:
+            problems.append(
+                f"{name}: the base has shape {list(state[name].shape)}, the patch {list(entry.shape)}"
+            )
+        elif hashes[name] != entry.base_sha256:
+            problems.append(f"{name}: the base has other values than those the patch was made from")
+    if not problems and current != header.base_hash:
+        problems.append(
+            "tensors that the patch does not change differ from those of the weights it was made for"
+        )
+    promised = combined_hash(hashes | {name: entry.new_sha256 for name, entry in header.tensors.items()})
+    if not problems and promised != header.new_hash:
+        problems.append("the header promises other weights than its values give")
+    return problems
+
+
+def verify(patch_path: str | Path, base_path: str | Path) -> list[str]:
+    """Return why a patch (or undo file) does not fit these weights, [] where it does; raises PatchError if it
+    is damaged.
+    """
+    header, _ = read_patch(patch_path)
+    return misfits(header, read_state(base_path))
+
+
+def undo_path_for(out_path: str | Path) -> Path:
+    """Return where `apply` puts the undo file of an output: beside it."""
+    out = Path(out_path)
+    return out.with_name(f"{out.name}.undo.safetensors")
+
+
+def apply(
+    patch_path: str | Path,
+    base_path: str | Path,
+    out_path: str | Path,
+    *,
+    undo: bool = True,
+    force: bool = False,
+) -> Path:
+    """Write the patched weights to `out_path` in the layout of the base, with the undo file beside them, and
+    return the path.
+
+    A weights file gives a file of its own kind or .safetensors; a folder gives a folder. `force` lets an
+    existing output file and its undo file be replaced (never the base, the patch, or a folder). Raises
+    PatchError or WeightsError before anything is written.
+    """
+    header, values = _read_kind(patch_path, "patch")
+    source, out = find_layout(base_path), Path(out_path)
+    undo_path = undo_path_for(out)
+    _check_output(source, [out, undo_path], inputs=[Path(patch_path)], force=force)
+    state = source.read()
+    _refuse_misfit(header, state, patch_path, base_path)
+    with staged(out) as part, staged(undo_path) as undo_part:
+        moves = [(part, out)]
+        if undo:
+            old = {name: state[name].contiguous().clone() for name in values}
+            undo_part.write_bytes(pack(header.turned_round(), old))
+            moves.insert(0, (undo_part, undo_path))
+        _write_checked(source, part, values, header.new_hash)
+        move_into_place(moves)
+        if not undo:
+            undo_path.unlink(
+                missing_ok=True
+            )  # with force: what lies there belongs to the output that was replaced
+    return out
+
+
+def revert(
+    patched_path: str | Path,
+    out_path: str | Path,
+    *,
+    undo_path: str | Path | None = None,
+    base_path: str | Path | None = None,
+    force: bool = False,
+) -> Path:
+    """Write the weights as they were before the patch, bit for bit, in the layout of the patched ones.
+
+    The old values come from the undo file or from the base weights. Raises PatchError where neither or both
+    are given, or where they do not belong to the patched weights.
+    """
+    source, out = find_layout(patched_path), Path(out_path)
+    if (undo_path is None) == (base_path is None):
+        raise PatchError(
+            "revert needs the undo file or the base weights, and one of them only",
+            fix="give --undo FILE or --base WEIGHTS",
+        )
+    given = Path(undo_path or base_path or "")
+    _check_output(source, [out], inputs=[given], force=force)
+    if undo_path is not None:
+        header, old = _read_kind(undo_path, "undo")
+        _refuse_misfit(header, source.read(), undo_path, patched_path)
+        wanted = header.new_hash
+    else:
+        old, wanted = _from_base(source, given)
+    with staged(out) as part:
+        _write_checked(source, part, old, wanted)
+        move_into_place([(part, out)])
+    return out
+
+
+def _from_base(patched: Layout, base_path: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the base's values where they differ from the patched ones, and the hash of the whole base."""
+    state, base = patched.read(), read_state(base_path)
+    strays = sorted(state.keys() ^ base.keys())
+    strays += [
+        n for n in state if n in base and (state[n].dtype, state[n].shape) != (base[n].dtype, base[n].shape)
+    ]
+    if strays:
+        raise PatchError(
+            f"{base_path} is not the base of {patched.path}: names, dtypes or shapes differ", found=strays[0]
+        )
+    now, then = tensor_hashes(state), tensor_hashes(base)
+    return {name: base[name] for name in base if now[name] != then[name]}, combined_hash(then)
+
+
+def _read_kind(path: str | Path, kind: str) -> tuple[PatchHeader, dict[str, Tensor]]:
+    header, values = read_patch(path)
+    if header.kind != kind:
+        fix = (
+            "use `razor patch revert --undo`"
+            if kind == "patch"
+            else "use `razor patch apply`, or give the undo file"
+        )
+        raise PatchError(
+            f"{path} is not {'an undo' if kind == 'undo' else 'a patch'} file",
+            allowed=kind,
+            found=header.kind,
+            fix=fix,
+        )
+    return header, values
+
+
+def _refuse_misfit(
+    header: PatchHeader, state: Mapping[str, Tensor], path: str | Path, weights: str | Path
+) -> None:
+    if problems := misfits(header, state):
+        shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+        raise PatchError(
+            f"{path} does not belong to {weights}",
+            found=shown,
+            fix="give the very weights that it was made from",
+        )
+
+
+def _check_output(source: Layout, outs: Sequence[Path], *, inputs: Sequence[Path], force: bool) -> None:
+    """Refuse an output that would touch what is read, that exists, or whose kind does not go with the
+    source's.
+    """
+    out = outs[0]
+    for path in outs:
+        for given in (source.path, *source.files, *inputs):
+            if path.resolve() == given.resolve() or (path.exists() and path.samefile(given)):
+                raise PatchError(
+                    f"the output {path} is one of the inputs, which are never overwritten",
+                    fix="name another --out",
+                )
+            if given.is_dir() and path.resolve().is_relative_to(given.resolve()):
+                raise PatchError(
+                    f"the output {path} lies inside the folder {given} that is read", fix="name another --out"
+                )
+        replaceable = not path.is_dir() and not (source.is_folder and path is out)
+        if path.exists() and not (force and replaceable):
+            fix = "name another --out" + (", or give --force to replace it" if replaceable else "")
+            raise PatchError(f"{path} exists already", fix=fix)
+    allowed = () if source.is_folder else (".safetensors", source.path.suffix)
+    if out.suffix not in allowed and (not source.is_folder or out.suffix in WEIGHT_SUFFIXES):
+        raise PatchError(
+            f"the output {out} is not of the kind of {source.path}",
+            allowed=" or ".join(dict.fromkeys(allowed)) or "a folder",
+            fix="name another --out",
+        )
+
+
+def _write_checked(source: Layout, part: Path, changed: Mapping[str, Tensor], wanted: str) -> None:
+    write_like(source, part, changed)
+    if state_hash(read_state(part)) != wanted:
+        raise RunError(
+            f"the weights written from {source.path} are not what the header promises; nothing was kept",
+            fix="check the disk, then run again",
+        )
