@@ -262,7 +262,7 @@ PLACES = {  # the only code a configuration can name, by group
     "data": "razor_cli.config.settings.Data.",
     "method": "razor_cli.methods.",
     "quantization": "razor_cli.weights.quantization.Quantization.",
-    "metrics": "razor_cli.metrics.",
+    "metrics": "razor_cli.families.",
 }
 
 
