@@ -98,14 +98,15 @@ def test_another_file_is_refused(
         score_file.load(tmp_path / name)
 
 
-PAGE = "# Results\n\nprose\n\n<!-- razor tables table3 -->\nwhat stood here\n<!-- end -->\n\nmore <!-- end --> prose\n"
+BEHIND = "<!-- end -->\n\nmore <!-- end --> prose\n"
+PAGE = f"# Results\n\nprose\n\n<!-- razor tables table3 -->\nwas here\n{BEHIND}"
 
 
 def test_tables_are_written_between_markers_and_nothing_else_is_touched(outputs: Path) -> None:
     runs = complete_runs(outputs)
     text = in_page.filled(PAGE, runs)
     assert text.startswith("# Results\n\nprose\n\n<!-- razor tables table3 -->\n\n### RAZOR Table 3")
-    assert text.endswith("<!-- end -->\n\nmore <!-- end --> prose\n") and "what stood here" not in text
+    assert text.endswith(BEHIND) and "was here" not in text
     assert in_page.filled(text, runs) == text and in_page.names(text) == ["table3"]
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert all(h.startswith(("### ", "#### ")) for h in headings[1:])
