@@ -19,8 +19,10 @@ from torch import Tensor
 from razor_cli.config.conf_files import settings_of
 from razor_cli.config.schema import Problem, build, locate, together
 from razor_cli.config.settings import PLACES
-from razor_cli.contract.components import Component, Granularity, Towers, parameters
-from razor_cli.contract.method import Edit, Method
+from razor_cli.contract.components import Component, parameters
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.edit import Edit
+from razor_cli.contract.method import Method
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.data.sets import ConceptSets, Judged, Pairs, class_prompts
 from razor_cli.data.sources.base import Picture

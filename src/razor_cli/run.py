@@ -17,7 +17,7 @@ from rich.console import Console
 
 from razor_cli import __version__
 from razor_cli.config.settings import Data, DataKind, Experiment, resolved
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
 from razor_cli.data.benchmarks import Benchmarks
 from razor_cli.data.build import Kind, build_sets, resolve_cifar
 from razor_cli.data.choices import LABELLED

@@ -17,7 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from razor_cli.contract.components import Granularity, Towers, parameters
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters
 from razor_cli.families.clip.libraries import load_hugging_face, load_open_clip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -23,7 +23,7 @@ from razor_cli.acceptance.clip.known import (
 )
 from razor_cli.config.settings import Data, Library, Model
 from razor_cli.contract.components import parameters
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine import lab as lab_module
 from razor_cli.errors import ConfigError

@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from tiny_world import make_clip, make_sets, to_pixels, tokenize
 from torch import Tensor
 
-from razor_cli.contract.components import Component, Granularity, Slice, Tower, Towers, parameters, swapped
+from razor_cli.contract.components import Component, Slice, parameters, swapped
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.dual.view import Tower
 from razor_cli.dual.components import (
     HUGGING_FACE,
     NOT_CANDIDATES,

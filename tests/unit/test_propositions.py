@@ -14,7 +14,8 @@ from tiny_world import bits, make_sets, preset, run
 from torch import Tensor
 
 from razor_cli.config.command_line import read
-from razor_cli.contract.components import Granularity, Towers, parameters, swapped
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters, swapped
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import Aim, Prompt
 from razor_cli.errors import ConfigError

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from razor_cli.contract.components import Component, parameters, swapped
 from razor_cli.contract.edit import Event
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.losses import pair_cosines
 from razor_cli.engine.lab import Lab

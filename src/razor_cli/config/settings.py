@@ -21,9 +21,9 @@ from razor_cli.data.prompts import DOMAINS
 from razor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from razor_cli.config.quantization import Quantization
     from razor_cli.contract.method import Method
     from razor_cli.families.clip.suite import Metrics
-    from razor_cli.weights.quantization import Quantization
 
 __all__ = ["Data", "Experiment", "Model", "Options", "Scenario", "check", "conf_dir", "resolved"]
 
@@ -261,7 +261,7 @@ PLACES = {  # the only code a configuration can name, by group
     "scenario": "razor_cli.config.settings.Scenario.",
     "data": "razor_cli.config.settings.Data.",
     "method": "razor_cli.methods.",
-    "quantization": "razor_cli.weights.quantization.Quantization.",
+    "quantization": "razor_cli.config.quantization.Quantization.",
     "metrics": "razor_cli.families.",
 }
 

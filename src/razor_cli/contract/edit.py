@@ -1,10 +1,43 @@
-"""What an edit cost and what happened in it, step by step."""
+"""What a method returns: a change of a model, what happened on the way to it, and what it cost."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.contract.family import Family
+
+WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
+
+
+class Change(Protocol):
+    """What an edit does to a model: other weights, something put beside them, or something done
+    at run time.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Return WEIGHTS, ADAPTER or RUNTIME."""
+        ...
+
+    def held(self, family: Family) -> AbstractContextManager[object]:
+        """Hold the change in the model, and restore every bit on leaving. Changes nest."""
+        ...
+
+    def random_like(self, family: Family, seed: int) -> Change | str:
+        """Return a change of the same size in a random direction, the control of this one; or why there is
+        none.
+        """
+        ...
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return what a patch stores, by name; nothing for a change at run time."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -50,14 +83,19 @@ class Event:
 
 @dataclass(kw_only=True)
 class Edit:
-    """A finished edit: new values of the changed tensors only, in the storage dtype, with its log and cost.
+    """A finished edit: its change, with log and cost.
 
-    The values are already rounded to the dtype the weights are stored in, so what is evaluated is what a
-    patch writes.
+    Values of weights are already rounded to the dtype the weights are stored in, so what is evaluated is what
+    a patch writes.
     """
 
-    values: dict[str, Tensor]
+    change: Change
     components: list[str] = field(default_factory=list)
     log: list[Event] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """Return the tensors of the change: of changed weights the new values, in the storage dtype."""
+        return dict(self.change.tensors())

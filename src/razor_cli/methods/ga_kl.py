@@ -5,11 +5,14 @@ Table 9).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from razor_cli.methods.tracing import Tracing
 
-from razor_cli.dual.losses_tracing import cross_entropy
-from razor_cli.methods.tracing import Lesson, Tracing
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.methods.tracing_lesson import Lesson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,4 +27,6 @@ class GaKl(Tracing):
 
     def forgetting(self, lesson: Lesson) -> Tensor:
         """Return -CE^f."""
+        from razor_cli.dual.losses_tracing import cross_entropy
+
         return -cross_entropy(lesson.fine.logits, lesson.fine.labels)

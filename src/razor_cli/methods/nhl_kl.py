@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from razor_cli.methods.tracing import Tracing
 
-from razor_cli.dual.losses_tracing import negative_hinge
-from razor_cli.methods.tracing import Lesson, Tracing
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.methods.tracing_lesson import Lesson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,4 +30,6 @@ class NhlKl(Tracing):
 
     def forgetting(self, lesson: Lesson) -> Tensor:
         """Return the mean of max(0, margin + own logit - best other logit)."""
+        from razor_cli.dual.losses_tracing import negative_hinge
+
         return negative_hinge(lesson.fine.logits, lesson.fine.labels, self.margin)

@@ -19,12 +19,14 @@ from torch import Tensor
 from razor_cli.config.settings import Experiment, resolved
 from razor_cli.contract.components import Component, parameters, swapped
 from razor_cli.contract.edit import Cost, Edit
+from razor_cli.contract.family import Named
 from razor_cli.data.disjoint import six_sets
 from razor_cli.data.sets import ConceptSets, Judged, Pairs
 from razor_cli.dual.board import Board
-from razor_cli.dual.gradients import Named, batches
+from razor_cli.dual.gradients import batches
 from razor_cli.dual.losses import pair_cosines
-from razor_cli.engine.lab import HEAD_LOSSES, Lab, shared_cache
+from razor_cli.dual.named_losses import HEAD_LOSSES
+from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.engine.saliency import Saliency, measure, select
 from razor_cli.engine.search import Aim, norm
 from razor_cli.errors import ConfigError

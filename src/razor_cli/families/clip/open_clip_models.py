@@ -1,4 +1,4 @@
-"""Load CLIP: the embedded stand-in, open_clip names with a tag or file, and Hugging Face folders."""
+"""CLIP of open_clip: the embedded stand-ins, and architectures with a tag, a file or a folder."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.tokenizer import SimpleTokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
-from razor_cli.contract.components import Tower
-from razor_cli.dual.components import HUGGING_FACE, OPEN_CLIP, TowerLayout
+from razor_cli.dual.components import OPEN_CLIP, TowerLayout
+from razor_cli.dual.view import Tower
 from razor_cli.errors import WeightsError, nearest
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.fit import fill
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
 from razor_cli.weights.checkpoint import read_state
@@ -46,9 +46,9 @@ def load_stand_in(label: str, file: str | None = None, name: str = DEFAULT) -> C
         bpe_path=str(root / "bpe.txt.gz"), context_length=config["text_cfg"]["context_length"]
     )
     stored = read_state(weights)
-    _fill(module, stored, f"model={label}")
+    fill(module, stored, f"model={label}")
     transform = open_clip.transform.image_transform(config["vision_cfg"]["image_size"], is_train=False)
-    return _open_clip_view(label, module, tokenizer, transform, stored, weights.name, DEFAULT, stand_in=True)
+    return open_clip_view(label, module, tokenizer, transform, stored, weights.name, DEFAULT, stand_in=True)
 
 
 def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
@@ -70,9 +70,9 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
         architecture, pretrained=None, **preprocessing(architecture, path, weights)
     )
     stored = read_state(path)
-    _fill(module, stored, f"model.weights='{path.name}' in model.architecture={architecture}")
+    fill(module, stored, f"model.weights='{path.name}' in model.architecture={architecture}")
     tokenizer = open_clip.get_tokenizer(architecture)
-    return _open_clip_view(
+    return open_clip_view(
         label, module, tokenizer, transform, stored, path.name, architecture, stand_in=False
     )
 
@@ -175,84 +175,7 @@ def _folder_config(path: Path) -> dict[str, Any] | None:
     return config
 
 
-def load_hugging_face(label: str, folder: str | None) -> Clip:
-    """Load a transformers CLIP folder (config.json, weights, tokenizer and preprocessor files)."""
-    if not folder or not (Path(folder).expanduser() / "config.json").is_file():
-        raise WeightsError(
-            f"model.weights: '{folder}' is no Hugging Face CLIP folder",
-            found="no config.json in it",
-            fix=NO_WEIGHTS,
-        )
-    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
-
-    path = Path(folder).expanduser()
-    config: Any = CLIPConfig.from_pretrained(path)
-    module = CLIPModel(config)
-    stored = read_state(path)
-    _fill(module, stored, f"model.weights='{path.name}'")
-    tokenizer = CLIPTokenizer.from_pretrained(path)
-    length = config.text_config.max_position_embeddings
-
-    def tokenize(texts: list[str]) -> Tensor:
-        ids: Tensor = tokenizer(
-            texts, padding="longest", truncation=True, max_length=length, return_tensors="pt"
-        )["input_ids"]
-        return ids
-
-    def pooled(features: Any) -> Tensor:  # newer versions return an output object
-        value: Tensor = features if isinstance(features, Tensor) else features.pooler_output
-        return value
-
-    vision, text = config.vision_config, config.text_config
-    layouts = (
-        _hf_layout(module, Tower.VISION, vision, "vision_model", "visual_projection.weight"),
-        _hf_layout(module, Tower.TEXT, text, "text_model", "text_projection.weight"),
-    )
-    return Clip(
-        label=label,
-        stand_in=False,
-        module=module.eval(),
-        layouts=layouts,
-        image_features=lambda x: pooled(module.get_image_features(pixel_values=x)),
-        text_features=lambda t: pooled(module.get_text_features(input_ids=t)),
-        transform=_hf_transform(path, vision.image_size),
-        tokenizer=tokenize,
-        stored=stored,
-        source=path.name,
-        architecture=f"hf-clip-{vision.hidden_size}x{vision.num_hidden_layers}-{vision.hidden_act}",
-    )
-
-
-def _hf_transform(path: Path, size: int) -> Any:
-    keywords: dict[str, Any] = {}
-    for name in (
-        "processor_config.json",
-        "preprocessor_config.json",
-    ):  # newer versions keep it inside the former
-        if (path / name).is_file():
-            saved = json.loads((path / name).read_text())
-            saved = saved.get("image_processor", saved)
-            keywords |= {
-                k: tuple(saved[v]) for k, v in (("mean", "image_mean"), ("std", "image_std")) if v in saved
-            }
-    return open_clip.transform.image_transform(size, is_train=False, **keywords)
-
-
-def _hf_layout(module: nn.Module, tower: Tower, config: Any, part: str, projection: str) -> TowerLayout:
-    # Versions differ in what precedes `encoder.layers`, so the prefix is found, not written down.
-    first = next(n for n, _ in module.named_parameters() if n.startswith(part) and ".layers.0." in n)
-    return TowerLayout(
-        tower=tower,
-        prefix=first[: first.index("layers.0.") + len("layers.")],
-        layers=config.num_hidden_layers,
-        width=config.hidden_size,
-        heads=config.num_attention_heads,
-        projection=projection,
-        names=HUGGING_FACE,
-    )
-
-
-def _open_clip_view(
+def open_clip_view(
     label: str,
     module: Any,
     tokenizer: Any,
@@ -263,6 +186,7 @@ def _open_clip_view(
     *,
     stand_in: bool,
 ) -> Clip:
+    """Return an open_clip module behind the family's face. Raises WeightsError for towers without heads."""
     names = {n for n, _ in module.named_parameters()}
     text_prefix = (
         "text.transformer.resblocks."
@@ -311,35 +235,3 @@ def _open_clip_view(
         source=source,
         architecture=architecture,
     )
-
-
-def _fill(module: nn.Module, stored: Mapping[str, Tensor], what: str) -> None:
-    """Copy a checkpoint into a module in fp32; raises WeightsError as `check_fit` does."""
-    check_fit(module, stored, what)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            parameter.copy_(stored[name])
-
-
-def check_fit(module: nn.Module, stored: Mapping[str, Tensor], what: str) -> None:
-    """Raise WeightsError unless names and shapes agree exactly with the module's (buffers that nobody stores
-    aside).
-    """
-    wanted = {n: p.shape for n, p in module.named_parameters()}
-    missing = sorted(set(wanted) - set(stored))
-    extra = sorted(
-        n for n in set(stored) - set(module.state_dict()) if not n.endswith(("position_ids", "attn_mask"))
-    )
-    wrong = [
-        f"{n} {tuple(stored[n].shape)} instead of {tuple(s)}"
-        for n, s in wanted.items()
-        if n in stored and stored[n].shape != s
-    ]
-    if missing or extra or wrong:
-        parts = (("missing", missing), ("unknown", extra), ("of another shape", wrong))
-        found = "; ".join(f"{len(names)} {kind}: {', '.join(names[:3])}" for kind, names in parts if names)
-        raise WeightsError(
-            f"{what}: the tensors do not fit",
-            found=found,
-            fix="set model.architecture to the one the file was made for",
-        )
