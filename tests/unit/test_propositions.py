@@ -14,12 +14,12 @@ from tiny_world import bits, make_sets, preset, run
 from torch import Tensor
 
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked
 from razor_cli.contract.components import Granularity, Towers, parameters, swapped
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import Aim, Prompt
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
-from razor_cli.launch import checked
 from razor_cli.main import razor_command
 from razor_cli.methods.razor_loop import Loop
 from razor_cli.runs.records import table_csv
