@@ -234,7 +234,7 @@ def test_one_target_from_edit_to_table(clip: Clip, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(driver, "sets_of", lambda _: SETS)
     monkeypatch.setattr(driver, "RHOS", (0.25, 0.5, 1.0))
     monkeypatch.setattr(driver, "SCALED", 2)
-    monkeypatch.setattr(driver.provenance, "code_version", lambda: "c0de" * 4)
+    monkeypatch.setattr(driver, "code_version", lambda *_: "c0de" * 4)
     words = ["judged_on=validation", "target=Ada", f"output_dir={tmp_path}", "method=razor"]
     words += ["method.grow_rounds=0", "method.search_steps=2", "method.trim_steps=0"]
     experiment, before = checked(read(words)), bits(clip)

@@ -25,7 +25,7 @@ from razor_cli.engine.cache import content_key
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_keep import Choice
 from razor_cli.families.clip.family import Clip
-from razor_cli.runs.provenance import code_version
+from razor_cli.runs.code import code_version
 
 if TYPE_CHECKING:
     from razor_cli.engine.train_settings import Training
@@ -117,7 +117,7 @@ def state_key(model: Clip, sets: ConceptSets, lab: Lab, settings: Training) -> s
     }
     return content_key(
         {
-            "code": code_version(),
+            "code": code_version(model.family, type(settings)),
             "torch": torch.__version__,
             "weights": model.weights_hash(),
             "device": model.device,
