@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import traceback
 from collections.abc import Iterable
 
 
@@ -58,3 +60,20 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """Return the names most like `name`, best first, ignoring case."""
     lowered = {n.lower(): n for n in names}
     return [lowered[m] for m in difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.5)]
+
+
+def headline(error: BaseException) -> str:
+    """Return the first line of an error, with its class."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
+
+
+def report(error: BaseException, *, debug: bool, how: str = "debug=true") -> int:
+    """Print an error for a person and return the exit code: 2 for what they can mend, 1 for a failure."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, RazorError):
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{headline(error)}\n  fix: {how} shows the traceback", file=sys.stderr)
+    return 1

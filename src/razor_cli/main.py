@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from razor_cli import __version__
 from razor_cli.config.conf_files import comments, conf_dir, default_option, groups
+from razor_cli.errors import report
 
 if TYPE_CHECKING:
     import typer
@@ -123,7 +124,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # a person gets one line, or the traceback on demand
-        return launch.report(error, debug=debug)
+        return report(error, debug=debug)
 
 
 def _grid(flags: Namespace) -> tuple[str, list[dict[str, list[Any]]]] | None:
@@ -209,8 +210,6 @@ def razor_command(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except Exception as error:  # as above
-        from razor_cli.launch import report
-
         return report(error, debug="--debug" in arguments, how="razor --debug")
     return 0
 

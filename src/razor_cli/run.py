@@ -44,6 +44,7 @@ from razor_cli.progress import Progress
 from razor_cli.report import plots
 from razor_cli.report.terminal import print_report
 from razor_cli.runs import provenance
+from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import Run, open_run, write_atomic
 from razor_cli.runs.records import CostRecord, Decision, Identity, RunRecord, Verdict, edited_components
 from razor_cli.weights.patch import write_patch
@@ -82,7 +83,10 @@ def perform(experiment: Experiment, console: Console) -> tuple[Run, bool]:
         sets = sets_of(experiment, model)
     companions = companions_of(experiment, model, sets)
     prints = sets.fingerprints() | companions.fingerprints()
-    run_id = provenance.run_id(resolved(experiment), model.weights_hash(), prints, provenance.code_version())
+    inputs = provenance.Inputs(
+        weights=model.weights_hash(), data=prints, code=code_version(m.family, type(experiment.method))
+    )
+    run_id = provenance.run_id(resolved(experiment), inputs)
     identity = Identity(
         run_id=run_id,
         model=m.name,
@@ -100,7 +104,7 @@ def perform(experiment: Experiment, console: Console) -> tuple[Run, bool]:
     ) as run:
         computed = not run.complete
         if computed:
-            compute(experiment, model, sets, companions, run, identity, progress, started, clock)
+            compute(experiment, model, sets, companions, run, identity, inputs, progress, started, clock)
     return run, computed
 
 
@@ -111,6 +115,7 @@ def compute(
     companions: Companions,
     run: Run,
     identity: Identity,
+    inputs: provenance.Inputs,
     progress: Progress,
     started: str,
     clock: float,
@@ -158,6 +163,7 @@ def compute(
         record_of(
             experiment,
             identity,
+            inputs,
             model,
             sets,
             companions,
@@ -338,6 +344,7 @@ def save_patch(
 def record_of(
     experiment: Experiment,
     identity: Identity,
+    inputs: provenance.Inputs,
     model: Clip,
     sets: ConceptSets,
     companions: Companions,
@@ -356,13 +363,12 @@ def record_of(
     )
     pairs = six_sets(sets) | {f"suite_{x.name}": x.pairs for x in sets.suites} | shifted_sets(sets)
     origin = provenance.collect(
+        inputs,
         device=model.device,
         dtype="float32",
         threads=torch.get_num_threads(),
         seed=experiment.seed,
         started=started,
-        weights_hash=model.weights_hash(),
-        data_fingerprints=sets.fingerprints() | companions.fingerprints(),
         set_sizes={n: len(p) for n, p in pairs.items()},
     )
     notes = [*sets.notes, *companions.notes, *edit.notes, *survival_notes(survival)]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked
 from razor_cli.config.conf_files import (
     GROUPS,
     comments,
@@ -21,7 +22,6 @@ from razor_cli.config.conf_files import (
 )
 from razor_cli.config.schema import hints, locate
 from razor_cli.config.settings import PLACES, Experiment, Options
-from razor_cli.launch import checked
 
 FILES = [(group, name) for group, names in groups([conf_dir()]).items() for name in names]
 EXPECTED = {

@@ -14,6 +14,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked
 from razor_cli.contract.components import parameters
 from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.sampling import Sizes
@@ -25,7 +26,6 @@ from razor_cli.families.clip.companions import load_companions
 from razor_cli.families.clip.load import load
 from razor_cli.families.clip.standins import stand_in_folder
 from razor_cli.families.clip.suite import Metrics
-from razor_cli.launch import checked
 from razor_cli.main import run_command
 from razor_cli.report.terminal import print_report
 from razor_cli.runs.folder import Run

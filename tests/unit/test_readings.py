@@ -21,7 +21,7 @@ from razor_cli.grid.points import chosen_blocks, points
 from razor_cli.methods.razor import Razor
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import complete_runs, open_run
-from razor_cli.runs.provenance import run_id
+from razor_cli.runs.provenance import Inputs, run_id
 from razor_cli.runs.records import CostRecord, Identity, RunRecord
 from razor_cli.tables.base import FORMS, Panel, render
 from razor_cli.tables.readings import (
@@ -85,7 +85,7 @@ def record(
         "scenario": {"acceptance": acceptance},
         "judged_on": judged_on,
     }
-    name = run_id(settings, weights, {"forget": pictures}, finished)
+    name = run_id(settings, Inputs(weights=weights, data={"forget": pictures}, code=finished))
     identity = Identity(
         run_id=name,
         model=model,

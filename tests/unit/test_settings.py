@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import razor_cli
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked, compose
 from razor_cli.config.schema import INVALID, convert, locate
 from razor_cli.config.settings import Data, Engine, Experiment, Library, Model, check, conf_dir, resolved
 from razor_cli.errors import ConfigError
-from razor_cli.launch import checked, compose
 from razor_cli.runs.provenance import canonical_json
 
 KNOBS = [

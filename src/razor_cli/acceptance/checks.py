@@ -271,10 +271,11 @@ def _conditions(subject: Subject, started: str) -> dict[str, Any]:
 
     from razor_cli import __version__
     from razor_cli.runs import provenance
+    from razor_cli.runs.code import code_version
 
     return {
         "package_version": __version__,
-        "code_version": provenance.code_version(),
+        "code_version": code_version(subject.model.family),
         "libraries": provenance.library_versions(),
         "device": subject.model.device,
         "threads": torch.get_num_threads(),

@@ -121,10 +121,10 @@ def read_request(
 
     from razor_cli.acceptance.checks import Request
     from razor_cli.config import command_line
+    from razor_cli.config.compose import compose
     from razor_cli.config.schema import build, together
     from razor_cli.config.settings import Data, Model
     from razor_cli.errors import ConfigError
-    from razor_cli.launch import compose
 
     for word in overrides:
         if not word.startswith(tuple(k if k.endswith(".") else f"{k}=" for k in ACCEPTANCE_KEYS)):

@@ -112,6 +112,18 @@ def read(arguments: Sequence[str], *, multirun: bool = False, extra: str | None 
     return Request(overrides=kept, problems=problems, skip=frozenset(skip))
 
 
+def values_of(override: str) -> tuple[str, list[Any], bool]:
+    """Return the key of an override that `read` made, its values, and whether they are a sweep's."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create()
+    found = parser.parse_override(override)
+    key = found.key_or_group
+    if not found.is_sweep_override():
+        return key, [found.value()], False
+    return key, [parser.parse_override(f"{key}={e}").value() for e in found.sweep_string_iterator()], True
+
+
 def _unreadable(argument: str, reason: str) -> Problem:
     first = reason.strip().splitlines()[0]
     key, equals, _ = argument.partition("=")

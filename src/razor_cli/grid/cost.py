@@ -18,7 +18,8 @@ from typing import Any
 
 from razor_cli.config.settings import Experiment, Library, Model, resolved
 from razor_cli.grid.points import Job
-from razor_cli.runs.provenance import canonical_json, code_version
+from razor_cli.runs.code import code_version
+from razor_cli.runs.provenance import canonical_json
 from razor_cli.runs.records import RunRecord
 
 RECORDED, COUNTED = "recorded runs", "count of passes"
@@ -49,17 +50,17 @@ class Shape:
     layers: int
 
 
-def finished(records: Sequence[RunRecord]) -> frozenset[str]:
-    """Return the settings, as text, of the runs that this version of the code computed."""
-    code = code_version()
-    return frozenset(canonical_json(r.settings) for r in records if r.provenance.code_version == code)
+def finished(records: Sequence[RunRecord]) -> frozenset[tuple[str, str]]:
+    """Return of recorded runs the settings, as text, and the version of the code that computed them."""
+    return frozenset((canonical_json(r.settings), r.provenance.code_version) for r in records)
 
 
-def settings_text(experiment: Experiment) -> str:
-    """Return the settings of an experiment as `finished` writes them; own pictures may have changed since a
-    run.
+def sought(experiment: Experiment) -> tuple[str, str]:
+    """Return an experiment's settings and code as `finished` writes them; own pictures may have changed
+    since a run.
     """
-    return canonical_json(json.loads(canonical_json(resolved(experiment))))
+    settings = canonical_json(json.loads(canonical_json(resolved(experiment))))
+    return settings, code_version(experiment.model.family, type(experiment.method))
 
 
 def estimate(job: Job, records: Sequence[RunRecord]) -> Estimate:

@@ -20,7 +20,7 @@ from razor_cli.grid.cost import (
     estimate,
     finished,
     missing_weights,
-    settings_text,
+    sought,
 )
 from razor_cli.grid.points import Asked, Job, Refused, leaving_out
 from razor_cli.runs.folder import complete_runs
@@ -66,8 +66,8 @@ def _folders(jobs: Sequence[Job]) -> list[Path]:
     return list(dict.fromkeys(job.experiment.output_dir for job in jobs))
 
 
-def _row(job: Job, records: Sequence[RunRecord], done: Collection[str], absent: str) -> Row:
-    if settings_text(job.experiment) in done and not job.experiment.force:
+def _row(job: Job, records: Sequence[RunRecord], done: Collection[tuple[str, str]], absent: str) -> Row:
+    if sought(job.experiment) in done and not job.experiment.force:
         return Row(number=job.number, label=job.label, state="recorded")
     state = "cannot: " + absent.partition(":")[0] if absent else "to run"
     return Row(number=job.number, label=job.label, state=state, cost=estimate(job, records))

@@ -14,7 +14,6 @@ block.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
@@ -23,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from razor_cli.config import command_line
+from razor_cli.config.compose import compose, with_keys
 from razor_cli.config.conf_files import bases, conf_dir, groups
 from razor_cli.config.overrides import as_typed, quote, shell_command
 from razor_cli.config.schema import Problem, together
 from razor_cli.config.settings import Experiment, check
 from razor_cli.errors import ConfigError, RazorError, nearest
-from razor_cli.launch import compose
 
 Block = dict[str, list[Any]]
 MOST = "targets="
@@ -126,9 +125,6 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
     """Return what a command line asks of a grid. Raises ConfigError for words that cannot be read
     or chosen.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parser = OverridesParser.create()
     in_blocks = {key for block in blocks for key in block}
     given: dict[str, list[Any]] = {}
     words: list[str] = []
@@ -142,14 +138,9 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
         problems += request.problems
         if request.problems:
             continue
-        override = parser.parse_override(request.overrides[0])
-        key = override.key_or_group
-        if key in (*in_blocks, *CHOOSING) or override.is_sweep_override():
-            elements = list(override.sweep_string_iterator()) if override.is_sweep_override() else [None]
-            given[key] = [
-                override.value() if e is None else parser.parse_override(f"{key}={e}").value()
-                for e in elements
-            ]
+        key, values, several = command_line.values_of(request.overrides[0])
+        if key in (*in_blocks, *CHOOSING) or several:
+            given[key] = values
         else:
             words.append(argument)
     if problems:
@@ -241,7 +232,7 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
                 composed[chosen] = request, compose(request)
             request, cfg = composed[chosen]
             experiment = check(
-                _with(cfg, {k: v for k, v in point.items() if k not in available}),
+                with_keys(cfg, {k: v for k, v in point.items() if k not in available}),
                 request.problems,
                 request.skip,
             )
@@ -258,16 +249,6 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
         except RazorError as error:
             refused.append(Refused(number=number, point=point, error=error))
     return jobs, refused
-
-
-def _with(cfg: Any, values: Mapping[str, Any]) -> Any:
-    """Return a copy of a composed configuration with single keys set, as `++key=value` sets them."""
-    from omegaconf import OmegaConf
-
-    own = copy.deepcopy(cfg)
-    for key, value in values.items():
-        OmegaConf.update(own, key, value, merge=False, force_add=True)
-    return own
 
 
 def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorError]) -> dict[str, int]:

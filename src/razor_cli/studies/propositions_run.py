@@ -35,6 +35,7 @@ from razor_cli.families.clip.load import load
 from razor_cli.methods.razor import Razor
 from razor_cli.run import kind_of, sets_of
 from razor_cli.runs import provenance
+from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import write_atomic
 from razor_cli.runs.records import table_csv
 from razor_cli.studies import propositions as p
@@ -90,11 +91,13 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
             device=m.device,
         )
         sets = sets_of(experiment)
-    prints = sets.fingerprints()
     settings = resolved(experiment) | {
         "propositions": {"rhos": RHOS, "step": STEP, "factor": FACTOR, "sample": SAMPLE}
     }
-    name = provenance.run_id(settings, model.weights_hash(), prints, provenance.code_version())
+    inputs = provenance.Inputs(
+        weights=model.weights_hash(), data=sets.fingerprints(), code=code_version(m.family, type(method))
+    )
+    name = provenance.run_id(settings, inputs)
     folder = experiment.output_dir / "propositions"
     path = folder / f"{name}.csv"
     if path.is_file() and not experiment.force:
@@ -102,13 +105,12 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     lab = Lab(model=model, sets=sets, cache=shared_cache(experiment.output_dir), seed=experiment.seed)
     findings, edit = of_target(model, sets, method, lab, stage)
     origin = provenance.collect(
+        inputs,
         device=model.device,
         dtype="float32",
         threads=torch.get_num_threads(),
         seed=experiment.seed,
         started=started,
-        weights_hash=model.weights_hash(),
-        data_fingerprints=prints,
         set_sizes={n: len(v) for n, v in six_sets(sets).items()},
     )
     record = {
