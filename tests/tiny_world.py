@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from razor_cli.config.conf_files import settings_of
-from razor_cli.config.schema import Problem, build, locate, together
+from razor_cli.errors import Problem
+from razor_cli.config.schema import build, locate, together
 from razor_cli.config.settings import PLACES
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.choices import Granularity, Towers

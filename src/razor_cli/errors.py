@@ -6,6 +6,7 @@ import difflib
 import sys
 import traceback
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class RazorError(Exception):
@@ -77,3 +78,32 @@ def report(error: BaseException, *, debug: bool, how: str = "debug=true") -> int
         return error.exit_code
     print(f"{headline(error)}\n  fix: {how} shows the traceback", file=sys.stderr)
     return 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One refused setting: what is wrong (it names the full key), what is allowed, what was found, and the
+    next step.
+    """
+
+    what: str
+    allowed: object = None
+    found: object = None
+    fix: str | None = None
+
+    def error(self) -> ConfigError:
+        """Return this problem as an error of its own."""
+        return ConfigError(self.what, allowed=self.allowed, found=self.found, fix=self.fix)
+
+    @classmethod
+    def of(cls, error: Exception, key: str = "") -> Problem:
+        """Return the problem that a constructor complains about; `key` is put before a complaint that does
+        not name it.
+        """
+        if isinstance(error, ConfigError):
+            return cls(what=_named(error.what, key), allowed=error.allowed, found=error.found, fix=error.fix)
+        return cls(what=_named(str(error), key))
+
+
+def _named(what: str, key: str) -> str:
+    return what if key in what else f"{key}: {what}"

@@ -18,7 +18,9 @@ import razor_cli
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked, compose
 from razor_cli.config.schema import INVALID, convert, locate
-from razor_cli.config.settings import Data, Engine, Experiment, Library, Model, check, conf_dir, resolved
+from razor_cli.families.clip.files import Library
+from razor_cli.families.clip.spec import ClipSpec
+from razor_cli.config.settings import Data, Engine, Experiment, check, conf_dir, resolved
 from razor_cli.errors import ConfigError
 from razor_cli.runs.provenance import canonical_json
 
@@ -334,7 +336,7 @@ def test_conversion(value: object, kind: Any, expected: object) -> None:
 
 
 def test_variant_completes_the_architecture() -> None:
-    made = Model(stand_in=False, library=Library.OPEN_CLIP, architecture="ViT-B-32", variant="quickgelu")
+    made = ClipSpec(stand_in=False, library=Library.OPEN_CLIP, architecture="ViT-B-32", variant="quickgelu")
     assert made.full_architecture == "ViT-B-32-quickgelu"
 
 

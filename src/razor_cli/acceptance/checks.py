@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from razor_cli.acceptance.clip.known import Checkpoint
-    from razor_cli.config.settings import Data, Model
+    from razor_cli.config.settings import Data
     from razor_cli.data.sets import ConceptSets
     from razor_cli.data.sources.cifar10 import Cifar10
     from razor_cli.families.clip.family import Clip
+    from razor_cli.families.clip.spec import ClipSpec
 
 PICTURES = 500  # photographs that zero-shot accuracy is measured on, unless asked otherwise
 
@@ -100,7 +101,7 @@ class Request:
     """What is to be accepted, and with which pictures."""
 
     preset: str  # name of the file in conf/model
-    model: Model
+    model: ClipSpec
     data: Data
     overrides: tuple[str, ...] = ()  # as typed, for the commands in the advice
     target: str | None = None  # concept of the small edits; None: one that the pictures have

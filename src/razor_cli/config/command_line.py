@@ -11,9 +11,9 @@ from typing import Any, get_args, get_origin
 
 from razor_cli.config.conf_files import conf_dir, groups, targets
 from razor_cli.config.overrides import quote, quote_override
-from razor_cli.config.schema import Problem, hints, locate
-from razor_cli.config.settings import PLACES, Data, Model, Options, Scenario
-from razor_cli.errors import ConfigError, nearest
+from razor_cli.config.schema import hints, locate
+from razor_cli.config.settings import PLACES, Data, Options, Scenario
+from razor_cli.errors import ConfigError, Problem, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ def text_kinds(roots: Sequence[Path]) -> Callable[[str], Collection[str]]:
     """Return what tells whether a key takes text (`text`, `list`, `null`), read from the schemas' field
     types.
     """
-    own = {"": (Options,), "model": (Model,), "scenario": (Scenario,), "data": (Data,)}
+    own = {"": (Options,), "scenario": (Scenario,), "data": (Data,)}
 
     @cache
     def schemas(group: str) -> tuple[type, ...]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.command_line import Request
 from razor_cli.config.conf_files import conf_dir
-from razor_cli.config.schema import Problem, together
+from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment, check
+from razor_cli.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.conf_files import GROUPS, conf_dir, groups
-from razor_cli.config.schema import Problem, build, hints, locate, plain, together, unknown
+from razor_cli.config.schema import build, hints, locate, plain, together, unknown
 from razor_cli.data.choices import CoarseText, DataKind, Names, Templates
 from razor_cli.data.prompts import DOMAINS
-from razor_cli.errors import ConfigError
+from razor_cli.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from razor_cli.config.quantization import Quantization
+    from razor_cli.contract.family import Spec
     from razor_cli.contract.method import Method
-    from razor_cli.families.clip.suite import Metrics
 
-__all__ = ["Data", "Experiment", "Model", "Options", "Scenario", "check", "conf_dir", "resolved"]
+__all__ = ["Data", "Experiment", "Options", "Scenario", "check", "conf_dir", "resolved"]
 
 UNRECORDED = (  # change no number: not in the run id
     "output_dir",
@@ -33,27 +33,12 @@ UNRECORDED = (  # change no number: not in the run id
     "exit_on_reject",
     "debug",
     "threads",
+    "cache_gb",
     "fail_fast",
     "grid",
     "dry_run",
     "jobs",
 )
-
-
-class Library(StrEnum):
-    """Who builds the module."""
-
-    STAND_IN = "stand_in"
-    OPEN_CLIP = "open_clip"
-    HF = "hf"
-
-
-class Device(StrEnum):
-    """Where tensors live; auto takes a GPU if there is one."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class Engine(StrEnum):
@@ -69,50 +54,6 @@ class Pictures(StrEnum):
     PORTRAITS = "portraits"
     EMOJI = "emoji"
     CIFAR10 = "cifar10"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A model to load: which library builds it, from which weights."""
-
-    name: str = "clip_tiny"  # label in tables
-    family: str = "clip"
-    stand_in: bool = True  # its numbers are never printed in a column of a real model
-    library: Library = Library.STAND_IN
-    architecture: str | None = (
-        None  # open_clip name, e.g. ViT-B-32; of a stand-in the folder of its embedded weights
-    )
-    variant: str | None = None  # suffix of the architecture, e.g. quickgelu
-    weights: str | None = None  # file, folder or pretrained tag; null: the embedded ones
-    device: Device = Device.AUTO
-    oracle: str | dict[str, str] | None = None  # weights retrained without the target; or target -> weights
-    reseeded: str | None = None  # weights of the base trained with another seed
-
-    def __post_init__(self) -> None:
-        if self.stand_in != (self.library is Library.STAND_IN):
-            raise ConfigError(
-                "model.stand_in must say what model.library is",
-                allowed="stand_in=true with library=stand_in only",
-            )
-        if self.library is Library.OPEN_CLIP and not self.architecture:
-            fix = "model.architecture=ViT-B-32 model.weights=FILE_OR_TAG"
-            raise ConfigError(
-                "model.architecture is needed", allowed="any open_clip name", found="null", fix=fix
-            )
-        if self.library is Library.HF and not self.weights:
-            raise ConfigError(
-                "model.weights is needed",
-                allowed="a Hugging Face CLIP folder",
-                found="null",
-                fix="model.weights=DIR",
-            )
-
-    @property
-    def full_architecture(self) -> str | None:
-        """Return the architecture's name with its variant."""
-        return (
-            f"{self.architecture}-{self.variant}" if self.architecture and self.variant else self.architecture
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +167,7 @@ class Options:
     jobs: int = 1  # processes that a grid's jobs are spread over
     debug: bool = False  # show the traceback of a failure
     threads: int | None = None  # CPU threads; null: as torch decides
+    cache_gb: float = 20.0  # what gradients and embeddings of unedited models may take on disk
     patch_names_target: bool = False  # the patch names the target instead of its hash
 
     def __post_init__(self) -> None:
@@ -240,6 +182,8 @@ class Options:
             raise ConfigError("seed must not be negative", allowed=">= 0", found=self.seed)
         if self.threads is not None and self.threads < 1:
             raise ConfigError("threads must be at least 1", allowed=">= 1 or null", found=self.threads)
+        if not self.cache_gb >= 0:
+            raise ConfigError("cache_gb must not be negative", allowed=">= 0", found=self.cache_gb)
         if self.jobs < 1:
             raise ConfigError("jobs must be at least 1", allowed=">= 1", found=self.jobs)
 
@@ -248,16 +192,21 @@ class Options:
 class Experiment(Options):
     """One run, checked: everything `run.execute` needs to know."""
 
-    model: Model
+    model: Spec
     scenario: Scenario
     data: Data
     method: Method
     quantization: Quantization
-    metrics: Metrics
+    metrics: Any  # settings of the family's exam
+
+
+def classes_of(experiment: Experiment) -> tuple[type, ...]:
+    """Return the classes that a configuration chose; what they compute is part of the code's version."""
+    return tuple(map(type, (experiment.model, experiment.method, experiment.data, experiment.metrics)))
 
 
 PLACES = {  # the only code a configuration can name, by group
-    "model": "razor_cli.config.settings.Model.",
+    "model": "razor_cli.families.",
     "scenario": "razor_cli.config.settings.Scenario.",
     "data": "razor_cli.config.settings.Data.",
     "method": "razor_cli.methods.",

@@ -120,9 +120,20 @@ class Loss(Protocol):
 class Board(Protocol):
     """The scoreboard of a step search: validation data only, cheap, no intervals."""
 
-    goals: Goals  # what a method's `target` and `floor` may name
-    base: Metrics  # of the unedited model
-    current: Metrics  # of the weights that were committed last
+    @property
+    def goals(self) -> Goals:
+        """Return what a method's `target` and `floor` may name."""
+        ...
+
+    @property
+    def base(self) -> Metrics:
+        """Return the metrics of the unedited model."""
+        ...
+
+    @property
+    def current(self) -> Metrics:
+        """Return the metrics of the weights that were committed last."""
+        ...
 
     def prepare(self, components: Sequence[Component]) -> None:
         """Get ready for trials of these components, with the committed weights in place."""
@@ -294,6 +305,7 @@ class Spec(Protocol):
     offers: ClassVar[frozenset[str]]  # BOARD, DUAL …
     libraries: ClassVar[tuple[str, ...]]  # distributions that compute, for provenance
     goals: ClassVar[Goals]  # what a method's `target` and `floor` may name
+    losses: ClassVar[tuple[str, ...]]  # what its `forget_loss` may name
 
     @property
     def name(self) -> str:

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+# Losses that forgetting may ascend (switch A27), by name; dual/named_losses.py has them.
+FORGET_LOSSES = ("cosine", "concept_ce", "concept_uniform", "concept_margin")
+
 
 class Ascended(StrEnum):
     """Which loss of the forget pairs is raised."""

@@ -25,11 +25,11 @@ class TensorCache:
 
     Entries are written to a name of their own and moved into place, so a killed process leaves no half entry;
     a damaged one is computed again. A lock per entry lets parallel jobs wait for the first instead of all
-    computing it.
+    computing it. Beyond `limit` bytes the entries that were used longest ago go.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, limit: float | None = None) -> None:
+        self.folder, self.limit = folder, limit
 
     def path(self, key: str) -> Path:
         """Return the file of an entry."""

@@ -48,6 +48,10 @@ class Aim:
             base=base, forget=wanted.forget, keep=wanted.lose, floor=bounds_of(floor, goals, base).lose
         )
 
+    def forgetting(self, found: Metrics) -> list[float]:
+        """Return the values that must come down."""
+        return [found[x.metric] for x in self.forget]
+
     def met(self, found: Metrics) -> bool:
         """Tell whether the Target holds: forgotten, and utility kept."""
         return all(found[x.metric] <= x.most for x in self.forget) and all(

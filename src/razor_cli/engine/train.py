@@ -69,7 +69,7 @@ class _Run:
         )
         self.before = {n: p.detach().clone() for n, p in params.items()}
         self.optimizer = make_optimizer(params, settings)
-        self.base = lab.board.rescore() if lab.sets.taxonomy else dict(lab.board.base)
+        self.base = dict(lab.board.rescore()) if lab.sets.taxonomy else dict(lab.board.base)
         self.choice = Choice(
             rule=settings.keep,
             aim=Aim.against(self.base, lab.board.goals, settings.target, {}),

@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from razor_cli.engine.estimate import COUNTED
 from razor_cli.grid.cost import (
-    COUNTED,
     RECORDED,
     Estimate,
     estimate,
     finished,
-    missing_weights,
     sought,
 )
 from razor_cli.grid.points import Asked, Job, Refused, leaving_out
@@ -42,7 +41,7 @@ class Row:
 def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console: Console) -> int:
     """Print the plan of a grid; return 0, or 2 if something is missing."""
     records = [run.record for folder in _folders(jobs) for run in complete_runs(folder)]
-    absent = {m: missing_weights(m) for m in {job.experiment.model for job in jobs}}
+    absent = {m: m.missing() for m in {job.experiment.model for job in jobs}}
     done = finished(records)
     rows = [_row(job, records, done, absent[job.experiment.model]) for job in jobs]
     rows += [

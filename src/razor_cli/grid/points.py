@@ -25,9 +25,9 @@ from razor_cli.config import command_line
 from razor_cli.config.compose import compose, with_keys
 from razor_cli.config.conf_files import bases, conf_dir, groups
 from razor_cli.config.overrides import as_typed, quote, shell_command
-from razor_cli.config.schema import Problem, together
+from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment, check
-from razor_cli.errors import ConfigError, RazorError, nearest
+from razor_cli.errors import ConfigError, Problem, RazorError, nearest
 
 Block = dict[str, list[Any]]
 MOST = "targets="

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from razor_cli.contract.components import Component, parameters, swapped
 from razor_cli.contract.edit import Edit, Event
-from razor_cli.contract.family import Named
+from razor_cli.contract.family import Metrics, Named
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency, measure, select
-from razor_cli.engine.search import Aim, Found, Metrics, bisect, norm, stepped
+from razor_cli.engine.search import Aim, Found, bisect, norm, stepped
 from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Selector, Step, StepScale
 from razor_cli.methods.razor_settings import RazorSettings
@@ -309,7 +309,7 @@ class Loop:
 
         fixed = self.method.step is Step.FIXED  # then no floor rules a trial out
 
-        def trial(size: float) -> dict[str, float]:
+        def trial(size: float) -> Metrics:
             values = stepped(self.family, components, directions, [size * u for u in units])
             return board.trial(
                 values, components, lost=None if fixed else lambda m: not self.aim.stable(m, share)

@@ -8,7 +8,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from razor_cli import __version__
 
 PACKAGE = Path(__file__).resolve().parents[1]
-LIBRARIES = ("torch", "open_clip_torch", "transformers", "numpy", "bitsandbytes")
+LIBRARIES = ("torch", "numpy", "bitsandbytes")  # beside those of the model's family
 ID_FORMAT = 2  # of the run id: 1 hashed module paths of classes, and one version of all the code
 
 
@@ -62,6 +62,7 @@ def collect(
     seed: int,
     set_sizes: Mapping[str, int],
     started: str,
+    libraries: Sequence[str] = (),
 ) -> Provenance:
     """Return the provenance of a run that began at `started` and ends now."""
     return Provenance(
@@ -69,7 +70,7 @@ def collect(
         code_version=inputs.code,
         git_commit=git_commit(),
         python=platform.python_version(),
-        libraries=library_versions(),
+        libraries=library_versions(libraries),
         platform=f"{platform.system()} {platform.machine()}",
         device=device,
         dtype=dtype,
@@ -140,10 +141,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def library_versions() -> dict[str, str]:
+def library_versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Return the installed versions of the libraries that compute, without importing them."""
     versions = {}
-    for name in LIBRARIES:
+    for name in (LIBRARIES[0], *more, *LIBRARIES[1:]):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -11,13 +11,14 @@ import open_clip
 from razor_cli.acceptance.checks import Request, Subject
 from razor_cli.acceptance.clip.known import EMBEDDED, known, known_checkpoint, plain_name
 from razor_cli.config.conf_files import file_of, values
-from razor_cli.config.settings import Library, Model
 from razor_cli.data.build import Kind, build_sets, resolve_cifar
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.errors import ConfigError, nearest
+from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.load import load
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.families.clip.standins import DEFAULT
 
 # Small on purpose: these pictures tell signs apart, they do not prove forgetting.
@@ -95,7 +96,7 @@ def _of_open_clip(request: Request, architecture: str | None) -> tuple[str | Non
     return architecture, None, "the file does not tell; say it with --checkpoint TAG"
 
 
-def _architecture(model: Model) -> str | None:
+def _architecture(model: ClipSpec) -> str | None:
     return (model.architecture or DEFAULT) if model.library is Library.STAND_IN else model.full_architecture
 
 

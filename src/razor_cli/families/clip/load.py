@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ def load(
     """Return a model on its device. Raises WeightsError when it cannot be had, ConfigError for a device that
     is not there.
     """
+    logging.getLogger("root").setLevel(logging.WARNING)  # open_clip logs to the root logger while it loads
     place = choose_device(device)
     if library == Library.STAND_IN:
         model = load_stand_in(name, weights, architecture or DEFAULT)

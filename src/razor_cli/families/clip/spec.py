@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from razor_cli.contract.choices import Device
 from razor_cli.contract.family import BOARD, DUAL, Estimate, Work
 from razor_cli.contract.goals import Goals
+from razor_cli.dual.choices import FORGET_LOSSES
 from razor_cli.dual.goals import GOALS
 from razor_cli.errors import ConfigError, Problem
 from razor_cli.families.clip.beside import CompanionFiles
@@ -31,6 +32,7 @@ class ClipSpec:
     offers: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL})
     libraries: ClassVar[tuple[str, ...]] = ("open_clip_torch", "transformers")
     goals: ClassVar[Goals] = GOALS
+    losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
 
     name: str = "clip_tiny"  # label in tables
     stand_in: bool = True  # its numbers are never printed in a column of a real model
