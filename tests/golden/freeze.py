@@ -4,7 +4,7 @@ A golden file says what the package did when it was written. A commit that rewri
 
     edits   edits.json.gz   the edit of every preset on the tiny model
     scores  scores.csv      one run from the command line
-    world   tiny_world.safetensors: the tiny model, trained anew; every other golden file but the tables depends on it
+    world   tiny_world.safetensors: the tiny model, trained anew; edits and patches depend on it
     patch   a patch and its undo file as this version writes them; those of an earlier version are never written again
 """
 
