@@ -14,6 +14,7 @@ from torch import Tensor
 
 from razor_cli.config.conf_files import conf_dir, file_of
 from razor_cli.config.conf_files import values as yaml_values
+from razor_cli.config.quantization import Quantization
 from razor_cli.contract.edit import Edit
 from razor_cli.dual.board import Board
 from razor_cli.engine.evaluation import Evaluator, score_all
@@ -22,7 +23,6 @@ from razor_cli.engine.train_settings import Training
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.suite import Metrics
 from razor_cli.weights.patch import apply, read_patch, revert, undo_path_for, write_patch
-from razor_cli.config.quantization import Quantization
 
 PRESETS = sorted(f.stem for f in (conf_dir() / "method").glob("*.yaml"))
 every_preset = pytest.mark.parametrize("name", PRESETS)

@@ -20,9 +20,9 @@ from razor_cli.acceptance.clip.known import (
 )
 from razor_cli.acceptance.clip.subject import identify, small_sets
 from razor_cli.commands.doctor import read_request
-from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.config.settings import Data
 from razor_cli.errors import ConfigError
+from razor_cli.families.clip.spec import ClipSpec
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,6 @@ from razor_cli.acceptance.clip.known import (
     Norm,
     known_checkpoint,
 )
-from razor_cli.families.clip.files import Library
-from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.config.settings import Data
 from razor_cli.contract.components import parameters
 from razor_cli.contract.edit import Edit
@@ -30,6 +28,8 @@ from razor_cli.data.sets import ConceptSets
 from razor_cli.engine import lab as lab_module
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.files import Library
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.methods.razor import Razor
 
 

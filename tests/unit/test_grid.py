@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from razor_cli.config.conf_files import conf_dir, groups
+from razor_cli.errors import ConfigError, DataError
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.spec import ClipSpec
-from razor_cli.errors import ConfigError, DataError
 from razor_cli.grid import jobs as grid_jobs
 from razor_cli.grid import points as grid
 from razor_cli.grid.cost import COUNTED, counted, missing_weights

@@ -12,10 +12,16 @@ from tiny_world import TARGET, bits, make_clip, make_sets
 from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers
-from razor_cli.dual.view import Tower
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.data.sets import Pairs
-from razor_cli.dual.gradients import batch_gradient, batches, cached_gradient, retain_loss, set_gradient, trainable
+from razor_cli.dual.gradients import (
+    batch_gradient,
+    batches,
+    cached_gradient,
+    retain_loss,
+    set_gradient,
+    trainable,
+)
 from razor_cli.dual.losses import (
     concept_cross_entropy,
     concept_margin,
@@ -25,9 +31,10 @@ from razor_cli.dual.losses import (
     mismatch,
     pair_cosines,
 )
+from razor_cli.dual.replay import run_prefix, run_suffix
+from razor_cli.dual.view import Tower
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.families.clip.family import Clip
-from razor_cli.dual.replay import run_prefix, run_suffix
 
 SETS = make_sets()
 

@@ -8,8 +8,8 @@ from metric_worlds import EYE, NAMES, crowd, one, rows, values, world
 from omegaconf import OmegaConf
 
 from razor_cli.dual.measures import Features, SuiteFeatures, search_metrics
-from razor_cli.families.clip.reference import reference
 from razor_cli.errors import ConfigError
+from razor_cli.families.clip.reference import reference
 from razor_cli.families.clip.suite import Metrics, evaluate
 from razor_cli.metrics.catalog import metric_info
 

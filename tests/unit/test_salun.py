@@ -16,9 +16,8 @@ from razor_cli.dual.desk import Desk
 from razor_cli.dual.importance import summed_gradient
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.objective import Step
-from razor_cli.engine.train_settings import Trained
 from razor_cli.engine.train import train
-from razor_cli.engine.train_settings import trained_names
+from razor_cli.engine.train_settings import Trained, trained_names
 from razor_cli.methods.ga import Ascended, forget_loss
 from razor_cli.methods.salun import Masked, Salun, random_labels, saliency_mask, top_fraction
 from razor_cli.methods.salun_tan import MaskedTutor

@@ -18,10 +18,10 @@ import razor_cli
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked, compose
 from razor_cli.config.schema import INVALID, convert, locate
-from razor_cli.families.clip.files import Library
-from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.config.settings import Data, Engine, Experiment, check, conf_dir, resolved
 from razor_cli.errors import ConfigError
+from razor_cli.families.clip.files import Library
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.runs.provenance import canonical_json
 
 KNOBS = [

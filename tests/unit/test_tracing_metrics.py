@@ -12,7 +12,14 @@ from metric_worlds import EYE, crowd, one, values, world
 from torch.nn import functional as F
 
 from razor_cli.dual.criteria import forget_metrics, upper_bounds
-from razor_cli.dual.measures import Features, SuiteFeatures, TracedFeatures, dual_wins, keep_wins, search_metrics
+from razor_cli.dual.measures import (
+    Features,
+    SuiteFeatures,
+    TracedFeatures,
+    dual_wins,
+    keep_wins,
+    search_metrics,
+)
 from razor_cli.families.clip.reference import reference
 from razor_cli.families.clip.suite import Metrics, evaluate
 from razor_cli.metrics.tradeoff import Accuracies, tradeoff

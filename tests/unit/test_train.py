@@ -17,15 +17,13 @@ from tracing_worlds import traced
 from razor_cli.contract.choices import Towers
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.desk import Desk, Samples
+from razor_cli.engine.choices import Keep, Optimizer, Precision, Schedule
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.search import Metrics
 from razor_cli.engine.objective import Objective, Step
-from razor_cli.engine.train_settings import Trained
+from razor_cli.engine.search import Metrics
 from razor_cli.engine.train import train
 from razor_cli.engine.train_keep import Choice, TracingAim, aim_of, shortfall
-from razor_cli.engine.choices import Keep
-from razor_cli.engine.choices import Optimizer, Precision, Schedule
-from razor_cli.engine.train_settings import rate, trained_names
+from razor_cli.engine.train_settings import Trained, rate, trained_names
 from razor_cli.engine.train_state import generator_of
 from razor_cli.errors import ConfigError
 from razor_cli.methods.ga import Ga
