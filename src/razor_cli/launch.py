@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.command_line import Request
 from razor_cli.config.conf_files import conf_dir
+from razor_cli.config.family import no_answer
 from razor_cli.config.overrides import shell_command
 from razor_cli.config.schema import Problem, together
 from razor_cli.config.settings import Experiment, check
@@ -51,12 +52,12 @@ def compose(request: Request) -> DictConfig:
     """Return the composed configuration of one run. Raises ConfigError for what Hydra itself refuses."""
     from hydra import compose as hydra_compose
 
-    with hydra_here(), _hydra_errors(request.problems):
+    with hydra_here(), _hydra_errors(request):
         return hydra_compose("config", overrides=request.overrides)
 
 
 @contextmanager
-def _hydra_errors(earlier: Sequence[Problem] = ()) -> Iterator[None]:
+def _hydra_errors(request: Request) -> Iterator[None]:
     """Turn what Hydra and OmegaConf refuse into our error, together with the problems known before."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -65,11 +66,11 @@ def _hydra_errors(earlier: Sequence[Problem] = ()) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        problem = Problem(
+        problem = no_answer(getattr(error, "missing_cfg_file", None), request.roots) or Problem(
             what=lines[0] if lines else type(error).__name__,
             fix="`razor-run --cfg job` shows the settings there are",
         )
-        raise together([*earlier, problem]) from error
+        raise together([*request.problems, problem]) from error
 
 
 def run_once(request: Request) -> int:
@@ -169,7 +170,7 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     job = Job(fail_fast=fail_fast, debug=debug)
     overrides = [*request.overrides, "hydra.mode=MULTIRUN"]
     try:
-        with hydra_here() as hydra, _hydra_errors():
+        with hydra_here() as hydra, _hydra_errors(request):
             batches = hydra.multirun(config_name="config", task_function=job, overrides=overrides)
         outcomes = [
             r.return_value for batch in batches for r in batch
@@ -202,7 +203,7 @@ def show(request: Request, flags: Namespace) -> int:
     """Print the composed configuration or Hydra's own information; a configuration that would be refused is
     so called.
     """
-    with hydra_here() as hydra, _hydra_errors(request.problems):
+    with hydra_here() as hydra, _hydra_errors(request):
         if flags.info:
             hydra.show_info(flags.info, config_name="config", overrides=request.overrides)
             return 0
