@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from razor_cli.config.conf_files import settings_of
+from razor_cli.config.conf_files import labelled, option_of, settings_of
 from razor_cli.config.schema import Problem, build, locate, together
 from razor_cli.config.settings import PLACES
 from razor_cli.contract.components import Component, Granularity, Towers, parameters
@@ -181,15 +181,20 @@ def bits(model: Clip) -> dict[str, bytes]:
 
 
 def preset(name: str, **changes: Any) -> Any:
-    """Return the method of conf/method/<name>.yaml through its schema; `changes` are settings as yaml would
-    hold them.
+    """Return the method of a preset, named by its label, through its schema; `changes` are settings as yaml
+    would hold them.
     """
-    node = settings_of("method", name) | changes
+    node = settings_of("method", option_of("method", name)) | changes
     problems: list[Problem] = []
     method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
     if problems:
         raise together(problems)
     return method
+
+
+def preset_names() -> dict[str, str]:
+    """Return the preset of each method, by its label."""
+    return labelled("method")
 
 
 def run(method: Method, model: Clip, sets: ConceptSets, **lab: Any) -> Edit:

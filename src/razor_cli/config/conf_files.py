@@ -69,6 +69,11 @@ def labelled(group: str) -> dict[str, str]:
     return {option.replace("/", "_"): option for option in groups([conf_dir()]).get(group, [])}
 
 
+def option_of(group: str, label: str) -> str:
+    """Return the option that a label stands for; a label that nothing shipped has stands for itself."""
+    return labelled(group).get(label, label)
+
+
 def file_of(group: str, option: str) -> Path:
     """Return the yaml file of one option."""
     return conf_dir() / group / f"{option}.yaml"

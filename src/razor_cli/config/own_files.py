@@ -29,7 +29,7 @@ class OwnFiles(FileConfigSource):
             return result
         content: Any = OmegaConf.to_container(result.config, resolve=False)
         folder = config_path.strip("/").partition("/")[0]
-        place = folder if folder in GROUPS and "package" not in result.header else ""
+        place = folder if folder in GROUPS and result.header.get("package") != "_global_" else ""
         found = renamed.content(content, place, groups([Path(self.path)]))
         result.config = OmegaConf.create(found)
         return result

@@ -114,9 +114,11 @@ def _entry(entry: Any, group: str, own: Mapping[str, Collection[str]]) -> Any:
     """Return an entry of a defaults list with present names; a variant, `razor/paper`, lands in its group and
     not in a folder of it.
     """
-    if isinstance(entry, str) and group and "@" not in entry:
-        name = option(group, entry, own.get(group, ()))
-        return f"/{group}/{name}@_here_" if "/" in name and not name.startswith("/") else name
+    if isinstance(entry, str) and group:
+        path, _, package = entry.partition("@")
+        name = option(group, path.removeprefix(f"/{group}/"), own.get(group, ()))
+        is_variant = "/" in name and not name.startswith("/")
+        return f"/{group}/{name}@{package or '_here_'}" if is_variant else entry
     if isinstance(entry, Mapping):
         return {k: _chosen(k, v, own) for k, v in entry.items()}
     return entry

@@ -15,7 +15,7 @@ from razor_cli.methods.tracing import Lesson, Tracing
 
 @dataclass(frozen=True, kw_only=True)
 class NpoKl(Tracing):
-    """Hyper-parameters of NPO+KL; each knob is explained in conf/method/npo_kl_paper.yaml."""
+    """Hyper-parameters of NPO+KL; each knob is explained in conf/method/npo_kl/paper.yaml."""
 
     uses_reference: ClassVar[bool] = True
 

@@ -14,7 +14,7 @@ from razor_cli.methods.tracing import Lesson, Tracing
 
 @dataclass(frozen=True, kw_only=True)
 class Relabel(Tracing):
-    """Hyper-parameters of Relabel; each knob is explained in conf/method/relabel_paper.yaml."""
+    """Hyper-parameters of Relabel; each knob is explained in conf/method/relabel/paper.yaml."""
 
     labels_kept: ClassVar[bool] = True
 
