@@ -57,7 +57,9 @@ def machine() -> dict[str, str]:
 
 
 def same_machine(file: Path) -> bool:
-    """Tell whether a golden file was computed with this torch on such a processor, so that its bits must come out again."""
+    """Tell whether a golden file was computed with this torch on such a processor, so that its bits must come
+    out again.
+    """
     return json.loads(MACHINES.read_text(encoding="utf-8"))[file.name] == machine()
 
 
@@ -81,8 +83,8 @@ def directions(name: str, size: int) -> np.ndarray:
 def settled(name: str, value: Tensor) -> Tensor:
     """Return a tensor in fp64 with zeros for the keys' biases of an attention.
 
-    They add the same to every key's score, so no loss depends on them: their gradients are rounding errors, and whatever
-    divides by a gradient's size makes noise of them.
+    They add the same to every key's score, so no loss depends on them: their gradients are rounding errors,
+    and whatever divides by a gradient's size makes noise of them.
     """
     exact = value.double().clone()
     if name.endswith("attn.in_proj_bias"):
@@ -109,15 +111,19 @@ def edit_record(preset: str) -> dict[str, Any]:
 
 
 def distance(one: Mapping[str, list[float]], other: Mapping[str, list[float]]) -> float:
-    """Return the largest difference between sketches of the same tensors, over the change's norm where that is above 1."""
+    """Return the largest difference between sketches of the same tensors, over the change's norm where that
+    is above 1.
+    """
     pairs = [(np.array(one[n]), np.array(other[n])) for n in one]
     return max((float(np.abs(a - b).max() / max(1.0, a[0])) for a, b in pairs), default=0.0)
 
 
 def tolerance(record: Mapping[str, Any]) -> float:
-    """Return how far an equal edit's sketch may lie from the frozen one, where sums are rounded in another way.
+    """Return how far an equal edit's sketch may lie from the frozen one, where sums are rounded in another
+    way.
 
-    `spread` is how far it lay when the same edit was computed with other kernels. Of a tiny edit a hundredth must fit.
+    `spread` is how far it lay when the same edit was computed with other kernels. Of a tiny edit a hundredth
+    must fit.
     """
     largest = max((s[0] for s in record["sketches"].values()), default=0.0)
     return max(min(1e-6, largest / 100), 10 * record["spread"])
@@ -133,7 +139,9 @@ def frozen_edits() -> dict[str, dict[str, Any]]:
 
 
 def scores(folder: Path) -> list[list[str]]:
-    """Run RAZOR on the embedded model and few pictures; return the rows of its scores.csv without the run's id, header first."""
+    """Run RAZOR on the embedded model and few pictures; return the rows of its scores.csv without the run's
+    id, header first.
+    """
     from razor_cli.main import run_command
 
     places = {"RAZOR_CACHE": str(folder / "cache"), "RAZOR_DATA_DIR": str(folder / "data"), "COLUMNS": "140"}

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from razor_cli.config.conf_files import conf_dir, settings_of
+from razor_cli.config.conf_files import labelled, option_of, settings_of
 from razor_cli.config.schema import build, locate, together
 from razor_cli.config.settings import PLACES
 from razor_cli.contract.choices import Granularity, Towers
@@ -155,7 +155,9 @@ def random_module(**changes: Any) -> Any:
 
 @cache
 def taught_state() -> dict[str, Tensor]:
-    """Return the committed weights of the taught tiny model, so that every machine starts from the same bits."""
+    """Return the committed weights of the taught tiny model, so that every machine starts from
+    the same bits.
+    """
     found = load_file(WEIGHTS)
     return {
         n: found[n] for n in random_module().state_dict()
@@ -200,10 +202,10 @@ def bits(model: Clip) -> dict[str, bytes]:
 
 
 def preset(name: str, **changes: Any) -> Any:
-    """Return the method of conf/method/<name>.yaml through its schema; `changes` are settings as yaml would
-    hold them.
+    """Return the method of a preset, named by its label, through its schema; `changes` are settings as yaml
+    would hold them.
     """
-    node = settings_of("method", name) | changes
+    node = settings_of("method", option_of("method", name)) | changes
     problems: list[Problem] = []
     method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
     if problems:
@@ -211,10 +213,9 @@ def preset(name: str, **changes: Any) -> Any:
     return method
 
 
-@cache
 def preset_names() -> dict[str, str]:
-    """Return the preset of each method, by the name that the method gives itself."""
-    return {preset(f.stem).name: f.stem for f in sorted((conf_dir() / "method").glob("*.yaml"))}
+    """Return the preset of each method, by its label."""
+    return labelled("method")
 
 
 def run(method: Method, model: Clip, sets: ConceptSets, **lab: Any) -> Edit:

@@ -120,7 +120,7 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     job = Job(fail_fast=fail_fast, debug=debug)
     overrides = [*request.overrides, "hydra.mode=MULTIRUN"]
     try:
-        with hydra_here() as hydra, hydra_errors():
+        with hydra_here() as hydra, hydra_errors(request):
             batches = hydra.multirun(config_name="config", task_function=job, overrides=overrides)
         outcomes = [
             r.return_value for batch in batches for r in batch
@@ -153,7 +153,7 @@ def show(request: Request, flags: Namespace) -> int:
     """Print the composed configuration or Hydra's own information; a configuration that would be refused is
     so called.
     """
-    with hydra_here() as hydra, hydra_errors(request.problems):
+    with hydra_here() as hydra, hydra_errors(request):
         if flags.info:
             hydra.show_info(flags.info, config_name="config", overrides=request.overrides)
             return 0

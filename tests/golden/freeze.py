@@ -1,11 +1,12 @@
 """Write golden files anew: `python tests/golden/freeze.py edits scores`, some three minutes.
 
-A golden file says what the package did when it was written. A commit that rewrites one says why the new behaviour is right.
+A golden file says what the package did when it was written. A commit that rewrites one says why the new
+behaviour is right.
 
-    edits   edits.json.gz   the edit of every preset on the tiny model
-    scores  scores.csv      one run from the command line
-    world   tiny_world.safetensors: the tiny model, trained anew; edits and patches depend on it
-    patch   a patch and its undo file as this version writes them; those of an earlier version are never written again
+    edits   edits.json.gz   the edit of every preset on the tiny model scores  scores.csv      one run from
+    the command line world   tiny_world.safetensors: the tiny model, trained anew; edits and patches depend on
+    it patch   a patch and its undo file as this version writes them; those of an earlier version are never
+    written again
 """
 
 from __future__ import annotations

@@ -12,8 +12,7 @@ import fake_runs
 import pytest
 from tiny_world import preset as built
 
-from razor_cli.config.conf_files import file_of
-from razor_cli.config.conf_files import values as yaml_values
+from razor_cli.config.conf_files import settings_of
 from razor_cli.config.schema import build as schema_build
 from razor_cli.config.schema import plain
 from razor_cli.contract.edit import Cost
@@ -79,7 +78,7 @@ def record(
 ) -> None:
     """Record a run of a preset with some settings changed and invented numbers."""
     method = {"_target_": kind, **preset_settings(preset), "_target_": kind, **(changes or {})}  # noqa: F601
-    acceptance = yaml_values(file_of("scenario", "identity"))["acceptance"]
+    acceptance = settings_of("scenario", "identity")["acceptance"]
     settings = {
         "target": target,
         "method": method,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.command_line import Request
 from razor_cli.config.conf_files import conf_dir
+from razor_cli.config.family import no_answer
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment, check
 from razor_cli.errors import Problem
@@ -36,7 +37,7 @@ def compose(request: Request) -> DictConfig:
     """Return the composed configuration of one run. Raises ConfigError for what Hydra itself refuses."""
     from hydra import compose as hydra_compose
 
-    with hydra_here(), hydra_errors(request.problems):
+    with hydra_here(), hydra_errors(request):
         return hydra_compose("config", overrides=request.overrides)
 
 
@@ -51,7 +52,7 @@ def with_keys(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
 
 
 @contextmanager
-def hydra_errors(earlier: Sequence[Problem] = ()) -> Iterator[None]:
+def hydra_errors(request: Request) -> Iterator[None]:
     """Turn what Hydra and OmegaConf refuse into our error, together with the problems known before."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -60,11 +61,12 @@ def hydra_errors(earlier: Sequence[Problem] = ()) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        problem = Problem(
+        missing = getattr(error, "missing_cfg_file", None)
+        problem = no_answer(missing, request.roots) or Problem(
             what=lines[0] if lines else type(error).__name__,
             fix="`razor-run --cfg job` shows the settings there are",
         )
-        raise together([*earlier, problem]) from error
+        raise together([*request.problems, problem]) from error
 
 
 def checked(request: Request) -> Experiment:

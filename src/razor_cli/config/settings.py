@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from razor_cli.config.conf_files import GROUPS, conf_dir, groups
+from razor_cli.config.conf_files import FAMILY, GROUPS, conf_dir, groups
+from razor_cli.config.family import family_fits
 from razor_cli.config.schema import build, hints, locate, plain, together, unknown
 from razor_cli.data.choices import CoarseText, DataKind, Names, Templates
 from razor_cli.data.prompts import DOMAINS
@@ -236,7 +237,7 @@ def check(
     options = build(Options, {k: v for k, v in node.items() if k in hints(Options)}, "", problems)
     known = _all_keys(parts)
     for key in node:
-        if key not in GROUPS and key not in hints(Options):
+        if key not in (*GROUPS, FAMILY) and key not in hints(Options):
             leaf = [k for k in known if k.split(".")[-1] == key]
             problem = unknown(key, "", [*hints(Options), *GROUPS])
             problems.append(
@@ -244,6 +245,8 @@ def check(
                 if leaf
                 else problem
             )
+    if parts["model"] is not None:
+        problems += family_fits(node, parts["model"])
     if options is not None:
         problems += pairing_problems(options, {k: v for k, v in parts.items() if k not in skip})
     if problems:

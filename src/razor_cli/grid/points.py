@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from razor_cli.config import command_line
+from razor_cli.config import command_line, renamed
 from razor_cli.config.compose import compose, with_keys
-from razor_cli.config.conf_files import bases, conf_dir, groups
+from razor_cli.config.conf_files import bases, groups, roots_of
 from razor_cli.config.overrides import as_typed, quote, shell_command
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment, check
@@ -94,10 +94,10 @@ def chosen_blocks(arguments: Sequence[str], extra: str | None = None) -> tuple[s
     named = [a.partition("=")[2].strip("'\"") for a in plain if a.startswith("experiment=")]
     if not named or any(a.startswith("grid=") for a in plain):
         return None
-    for root in (conf_dir(), *([Path(extra)] if extra else [])):
+    for root in roots_of(extra):
         file = root / "experiment" / f"{named[-1]}.yaml"
         if file.is_file() and (blocks := _grid_of(file)):
-            return named[-1], blocks
+            return named[-1], [renamed.block(block, groups(roots_of(extra))) for block in blocks]
     return None
 
 
@@ -109,8 +109,7 @@ def _grid_of(file: Path) -> list[Block]:
 
     content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     if "grid" not in content:
-        beside = [file.with_name(f"{base}.yaml") for base in bases(file)]
-        return next((found for b in reversed(beside) if b.is_file() and (found := _grid_of(b))), [])
+        return next((found for base in reversed(bases(file)) if (found := _grid_of(base))), [])
     grid = content["grid"]
     if not isinstance(grid, list) or not all(isinstance(b, Mapping) and b for b in grid):
         raise ConfigError(
@@ -219,7 +218,7 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
     """Return every job, checked, and every point that cannot run. Reads no weights; lists the pictures of
     embedded data.
     """
-    available = groups([conf_dir(), *([Path(asked.extra)] if asked.extra else [])])
+    available = groups(roots_of(asked.extra))
     composed: dict[tuple[str, ...], tuple[command_line.Request, Any]] = {}
     sizes: dict[str, dict[str, int] | RazorError] = {}
     jobs: list[Job] = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class GaKl(Tracing):
     """Hyper-parameters of GA+KL; with both weights 0 it is GA. Each knob is explained in
-    conf/method/ga_kl_paper.yaml.
+    conf/method/ga_kl/paper.yaml.
     """
 
     name: str = "ga_kl"  # label in tables and folder of the runs

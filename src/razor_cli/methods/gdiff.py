@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GDiff(Tracing):
-    """Hyper-parameters of GDiff; each knob is explained in conf/method/gdiff_paper.yaml."""
+    """Hyper-parameters of GDiff; each knob is explained in conf/method/gdiff/paper.yaml."""
 
     uses_signal: ClassVar[bool] = True
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MeGd(Tracing):
-    """Hyper-parameters of ME+GD; each knob is explained in conf/method/me_gd_paper.yaml."""
+    """Hyper-parameters of ME+GD; each knob is explained in conf/method/me_gd/paper.yaml."""
 
     uses_signal: ClassVar[bool] = True
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NhlKl(Tracing):
-    """Hyper-parameters of NHL+KL; each knob is explained in conf/method/nhl_kl_paper.yaml."""
+    """Hyper-parameters of NHL+KL; each knob is explained in conf/method/nhl_kl/paper.yaml."""
 
     name: str = "nhl_kl"  # label in tables and folder of the runs
     margin: float = 2.0

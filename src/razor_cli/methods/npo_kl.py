@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NpoKl(Tracing):
-    """Hyper-parameters of NPO+KL; each knob is explained in conf/method/npo_kl_paper.yaml."""
+    """Hyper-parameters of NPO+KL; each knob is explained in conf/method/npo_kl/paper.yaml."""
 
     uses_reference: ClassVar[bool] = True
 

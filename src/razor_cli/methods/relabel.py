@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Relabel(Tracing):
-    """Hyper-parameters of Relabel; each knob is explained in conf/method/relabel_paper.yaml."""
+    """Hyper-parameters of Relabel; each knob is explained in conf/method/relabel/paper.yaml."""
 
     labels_kept: ClassVar[bool] = True
 

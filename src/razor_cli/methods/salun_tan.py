@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SalunTan(Relabel):
-    """Hyper-parameters of Tan & Gong's SalUn; each knob is explained in conf/method/salun_tan_paper.yaml."""
+    """Hyper-parameters of Tan & Gong's SalUn; each knob is explained in conf/method/salun/tan_paper.yaml."""
 
     name: str = "salun_tan"  # label in tables and folder of the runs
     mask_fraction: float = 0.1

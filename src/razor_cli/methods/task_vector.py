@@ -21,7 +21,7 @@ ANY_ALPHA = 1e6  # bound of |alpha|: beyond it weights leave every storage dtype
 
 @dataclass(frozen=True, kw_only=True)
 class TaskVector(Tracing):
-    """Hyper-parameters of the task vector; each knob is explained in conf/method/task_vector_paper.yaml."""
+    """Hyper-parameters of the task vector; each knob is explained in conf/method/task_vector/paper.yaml."""
 
     uses_signal: ClassVar[bool] = True
     labels_kept: ClassVar[bool] = True

@@ -78,7 +78,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     """
     method, m = experiment.method, experiment.model
     if not isinstance(method, Razor):
-        allowed = "method=razor, razor_paper, razor_alg1, razor_anchor"
+        allowed = "method=razor, razor/paper, razor/alg1, razor/anchor"
         raise ConfigError("the propositions are RAZOR's", allowed=allowed, found=f"method={method.name}")
     started = provenance.now()
     with stage(f"loading {m.name}"):
