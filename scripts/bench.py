@@ -23,7 +23,7 @@ from rich.table import Table
 
 from razor_cli.config.command_line import Request
 from razor_cli.config.compose import checked
-from razor_cli.contract.edit import Cost
+from razor_cli.contract.cost import Cost
 from razor_cli.contract.method import Method
 from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.sampling import Sizes

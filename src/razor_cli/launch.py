@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from razor_cli.config.check import check
 from razor_cli.config.command_line import Request
 from razor_cli.config.compose import checked, hydra_errors, hydra_here
 from razor_cli.config.overrides import shell_command
 from razor_cli.config.schema import together
-from razor_cli.config.settings import Experiment, check
+from razor_cli.config.settings import Experiment
 from razor_cli.errors import ConfigError, headline, report
 
 if TYPE_CHECKING:

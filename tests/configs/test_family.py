@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from razor_cli.config.check import check
 from razor_cli.config.command_line import read
-from razor_cli.config.settings import check
 from razor_cli.errors import ConfigError
 from razor_cli.launch import checked, compose
 from razor_cli.main import run_command

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from razor_cli.contract.edit import Cost, Event
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.edit import Event
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import Run, open_run
 from razor_cli.runs.provenance import Inputs, Provenance, run_id

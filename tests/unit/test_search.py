@@ -14,7 +14,7 @@ from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters, swapped
-from razor_cli.contract.edit import Cost
+from razor_cli.contract.cost import Cost
 from razor_cli.dual.board import Board
 from razor_cli.engine.choices import Return
 from razor_cli.engine.search import Aim, Found, Prompt, bisect, norm, stepped

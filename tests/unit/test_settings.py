@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import razor_cli
+from razor_cli.config.check import check
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked, compose
 from razor_cli.config.schema import INVALID, convert, locate
-from razor_cli.config.settings import Data, Engine, Experiment, check, conf_dir, resolved
+from razor_cli.config.settings import Data, Engine, Experiment, conf_dir, resolved
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.spec import ClipSpec

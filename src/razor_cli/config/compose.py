@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from razor_cli.config.check import check
 from razor_cli.config.command_line import Request
 from razor_cli.config.conf_files import conf_dir
 from razor_cli.config.family import no_answer
 from razor_cli.config.schema import together
-from razor_cli.config.settings import Experiment, check
+from razor_cli.config.settings import Experiment
 from razor_cli.errors import Problem
 
 if TYPE_CHECKING:

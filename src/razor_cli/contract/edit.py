@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.family import Change
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from razor_cli.contract.family import Family
-
-WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
-
-
-class Change(Protocol):
-    """What an edit does to a model: other weights, something put beside them, or something done
-    at run time.
-    """
-
-    @property
-    def kind(self) -> str:
-        """Return WEIGHTS, ADAPTER or RUNTIME."""
-        ...
-
-    def held(self, family: Family) -> AbstractContextManager[object]:
-        """Hold the change in the model, and restore every bit on leaving. Changes nest."""
-        ...
-
-    def random_like(self, family: Family, seed: int) -> Change | str:
-        """Return a change of the same size in a random direction, the control of this one; or why there is
-        none.
-        """
-        ...
-
-    def tensors(self) -> Mapping[str, Tensor]:
-        """Return what a patch stores, by name; nothing for a change at run time."""
-        ...
-
-
-@dataclass(kw_only=True)
-class Cost:
-    """What an edit cost. Passes count pictures: `forwards` = pictures sent through a tower, `backwards`
-    likewise.
-    """
-
-    seconds: float = 0.0
-    gradient_seconds: float = 0.0
-    search_seconds: float = 0.0
-    forwards: int = 0
-    backwards: int = 0
-    evaluations: int = 0  # trial models scored on validation data
-    gradient_cache_hits: int = 0
-    peak_mb: float = 0.0
 
 
 @dataclass(kw_only=True)

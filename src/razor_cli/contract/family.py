@@ -8,6 +8,7 @@ stands above them in the house knows the shapes only.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
     from razor_cli.contract.choices import Direction, Granularity, Towers
     from razor_cli.contract.components import Component
-    from razor_cli.contract.edit import Change, Cost
+    from razor_cli.contract.cost import Cost
     from razor_cli.contract.goals import Goals
     from razor_cli.errors import Problem
     from razor_cli.metrics.score import Score
 
 BOARD, DUAL = "board", "dual"  # what a family may offer, and a method need
+WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
 RETAIN = "retain"  # the name of every family's loss on what must stay
 
 Key = tuple[str, str]  # (state, quantization); full precision is "none"
@@ -80,6 +82,31 @@ class Sets(Protocol):
 
     def record(self) -> Mapping[str, Sequence[str]]:
         """Return the examples of every set by name, for split.json."""
+        ...
+
+
+class Change(Protocol):
+    """What an edit does to a model: other weights, something put beside them, or something done
+    at run time.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Return WEIGHTS, ADAPTER or RUNTIME."""
+        ...
+
+    def held(self, family: Family) -> AbstractContextManager[object]:
+        """Hold the change in the model, and restore every bit on leaving. Changes nest."""
+        ...
+
+    def random_like(self, family: Family, seed: int) -> Change | str:
+        """Return a change of the same size in a random direction, the control of this one; or why there is
+        none.
+        """
+        ...
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return what a patch stores, by name; nothing for a change at run time."""
         ...
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from razor_cli.contract.components import Component, swapped
-from razor_cli.contract.edit import Cost
+from razor_cli.contract.cost import Cost
 from razor_cli.data.sets import ConceptSets
 from razor_cli.dual.criteria import FORGET_METRICS, Metrics, all_metrics, forget_metrics, upper_bounds
 from razor_cli.dual.gallery import Gallery, chunked, embed, pixels_of

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from razor_cli.contract.choices import Direction
-from razor_cli.contract.edit import Change
-from razor_cli.contract.family import RETAIN, Named, Tick
+from razor_cli.contract.family import RETAIN, Change, Named, Tick
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.gradients import batches, retain_loss, set_gradient
 from razor_cli.dual.losses import (

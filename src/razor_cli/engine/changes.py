@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from razor_cli.contract.components import parameters, swapped
-from razor_cli.contract.edit import WEIGHTS
-from razor_cli.contract.family import Family
+from razor_cli.contract.family import WEIGHTS, Family
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,7 @@ import torch
 
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
-from razor_cli.contract.edit import Change
-from razor_cli.contract.family import Exam, Family, Key, Say
+from razor_cli.contract.family import Change, Exam, Family, Key, Say
 from razor_cli.engine.lab import ENGINE
 from razor_cli.weights.quantization import quantized
 from razor_cli.weights.scope import quantized_names

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from razor_cli.contract.choices import Granularity, Towers
-from razor_cli.contract.edit import Cost
+from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import RETAIN, Board, Family, Loss, Named, Say
 from razor_cli.contract.method import GradientPlan
 from razor_cli.engine.cache import TensorCache, content_key

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from razor_cli.atomic import staged
 from razor_cli.contract.components import parameters, swapped
-from razor_cli.contract.edit import Cost, Event
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.edit import Event
 from razor_cli.contract.family import Family, Named
 from razor_cli.engine.cache import content_key
 from razor_cli.engine.choices import DecayOn, Optimizer

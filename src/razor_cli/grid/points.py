@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from razor_cli.config import command_line, renamed
+from razor_cli.config.check import check
 from razor_cli.config.compose import compose, with_keys
 from razor_cli.config.conf_files import bases, groups, roots_of
 from razor_cli.config.overrides import as_typed, quote, shell_command
 from razor_cli.config.schema import together
-from razor_cli.config.settings import Experiment, check
+from razor_cli.config.settings import Experiment
 from razor_cli.errors import ConfigError, Problem, RazorError, nearest
 
 Block = dict[str, list[Any]]

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from razor_cli.config.settings import Experiment, resolved
 from razor_cli.contract.components import Component, parameters, swapped
-from razor_cli.contract.edit import Cost, Edit
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import Board, Named
 from razor_cli.data.disjoint import six_sets
 from razor_cli.data.sets import ConceptSets, Judged, Pairs

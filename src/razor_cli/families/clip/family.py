@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
-from razor_cli.contract.edit import Cost
+from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import Companions, Quantizable, Say
 from razor_cli.data.sets import ConceptSets
 from razor_cli.dual.board import DualBoard
