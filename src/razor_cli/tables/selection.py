@@ -5,7 +5,6 @@ under one name.
 from __future__ import annotations
 
 import csv
-import io
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from razor_cli.runs.folder import Run
 from razor_cli.tables.readings import flipped, shown
 
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
-SURVIVAL = "survival.csv"
+WHOLE = "(model)"  # the row of survival.csv for all tensors together
 UNEDITED = ("none", "random")  # methods that make no edit worth a row
 EMBEDDED = ("portraits", "emoji", "cifar10")  # all other data are a user's own pictures
 BUILT_IN = {
@@ -101,9 +100,14 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
     data = s.get("data")
     if is_own(run) and isinstance(data, Mapping):
         found += [f"data.{k}={_path(str(data[k]))}" for k in PATHS if data.get(k)]
-    if any(note.startswith(NO_PHOTOGRAPHS) for note in run.record.notes):
+    if without_photographs(run):
         found.append("no photographs among retain")
     return tuple(found)
+
+
+def without_photographs(run: Run) -> bool:
+    """Tell whether a run's retain pictures have no photographs among them though the model knows some."""
+    return any(note.startswith(NO_PHOTOGRAPHS) for note in run.record.notes)
 
 
 def _path(text: str) -> str:
@@ -226,9 +230,7 @@ def _value(run: Run, measure: Measure, state: str, quantization: str) -> float |
 
 def survival(run: Run, scheme: str) -> dict[str, str]:
     """Return the whole model's row of survival.csv; empty for a run of a version that did not write it."""
-    path = run.path(SURVIVAL)
-    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))) if path.is_file() else []
-    return next((r for r in rows if (r["scheme"], r["name"]) == (scheme, "(model)")), {})
+    return next((r for r in run.survival if (r["scheme"], r["name"]) == (scheme, WHOLE)), {})
 
 
 def _number(value: object) -> float | None:
