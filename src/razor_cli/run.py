@@ -21,7 +21,6 @@ from razor_cli.contract.method import Edit
 from razor_cli.data.benchmarks import Benchmarks
 from razor_cli.data.build import Kind, build_sets, resolve_cifar
 from razor_cli.data.choices import LABELLED
-from razor_cli.data.disjoint import shifted_sets, six_sets, split_record
 from razor_cli.data.fine_grained import FineRequest, fine_sets
 from razor_cli.data.fine_labelled import LabelledRequest, labelled_sets
 from razor_cli.data.halves import doubled, on_validation
@@ -131,7 +130,7 @@ def compute(
         )
         edit = experiment.method.edit(model, sets, lab)
     run.write_log(edit.log)
-    write_atomic(run.path("split.json"), json.dumps(split_record(sets), indent=1, ensure_ascii=False))
+    write_atomic(run.path("split.json"), json.dumps(sets.record(), indent=1, ensure_ascii=False))
     with progress.stage("evaluating base, control and edit") as say:
         evaluator = Evaluator(
             model=model, sets=sets, members=sets.forget, cache=cache, hashes=companions.hashes, say=say
@@ -354,7 +353,6 @@ def record_of(
     verdict = (
         Verdict(decision=Decision(judged.outcome.value), reasons=summary(judged, bounds)) if judged else None
     )
-    pairs = six_sets(sets) | {f"suite_{x.name}": x.pairs for x in sets.suites} | shifted_sets(sets)
     origin = provenance.collect(
         device=model.device,
         dtype="float32",
@@ -363,7 +361,7 @@ def record_of(
         started=started,
         weights_hash=model.weights_hash(),
         data_fingerprints=sets.fingerprints() | companions.fingerprints(),
-        set_sizes={n: len(p) for n, p in pairs.items()},
+        set_sizes=sets.sizes(),
     )
     notes = [*sets.notes, *companions.notes, *edit.notes, *survival_notes(survival)]
     cost = CostRecord.of(

@@ -11,7 +11,7 @@ import pytest
 from pictures import captioned, picture_bytes, write_cifar_parquet, write_folder, write_shard
 
 from razor_cli.data.build import Kind, build_sets, resolve_cifar
-from razor_cli.data.disjoint import six_sets, split_record
+from razor_cli.data.disjoint import six_sets
 from razor_cli.data.sampling import Sizes, balanced, rng_for
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.base import Picture
@@ -152,7 +152,7 @@ def test_headline_case_twelve_photographs_and_cifar(tmp_path: Path) -> None:
     assert set(sets.forget.captions) == {"a photo of Taylor Swift."}
     assert len(sets.class_names) == 11 and sets.prompts["ship"] == "a photo of a ship."
     assert any("no other concept of the target's kind" in n for n in sets.notes)
-    record = split_record(sets)
+    record = sets.record()
     assert sorted(len(record[k]) for k in ("forget", "validation_forget", "evaluation_forget")) == [3, 3, 6]
     other = folder(root, cifar_root=cifar, seed=7)
     assert set(other.evaluation.forget.keys) == set(
