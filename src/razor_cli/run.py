@@ -4,11 +4,10 @@ record.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,10 @@ import torch
 from rich.console import Console
 
 from razor_cli import __version__
-from razor_cli.config.settings import Data, DataKind, Experiment, resolved
+from razor_cli.config.settings import Experiment, ask_of, resolved
 from razor_cli.contract.method import Edit
-from razor_cli.data.benchmarks import Benchmarks
-from razor_cli.data.build import Kind, build_sets, resolve_cifar
-from razor_cli.data.choices import LABELLED
-from razor_cli.data.fine_grained import FineRequest, fine_sets
-from razor_cli.data.fine_labelled import LabelledRequest, labelled_sets
-from razor_cli.data.halves import doubled, on_validation
-from razor_cli.data.sampling import Sizes
-from razor_cli.data.sets import ConceptSets
-from razor_cli.data.sources.celeba import read_names
-from razor_cli.data.sources.cifar10 import Cifar10
+from razor_cli.data.ask import Ask
+from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.difficulty import class_confidence
 from razor_cli.dual.measures import Features, forget_labels, similarity
 from razor_cli.engine.evaluation import Evaluator, Key, score_all
@@ -88,7 +79,7 @@ def perform(experiment: Experiment, console: Console) -> tuple[Run, bool]:
         family=m.family,
         stand_in=m.stand_in,
         scenario=experiment.scenario.name,
-        data=kind_of(experiment).value,
+        data=experiment.data.label(experiment.scenario.pictures.value),
         target=sets.target,
         method=experiment.method.name,
         seed=experiment.seed,
@@ -170,12 +161,6 @@ def compute(
     )
 
 
-def kind_of(experiment: Experiment) -> Kind:
-    """Return which source shows the target."""
-    embedded = experiment.data.kind in (DataKind.STANDIN, DataKind.CIFAR10)
-    return Kind(experiment.scenario.pictures.value) if embedded else Kind(experiment.data.kind.value)
-
-
 def model_of(experiment: Experiment) -> Clip:
     """Load the run's model."""
     m = experiment.model
@@ -189,84 +174,16 @@ def sets_of(experiment: Experiment, model: Clip | None = None) -> ConceptSets:
 
     A level of difficulty as target is found with `model`, which is loaded if it is not given.
     """
-    data: Data = experiment.data
-    sizes = Sizes(**{f.name: getattr(data, f"n_{f.name}") for f in dataclasses.fields(Sizes)})
-    held_back = experiment.judged_on == "validation"  # then evaluation pictures take no part at all
-    sizes = doubled(sizes) if held_back else sizes
-    if experiment.scenario.taxonomy:
-        sets = traced_sets(experiment, sizes, model)
-        return on_validation(sets) if held_back else sets
-    sets = build_sets(
-        kind=kind_of(experiment),
-        target=experiment.target,
-        domain=experiment.scenario.domain,
-        aliases=tuple(data.aliases),
-        keyword=data.keyword,
-        root=data.root,
-        retain_root=data.retain_root,
-        retain_domain=data.retain_domain,
-        cifar_root=data.cifar_root or "auto",
-        class_names=listed_names(data),
-        sizes=sizes,
-        max_corrupt=data.max_corrupt,
-        suites=tuple(s.value for s in experiment.scenario.suites),
-        min_forget=data.min_forget,
-        stand_in=experiment.model.stand_in,
-        seed=experiment.seed if data.seed is None else data.seed,
-        benchmarks=benchmarks_of(data),
-    )
-    return on_validation(sets) if held_back else sets
+    return experiment.data.sets(asked_of(experiment, model))
 
 
-def traced_sets(experiment: Experiment, sizes: Sizes, model: Clip | None) -> ConceptSets:
-    """Return the sets of a run on a taxonomy."""
-    ask = traced_request(experiment, sizes, model)
-    return labelled_sets(ask) if isinstance(ask, LabelledRequest) else fine_sets(ask)
+def asked_of(experiment: Experiment, model: Clip | None = None) -> Ask:
+    """Return what the run's data may need of the rest of it."""
 
+    def confidence(pairs: Pairs, prompts: Mapping[str, Sequence[str]]) -> dict[str, float]:
+        return class_confidence(model or model_of(experiment), pairs, prompts)
 
-def traced_request(experiment: Experiment, sizes: Sizes, model: Clip | None) -> FineRequest | LabelledRequest:
-    """Return what a run on a taxonomy asks for, of embedded pictures or of labelled photographs."""
-    data, scenario = experiment.data, experiment.scenario
-    asked: dict[str, Any] = {
-        "target": experiment.target,
-        "forget": tuple(data.forget),
-        "called": scenario.default_target,
-        "coarse_text": data.coarse_text,
-        "sizes": sizes,
-        "seed": experiment.seed if data.seed is None else data.seed,
-        "confidence": lambda pairs, prompts: class_confidence(model or model_of(experiment), pairs, prompts),
-    }
-    if data.kind in LABELLED:
-        assert data.root is not None  # pairings.py refuses it
-        return LabelledRequest(
-            root=data.root,
-            taxonomy=data.taxonomy,
-            prompts=data.prompts,
-            ood_root=data.ood_root,
-            suite_roots=data.suite_roots,
-            max_corrupt=data.max_corrupt,
-            min_forget=data.min_forget,
-            **asked,
-        )
-    cifar = resolve_cifar(data.cifar_root or "auto")
-    return FineRequest(
-        pictures=scenario.pictures.value,
-        domain=scenario.domain,
-        suites=tuple(s.value for s in scenario.suites),
-        cifar=Cifar10(cifar) if cifar else None,
-        cache=None,
-        **asked,
-    )
-
-
-def listed_names(data: Data) -> tuple[str, ...]:
-    """Return the names without pictures that the settings and their file list."""
-    return (*data.class_names, *(read_names(data.names_file) if data.names_file else ()))
-
-
-def benchmarks_of(data: Data) -> Benchmarks:
-    """Return which public benchmarks the data settings name."""
-    return Benchmarks(**{f.name: getattr(data, f.name) for f in dataclasses.fields(Benchmarks)})
+    return ask_of(experiment, experiment.scenario, experiment.model, confidence)
 
 
 def draw(run: Run, evaluator: Evaluator, sets: ConceptSets) -> None:

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 from razor_cli.config.conf_files import conf_dir, groups, targets
 from razor_cli.config.overrides import quote, quote_override
 from razor_cli.config.schema import Problem, hints, locate
-from razor_cli.config.settings import PLACES, Data, Model, Options, Scenario
+from razor_cli.config.settings import PLACES, Model, Options, Scenario
 from razor_cli.errors import ConfigError, nearest
 
 
@@ -31,7 +31,7 @@ def text_kinds(roots: Sequence[Path]) -> Callable[[str], Collection[str]]:
     """Return what tells whether a key takes text (`text`, `list`, `null`), read from the schemas' field
     types.
     """
-    own = {"": (Options,), "model": (Model,), "scenario": (Scenario,), "data": (Data,)}
+    own = {"": (Options,), "model": (Model,), "scenario": (Scenario,)}
 
     @cache
     def schemas(group: str) -> tuple[type, ...]:

@@ -37,10 +37,6 @@ CHOOSING = (
     "target",
     "method",
 )  # keys that choose among the blocks instead of replacing what they list
-EMBEDDED = (
-    "standin",
-    "cifar10",
-)  # data whose sets are listed in well under a second, so a target is looked up beforehand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +270,7 @@ def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorErr
     """Return the sizes of the sets; an unknown target, or too few pictures, is refused here. Seeds share one
     answer.
     """
-    if experiment.data.kind not in EMBEDDED:
+    if not experiment.data.listed_beforehand:
         return {}
     key = repr(
         (
@@ -286,11 +282,10 @@ def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorErr
         )
     )
     if key not in known:
-        from razor_cli.data.disjoint import six_sets
         from razor_cli.run import sets_of
 
         try:
-            known[key] = {name: len(pairs) for name, pairs in six_sets(sets_of(experiment)).items()}
+            known[key] = sets_of(experiment).sizes()
         except RazorError as error:
             known[key] = error
     found = known[key]

@@ -31,7 +31,7 @@ from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.load import load
 from razor_cli.methods.razor import Razor
-from razor_cli.run import kind_of, sets_of
+from razor_cli.run import sets_of
 from razor_cli.runs import provenance
 from razor_cli.runs.folder import write_atomic
 from razor_cli.runs.records import table_csv
@@ -126,7 +126,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
         "model": m.name,
         "stand_in": m.stand_in,
         "scenario": experiment.scenario.name,
-        "data": kind_of(experiment).value,
+        "data": experiment.data.label(experiment.scenario.pictures.value),
         "target": sets.target,
         "method": method.name,
         "seed": experiment.seed,
