@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from razor_cli.acceptance.clip.known import Checkpoint
-    from razor_cli.config.settings import Data
+    from razor_cli.data.kinds.own import Folder
     from razor_cli.data.sets import ConceptSets
     from razor_cli.data.sources.cifar10 import Cifar10
     from razor_cli.families.clip.family import Clip
@@ -102,7 +102,7 @@ class Request:
 
     preset: str  # name of the file in conf/model
     model: ClipSpec
-    data: Data
+    data: Folder
     overrides: tuple[str, ...] = ()  # as typed, for the commands in the advice
     target: str | None = None  # concept of the small edits; None: one that the pictures have
     pictures: int = PICTURES

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from razor_cli.bench import sets_of
 from razor_cli.config.settings import Experiment, resolved
 from razor_cli.contract.components import Component, parameters, swapped
 from razor_cli.contract.cost import Cost
@@ -33,7 +34,6 @@ from razor_cli.engine.saliency import Saliency, measure, select
 from razor_cli.engine.search import Aim, norm
 from razor_cli.errors import ConfigError
 from razor_cli.methods.razor import Razor
-from razor_cli.run import kind_of, sets_of
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import write_atomic
@@ -124,7 +124,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
         "model": m.name,
         "stand_in": m.stand_in,
         "scenario": experiment.scenario.name,
-        "data": kind_of(experiment).value,
+        "data": experiment.data.label(experiment.scenario.pictures.value),
         "target": sets.target,
         "method": method.name,
         "seed": experiment.seed,
