@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from razor_cli.contract.method import Cost, Event
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.edit import Event
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import Run, open_run
-from razor_cli.runs.provenance import Provenance, run_id
+from razor_cli.runs.provenance import Inputs, Provenance, run_id
 from razor_cli.runs.records import CostRecord, Decision, EditedComponent, Identity, RunRecord, Verdict
 
 LEVELS = {"base": 96.5, "control": 96.0, "edit": 4.5}
@@ -193,7 +194,7 @@ def fake_run(
     own = {"name": method, "share": 0.1, **(flips or {})}
     settings = {"target": target, "seed": seed, "model": {"name": model}, "method": own, "data": data}
     settings |= {"quantization": {"schemes": list(quantizations)}, "control": control, **(more or {})}
-    name = run_id(settings, "ab" * 32, {"forget": "cd" * 32}, "c0de")
+    name = run_id(settings, Inputs(weights="ab" * 32, data={"forget": "cd" * 32}, code="c0de"))
     identity = Identity(
         run_id=name,
         model=model,

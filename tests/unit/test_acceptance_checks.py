@@ -21,13 +21,15 @@ from razor_cli.acceptance.clip.known import (
     Norm,
     known_checkpoint,
 )
-from razor_cli.config.settings import Data, Library, Model
 from razor_cli.contract.components import parameters
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
+from razor_cli.data.kinds.own import Folder
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine import lab as lab_module
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.files import Library
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.methods.razor import Razor
 
 
@@ -46,7 +48,7 @@ def no_words(_: str) -> None:
 @pytest.fixture
 def subject(clip: Clip, sets: ConceptSets, tmp_path: Path) -> Subject:
     """The taught tiny model, of which nothing is published."""
-    request = Request(preset="clip_tiny", model=Model(), data=Data())
+    request = Request(preset="clip_tiny", model=ClipSpec(), data=Folder())
     return Subject(
         request=request,
         model=clip,
@@ -191,7 +193,7 @@ def test_a_full_disk_skips_the_patch_with_the_reason(
 
 def accepted(tmp_path: Path, **changes: Any) -> Report:
     return accept(
-        Request(preset="clip_tiny", model=Model(), data=Data(), output_dir=tmp_path / "out", **changes),
+        Request(preset="clip_tiny", model=ClipSpec(), data=Folder(), output_dir=tmp_path / "out", **changes),
         quiet(),
     )
 
@@ -249,11 +251,11 @@ def test_a_group_that_breaks_down_is_a_failed_check_and_the_others_still_run(
 
 
 def test_random_weights_need_an_architecture_by_name(tmp_path: Path) -> None:
-    model = Model(name="hf", stand_in=False, library=Library.HF, weights="somewhere")
+    model = ClipSpec(name="hf", stand_in=False, library=Library.HF, weights="somewhere")
     with pytest.raises(ConfigError, match="architecture by name"):
         accept(
             Request(
-                preset="hf_clip", model=model, data=Data(), output_dir=tmp_path / "out", random_weights=True
+                preset="hf_clip", model=model, data=Folder(), output_dir=tmp_path / "out", random_weights=True
             ),
             quiet(),
         )

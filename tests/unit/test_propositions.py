@@ -14,12 +14,13 @@ from tiny_world import bits, make_sets, preset, run
 from torch import Tensor
 
 from razor_cli.config.command_line import read
-from razor_cli.contract.components import Granularity, Towers, parameters, swapped
+from razor_cli.config.compose import checked
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters, swapped
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import Aim, Prompt
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
-from razor_cli.launch import checked
 from razor_cli.main import razor_command
 from razor_cli.methods.razor_loop import Loop
 from razor_cli.runs.records import table_csv
@@ -234,7 +235,7 @@ def test_one_target_from_edit_to_table(clip: Clip, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(driver, "sets_of", lambda _: SETS)
     monkeypatch.setattr(driver, "RHOS", (0.25, 0.5, 1.0))
     monkeypatch.setattr(driver, "SCALED", 2)
-    monkeypatch.setattr(driver.provenance, "code_version", lambda: "c0de" * 4)
+    monkeypatch.setattr(driver, "code_version", lambda *_: "c0de" * 4)
     words = ["judged_on=validation", "target=Ada", f"output_dir={tmp_path}", "method=razor"]
     words += ["method.grow_rounds=0", "method.search_steps=2", "method.trim_steps=0"]
     experiment, before = checked(read(words)), bits(clip)

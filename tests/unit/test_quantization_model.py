@@ -12,20 +12,16 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
 
-from razor_cli.contract.components import (
-    Component,
-    DualEncoder,
-    Granularity,
-    Slice,
-    Tower,
-    Towers,
-    parameters,
-)
+from razor_cli.config.quantization import BACKENDS, Quantization, Scope
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import Component, Slice, parameters
+from razor_cli.dual.quantizable import expected_count
+from razor_cli.dual.view import DualEncoder, Tower
 from razor_cli.errors import ConfigError, RunError, UserError
 from razor_cli.weights.bitsandbytes import naive_linear_walk_check, plain_linears, replaced_linears, round_bnb
-from razor_cli.weights.quantization import BACKENDS, Quantization, Scope, quantized
+from razor_cli.weights.quantization import quantized
 from razor_cli.weights.rounding import rtn_int4, rtn_int8
-from razor_cli.weights.scope import expected_count, quantized_names, transposed_weights
+from razor_cli.weights.scope import quantized_names, transposed_weights
 
 VISION = {"layers": 2, "width": 32, "head_width": 8, "patch_size": 8, "image_size": 16}
 TEXT = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 4, "layers": 2}

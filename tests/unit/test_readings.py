@@ -12,16 +12,16 @@ import fake_runs
 import pytest
 from tiny_world import preset as built
 
-from razor_cli.config.conf_files import file_of
-from razor_cli.config.conf_files import values as yaml_values
-from razor_cli.config.schema import Problem, plain
+from razor_cli.config.conf_files import settings_of
 from razor_cli.config.schema import build as schema_build
-from razor_cli.contract.method import Cost
+from razor_cli.config.schema import plain
+from razor_cli.contract.cost import Cost
+from razor_cli.errors import Problem
 from razor_cli.grid.points import chosen_blocks, points
 from razor_cli.methods.razor import Razor
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import complete_runs, open_run
-from razor_cli.runs.provenance import run_id
+from razor_cli.runs.provenance import Inputs, run_id
 from razor_cli.runs.records import CostRecord, Identity, RunRecord
 from razor_cli.tables.base import FORMS, Panel, render
 from razor_cli.tables.readings import (
@@ -78,14 +78,14 @@ def record(
 ) -> None:
     """Record a run of a preset with some settings changed and invented numbers."""
     method = {"_target_": kind, **preset_settings(preset), "_target_": kind, **(changes or {})}  # noqa: F601
-    acceptance = yaml_values(file_of("scenario", "identity"))["acceptance"]
+    acceptance = settings_of("scenario", "identity")["acceptance"]
     settings = {
         "target": target,
         "method": method,
         "scenario": {"acceptance": acceptance},
         "judged_on": judged_on,
     }
-    name = run_id(settings, weights, {"forget": pictures}, finished)
+    name = run_id(settings, Inputs(weights=weights, data={"forget": pictures}, code=finished))
     identity = Identity(
         run_id=name,
         model=model,

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from razor_cli.acceptance.clip.known import Checkpoint
-    from razor_cli.config.settings import Data, Model
+    from razor_cli.data.kinds.own import Folder
     from razor_cli.data.sets import ConceptSets
     from razor_cli.data.sources.cifar10 import Cifar10
     from razor_cli.families.clip.family import Clip
+    from razor_cli.families.clip.spec import ClipSpec
 
 PICTURES = 500  # photographs that zero-shot accuracy is measured on, unless asked otherwise
 
@@ -100,8 +101,8 @@ class Request:
     """What is to be accepted, and with which pictures."""
 
     preset: str  # name of the file in conf/model
-    model: Model
-    data: Data
+    model: ClipSpec
+    data: Folder
     overrides: tuple[str, ...] = ()  # as typed, for the commands in the advice
     target: str | None = None  # concept of the small edits; None: one that the pictures have
     pictures: int = PICTURES
@@ -271,10 +272,11 @@ def _conditions(subject: Subject, started: str) -> dict[str, Any]:
 
     from razor_cli import __version__
     from razor_cli.runs import provenance
+    from razor_cli.runs.code import code_version
 
     return {
         "package_version": __version__,
-        "code_version": provenance.code_version(),
+        "code_version": code_version(subject.model.family),
         "libraries": provenance.library_versions(),
         "device": subject.model.device,
         "threads": torch.get_num_threads(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from PIL import Image
 
@@ -52,6 +52,10 @@ class Pairs:
             for i, image in zip(at, source.load([chosen[i] for i in at]), strict=True):
                 images[i] = image
         return [i for i in images if i is not None]
+
+    def head(self, count: int | None) -> Pairs:
+        """Return the first `count` pictures; all of them for None."""
+        return Pairs(self.pictures[:count], self.sources)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of keys, views and captions. File sources put the content hash into the key."""
@@ -145,15 +149,37 @@ class ConceptSets:
         """Concepts of the target's domain that must stay."""
         return self.class_names[len(self.forget_names) :]
 
-    def fingerprints(self) -> dict[str, str]:
-        """Return the hash of every set, for the run's provenance."""
+    def words(self) -> dict[str, object]:
+        """Return the names and sentences that decide an edit beyond the pictures."""
+        return {
+            "names": self.class_names,
+            "prompts": self.prompts,
+            "generic": self.generic_prompt,
+            "joint": self.forget_names,
+            "taxonomy": asdict(self.taxonomy) if self.taxonomy else None,
+        }
+
+    def parts(self) -> dict[str, Pairs]:
+        """Return every set by name: the six, the unrelated tasks, and the out-of-distribution test."""
         sets = {"forget": self.forget, "retain": self.retain}
         for name, judged in (("validation", self.validation), ("evaluation", self.evaluation)):
             sets |= {f"{name}_forget": judged.forget, f"{name}_retain": judged.retain}
         sets |= {f"suite_{s.name}": s.pairs for s in self.suites}
         if self.ood is not None:
             sets |= {"ood_forget": self.ood.judged.forget, "ood_retain": self.ood.judged.retain}
-        return {name: pairs.fingerprint() for name, pairs in sets.items()}
+        return sets
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the hash of every set, for the run's provenance."""
+        return {name: pairs.fingerprint() for name, pairs in self.parts().items()}
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many pictures every set has."""
+        return {name: len(pairs) for name, pairs in self.parts().items()}
+
+    def record(self) -> dict[str, list[str]]:
+        """Return the picture keys of every set, for the run's folder."""
+        return {name: list(pairs.keys) for name, pairs in self.parts().items()}
 
 
 def overlap(first: Pairs, second: Pairs) -> set[str]:

@@ -9,26 +9,27 @@ What the command line says goes first. `scenario`, `target` and `method` choose 
 and a block with none of the chosen is left out; a method that no block lists stands in for those of every
 block. Every other key replaces its list in every block, and several values of a key that no block has
 multiply every block. `targets=N` is a word of grids alone: of what is left, the first N targets of every
-block.
+block. A setting that only some of the grid's kinds of data have goes to those (`data_words.py`).
 """
 
 from __future__ import annotations
 
-import copy
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from razor_cli.config import command_line
-from razor_cli.config.conf_files import bases, conf_dir, groups
+from razor_cli.config import command_line, renamed
+from razor_cli.config.check import check
+from razor_cli.config.compose import compose, with_keys
+from razor_cli.config.conf_files import bases, groups, roots_of
 from razor_cli.config.overrides import as_typed, quote, shell_command
-from razor_cli.config.schema import Problem, together
-from razor_cli.config.settings import Experiment, check
-from razor_cli.errors import ConfigError, RazorError, nearest
-from razor_cli.launch import compose
+from razor_cli.config.schema import together
+from razor_cli.config.settings import Experiment
+from razor_cli.errors import ConfigError, Problem, RazorError, nearest
+from razor_cli.grid.data_words import leave_out, told
 
 Block = dict[str, list[Any]]
 MOST = "targets="
@@ -37,10 +38,6 @@ CHOOSING = (
     "target",
     "method",
 )  # keys that choose among the blocks instead of replacing what they list
-EMBEDDED = (
-    "standin",
-    "cifar10",
-)  # data whose sets are listed in well under a second, so a target is looked up beforehand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +63,7 @@ class Job:
     experiment: Experiment
     command: str  # runs this job alone
     pictures: dict[str, int] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()  # words that its kind of data has no setting for
 
     @property
     def label(self) -> str:
@@ -95,10 +93,10 @@ def chosen_blocks(arguments: Sequence[str], extra: str | None = None) -> tuple[s
     named = [a.partition("=")[2].strip("'\"") for a in plain if a.startswith("experiment=")]
     if not named or any(a.startswith("grid=") for a in plain):
         return None
-    for root in (conf_dir(), *([Path(extra)] if extra else [])):
+    for root in roots_of(extra):
         file = root / "experiment" / f"{named[-1]}.yaml"
         if file.is_file() and (blocks := _grid_of(file)):
-            return named[-1], blocks
+            return named[-1], [renamed.block(block, groups(roots_of(extra))) for block in blocks]
     return None
 
 
@@ -110,8 +108,7 @@ def _grid_of(file: Path) -> list[Block]:
 
     content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     if "grid" not in content:
-        beside = [file.with_name(f"{base}.yaml") for base in bases(file)]
-        return next((found for b in reversed(beside) if b.is_file() and (found := _grid_of(b))), [])
+        return next((found for base in reversed(bases(file)) if (found := _grid_of(base))), [])
     grid = content["grid"]
     if not isinstance(grid, list) or not all(isinstance(b, Mapping) and b for b in grid):
         raise ConfigError(
@@ -126,9 +123,6 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
     """Return what a command line asks of a grid. Raises ConfigError for words that cannot be read
     or chosen.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parser = OverridesParser.create()
     in_blocks = {key for block in blocks for key in block}
     given: dict[str, list[Any]] = {}
     words: list[str] = []
@@ -142,14 +136,9 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
         problems += request.problems
         if request.problems:
             continue
-        override = parser.parse_override(request.overrides[0])
-        key = override.key_or_group
-        if key in (*in_blocks, *CHOOSING) or override.is_sweep_override():
-            elements = list(override.sweep_string_iterator()) if override.is_sweep_override() else [None]
-            given[key] = [
-                override.value() if e is None else parser.parse_override(f"{key}={e}").value()
-                for e in elements
-            ]
+        key, values, several = command_line.values_of(request.overrides[0])
+        if key in (*in_blocks, *CHOOSING) or several:
+            given[key] = values
         else:
             words.append(argument)
     if problems:
@@ -228,20 +217,19 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
     """Return every job, checked, and every point that cannot run. Reads no weights; lists the pictures of
     embedded data.
     """
-    available = groups([conf_dir(), *([Path(asked.extra)] if asked.extra else [])])
-    composed: dict[tuple[str, ...], tuple[command_line.Request, Any]] = {}
+    available = groups(roots_of(asked.extra))
+    every = [(p, tuple(f"{k}={v}" for k, v in p.items() if k in available)) for p in points(asked.blocks)]
+    composed = _composed(asked, list(dict.fromkeys(chosen for _, chosen in every)))
     sizes: dict[str, dict[str, int] | RazorError] = {}
     jobs: list[Job] = []
     refused: list[Refused] = []
-    for number, point in enumerate(points(asked.blocks), 1):
-        chosen = tuple(f"{k}={v}" for k, v in point.items() if k in available)
+    for number, (point, chosen) in enumerate(every, 1):
+        request, cfg, less = composed[chosen]
         try:
-            if chosen not in composed:
-                request = command_line.read([*asked.words, "grid=[]", *chosen], extra=asked.extra)
-                composed[chosen] = request, compose(request)
-            request, cfg = composed[chosen]
+            if isinstance(cfg, RazorError):
+                raise cfg
             experiment = check(
-                _with(cfg, {k: v for k, v in point.items() if k not in available}),
+                with_keys(cfg, {k: v for k, v in point.items() if k not in available}),
                 request.problems,
                 request.skip,
             )
@@ -251,8 +239,9 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
                     number=number,
                     point=point,
                     experiment=experiment,
-                    command=alone(asked, point),
+                    command=alone(replace(asked, words=[w for w in asked.words if w not in less]), point),
                     pictures=pictures,
+                    left_out=less,
                 )
             )
         except RazorError as error:
@@ -260,21 +249,34 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
     return jobs, refused
 
 
-def _with(cfg: Any, values: Mapping[str, Any]) -> Any:
-    """Return a copy of a composed configuration with single keys set, as `++key=value` sets them."""
-    from omegaconf import OmegaConf
+def _composed(
+    asked: Asked, choices: Sequence[tuple[str, ...]]
+) -> dict[tuple[str, ...], tuple[command_line.Request, Any, frozenset[str]]]:
+    """Return for each choice of options what was read, the configuration or why there is none, and the words
+    that were left out of it.
+    """
+    requests = {c: command_line.read([*asked.words, "grid=[]", *c], extra=asked.extra) for c in choices}
+    made: dict[tuple[str, ...], Any] = {}
+    for chosen, request in requests.items():
+        try:
+            made[chosen] = compose(request)
+        except RazorError as error:
+            made[chosen] = error
+    whole = {c: cfg for c, cfg in made.items() if not isinstance(cfg, RazorError)}
+    gone = leave_out(whole, asked.words) if asked.name else {}  # each job of a sweep says it by itself
+    return {c: (requests[c], made[c], gone.get(c, frozenset())) for c in choices}
 
-    own = copy.deepcopy(cfg)
-    for key, value in values.items():
-        OmegaConf.update(own, key, value, merge=False, force_add=True)
-    return own
+
+def left_out(jobs: Sequence[Job]) -> list[str]:
+    """Return a line for each word of the command line that some jobs have no setting for."""
+    return told((job.experiment.data.kind, job.left_out) for job in jobs)
 
 
 def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorError]) -> dict[str, int]:
     """Return the sizes of the sets; an unknown target, or too few pictures, is refused here. Seeds share one
     answer.
     """
-    if experiment.data.kind not in EMBEDDED:
+    if not experiment.data.listed_beforehand:
         return {}
     key = repr(
         (
@@ -286,11 +288,10 @@ def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorErr
         )
     )
     if key not in known:
-        from razor_cli.data.disjoint import six_sets
-        from razor_cli.run import sets_of
+        from razor_cli.bench import sets_of
 
         try:
-            known[key] = {name: len(pairs) for name, pairs in six_sets(sets_of(experiment)).items()}
+            known[key] = sets_of(experiment).sizes()
         except RazorError as error:
             known[key] = error
     found = known[key]

@@ -31,7 +31,7 @@ from razor_cli.errors import RunError, UserError
 from razor_cli.runs.records import Identity, RunRecord, ScoreRow, events_csv, read_scores, scores_csv
 
 if TYPE_CHECKING:  # both need torch or stand above this module
-    from razor_cli.contract.method import Event
+    from razor_cli.contract.edit import Event
     from razor_cli.metrics.score import Score
 
 log = logging.getLogger(__name__)

@@ -16,23 +16,26 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from razor_cli.bench import sets_of
 from razor_cli.config.settings import Experiment, resolved
 from razor_cli.contract.components import Component, parameters, swapped
-from razor_cli.contract.edit import Cost, Edit
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.edit import Edit
+from razor_cli.contract.family import Board, Named
 from razor_cli.data.disjoint import six_sets
 from razor_cli.data.sets import ConceptSets, Judged, Pairs
-from razor_cli.dual.board import Board
-from razor_cli.dual.gradients import Named, batches
+from razor_cli.dual.board import DualBoard
+from razor_cli.dual.gradients import batches
 from razor_cli.dual.losses import pair_cosines
-from razor_cli.engine.lab import HEAD_LOSSES, Lab, shared_cache
+from razor_cli.dual.named_losses import HEAD_LOSSES
+from razor_cli.dual.view import DualEncoder
+from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.engine.saliency import Saliency, measure, select
 from razor_cli.engine.search import Aim, norm
 from razor_cli.errors import ConfigError
-from razor_cli.families.clip.family import Clip
-from razor_cli.families.clip.load import load
 from razor_cli.methods.razor import Razor
-from razor_cli.run import kind_of, sets_of
 from razor_cli.runs import provenance
+from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import write_atomic
 from razor_cli.runs.records import table_csv
 from razor_cli.studies import propositions as p
@@ -76,37 +79,32 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     """
     method, m = experiment.method, experiment.model
     if not isinstance(method, Razor):
-        allowed = "method=razor, razor_paper, razor_alg1, razor_anchor"
+        allowed = "method=razor, razor/paper, razor/alg1, razor/anchor"
         raise ConfigError("the propositions are RAZOR's", allowed=allowed, found=f"method={method.name}")
     started = provenance.now()
     with stage(f"loading {m.name}"):
-        model = load(
-            name=m.name,
-            library=m.library,
-            architecture=m.full_architecture,
-            weights=m.weights,
-            device=m.device,
-        )
+        family = m.open()
         sets = sets_of(experiment)
-    prints = sets.fingerprints()
     settings = resolved(experiment) | {
         "propositions": {"rhos": RHOS, "step": STEP, "factor": FACTOR, "sample": SAMPLE}
     }
-    name = provenance.run_id(settings, model.weights_hash(), prints, provenance.code_version())
+    inputs = provenance.Inputs(
+        weights=family.weights_hash(), data=sets.fingerprints(), code=code_version(m.family, type(method))
+    )
+    name = provenance.run_id(settings, inputs)
     folder = experiment.output_dir / "propositions"
     path = folder / f"{name}.csv"
     if path.is_file() and not experiment.force:
         return path, False
-    lab = Lab(model=model, sets=sets, cache=shared_cache(experiment.output_dir), seed=experiment.seed)
-    findings, edit = of_target(model, sets, method, lab, stage)
+    lab = Lab(family=family, sets=sets, cache=shared_cache(experiment.output_dir), seed=experiment.seed)
+    findings, edit = of_target(lab, method, stage)
     origin = provenance.collect(
-        device=model.device,
+        inputs,
+        device=family.device,
         dtype="float32",
         threads=torch.get_num_threads(),
         seed=experiment.seed,
         started=started,
-        weights_hash=model.weights_hash(),
-        data_fingerprints=prints,
         set_sizes={n: len(v) for n, v in six_sets(sets).items()},
     )
     record = {
@@ -126,7 +124,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
         "model": m.name,
         "stand_in": m.stand_in,
         "scenario": experiment.scenario.name,
-        "data": kind_of(experiment).value,
+        "data": experiment.data.label(experiment.scenario.pictures.value),
         "target": sets.target,
         "method": method.name,
         "seed": experiment.seed,
@@ -136,15 +134,15 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     return path, True
 
 
-def of_target(
-    model: Clip, sets: ConceptSets, method: Razor, lab: Lab, stage: Stage
-) -> tuple[list[p.Finding], Edit]:
+def of_target(lab: Lab, method: Razor, stage: Stage) -> tuple[list[p.Finding], Edit]:
     """Edit once, and return the findings of all four propositions with the edit; the model is as before
     afterwards.
     """
+    model: DualEncoder = lab.family.dual()
+    sets: ConceptSets = lab.sets
     with stage(f"forgetting {sets.target} with {method.name}") as say:
         lab.say = say
-        edit = method.edit(model, sets, lab)
+        edit = method.edit(lab)
         lab.say = lambda _: None
     components = model.components(method.granularity, method.towers, method.include_projections)
     with stage("P1: the edit without each component"):
@@ -180,20 +178,11 @@ def of_target(
 
 def aim_of(method: Razor, board: Board) -> Aim:
     """Return the Target of a method against a board's unedited model; no floor plays a part."""
-    return Aim(
-        base=dict(board.base),
-        m1=method.target_m1,
-        prompts=method.target_m1_prompts,
-        m4_drop=method.target_m4_drop,
-        m5=method.target_m5,
-        floor_m5=0.0,
-        floor_m4_drop=100.0,
-        floor_others_drop=100.0,
-    )
+    return Aim.of(board, method.target)
 
 
 def needed(
-    model: Clip,
+    model: DualEncoder,
     sets: ConceptSets,
     judged: Judged,
     method: Razor,
@@ -202,7 +191,7 @@ def needed(
     name: str,
 ) -> list[p.Finding]:
     """Return P1 of an edit on some judged pictures."""
-    board = Board(
+    board = DualBoard(
         model, replace(sets, validation=judged), Cost(), fast=False
     )  # the plain one: edits of any shape
     base = {n: parameters(model)[n].clone() for n in edit.values}
@@ -213,7 +202,7 @@ def needed(
 
 
 @torch.no_grad()
-def cosines(model: Clip, pairs: Pairs) -> Tensor:
+def cosines(model: DualEncoder, pairs: Pairs) -> Tensor:
     """Return <v, t> of every pair [n] at the weights as they are."""
     parts = []
     for batch in batches(model, pairs, BATCH):
@@ -223,7 +212,7 @@ def cosines(model: Clip, pairs: Pairs) -> Tensor:
     return torch.cat(parts)
 
 
-def forgotten(model: Clip, judged: Judged, edit: Edit) -> list[p.Finding]:
+def forgotten(model: DualEncoder, judged: Judged, edit: Edit) -> list[p.Finding]:
     """Return P2 of an edit."""
     before = cosines(model, judged.forget)
     with swapped(model, edit.values):
@@ -231,7 +220,7 @@ def forgotten(model: Clip, judged: Judged, edit: Edit) -> list[p.Finding]:
 
 
 def first_choice(
-    model: Clip, components: Sequence[Component], method: Razor, forget: Named, retain: Named
+    model: DualEncoder, components: Sequence[Component], method: Razor, forget: Named, retain: Named
 ) -> list[Component]:
     """Return K at the unedited weights, by phi."""
     scored = measure(
@@ -248,7 +237,7 @@ def first_choice(
 
 
 def rho_sweep(
-    model: Clip,
+    model: DualEncoder,
     sets: ConceptSets,
     judged: Judged,
     method: Razor,
@@ -294,7 +283,9 @@ def rho_sweep(
 
 
 @torch.no_grad()
-def pair_losses(model: Clip, sets: ConceptSets, judged: Judged, method: Razor) -> tuple[Tensor, Tensor]:
+def pair_losses(
+    model: DualEncoder, sets: ConceptSets, judged: Judged, method: Razor
+) -> tuple[Tensor, Tensor]:
     """Return L_f of each forget pair [n] as the method has it, and L_r of each retain pair [m]: its two
     cross-entropies' mean.
     """
@@ -308,7 +299,7 @@ def pair_losses(model: Clip, sets: ConceptSets, judged: Judged, method: Razor) -
     prompts = model.encode_text(model.tokenize([sets.prompts[n] for n in sets.class_names]))
     names = sets.forget_names
     images = torch.cat([model.encode_image(b.pixels) for b in batches(model, judged.forget, BATCH)])
-    head = HEAD_LOSSES[method.forget_loss.value]
+    head = HEAD_LOSSES[method.forget_loss]
     concepts = judged.forget.concepts[: len(images)]
     forget = [
         head(image[None], prompts, names.index(c) if c in names else 0, model.scale, len(names))
@@ -317,7 +308,9 @@ def pair_losses(model: Clip, sets: ConceptSets, judged: Judged, method: Razor) -
     return torch.stack(forget), torch.cat(retain)
 
 
-def scaled_in_model(model: Clip, components: Sequence[Component], method: Razor, lab: Lab) -> list[p.Finding]:
+def scaled_in_model(
+    model: DualEncoder, components: Sequence[Component], method: Razor, lab: Lab
+) -> list[p.Finding]:
     """Return P4 with weights multiplied in the model, for some components spread over both towers."""
     some = [
         components[i * len(components) // min(SCALED, len(components))]

@@ -13,7 +13,7 @@ from typing import Any
 
 from scipy import stats
 
-from razor_cli.config.conf_files import settings_of
+from razor_cli.config.conf_files import option_of, settings_of
 from razor_cli.errors import ConfigError
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.verdict import Bound, Finding, Scores, judge, parse_bounds
@@ -101,8 +101,8 @@ class Reading:
 
 
 def preset_settings(name: str) -> dict[str, Any]:
-    """Return every setting of conf/method/<name>.yaml, those it inherits included."""
-    return settings_of("method", name)
+    """Return every setting of the preset with that label, those it inherits included."""
+    return settings_of("method", option_of("method", name))
 
 
 def flipped(method: Mapping[str, object], preset: Mapping[str, object]) -> dict[str, object]:

@@ -13,14 +13,14 @@ from importlib import resources
 from pathlib import PurePath
 from typing import Any
 
-from razor_cli.config.conf_files import conf_dir, groups, settings_of
+from razor_cli.config.conf_files import labelled, settings_of
 from razor_cli.runs.folder import Run
 from razor_cli.tables.readings import flipped, shown
 
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
 WHOLE = "(model)"  # the row of survival.csv for all tensors together
 UNEDITED = ("none", "random")  # methods that make no edit worth a row
-EMBEDDED = ("portraits", "emoji", "cifar10")  # all other data are a user's own pictures
+EMBEDDED = {"portraits": "standin", "emoji": "standin", "cifar10": "cifar10"}  # other data are a user's own
 BUILT_IN = {
     "metrics": "default",
     "quantization": "all",
@@ -61,14 +61,22 @@ class Measure:
 
 
 @cache
-def _shipped(group: str, option: str) -> Mapping[str, Any]:
-    return settings_of(group, option) if option in groups([conf_dir()]).get(group, []) else {}
+def _shipped(group: str, label: str, family: str | None) -> Mapping[str, Any]:
+    option = labelled(group).get(label)
+    return settings_of(group, option, family) if option else {}
+
+
+def _family(run: Run) -> str | None:
+    model = run.record.settings.get("model")
+    return model.get("family") if isinstance(model, Mapping) else None
 
 
 def flips(run: Run) -> dict[str, object]:
     """Return the settings in which a run's method differs from the preset that it is named after."""
     method = run.record.settings.get("method")
-    return flipped(method, _shipped("method", run.record.method)) if isinstance(method, Mapping) else {}
+    if not isinstance(method, Mapping):
+        return {}
+    return flipped(method, _shipped("method", run.record.method, _family(run)))
 
 
 def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]:
@@ -79,13 +87,14 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
     """
     s = run.record.settings
     found: list[str] = []
-    for group, key in (("data", "kind"), ("scenario", "name"), ("metrics", ""), ("quantization", "")):
+    chosen = BUILT_IN | {"data": EMBEDDED.get(run.record.data, run.record.data)}
+    for group in ("data", "scenario", "metrics", "quantization"):
         own = s.get(group)
         if isinstance(own, Mapping):
-            option = str(own.get(key)) if key else BUILT_IN[group]
+            option = chosen.get(group) or str(own.get("name"))
             shipped = {
                 k: v
-                for k, v in _shipped(group, option).items()
+                for k, v in _shipped(group, option, _family(run)).items()
                 if k in own and k not in {*UNCOUNTED[group], *apart_from}
             }
             found += [f"{group}.{k}={shown(own[k])}" for k, v in shipped.items() if own[k] != v]
