@@ -15,7 +15,8 @@ import torch
 from rich.console import Console
 
 from razor_cli import __version__
-from razor_cli.config.settings import Experiment, ask_of, resolved
+from razor_cli.config.asked import ask_of
+from razor_cli.config.settings import Experiment, resolved
 from razor_cli.contract.method import Edit
 from razor_cli.data.ask import Ask
 from razor_cli.data.sets import ConceptSets, Pairs

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from razor_cli.config.asked import ask_of
 from razor_cli.config.schema import Problem, convert
-from razor_cli.config.settings import Library, Model, Options, Scenario, ask_of
+from razor_cli.config.settings import Library, Model, Options, Scenario
 from razor_cli.data.ask import DataSettings
 from razor_cli.errors import RazorError
 

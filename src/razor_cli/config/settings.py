@@ -9,14 +9,15 @@ values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from razor_cli.config.conf_files import GROUPS, conf_dir, groups, settings_of
+from razor_cli.config.conf_files import GROUPS, conf_dir, groups
+from razor_cli.config.data_keys import own_keys
 from razor_cli.config.schema import Problem, build, hints, locate, plain, together, unknown
-from razor_cli.data.ask import Ask, Confidence, DataSettings, no_model
+from razor_cli.data.ask import DataSettings
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.errors import ConfigError
 
@@ -195,28 +196,6 @@ class Experiment(Options):
     metrics: Metrics
 
 
-def ask_of(
-    options: Options, scenario: Scenario, model: Model | None, confidence: Confidence = no_model
-) -> Ask:
-    """Return what a kind of data may need of the rest of a run; nothing depends on a model that was
-    refused.
-    """
-    return Ask(
-        target=options.target,
-        domain=scenario.domain,
-        pictures=scenario.pictures.value,
-        suites=tuple(s.value for s in scenario.suites),
-        taxonomy=scenario.taxonomy,
-        called=scenario.default_target,
-        scenario=scenario.name,
-        model=model.name if model else "",
-        stand_in=model.stand_in if model else True,
-        seed=options.seed,
-        held_back=options.judged_on is JudgedOn.VALIDATION,
-        confidence=confidence,
-    )
-
-
 PLACES = {  # the only code a configuration can name, by group
     "model": "razor_cli.config.settings.Model.",
     "scenario": "razor_cli.config.settings.Scenario.",
@@ -293,27 +272,8 @@ def _part(group: str, node: Mapping[str, Any], problems: list[Problem]) -> Any:
         problems.append(Problem.of(error))
         return None
     if group == "data":
-        value = _own_keys(cls, value, problems)
+        value = own_keys(cls, value, PLACES[group], problems)
     return build(cls, value, group, problems)
-
-
-def _own_keys(cls: type, node: Mapping[Any, Any], problems: list[Problem]) -> dict[Any, Any]:
-    """Return data settings less those that only other kinds of data have: a refusal says which do."""
-    own = hints(cls)
-    having = {k: kinds_with(str(k)) for k in node if k not in own and k != "_target_"}
-    for key, kinds in having.items():
-        if kinds:
-            fix = f"{', '.join(f'data={kind}' for kind in kinds)} {'has' if len(kinds) == 1 else 'have'} it"
-            problems.append(replace(unknown(key, "data", own), fix=fix))
-    return {k: v for k, v in node.items() if not having.get(k)}
-
-
-def kinds_with(key: str) -> list[str]:
-    """Return the kinds of data that have a setting."""
-    kinds = groups([conf_dir()])["data"]
-    return [
-        k for k in kinds if key in hints(locate(settings_of("data", k)["_target_"], PLACES["data"], "data"))
-    ]
 
 
 def _all_keys(parts: Mapping[str, object]) -> list[str]:
