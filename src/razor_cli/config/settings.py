@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.schema import plain
-from razor_cli.data.ask import Ask, Confidence, DataSettings, no_model
+from razor_cli.data.ask import DataSettings
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.errors import ConfigError
 
@@ -139,28 +139,6 @@ class Experiment(Options):
 def classes_of(experiment: Experiment) -> tuple[type, ...]:
     """Return the classes that a configuration chose; what they compute is part of the code's version."""
     return tuple(map(type, (experiment.model, experiment.method, experiment.data, experiment.metrics)))
-
-
-def ask_of(
-    options: Options, scenario: Scenario, model: Spec | None, confidence: Confidence = no_model
-) -> Ask:
-    """Return what a kind of data may need of the rest of a run; nothing depends on a model that was
-    refused.
-    """
-    return Ask(
-        target=options.target,
-        domain=scenario.domain,
-        pictures=scenario.pictures.value,
-        suites=tuple(s.value for s in scenario.suites),
-        taxonomy=scenario.taxonomy,
-        called=scenario.default_target,
-        scenario=scenario.name,
-        model=model.name if model else "",
-        stand_in=model.stand_in if model else True,
-        seed=options.seed,
-        held_back=options.judged_on is JudgedOn.VALIDATION,
-        confidence=confidence,
-    )
 
 
 PLACES = {  # the only code a configuration can name, by group
