@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from razor_cli import __version__
-from razor_cli.config.settings import Data, DataKind, Experiment, resolved
+from razor_cli.config.settings import Data, DataKind, Experiment, composed, resolved
 from razor_cli.contract.method import Edit
 from razor_cli.data.benchmarks import Benchmarks
 from razor_cli.data.build import Kind, build_sets, resolve_cifar
@@ -121,7 +121,7 @@ def compute(
     clock: float,
 ) -> None:
     """Compute everything of one run and record it; nothing is visible under the run's name before the end."""
-    run.write_config(resolved(experiment))
+    run.write_config(composed(experiment))
     fast = experiment.engine == "fast"
     cache = shared_cache(experiment.output_dir) if fast else None
     with progress.stage(f"forgetting {sets.target} with {identity.method}") as say:
@@ -378,6 +378,7 @@ def record_of(
     return RunRecord(
         **identity.model_dump(),
         settings=resolved(experiment),
+        overrides=experiment.overrides,
         provenance=origin,
         cost=cost,
         verdict=verdict,

@@ -32,6 +32,7 @@ def tables(
     from razor_cli.runs.folder import complete_runs
     from razor_cli.tables.base import FORMS, render
     from razor_cli.tables.registry import ALL, TABLES, builder
+    from razor_cli.tables.selection import of_this_format
 
     if name is None:
         width = max(map(len, TABLES))
@@ -52,7 +53,9 @@ def tables(
         raise ConfigError(
             "--format prints one table", allowed=", ".join(TABLES), found=ALL, fix="leave --format out"
         )
-    runs = complete_runs(output_dir)
+    runs, notes = of_this_format(complete_runs(output_dir))
+    for note in notes:
+        typer.echo(note, err=True)
     if form is not None:
         typer.echo(render(builder(name)(runs), form), nl=False)
         return

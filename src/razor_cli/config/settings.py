@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.conf_files import GROUPS, conf_dir, groups
-from razor_cli.config.schema import Problem, build, hints, locate, plain, together, unknown
+from razor_cli.config.schema import Problem, build, class_path, hints, locate, plain, together, unknown
 from razor_cli.data.choices import CoarseText, DataKind, Names, Templates
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.errors import ConfigError
@@ -37,6 +37,7 @@ UNRECORDED = (  # change no number: not in the run id
     "grid",
     "dry_run",
     "jobs",
+    "overrides",
 )
 
 
@@ -254,6 +255,7 @@ class Experiment(Options):
     method: Method
     quantization: Quantization
     metrics: Metrics
+    overrides: dict[str, Any] = field(default_factory=dict)  # what the command line or a grid set, by key
 
 
 PLACES = {  # the only code a configuration can name, by group
@@ -344,4 +346,13 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
     """Return every setting that can change a number, plain and in a fixed order: the part of the run id that
     is settings.
     """
-    return {k: v for k, v in plain(experiment).items() if k not in (*UNRECORDED, "_target_")}
+    return _recorded(plain(experiment))
+
+
+def composed(experiment: Experiment) -> dict[str, Any]:
+    """Return the same settings as a configuration that `check` reads back, with classes by their paths."""
+    return _recorded(plain(experiment, class_path))
+
+
+def _recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in settings.items() if k not in (*UNRECORDED, "_target_")}

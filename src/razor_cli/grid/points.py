@@ -17,12 +17,12 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from razor_cli.config import command_line
-from razor_cli.config.compose import compose, with_keys
+from razor_cli.config.compose import compose, given, with_keys
 from razor_cli.config.conf_files import bases, conf_dir, groups
 from razor_cli.config.overrides import as_typed, quote, shell_command
 from razor_cli.config.schema import Problem, together
@@ -231,11 +231,9 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
                 request = command_line.read([*asked.words, "grid=[]", *chosen], extra=asked.extra)
                 composed[chosen] = request, compose(request)
             request, cfg = composed[chosen]
-            experiment = check(
-                with_keys(cfg, {k: v for k, v in point.items() if k not in available}),
-                request.problems,
-                request.skip,
-            )
+            keys = {k: v for k, v in point.items() if k not in available}
+            experiment = check(with_keys(cfg, keys), request.problems, request.skip)
+            experiment = replace(experiment, overrides=given(request.overrides) | keys)
             pictures = _pictures(experiment, sizes)
             jobs.append(
                 Job(
