@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.edit import Event
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import Run, open_run
-from razor_cli.runs.provenance import Inputs, Provenance, run_id
+from razor_cli.runs.provenance import Provenance, canonical_json
 from razor_cli.runs.records import CostRecord, Decision, EditedComponent, Identity, RunRecord, Verdict
 
 LEVELS = {"base": 96.5, "control": 96.0, "edit": 4.5}
@@ -165,6 +167,12 @@ def heads(count: int) -> list[EditedComponent]:
     return [EditedComponent.model_validate({"name": f"visual.{3 + i}.head2", **shape}) for i in range(count)]
 
 
+def invented_id(settings: dict[str, object]) -> str:
+    """Return an id like a run's that no format of run ids changes: runs of the same time are sorted by it."""
+    parts = {"settings": settings, "weights": "ab" * 32, "data": {"forget": "cd" * 32}, "code": "c0de"}
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:16]
+
+
 def fake_run(
     output_dir: Path,
     *,
@@ -183,6 +191,7 @@ def fake_run(
     quantizations: tuple[str, ...] = ("none", "int8", "int4"),
     control: bool = True,
     more: dict[str, object] | None = None,
+    overrides: dict[str, object] | None = None,
     finished: str = "2026-01-02T03:04:05.678+00:00",
     parts: int = 1,
 ) -> Run:
@@ -194,7 +203,7 @@ def fake_run(
     own = {"name": method, "share": 0.1, **(flips or {})}
     settings = {"target": target, "seed": seed, "model": {"name": model}, "method": own, "data": data}
     settings |= {"quantization": {"schemes": list(quantizations)}, "control": control, **(more or {})}
-    name = run_id(settings, Inputs(weights="ab" * 32, data={"forget": "cd" * 32}, code="c0de"))
+    name = invented_id(settings)
     identity = Identity(
         run_id=name,
         model=model,
@@ -233,6 +242,7 @@ def fake_run(
             RunRecord(
                 **identity.model_dump(),
                 settings=settings,
+                overrides=overrides or {},
                 provenance=provenance(seed, finished),
                 cost=CostRecord.of(cost, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=5),
                 verdict=Verdict(
@@ -243,3 +253,17 @@ def fake_run(
             )
         )
     return run
+
+
+def as_format_1(run: Run) -> Run:
+    """Rewrite a recorded run as earlier versions recorded it, and return it."""
+    record = json.loads(run.path("run.json").read_text())
+    del record["overrides"]
+    run.path("run.json").write_text(json.dumps(record | {"format": 1}))
+    rows = run.path("scores.csv").read_text(encoding="utf-8").splitlines()
+    run.path("scores.csv").write_text("".join(f"{r.rsplit(',', 2)[0]}\n" for r in rows), encoding="utf-8")
+    voucher = json.loads(run.path("DONE").read_text())
+    for name in ("run.json", "scores.csv"):
+        voucher["sha256"][name] = hashlib.sha256(run.path(name).read_bytes()).hexdigest()
+    run.path("DONE").write_text(json.dumps(voucher))
+    return Run(run.folder)

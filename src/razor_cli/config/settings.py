@@ -8,12 +8,13 @@ values.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from razor_cli.config.schema import plain
+from razor_cli.config.schema import class_path, plain
 from razor_cli.data.ask import DataSettings
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.errors import ConfigError
@@ -35,6 +36,7 @@ UNRECORDED = (  # change no number: not in the run id
     "grid",
     "dry_run",
     "jobs",
+    "overrides",
 )
 
 
@@ -134,6 +136,7 @@ class Experiment(Options):
     method: Method
     quantization: Quantization
     metrics: Any  # settings of the family's exam
+    overrides: dict[str, Any] = field(default_factory=dict)  # what the command line or a grid set, by key
 
 
 def classes_of(experiment: Experiment) -> tuple[type, ...]:
@@ -155,4 +158,13 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
     """Return every setting that can change a number, plain and in a fixed order: the part of the run id that
     is settings.
     """
-    return {k: v for k, v in plain(experiment).items() if k not in (*UNRECORDED, "_target_")}
+    return _recorded(plain(experiment))
+
+
+def composed(experiment: Experiment) -> dict[str, Any]:
+    """Return the same settings as a configuration that `check` reads back, with classes by their paths."""
+    return _recorded(plain(experiment, class_path))
+
+
+def _recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in settings.items() if k not in (*UNRECORDED, "_target_")}

@@ -18,7 +18,7 @@ from rich.text import Text
 from razor_cli.metrics.score import Score
 from razor_cli.report.cells import Words, heading, interval, number
 from razor_cli.runs.folder import DONE, Run
-from razor_cli.runs.records import NOT_COMPUTED, STATES, Decision, RunRecord, ScoreRow
+from razor_cli.runs.records import NOT_COMPUTED, Decision, RunRecord, ScoreRow, state_order
 
 # (heading, metric, pattern of the variant): the reading that is shown of each metric
 FORGOTTEN = (
@@ -134,9 +134,7 @@ def _column(rows: Sequence[ScoreRow], title: str, metric: str, pattern: str) -> 
 
 def _keys(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
     """Return every (state, quantization) of a run: states in their order, quantizations as recorded."""
-    return sorted(
-        dict.fromkeys((r.state, r.quantization) for r in rows), key=lambda key: STATES.index(key[0])
-    )
+    return sorted(dict.fromkeys((r.state, r.quantization) for r in rows), key=lambda key: state_order(key[0]))
 
 
 def _results(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ SETS = (
     "evaluation_forget",
     "evaluation_retain",
 )
-CLASS = "razor_cli.methods.razor.Razor"
+CLASS = "Razor"
 SHOWN = {  # column: (metric, variant, digits)
     "M1 mean ↓ %": ("m1", "dual/mean_of_classes", 1),
     "M1 generic ↓ %": ("m1", "dual/generic", 1),
