@@ -69,7 +69,7 @@ def doctor(
     request = read_request(
         acceptance, given, random_weights=random_weights, checkpoint=checkpoint, pictures=pictures
     )
-    from razor_cli.acceptance.checks import accept
+    from razor_cli.acceptance.clip.groups import accept
 
     report = accept(request, console)
     print_acceptance(console, report, request)

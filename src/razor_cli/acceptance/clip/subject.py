@@ -4,12 +4,13 @@ to try it on.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import open_clip
 
-from razor_cli.acceptance.checks import Request, Subject
-from razor_cli.acceptance.clip.known import EMBEDDED, known, known_checkpoint, plain_name
+from razor_cli.acceptance.checks import Request
+from razor_cli.acceptance.clip.known import EMBEDDED, Checkpoint, known, known_checkpoint, plain_name
 from razor_cli.config.conf_files import file_of, values
 from razor_cli.config.settings import Library, Model
 from razor_cli.data.build import Kind, build_sets, resolve_cifar
@@ -17,6 +18,7 @@ from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.errors import ConfigError, nearest
+from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.load import load
 from razor_cli.families.clip.standins import DEFAULT
 
@@ -36,6 +38,25 @@ DOMAIN = {
     Kind.EMOJI: "emoji",
     Kind.FOLDER: "person",
 }  # names stand in prompts as they are
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A loaded model, what it claims to be, and the pictures there are to try it on."""
+
+    request: Request
+    model: Clip
+    architecture: str | None
+    checkpoint: Checkpoint | None
+    claim: str  # how it was decided which checkpoint this is
+    sets: ConceptSets | None
+    photographs: Cifar10 | None
+    folder: Path  # for copies; removed at the end
+
+    @property
+    def published(self) -> str | None:
+        """Name of the checkpoint that figures are published of, where it is known."""
+        return self.checkpoint.name if self.checkpoint else None
 
 
 def subject_of(request: Request, weights: str | None, folder: Path) -> Subject:
