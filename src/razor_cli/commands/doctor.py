@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from razor_cli.acceptance.checks import Report, Request
-    from razor_cli.commands.doctor_environment import Row
+    from razor_cli.commands.doctor_machine import Row
     from razor_cli.config.schema import Problem
     from razor_cli.config.settings import Data, Model
 
