@@ -25,8 +25,8 @@ from razor_cli.methods.razor_loop import Loop
 from razor_cli.runs.records import table_csv
 from razor_cli.studies import propositions as p
 from razor_cli.studies import propositions_run as driver
+from razor_cli.tables.flips import preset_settings
 from razor_cli.tables.propositions import build, read_rows
-from razor_cli.tables.readings import preset_settings
 
 SETS = make_sets()
 HEADS = (Granularity.HEAD_MLP, Towers.BOTH)

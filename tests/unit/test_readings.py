@@ -24,15 +24,8 @@ from razor_cli.runs.folder import complete_runs, open_run
 from razor_cli.runs.provenance import run_id
 from razor_cli.runs.records import CostRecord, Identity, RunRecord
 from razor_cli.tables.base import FORMS, Panel, render
-from razor_cli.tables.readings import (
-    CLASS,
-    build,
-    difference_cell,
-    flipped,
-    interval,
-    preset_settings,
-    readings,
-)
+from razor_cli.tables.flips import flipped, preset_settings
+from razor_cli.tables.readings import CLASS, build, difference_cell, interval, readings
 
 GOOD = {
     ("m1", "dual/mean_of_classes"): 40.0,

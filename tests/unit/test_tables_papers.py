@@ -16,9 +16,9 @@ from razor_cli.main import razor_command
 from razor_cli.metrics.score import Score
 from razor_cli.report.plots import cosines_csv
 from razor_cli.runs.folder import Run, complete_runs
-from razor_cli.tables import compare, figures, quantization, table7, tan, tan_series
+from razor_cli.tables import compare, figures, quantization, table7, tan, tan_series, tan_shapes
 from razor_cli.tables.base import FORMS, Document, Panel, render
-from razor_cli.tables.readings import preset_settings
+from razor_cli.tables.flips import preset_settings
 from razor_cli.tables.registry import TABLES, builder
 from razor_cli.tables.selection import published
 from razor_cli.tables.tan_printed import CELLS
@@ -266,13 +266,13 @@ def test_traced_metrics_stand_beside_the_published_ones(runs: list[Run]) -> None
 
 
 def test_every_published_cell_is_printed_as_shipped(runs: list[Run]) -> None:
-    for shape in tan.SHAPES.values():
+    for shape in tan_shapes.SHAPES.values():
         (panel,) = tan.build(runs, shape.name).panels
         cells = {r[1]: r for r in panel.rows}
         for printed in published(shape.file):
-            if tan.plain_name(printed["method"]) not in tan.ORIGIN:
+            if tan_shapes.plain_name(printed["method"]) not in tan_shapes.ORIGIN:
                 shown = list(cells[printed["method"]][2 : 2 + len(shape.keys)])
-                wrong = CELLS.get((shape.file, tan.plain_name(printed["method"])), ())
+                wrong = CELLS.get((shape.file, tan_shapes.plain_name(printed["method"])), ())
                 assert shown == [printed[k] + ("?" if k in wrong else "") for k in shape.keys]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
-from razor_cli.tables.readings import flipped, preset_settings, shown
+from razor_cli.tables.flips import flipped, preset_settings, shown
 
 TITLE = "RAZOR's propositions as measurements"
 Row = Mapping[str, str]
