@@ -24,7 +24,7 @@ NAMES = {
     "P4": "P4, scale law of φ",
 }
 NOTES = (
-    "The statements are taken as written in src/razor_cli/propositions.py; the reference quotes only the "
+    "The statements are taken as written in src/razor_cli/studies/finding.py; the reference quotes only the "
     "formula of P4.",
     "P1 is judged by the Target of the method's own settings: on the half of the validation pictures "
     "that the search saw, and on "
