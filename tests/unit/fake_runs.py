@@ -152,6 +152,7 @@ class Asked:
     scenario: str = "identity"
     data: str = "portraits"
     model: str = "clip_tiny"
+    family: str = "clip"
     stand_in: bool = True
     seed: int = 0
     flips: Mapping[str, object] = field(default_factory=dict)
@@ -179,7 +180,7 @@ class Asked:
         return Identity(
             run_id=run_id,
             model=self.model,
-            family="clip",
+            family=self.family,
             stand_in=self.stand_in,
             scenario=self.scenario,
             data=self.data,
