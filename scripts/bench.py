@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from razor_cli.config.command_line import Request
-from razor_cli.contract.edit import Cost
+from razor_cli.config.compose import checked
+from razor_cli.contract.cost import Cost
 from razor_cli.contract.method import Method
 from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.sampling import Sizes
@@ -30,7 +31,6 @@ from razor_cli.data.sets import ConceptSets, Judged, Pairs
 from razor_cli.data.sources.portraits import PAPER_NAMES
 from razor_cli.engine.lab import Lab
 from razor_cli.families.clip.load import load
-from razor_cli.launch import checked
 from razor_cli.methods.razor import Razor, Step
 from razor_cli.methods.slug import Criterion, Slug
 from razor_cli.run import sets_of

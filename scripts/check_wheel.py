@@ -54,8 +54,8 @@ def main() -> None:
             sys.exit(f"wheel check failed: razor_cli was imported from {where}")
         call([place / "env/bin/razor-run", "--help"], place / "work", env)
         listed = call([place / "env/bin/razor", "list", "methods"], place / "work", env)
-        if "razor_paper" not in listed:
-            sys.exit("wheel check failed: `razor list methods` does not name razor_paper")
+        if "razor/paper" not in listed:
+            sys.exit("wheel check failed: `razor list methods` does not name razor/paper")
         words = ["experiment=tiny", "target=Lady Gaga"]
         printed = call([place / "env/bin/razor-run", *words], place / "work", env)
         if not list((place / "work/outputs/runs").glob("*/*/*/DONE")):

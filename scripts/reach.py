@@ -27,7 +27,8 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from razor_cli.config.settings import Experiment, check
+from razor_cli.config.settings import Experiment
+from razor_cli.config.check import check
 from razor_cli.data.prompts import spoken
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.gradients import batches

@@ -51,7 +51,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def taught() -> dict[str, Any]:
-    """Train the tiny model once a process."""
+    """Read the weights of the taught tiny model once a process."""
     from tiny_world import taught_state
 
     return taught_state()

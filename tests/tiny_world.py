@@ -8,27 +8,33 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import open_clip
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
-from razor_cli.config.conf_files import settings_of
-from razor_cli.config.schema import Problem, build, locate, together
+from razor_cli.config.conf_files import labelled, option_of, settings_of
+from razor_cli.config.schema import build, locate, together
 from razor_cli.config.settings import PLACES
-from razor_cli.contract.components import Component, Granularity, Towers, parameters
-from razor_cli.contract.method import Edit, Method
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import Component, parameters
+from razor_cli.contract.edit import Edit
+from razor_cli.contract.method import Method
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.data.sets import ConceptSets, Judged, Pairs, class_prompts
 from razor_cli.data.sources.base import Picture
 from razor_cli.dual.gradients import batches
 from razor_cli.dual.losses import info_nce
 from razor_cli.engine.lab import Lab
+from razor_cli.errors import Problem
 from razor_cli.families.clip.family import Clip
-from razor_cli.families.clip.libraries import _fill, _open_clip_view
+from razor_cli.families.clip.fit import fill
+from razor_cli.families.clip.open_clip_models import open_clip_view
 
 SIDE, CONTEXT, VOCAB = 16, 16, 64
 VISION = {"layers": 3, "width": 32, "head_width": 8, "patch_size": 8, "image_size": SIDE}
@@ -37,6 +43,7 @@ TARGET = "Ada"
 OTHERS = ("Ben", "Cleo", "Dan", "Eve", "Fay")
 SIZES = {"forget": 12, "retain": 32}
 RETAIN_ORDER = tuple(OTHERS[i % len(OTHERS)] for i in range(SIZES["retain"]))
+WEIGHTS = Path(__file__).parent / "golden/tiny_world.safetensors"  # what `teach` returned once
 
 
 def tokenize(texts: Sequence[str], length: int = CONTEXT) -> Tensor:
@@ -127,7 +134,7 @@ def make_sets(source: Noise | None = None, others: Sequence[str] = OTHERS) -> Co
 
 def view(module: Any, stored: dict[str, Tensor]) -> Clip:
     """Wrap a module exactly as models/clip.py does."""
-    return _open_clip_view(
+    return open_clip_view(
         "tiny", module, tokenize, to_pixels, stored, "tiny.safetensors", "tiny", stand_in=False
     )
 
@@ -148,6 +155,16 @@ def random_module(**changes: Any) -> Any:
 
 @cache
 def taught_state() -> dict[str, Tensor]:
+    """Return the committed weights of the taught tiny model, so that every machine starts from
+    the same bits.
+    """
+    found = load_file(WEIGHTS)
+    return {
+        n: found[n] for n in random_module().state_dict()
+    }  # the file holds them by name, a module by layer
+
+
+def teach() -> dict[str, Tensor]:
     """Return the weights of the tiny model after a short training on all six concepts, by which it names most
     pictures right.
     """
@@ -164,15 +181,19 @@ def taught_state() -> dict[str, Tensor]:
     return {n: v.detach().clone() for n, v in module.state_dict().items()}
 
 
+def stored(dtype: torch.dtype = torch.float16) -> dict[str, Tensor]:
+    """Return what a file of the taught tiny model in `dtype` holds."""
+    return {n: v.detach().to(dtype) for n, v in taught_state().items()}
+
+
 def make_clip(dtype: torch.dtype = torch.float16, *, taught: bool = True) -> Clip:
     """Return a fresh tiny model whose file stores `dtype`; it computes in fp32 with the values the file
     holds.
     """
     module = random_module()
-    state = taught_state() if taught else module.state_dict()
-    stored = {n: v.detach().to(dtype) for n, v in state.items()}
-    _fill(module, stored, "tiny")
-    return view(module, stored)
+    state = stored(dtype) if taught else {n: v.detach().to(dtype) for n, v in module.state_dict().items()}
+    fill(module, state, "tiny")
+    return view(module, state)
 
 
 def bits(model: Clip) -> dict[str, bytes]:
@@ -181,10 +202,10 @@ def bits(model: Clip) -> dict[str, bytes]:
 
 
 def preset(name: str, **changes: Any) -> Any:
-    """Return the method of conf/method/<name>.yaml through its schema; `changes` are settings as yaml would
-    hold them.
+    """Return the method of a preset, named by its label, through its schema; `changes` are settings as yaml
+    would hold them.
     """
-    node = settings_of("method", name) | changes
+    node = settings_of("method", option_of("method", name)) | changes
     problems: list[Problem] = []
     method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
     if problems:
@@ -192,9 +213,38 @@ def preset(name: str, **changes: Any) -> Any:
     return method
 
 
+def preset_names() -> dict[str, str]:
+    """Return the preset of each method, by its label."""
+    return labelled("method")
+
+
 def run(method: Method, model: Clip, sets: ConceptSets, **lab: Any) -> Edit:
     """Run one edit on a bench of its own."""
-    return method.edit(model, sets, Lab(model=model, sets=sets, **lab))
+    return method.edit(Lab(family=model, sets=sets, **lab))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an edit did, in plain values."""
+
+    components: list[str]
+    steps: list[tuple[str, str, float | None]]  # action, component, step size
+    cost: dict[str, int]  # forwards, backwards, evaluations
+    values: dict[str, Tensor]  # new values of the edited tensors
+    base: dict[str, Tensor]  # every tensor of the file
+
+
+def facts(name: str, dtype: torch.dtype = torch.float32) -> Facts:
+    """Run a preset on the taught tiny model with seed 0."""
+    model = make_clip(dtype)
+    edit = run(preset(name), model, make_sets())
+    return Facts(
+        components=list(edit.components),
+        steps=[(e.action, e.component, e.step_size) for e in edit.log],
+        cost={n: getattr(edit.cost, n) for n in ("forwards", "backwards", "evaluations")},
+        values=dict(sorted(edit.values.items())),
+        base=dict(model.stored),
+    )
 
 
 def all_components(model: Clip) -> dict[str, Component]:

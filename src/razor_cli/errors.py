@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import traceback
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class RazorError(Exception):
@@ -58,3 +61,49 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """Return the names most like `name`, best first, ignoring case."""
     lowered = {n.lower(): n for n in names}
     return [lowered[m] for m in difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.5)]
+
+
+def headline(error: BaseException) -> str:
+    """Return the first line of an error, with its class."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
+
+
+def report(error: BaseException, *, debug: bool, how: str = "debug=true") -> int:
+    """Print an error for a person and return the exit code: 2 for what they can mend, 1 for a failure."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, RazorError):
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{headline(error)}\n  fix: {how} shows the traceback", file=sys.stderr)
+    return 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One refused setting: what is wrong (it names the full key), what is allowed, what was found, and the
+    next step.
+    """
+
+    what: str
+    allowed: object = None
+    found: object = None
+    fix: str | None = None
+
+    def error(self) -> ConfigError:
+        """Return this problem as an error of its own."""
+        return ConfigError(self.what, allowed=self.allowed, found=self.found, fix=self.fix)
+
+    @classmethod
+    def of(cls, error: Exception, key: str = "") -> Problem:
+        """Return the problem that a constructor complains about; `key` is put before a complaint that does
+        not name it.
+        """
+        if isinstance(error, ConfigError):
+            return cls(what=_named(error.what, key), allowed=error.allowed, found=error.found, fix=error.fix)
+        return cls(what=_named(str(error), key))
+
+
+def _named(what: str, key: str) -> str:
+    return what if key in what else f"{key}: {what}"

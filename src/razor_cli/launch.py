@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from razor_cli.config.check import check
 from razor_cli.config.command_line import Request
-from razor_cli.config.conf_files import conf_dir
+from razor_cli.config.compose import checked, hydra_errors, hydra_here
 from razor_cli.config.overrides import shell_command
-from razor_cli.config.schema import Problem, together
-from razor_cli.config.settings import Experiment, check
-from razor_cli.errors import ConfigError, RazorError
+from razor_cli.config.schema import together
+from razor_cli.config.settings import Experiment
+from razor_cli.errors import ConfigError, headline, report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,43 +29,6 @@ class Outcome:
     error: str = ""  # first line
 
 
-@contextmanager
-def hydra_here() -> Iterator[Hydra]:
-    """Give Hydra with our configuration."""
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir()), job_name="razor-run"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        yield hydra
-
-
-def compose(request: Request) -> DictConfig:
-    """Return the composed configuration of one run. Raises ConfigError for what Hydra itself refuses."""
-    from hydra import compose as hydra_compose
-
-    with hydra_here(), _hydra_errors(request.problems):
-        return hydra_compose("config", overrides=request.overrides)
-
-
-@contextmanager
-def _hydra_errors(earlier: Sequence[Problem] = ()) -> Iterator[None]:
-    """Turn what Hydra and OmegaConf refuse into our error, together with the problems known before."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        problem = Problem(
-            what=lines[0] if lines else type(error).__name__,
-            fix="`razor-run --cfg job` shows the settings there are",
-        )
-        raise together([*earlier, problem]) from error
-
-
 def run_once(request: Request) -> int:
     """Check and execute one run; return its exit code."""
     experiment = checked(request)
@@ -79,11 +36,6 @@ def run_once(request: Request) -> int:
     from razor_cli.run import execute
 
     return execute(experiment)
-
-
-def checked(request: Request) -> Experiment:
-    """Return the experiment of a command line without a sweep. Raises ConfigError with every problem."""
-    return check(compose(request), request.problems, request.skip)
 
 
 def refuse_grid(experiment: Experiment) -> None:
@@ -169,7 +121,7 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     job = Job(fail_fast=fail_fast, debug=debug)
     overrides = [*request.overrides, "hydra.mode=MULTIRUN"]
     try:
-        with hydra_here() as hydra, _hydra_errors():
+        with hydra_here() as hydra, hydra_errors(request):
             batches = hydra.multirun(config_name="config", task_function=job, overrides=overrides)
         outcomes = [
             r.return_value for batch in batches for r in batch
@@ -202,7 +154,7 @@ def show(request: Request, flags: Namespace) -> int:
     """Print the composed configuration or Hydra's own information; a configuration that would be refused is
     so called.
     """
-    with hydra_here() as hydra, _hydra_errors(request.problems):
+    with hydra_here() as hydra, hydra_errors(request):
         if flags.info:
             hydra.show_info(flags.info, config_name="config", overrides=request.overrides)
             return 0
@@ -210,20 +162,3 @@ def show(request: Request, flags: Namespace) -> int:
     sys.stdout.flush()
     checked(request)
     return 0
-
-
-def headline(error: BaseException) -> str:
-    """Return the first line of an error, with its class."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
-
-
-def report(error: BaseException, *, debug: bool, how: str = "debug=true") -> int:
-    """Print an error for a person and return the exit code: 2 for what they can mend, 1 for a failure."""
-    if debug:
-        traceback.print_exception(error)
-    if isinstance(error, RazorError):
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_code
-    print(f"{headline(error)}\n  fix: {how} shows the traceback", file=sys.stderr)
-    return 1

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from razor_cli import __version__
 from razor_cli.config.conf_files import comments, conf_dir, default_option, groups
+from razor_cli.errors import report
 
 if TYPE_CHECKING:
     import typer
@@ -71,7 +72,9 @@ def help_text() -> str:
     lines = []
     for name, options in available.items():
         default = default_option(name)
-        lines.append(f"  {name:<{width}}  {', '.join(f'{o}*' if o == default else o for o in options)}")
+        named = [f"{o}*" if o == default else o for o in options if "/" not in o]
+        variant = next((f"; with variants, e.g. {o}: razor list {name}s" for o in options if "/" in o), "")
+        lines.append(f"  {name:<{width}}  {', '.join(named)}{variant}")
     settings = [row for row in comments(root / "config.yaml") if row[2]]
     wide = max(len(f"{key}={value}") for key, value, _ in settings)
     keys = [f"  {f'{key}={value}':<{wide}}  {comment}" for key, value, comment in settings]
@@ -123,7 +126,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # a person gets one line, or the traceback on demand
-        return launch.report(error, debug=debug)
+        return report(error, debug=debug)
 
 
 def _grid(flags: Namespace) -> tuple[str, list[dict[str, list[Any]]]] | None:
@@ -209,8 +212,6 @@ def razor_command(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except Exception as error:  # as above
-        from razor_cli.launch import report
-
         return report(error, debug="--debug" in arguments, how="razor --debug")
     return 0
 

@@ -6,11 +6,13 @@ import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked
 from razor_cli.config.conf_files import (
+    FAMILY,
     GROUPS,
+    answers,
     comments,
     conf_dir,
     default_option,
@@ -21,7 +23,6 @@ from razor_cli.config.conf_files import (
 )
 from razor_cli.config.schema import hints, locate
 from razor_cli.config.settings import PLACES, Experiment, Options
-from razor_cli.launch import checked
 
 FILES = [(group, name) for group, names in groups([conf_dir()]).items() for name in names]
 EXPECTED = {
@@ -38,7 +39,7 @@ EXPECTED = {
         "imgnetdogs",
         "compcars",
     },
-    "method": {"razor", "razor_paper", "razor_alg1", "razor_anchor", "slug", "slug_code", "none", "random"},
+    "method": {"razor", "razor/paper", "razor/alg1", "razor/anchor", "slug", "slug/code", "none", "random"},
     "quantization": {"none", "int8", "int4", "bnb_int8", "nf4", "fp4", "all", "bitsandbytes"},
     "metrics": {"default"},
 }
@@ -55,7 +56,7 @@ def photos(tmp_path: Path) -> Path:
 def test_every_promised_option_is_there() -> None:
     found = groups([conf_dir()])
     assert {g: names - set(found.get(g, [])) for g, names in EXPECTED.items()} == {g: set() for g in EXPECTED}
-    assert {f.parent.name for f in conf_dir().glob("*/*.yaml")} <= {*GROUPS, "experiment"}
+    assert {f.parent.name for f in conf_dir().glob("*/*.yaml")} <= {*GROUPS, FAMILY, "experiment"}
 
 
 @pytest.mark.parametrize(("group", "name"), FILES)
@@ -78,11 +79,8 @@ def test_option_starts_with_a_command_that_composes_and_passes_the_check(
 
 @pytest.mark.parametrize(("group", "name"), [f for f in FILES if f[0] in GROUPS])
 def test_option_sets_every_field_of_its_class_and_no_other(group: str, name: str) -> None:
-    file = file_of(group, name)
-    content = yaml.safe_load(file.read_text())
-    assert set(settings_of(group, name)) - {"_target_"} == set(
-        hints(locate(content["_target_"], PLACES[group], group))
-    )
+    content = settings_of(group, name)
+    assert set(content) - {"_target_"} == set(hints(locate(content["_target_"], PLACES[group], group)))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +89,10 @@ def test_option_sets_every_field_of_its_class_and_no_other(group: str, name: str
 def test_every_setting_says_what_it_does(group: str, name: str) -> None:
     file = file_of(group, name)
     unexplained = [
-        key for key, _, comment in comments(file) if not comment and key not in {"_target_", "stand_in"}
+        key
+        for part in (file, *answers(file))
+        for key, _, comment in comments(part)
+        if not comment and key not in {"_target_", "stand_in"}
     ]
     assert unexplained == []
     assert description(file)
@@ -103,13 +104,13 @@ def test_root_sets_every_option_and_explains_it() -> None:
 
 
 def test_yaml_holds_values_only() -> None:
-    for file in conf_dir().glob("*/*.yaml"):
-        assert "${" not in file.read_text(), file.name
+    for file in conf_dir().glob("*/**/*.yaml"):
+        assert "${" not in file.read_text().replace("@_here_: ${family}", ""), file
 
 
 def test_literal_preset_is_the_paper_and_the_others_say_how_they_differ() -> None:
     paper, first, anchor, ours = (
-        checked(read([f"method={m}"])).method for m in ("razor_paper", "razor_alg1", "razor_anchor", "razor")
+        checked(read([f"method={m}"])).method for m in ("razor/paper", "razor/alg1", "razor/anchor", "razor")
     )
     assert (paper.norm_power, paper.mismatch_form, paper.mismatch_set, paper.normalize) == (
         1,
@@ -126,7 +127,7 @@ def test_literal_preset_is_the_paper_and_the_others_say_how_they_differ() -> Non
     assert (first.norm_power, first.tau_mode) == (2, "absolute")
     assert (anchor.mismatch_form, anchor.mismatch_set, anchor.normalize) == ("squared", "retain", "unit")
     assert ours != paper
-    fast, code = (checked(read([f"method={m}"])).method for m in ("slug", "slug_code"))
+    fast, code = (checked(read([f"method={m}"])).method for m in ("slug", "slug/code"))
     assert fast.fast and not code.fast
     assert (code.align, code.candidates, code.search_steps, code.init_rel, code.criterion) == (
         "abs",

@@ -1,4 +1,4 @@
-"""What every method must do. Each conf/method/*.yaml is found and run; nobody keeps a list."""
+"""What every method must do. Each yaml in conf/method is found and run; nobody keeps a list."""
 
 from __future__ import annotations
 
@@ -9,22 +9,31 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_world import all_components, bits, changed, leaked, make_clip, make_sets, preset, run
+from tiny_world import (
+    all_components,
+    bits,
+    changed,
+    leaked,
+    make_clip,
+    make_sets,
+    preset,
+    preset_names,
+    run,
+)
 from torch import Tensor
 
-from razor_cli.config.conf_files import conf_dir, file_of
-from razor_cli.config.conf_files import values as yaml_values
-from razor_cli.contract.method import Edit
+from razor_cli.config.conf_files import settings_of
+from razor_cli.config.quantization import Quantization
+from razor_cli.contract.edit import Edit
 from razor_cli.dual.board import Board
 from razor_cli.engine.evaluation import Evaluator, score_all
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train import Training
+from razor_cli.engine.train_settings import Training
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.suite import Metrics
 from razor_cli.weights.patch import apply, read_patch, revert, undo_path_for, write_patch
-from razor_cli.weights.quantization import Quantization
 
-PRESETS = sorted(f.stem for f in (conf_dir() / "method").glob("*.yaml"))
+PRESETS = sorted(preset_names())
 every_preset = pytest.mark.parametrize("name", PRESETS)
 _edits: dict[str, Edit] = {}
 
@@ -55,7 +64,7 @@ def test_builds_from_its_yaml_and_is_named_like_it(name: str) -> None:
 def test_unknown_and_mistyped_settings_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"method\.no_such_setting"):
         preset(name, no_such_setting=1)
-    for key, value in yaml_values(file_of("method", name)).items():
+    for key, value in settings_of("method", preset_names()[name]).items():
         if isinstance(value, (bool, int, float)):
             with pytest.raises(ConfigError, match=rf"method\.{key}"):
                 preset(name, **{key: "many"})

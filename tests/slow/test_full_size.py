@@ -14,11 +14,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from razor_cli.families.clip.libraries import load_hugging_face, load_open_clip
 from safetensors.torch import save_file
 from torch import Tensor
 
-from razor_cli.contract.components import Granularity, Towers, parameters
-from razor_cli.families.clip.libraries import load_hugging_face, load_open_clip
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

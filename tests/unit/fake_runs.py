@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from razor_cli.contract.method import Cost, Event
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.edit import Event
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import Run, open_run
-from razor_cli.runs.provenance import Provenance, run_id
+from razor_cli.runs.provenance import Inputs, Provenance, run_id
 from razor_cli.runs.records import CostRecord, Decision, EditedComponent, Identity, RunRecord, Verdict
 
 COST = Cost(
@@ -213,7 +214,7 @@ class Asked:
 def fake_run(output_dir: Path, **asked: Any) -> Run:
     """Record one run (its fields are those of `Asked`) and return it."""
     wanted = Asked(**asked)
-    name = run_id(wanted.settings, "ab" * 32, {"forget": "cd" * 32}, "c0de")
+    name = run_id(wanted.settings, Inputs(weights="ab" * 32, data={"forget": "cd" * 32}, code="c0de"))
     with open_run(output_dir, wanted.scenario, wanted.method, name) as run:
         if run.complete:
             return run

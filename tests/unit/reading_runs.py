@@ -8,12 +8,11 @@ from typing import Any
 
 import fake_runs
 
-from razor_cli.config.conf_files import file_of
-from razor_cli.config.conf_files import values as yaml_values
-from razor_cli.contract.method import Cost
+from razor_cli.config.conf_files import settings_of
+from razor_cli.contract.cost import Cost
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import open_run
-from razor_cli.runs.provenance import run_id
+from razor_cli.runs.provenance import Inputs, run_id
 from razor_cli.runs.records import CostRecord, Identity, RunRecord
 from razor_cli.tables.flips import preset_settings
 from razor_cli.tables.readings import CLASS
@@ -77,14 +76,14 @@ def record(folder: Path, preset: str = "razor", changes: dict[str, Any] | None =
     """Record a run of a preset with some settings changed and what is `given` of `Recorded`."""
     r = Recorded(**given)
     method = {**preset_settings(preset), "_target_": r.kind, **(changes or {})}
-    acceptance = yaml_values(file_of("scenario", "identity"))["acceptance"]
+    acceptance = settings_of("scenario", "identity")["acceptance"]
     settings = {
         "target": r.target,
         "method": method,
         "scenario": {"acceptance": acceptance},
         "judged_on": r.judged_on,
     }
-    name = run_id(settings, r.weights, {"forget": r.pictures}, r.finished)
+    name = run_id(settings, Inputs(weights=r.weights, data={"forget": r.pictures}, code=r.finished))
     identity = Identity(
         run_id=name,
         model=r.model,

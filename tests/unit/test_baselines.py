@@ -12,12 +12,12 @@ from tiny_world import make_clip, make_sets, preset
 from torch import Tensor
 
 from razor_cli.contract.components import parameters, swapped
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.desk import Desk
 from razor_cli.dual.losses import info_nce
 from razor_cli.engine.lab import GradientPlan, Lab
-from razor_cli.engine.train import Trained
+from razor_cli.engine.train_settings import Trained
 from razor_cli.families.clip.family import Clip
 from razor_cli.methods.ft import Ft
 from razor_cli.methods.ga import Ascended, Ga, forget_loss

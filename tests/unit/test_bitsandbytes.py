@@ -10,12 +10,11 @@ import torch
 from tiny_clip import TinyClip, gaussian
 from torch import nn
 
-from razor_cli.contract.components import (
-    DualEncoder,
-)
+from razor_cli.config.quantization import BACKENDS, Quantization
+from razor_cli.dual.view import DualEncoder
 from razor_cli.errors import RunError, UserError
 from razor_cli.weights.bitsandbytes import naive_linear_walk_check, plain_linears, replaced_linears, round_bnb
-from razor_cli.weights.quantization import BACKENDS, Quantization, quantized
+from razor_cli.weights.quantization import quantized
 
 BNB = [name for name, backend in BACKENDS.items() if backend == "bitsandbytes"]
 

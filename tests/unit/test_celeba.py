@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from razor_cli.commands.data import app
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked
 from razor_cli.data.benchmarks import Benchmarks
 from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.choices import Names, Templates
@@ -22,7 +23,6 @@ from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.celeba import CelebA, read_names
 from razor_cli.data.sources.photo import decode
 from razor_cli.errors import ConfigError, DataError
-from razor_cli.launch import checked
 
 COUNTS = {"Ada_Quill": 6, "Bo_Diaz": 5, "Cy_Van_Dam": 4, "Di_O'Neil": 1}
 SMALL = Sizes(

@@ -14,23 +14,23 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked
+from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
 from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.sampling import Sizes
-from razor_cli.dual.measures import reference
 from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.evaluation import Evaluator, score_all
 from razor_cli.errors import WeightsError
 from razor_cli.families.clip.companions import load_companions
 from razor_cli.families.clip.load import load
+from razor_cli.families.clip.reference import reference
 from razor_cli.families.clip.standins import stand_in_folder
 from razor_cli.families.clip.suite import Metrics
-from razor_cli.launch import checked
 from razor_cli.main import run_command
 from razor_cli.report.terminal import print_report
 from razor_cli.runs.folder import Run
 from razor_cli.runs.records import Identity, scores_csv
-from razor_cli.weights.quantization import Quantization
 
 SHORT = stand_in_folder("clip_tiny_short")
 

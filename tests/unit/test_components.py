@@ -12,10 +12,12 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
+from razor_cli.families.clip.libraries import _hf_layout, _open_clip_view
 from tiny_world import make_clip, make_sets, to_pixels, tokenize
 from torch import Tensor
 
-from razor_cli.contract.components import Component, Granularity, Slice, Tower, Towers, parameters, swapped
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import Component, Slice, parameters, swapped
 from razor_cli.dual.components import (
     HUGGING_FACE,
     NOT_CANDIDATES,
@@ -25,8 +27,8 @@ from razor_cli.dual.components import (
     list_components,
     mlp_slices,
 )
+from razor_cli.dual.view import Tower
 from razor_cli.families.clip.family import Clip
-from razor_cli.families.clip.libraries import _hf_layout, _open_clip_view
 
 HF_PARTS = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 

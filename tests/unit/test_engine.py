@@ -14,9 +14,10 @@ import torch
 from tiny_world import make_clip, make_sets, preset, run
 from torch import Tensor
 
-from razor_cli.contract.components import Granularity, Towers, parameters
-from razor_cli.contract.edit import Cost
-from razor_cli.contract.method import Edit
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.edit import Edit
 from razor_cli.dual.board import Board
 from razor_cli.engine import cache as cache_module
 from razor_cli.engine.cache import TensorCache, content_key

@@ -25,10 +25,10 @@ from razor_cli.dual.difficulty import class_confidence
 from razor_cli.dual.gallery import Gallery
 from razor_cli.dual.gradients import trainable
 from razor_cli.dual.losses import concept_cross_entropy, concept_margin, concept_uniform
-from razor_cli.dual.measures import reference
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.reference import reference
 
 JOINT = ("owl", "bear", "pizza")
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from razor_cli.config.conf_files import conf_dir, groups
-from razor_cli.config.settings import Library, Model
 from razor_cli.errors import ConfigError, DataError
+from razor_cli.families.clip.files import Library
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.grid import jobs as grid_jobs
 from razor_cli.grid import points as grid
 from razor_cli.grid.cost import COUNTED, counted, missing_weights
@@ -253,12 +254,12 @@ def test_weights_that_would_have_to_be_fetched_are_missing(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     real: dict[str, Any] = {"stand_in": False, "library": Library.OPEN_CLIP, "architecture": "ViT-B-32"}
-    assert "not on this machine" in missing_weights(Model(name="m", weights="laion2b_s34b_b79k", **real))
+    assert "not on this machine" in missing_weights(ClipSpec(name="m", weights="laion2b_s34b_b79k", **real))
     (tmp_path / "w.pt").touch()
     assert (
-        missing_weights(Model(name="m", weights=str(tmp_path / "w.pt"), **real))
+        missing_weights(ClipSpec(name="m", weights=str(tmp_path / "w.pt"), **real))
         == ""
-        == missing_weights(Model())
+        == missing_weights(ClipSpec())
     )
 
 

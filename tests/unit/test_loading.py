@@ -17,12 +17,13 @@ from loading_cases import TINY, architectures, weights_of, written
 from open_clip import factory, pretrained
 from open_clip.tokenizer import bytes_to_unicode
 from PIL import Image
+from razor_cli.families.clip.libraries import load_open_clip
 from torch import Tensor
 
-from razor_cli.contract.components import Granularity, Towers, parameters
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters
 from razor_cli.families.clip import libraries as clip_module
 from razor_cli.families.clip.family import Clip
-from razor_cli.families.clip.libraries import load_open_clip
 from razor_cli.families.clip.load import load
 
 __all__ = ["architectures"]  # a fixture

@@ -9,10 +9,6 @@ import open_clip
 import pytest
 import torch
 from loading_cases import TINY, architectures, weights_of, written
-
-from razor_cli.config.conf_files import file_of, values
-from razor_cli.errors import ConfigError, WeightsError
-from razor_cli.families.clip import libraries as clip_module
 from razor_cli.families.clip.libraries import (
     check_activation,
     load_hugging_face,
@@ -20,6 +16,10 @@ from razor_cli.families.clip.libraries import (
     resolve_weights,
     trained_with_quick_gelu,
 )
+
+from razor_cli.config.conf_files import file_of, values
+from razor_cli.errors import ConfigError, WeightsError
+from razor_cli.families.clip import libraries as clip_module
 from razor_cli.families.clip.load import choose_device
 
 __all__ = ["architectures"]  # a fixture

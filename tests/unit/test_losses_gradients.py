@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from tiny_world import TARGET, bits, make_clip, make_sets
 from torch import Tensor
 
-from razor_cli.contract.components import Granularity, Tower, Towers, parameters, swapped
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters, swapped
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.gradients import (
     batch_gradient,
@@ -30,8 +31,10 @@ from razor_cli.dual.losses import (
     mismatch,
     pair_cosines,
 )
+from razor_cli.dual.replay import run_prefix, run_suffix
+from razor_cli.dual.view import Tower
 from razor_cli.engine.lab import GradientPlan, Lab
-from razor_cli.families.clip.family import Clip, run_prefix, run_suffix
+from razor_cli.families.clip.family import Clip
 
 SETS = make_sets()
 

@@ -11,7 +11,7 @@ from tiny_world import make_clip, make_sets, preset
 from torch import Tensor
 
 from razor_cli.contract.components import parameters
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
 from razor_cli.dual.desk import Desk
 from razor_cli.dual.losses import soft_cross_entropy
 from razor_cli.engine.lab import Lab

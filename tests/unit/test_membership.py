@@ -19,7 +19,7 @@ from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.disjoint import trained_on
 from razor_cli.data.sampling import Sizes
 from razor_cli.dual.gallery import Gallery
-from razor_cli.dual.measures import Features, reference
+from razor_cli.dual.measures import Features
 from razor_cli.engine.evaluation import Evaluator
 from razor_cli.errors import RunError
 from razor_cli.families.clip.membership import (
@@ -30,6 +30,7 @@ from razor_cli.families.clip.membership import (
     placements,
     signals,
 )
+from razor_cli.families.clip.reference import reference
 from razor_cli.families.clip.suite import Metrics, evaluate
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from metric_worlds import EYE, NAMES, crowd, one, rows, values, world
 from torch.nn import functional as F
 
-from razor_cli.dual.measures import auc, dual_wins, reference, retrieval_hits, search_metrics, top_k_hits
+from razor_cli.dual.measures import dual_wins, retrieval_hits, search_metrics, top_k_hits
 from razor_cli.errors import RunError
+from razor_cli.families.clip.reference import auc, reference
 from razor_cli.families.clip.suite import Metrics, evaluate
 
 

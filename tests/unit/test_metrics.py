@@ -7,8 +7,9 @@ import torch
 from metric_worlds import EYE, NAMES, crowd, one, rows, values, world
 from omegaconf import OmegaConf
 
-from razor_cli.dual.measures import Features, SuiteFeatures, reference, search_metrics
+from razor_cli.dual.measures import Features, SuiteFeatures, search_metrics
 from razor_cli.errors import ConfigError
+from razor_cli.families.clip.reference import reference
 from razor_cli.families.clip.suite import Metrics, evaluate
 from razor_cli.metrics.catalog import metric_info
 
@@ -234,7 +235,7 @@ def test_settings_choose_variants_and_refuse_unknown_ones() -> None:
 def test_yaml_holds_the_defaults_of_the_schema() -> None:
     path = Path(__file__).parents[2] / "conf" / "metrics" / "default.yaml"
     node = OmegaConf.to_container(OmegaConf.load(path))
-    assert node.pop("_target_") == "razor_cli.families.clip.suite.Metrics"
+    assert node.pop("_target_") == "razor_cli.families.clip.settings.Metrics"
     assert Metrics(**node) == Metrics()
 
 

@@ -10,13 +10,13 @@ from other_device import OtherDevice
 from tiny_world import make_clip, make_sets, preset
 from tracing_worlds import traced
 
-from razor_cli.contract.method import Edit
+from razor_cli.config.quantization import Quantization
+from razor_cli.contract.edit import Edit
 from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.evaluation import Evaluator, score_all
 from razor_cli.engine.lab import Lab
 from razor_cli.families.clip.suite import Metrics
 from razor_cli.metrics.score import Score
-from razor_cli.weights.quantization import Quantization
 
 METHODS = (
     "razor",

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import compose
 from razor_cli.config.overrides import is_quoted, quote, quote_list, quote_text, shell_command, split
-from razor_cli.launch import compose
 
 PARSER = OverridesParser.create()
 printable = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=30)

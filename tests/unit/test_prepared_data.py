@@ -10,6 +10,7 @@ import pytest
 from pictures import write_cifar_binary, write_cifar_parquet
 from PIL import Image
 
+from razor_cli.caches import cache_dir
 from razor_cli.data import rendered
 from razor_cli.data.fetch import prepare_cifar10
 from razor_cli.data.rendered import Rendered, merge_shard, read_shard
@@ -141,6 +142,6 @@ def test_cache_place_follows_argument_then_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAZOR_CACHE", str(tmp_path / "env"))
-    assert rendered.cache_dir() == tmp_path / "env"
-    assert rendered.cache_dir(tmp_path) == tmp_path
+    assert cache_dir() == tmp_path / "env"
+    assert cache_dir(tmp_path) == tmp_path
     assert rendered.renderer_version() in str(Rendered(Emoji()).folder)

@@ -9,7 +9,8 @@ import torch
 from tiny_world import bits, make_sets, preset, run
 from torch import Tensor
 
-from razor_cli.contract.components import Granularity, Towers, parameters, swapped
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters, swapped
 from razor_cli.data.sets import Judged
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import Aim, Prompt

@@ -11,9 +11,10 @@ import pytest
 from tiny_world import bits, make_sets
 
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
-from razor_cli.launch import checked
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.main import razor_command
 from razor_cli.runs.records import table_csv
 from razor_cli.studies import proposition_measures as on_model
@@ -26,11 +27,11 @@ SETS = make_sets()
 
 
 def test_one_target_from_edit_to_table(clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "load", lambda **_: clip)
+    monkeypatch.setattr(ClipSpec, "open", lambda _: clip)
     monkeypatch.setattr(driver, "sets_of", lambda _: SETS)
     monkeypatch.setattr(on_model, "RHOS", (0.25, 0.5, 1.0))
     monkeypatch.setattr(on_model, "SCALED", 2)
-    monkeypatch.setattr(driver.provenance, "code_version", lambda: "c0de" * 4)
+    monkeypatch.setattr(driver, "code_version", lambda *_: "c0de" * 4)
     words = ["judged_on=validation", "target=Ada", f"output_dir={tmp_path}", "method=razor"]
     words += ["method.grow_rounds=0", "method.search_steps=2", "method.trim_steps=0"]
     experiment, before = checked(read(words)), bits(clip)

@@ -16,9 +16,10 @@ from hypothesis.extra import numpy as hnp
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from razor_cli.config.quantization import BACKENDS, Quantization, Scope
 from razor_cli.errors import ConfigError, RunError, UserError
 from razor_cli.weights.bitsandbytes import round_bnb
-from razor_cli.weights.quantization import BACKENDS, Quantization, Scope, round_weight, weight_report
+from razor_cli.weights.quantization import round_weight, weight_report
 from razor_cli.weights.rounding import rtn_int4, rtn_int4_codes, rtn_int8, rtn_int8_codes, rtn_symmetric
 
 CONF = Path(__file__).parents[2] / "conf" / "quantization"

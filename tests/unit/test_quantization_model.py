@@ -9,15 +9,14 @@ import torch
 from tiny_clip import PROJECTIONS, TinyClip, gaussian
 from torch import nn
 
-from razor_cli.contract.components import (
-    DualEncoder,
-    Tower,
-    parameters,
-)
+from razor_cli.config.quantization import Quantization, Scope
+from razor_cli.contract.components import parameters
+from razor_cli.dual.quantizable import expected_count
+from razor_cli.dual.view import DualEncoder, Tower
 from razor_cli.errors import ConfigError, RunError
-from razor_cli.weights.quantization import Quantization, Scope, quantized
+from razor_cli.weights.quantization import quantized
 from razor_cli.weights.rounding import rtn_int4, rtn_int8
-from razor_cli.weights.scope import expected_count, quantized_names, transposed_weights
+from razor_cli.weights.scope import quantized_names, transposed_weights
 
 
 @pytest.fixture

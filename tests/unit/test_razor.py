@@ -10,8 +10,8 @@ import pytest
 import torch
 from tiny_world import bits, changed, leaked, make_clip, make_sets, preset, run, without
 
-from razor_cli.contract.edit import Cost, Event
-from razor_cli.contract.method import Edit
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.edit import Edit, Event
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.board import Board
 from razor_cli.dual.gradients import set_gradient

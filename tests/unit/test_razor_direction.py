@@ -13,8 +13,7 @@ from tiny_world import make_sets, preset, run
 from torch import Tensor
 
 from razor_cli.contract.components import Component, parameters, swapped
-from razor_cli.contract.edit import Event
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit, Event
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.losses import pair_cosines
 from razor_cli.engine.lab import Lab

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_world import make_clip, make_sets, preset, run
 
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
 from razor_cli.dual import board
 from razor_cli.errors import ConfigError
 from razor_cli.runs.records import edited_components

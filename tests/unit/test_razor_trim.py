@@ -8,13 +8,13 @@ import pytest
 import torch
 from tiny_world import make_clip, make_sets, preset, run
 
+from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters, swapped
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
 from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.evaluation import Evaluator
 from razor_cli.engine.lab import Lab
 from razor_cli.families.clip.family import Clip
-from razor_cli.weights.quantization import Quantization
 
 SETS = make_sets()
 EASY = {

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from tiny_world import make_clip, make_sets, preset
 from torch import Tensor
 
-from razor_cli.contract.components import Component, Granularity, Slice, Tower, Towers, parameters
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import Component, Slice, parameters
 from razor_cli.dual.gradients import set_gradient
 from razor_cli.dual.losses import forget_cosine
+from razor_cli.dual.view import Tower
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.engine.saliency import measure, pareto_front, ratio_saliency, select, threshold
 from razor_cli.families.clip.family import Clip

@@ -11,12 +11,13 @@ from tiny_world import make_clip, make_sets, preset
 from torch import Tensor
 from tracing_worlds import traced
 
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
 from razor_cli.dual.desk import Desk
 from razor_cli.dual.importance import summed_gradient
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train import Step, Trained, train
-from razor_cli.engine.train_settings import trained_names
+from razor_cli.engine.objective import Step
+from razor_cli.engine.train import train
+from razor_cli.engine.train_settings import Trained, trained_names
 from razor_cli.methods.ga import Ascended, forget_loss
 from razor_cli.methods.salun import Masked, Salun, random_labels, saliency_mask, top_fraction
 from razor_cli.methods.salun_tan import MaskedTutor

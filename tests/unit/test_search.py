@@ -12,10 +12,12 @@ import torch
 from tiny_world import TARGET, make_sets
 from torch import Tensor
 
-from razor_cli.contract.components import Component, Granularity, Towers, parameters, swapped
-from razor_cli.contract.edit import Cost
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import Component, parameters, swapped
+from razor_cli.contract.cost import Cost
 from razor_cli.dual.board import Board
-from razor_cli.engine.search import Aim, Found, Prompt, Return, bisect, norm, stepped
+from razor_cli.engine.choices import Return
+from razor_cli.engine.search import Aim, Found, Prompt, bisect, norm, stepped
 from razor_cli.families.clip.family import Clip
 
 BASE = {

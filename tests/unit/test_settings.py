@@ -15,11 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import razor_cli
+from razor_cli.config.check import check
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked, compose
 from razor_cli.config.schema import INVALID, convert, locate
-from razor_cli.config.settings import Data, Engine, Experiment, Library, Model, check, conf_dir, resolved
+from razor_cli.config.settings import Data, Engine, Experiment, conf_dir, resolved
 from razor_cli.errors import ConfigError
-from razor_cli.launch import checked, compose
+from razor_cli.families.clip.files import Library
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.runs.provenance import canonical_json
 
 KNOBS = [
@@ -334,7 +337,7 @@ def test_conversion(value: object, kind: Any, expected: object) -> None:
 
 
 def test_variant_completes_the_architecture() -> None:
-    made = Model(stand_in=False, library=Library.OPEN_CLIP, architecture="ViT-B-32", variant="quickgelu")
+    made = ClipSpec(stand_in=False, library=Library.OPEN_CLIP, architecture="ViT-B-32", variant="quickgelu")
     assert made.full_architecture == "ViT-B-32-quickgelu"
 
 

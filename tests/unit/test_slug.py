@@ -11,10 +11,11 @@ import torch
 from tiny_world import changed, make_clip, make_sets, preset, random_module, run, view
 from torch import Tensor
 
-from razor_cli.contract.components import Granularity, Tower, Towers, parameters, swapped
-from razor_cli.contract.edit import Event
-from razor_cli.contract.method import Edit
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters, swapped
+from razor_cli.contract.edit import Edit, Event
 from razor_cli.dual.board import Board
+from razor_cli.dual.view import Tower
 from razor_cli.engine.lab import GradientPlan, Lab
 from razor_cli.engine.search import kept_utility
 from razor_cli.errors import UserError

@@ -11,12 +11,12 @@ import torch
 from tiny_world import make_clip, make_sets, preset
 from torch import Tensor
 
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.desk import Desk
 from razor_cli.dual.importance import importance_sum
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train import Trained
+from razor_cli.engine.train_settings import Trained
 from razor_cli.errors import ConfigError
 from razor_cli.methods.ssd import Loss, dampened, loss_of, selected
 

@@ -8,8 +8,9 @@ import open_clip
 import pytest
 import torch
 
-from razor_cli.contract.components import Tower
-from razor_cli.families.clip.family import Clip, run_prefix, run_suffix
+from razor_cli.dual.replay import run_prefix, run_suffix
+from razor_cli.dual.view import Tower
+from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.load import load
 from razor_cli.families.clip.text import can_trim, trimming
 

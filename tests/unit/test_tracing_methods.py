@@ -13,7 +13,7 @@ from torch import Tensor
 from tracing_worlds import joint_sets, traced, tutor
 
 from razor_cli.contract.components import parameters, swapped
-from razor_cli.contract.method import Edit
+from razor_cli.contract.edit import Edit
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.desk import Desk
 from razor_cli.engine.lab import Lab

@@ -18,11 +18,11 @@ from razor_cli.dual.measures import (
     TracedFeatures,
     dual_wins,
     keep_wins,
-    reference,
     search_metrics,
 )
+from razor_cli.families.clip.reference import reference
 from razor_cli.families.clip.suite import Metrics, evaluate
-from razor_cli.families.clip.tracing import Accuracies, tradeoff
+from razor_cli.metrics.tradeoff import Accuracies, tradeoff
 
 BASE = {"df_coarse": 86.20, "df_fine": 93.40, "dr_coarse": 50.88, "dr_fine": 65.55}
 TABLE_2 = {  # method: D_f coarse, fine, D_r coarse, fine, Q, U, Q-U (ImgnetDogs, Difficult)

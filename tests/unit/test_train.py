@@ -14,14 +14,16 @@ from tiny_world import Noise, bits, make_clip, make_sets, preset
 from torch import Tensor
 from tracing_worlds import traced
 
-from razor_cli.contract.components import Towers
+from razor_cli.contract.choices import Towers
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.desk import Desk, Samples
+from razor_cli.engine.choices import Keep, Optimizer, Precision, Schedule
 from razor_cli.engine.lab import Lab
+from razor_cli.engine.objective import Objective, Step
 from razor_cli.engine.search import Metrics
-from razor_cli.engine.train import Objective, Step, Trained, train
-from razor_cli.engine.train_keep import Choice, Keep, TracingAim, aim_of, shortfall
-from razor_cli.engine.train_settings import Optimizer, Precision, Schedule, rate, trained_names
+from razor_cli.engine.train import train
+from razor_cli.engine.train_keep import Choice, TracingAim, aim_of, shortfall
+from razor_cli.engine.train_settings import Trained, rate, trained_names
 from razor_cli.engine.train_state import generator_of
 from razor_cli.errors import ConfigError
 from razor_cli.methods.ga import Ga

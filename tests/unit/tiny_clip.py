@@ -8,14 +8,9 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
 
-from razor_cli.contract.components import (
-    Component,
-    Granularity,
-    Slice,
-    Tower,
-    Towers,
-    parameters,
-)
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import Component, Slice, parameters
+from razor_cli.dual.view import Tower
 
 VISION = {"layers": 2, "width": 32, "head_width": 8, "patch_size": 8, "image_size": 16}
 TEXT = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 4, "layers": 2}

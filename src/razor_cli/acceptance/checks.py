@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from razor_cli.atomic import staged
 
 if TYPE_CHECKING:
-    from razor_cli.config.settings import Data, Model
+    from razor_cli.config.settings import Data
+    from razor_cli.contract.family import Spec
 
 Say = Callable[[str], None]
 PICTURES = 500  # photographs that zero-shot accuracy is measured on, unless asked otherwise
@@ -90,7 +91,7 @@ class Request:
     """What is to be accepted, and with which pictures."""
 
     preset: str  # name of the file in conf/model
-    model: Model
+    model: Spec
     data: Data
     overrides: tuple[str, ...] = ()  # as typed, for the commands in the advice
     target: str | None = None  # concept of the small edits; None: one that the pictures have

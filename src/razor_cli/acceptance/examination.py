@@ -21,7 +21,6 @@ from razor_cli.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from razor_cli.config.settings import Model
     from razor_cli.progress import Progress
 
 
@@ -67,8 +66,9 @@ S = TypeVar("S", bound=Subject)
 class Examination(Generic[S]):
     """How one family of models is accepted: what loads the model, and the groups of checks, by title."""
 
-    load: Callable[[Request, str | None, Path], S]  # weights as given or made; a folder that goes away
-    randomize: Callable[[Model, Path], Path]  # writes weights that were never trained
+    family: str
+    load: Callable[[Request, Path | None, Path], S]  # weights made here, if any; a folder that goes away
+    randomize: Callable[[Request, Path], Path]  # writes weights that were never trained into that folder
     groups: Mapping[str, Callable[[S, Say], list[Check]]]
 
 
@@ -85,12 +85,12 @@ def run(request: Request, console: Console, examination: Examination[S]) -> Repo
     started, clock = provenance.now(), time.perf_counter()
     home, progress = request.output_dir / "doctor", Progress(console)
     with _workplace(home) as folder:
-        weights = request.model.weights
+        made = None
         if request.random_weights:
             with progress.stage("writing random weights"):
-                weights = str(examination.randomize(request.model, folder / "random.safetensors"))
+                made = examination.randomize(request, folder)
         with progress.stage(f"loading {request.model.name}"):
-            subject = examination.load(request, weights, folder)
+            subject = examination.load(request, made, folder)
         checks = _checks(subject, examination, progress)
         report = Report(
             preset=request.preset,
@@ -103,7 +103,7 @@ def run(request: Request, console: Console, examination: Examination[S]) -> Repo
             random_weights=request.random_weights,
             checks=tuple(checks),
             seconds=time.perf_counter() - clock,
-            conditions=_conditions(request, subject.model.device, started),
+            conditions=_conditions(request, examination.family, subject.model.device, started),
         )
         report.write(home / "doctor.json")
         return report
@@ -159,15 +159,16 @@ def _broken(title: str, error: Exception) -> Check:
     )
 
 
-def _conditions(request: Request, device: str, started: str) -> dict[str, Any]:
+def _conditions(request: Request, family: str, device: str, started: str) -> dict[str, Any]:
     import torch
 
     from razor_cli import __version__
     from razor_cli.runs import provenance
+    from razor_cli.runs.code import code_version
 
     return {
         "package_version": __version__,
-        "code_version": provenance.code_version(),
+        "code_version": code_version(family),
         "libraries": provenance.library_versions(),
         "device": device,
         "threads": torch.get_num_threads(),

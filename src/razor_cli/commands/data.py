@@ -126,7 +126,7 @@ def build_levels(
     validation.
     """
     from razor_cli.config.command_line import read
-    from razor_cli.launch import checked
+    from razor_cli.config.compose import checked
     from razor_cli.studies.levels import difficulty_csv, difficulty_of
 
     found = difficulty_of(checked(read(["scenario=fine_grained", *(settings or [])])))

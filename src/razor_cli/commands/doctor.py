@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from razor_cli.acceptance.checks import Report, Request
     from razor_cli.commands.doctor_machine import Row
-    from razor_cli.config.schema import Problem
-    from razor_cli.config.settings import Data, Model
+    from razor_cli.config.settings import Data
+    from razor_cli.errors import Problem
+    from razor_cli.families.clip.spec import ClipSpec
 
 GLANCE_KEYS = ("output_dir", "data.cifar_root")
 ACCEPTANCE_KEYS = ("model.", "data.", "output_dir", "threads", "target")
@@ -121,10 +122,11 @@ def read_request(
 
     from razor_cli.acceptance.checks import Request
     from razor_cli.config import command_line
+    from razor_cli.config.compose import compose
     from razor_cli.config.schema import build, together
-    from razor_cli.config.settings import Data, Model
+    from razor_cli.config.settings import Data
     from razor_cli.errors import ConfigError
-    from razor_cli.launch import compose
+    from razor_cli.families.clip.spec import ClipSpec
 
     for word in overrides:
         if not word.startswith(tuple(k if k.endswith(".") else f"{k}=" for k in ACCEPTANCE_KEYS)):
@@ -137,7 +139,10 @@ def read_request(
         raise together(problems)
     node = OmegaConf.to_container(compose(read), resolve=True)
     assert isinstance(node, dict)
-    model, data = build(Model, node["model"], "model", problems), build(Data, node["data"], "data", problems)
+    model, data = (
+        build(ClipSpec, node["model"], "model", problems),
+        build(Data, node["data"], "data", problems),
+    )
     if model is not None and data is not None:
         problems += _conflicts(model, data, overrides, random_weights)
     if problems:
@@ -160,8 +165,8 @@ def read_request(
     )
 
 
-def _conflicts(model: Model, data: Data, overrides: Sequence[str], random_weights: bool) -> list[Problem]:
-    from razor_cli.config.schema import Problem
+def _conflicts(model: ClipSpec, data: Data, overrides: Sequence[str], random_weights: bool) -> list[Problem]:
+    from razor_cli.errors import Problem
 
     found = []
     for key in ("root", "retain_root", "cifar_root"):

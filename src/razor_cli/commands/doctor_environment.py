@@ -94,7 +94,7 @@ def _main_versions() -> str:
 
 
 def _places(output_dir: Path, cifar: Path) -> Iterator[Row]:
-    from razor_cli.data.rendered import cache_dir
+    from razor_cli.caches import cache_dir
 
     section = "places"
     there = existing(output_dir)

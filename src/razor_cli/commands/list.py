@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from razor_cli.config.conf_files import bases, conf_dir, default_option, description, file_of, groups, values
+from razor_cli.config import renamed
+from razor_cli.config.conf_files import (
+    answers,
+    conf_dir,
+    default_option,
+    description,
+    file_of,
+    groups,
+    layers,
+    values,
+)
 from razor_cli.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -40,10 +51,15 @@ def table(kind: Kind) -> str:
     named = max(len(name) for name, _, _ in rows)
     said = max(len(description(file)) for _, _, file in rows)
     lines = [
-        f"{name:<{named}} {'*' if is_default else ' '} {description(file):<{said}}  {settings(values(file))}"
+        f"{name:<{named}} {'*' if is_default else ' '} {description(file):<{said}}  {settings(_own(file))}"
         for name, is_default, file in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _own(file: Path) -> dict[str, Any]:
+    """Return what a file sets itself, or by the file of a family that it asks for."""
+    return {k: v for part in (file, *answers(file)) for k, v in values(part).items()}
 
 
 def settings(content: dict[str, Any]) -> str:
@@ -76,6 +92,7 @@ def whole(kind: Kind, name: str) -> str:
     unknown name.
     """
     options = groups([conf_dir()])[kind.group]
+    name = renamed.option(kind.group, name)
     if name not in options:
         close = nearest(name, options)
         fix = f"did you mean {' or '.join(close)}?" if close else None
@@ -85,9 +102,20 @@ def whole(kind: Kind, name: str) -> str:
             found=name,
             fix=fix,
         )
-    file = file_of(kind.group, name)
-    texts = [whole(kind, base) for base in bases(file)] + [file.read_text(encoding="utf-8").rstrip()]
-    return "\n\n".join(texts)
+    return "\n\n".join(_texts(file_of(kind.group, name)))
+
+
+def _texts(file: Path) -> list[str]:
+    """Return the texts of the files that make up an option; one that does nothing but ask for a family's file
+    is left out.
+    """
+    texts: list[str] = []
+    for layer in layers(file):
+        if layer != file:
+            texts += _texts(layer)
+        elif values(file):
+            texts.append(file.read_text(encoding="utf-8").rstrip())
+    return texts
 
 
 def register(app: typer.Typer) -> None:

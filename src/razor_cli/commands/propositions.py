@@ -11,7 +11,7 @@ import typer
 def propositions(
     words: Annotated[
         list[str] | None,
-        typer.Argument(help="settings as for razor-run: target=NAME,NAME method=razor,razor_paper ..."),
+        typer.Argument(help="settings as for razor-run: target=NAME,NAME method=razor,razor/paper ..."),
     ] = None,
     output_dir: Annotated[Path, typer.Option(help="where rows are kept")] = Path("outputs"),
     recorded: Annotated[

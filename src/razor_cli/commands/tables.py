@@ -13,55 +13,115 @@ import typer
 if TYPE_CHECKING:
     from razor_cli.runs.folder import Run
 
+SCORES = "scores"
+
 
 def tables(
     name: Annotated[
-        str | None, typer.Argument(help="which table, or all; without one they are listed")
+        str | None,
+        typer.Argument(help="which table, all, or scores: a score file; without one they are listed"),
     ] = None,
     output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
     form: Annotated[
         str | None,
         typer.Option("--format", help="print one form (md, csv, tex, html) instead of writing all"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="folder for the files; default OUTPUT_DIR/tables")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for the files, default OUTPUT_DIR/tables; of scores the file")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="read a score file instead of the runs below OUTPUT_DIR")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="write a Markdown page's tables, between its markers, anew")
+    ] = None,
 ) -> None:
     """Lay recorded runs beside the published numbers; what was not run is named, with the command that runs
     it.
     """
-    from razor_cli.errors import ConfigError, nearest
     from razor_cli.runs.folder import complete_runs
-    from razor_cli.tables.base import FORMS, render
+    from razor_cli.tables.base import render
     from razor_cli.tables.registry import ALL, TABLES, builder
+    from razor_cli.tables.score_file import load
 
-    if name is None:
-        width = max(map(len, TABLES))
-        for key, (what, *_) in TABLES.items():
-            typer.echo(f"{key:<{width}}  {what}")
-        typer.echo(f"{ALL:<{width}}  all of them, written and not printed")
+    if name is None and into is None:
+        _list()
         return
-    if name not in (*TABLES, ALL):
-        near = nearest(name, TABLES)
+    _refuse(name, form, into)
+    runs = load(scores) if scores else complete_runs(output_dir)
+    if into is not None:
+        _fill(into, runs)
+    elif name == SCORES:
+        _save(out or output_dir / "tables" / "scores.csv.gz", runs)
+    elif form is not None:
+        typer.echo(render(builder(str(name))(runs), form), nl=False)
+    else:
+        folder = out or output_dir / "tables"
+        for each in TABLES if name == ALL else [str(name)]:
+            written, text = write(each, runs, folder)
+            if name != ALL:
+                typer.echo(text)
+            typer.echo(f"written: {', '.join(map(str, written))}")
+
+
+def _list() -> None:
+    from razor_cli.tables.registry import ALL, TABLES
+
+    width = max(map(len, TABLES))
+    for key, (what, *_) in TABLES.items():
+        typer.echo(f"{key:<{width}}  {what}")
+    typer.echo(f"{ALL:<{width}}  all of them, written and not printed")
+    typer.echo(f"{SCORES:<{width}}  what they read of the runs, in one small file, for --scores")
+
+
+def _refuse(name: str | None, form: str | None, into: Path | None) -> None:
+    """Raise ConfigError for what cannot be asked for."""
+    from razor_cli.errors import ConfigError, nearest
+    from razor_cli.tables.base import FORMS
+    from razor_cli.tables.registry import ALL, TABLES
+
+    known = (*TABLES, ALL, SCORES)
+    if into is not None and name is not None:
+        raise ConfigError(
+            "--into writes the tables that the page's markers name", found=name, fix=f"leave {name} out"
+        )
+    if name is not None and name not in known:
+        near = nearest(name, known)
         raise ConfigError(
             f"there is no table '{name}'",
-            allowed=", ".join((*TABLES, ALL)),
+            allowed=", ".join(known),
             fix=f"did you mean {near[0]}?" if near else None,
         )
     if form is not None and form not in FORMS:
         raise ConfigError(f"--format {form}: there is no such form", allowed=", ".join(FORMS))
-    if form is not None and name == ALL:
+    if form is not None and name not in TABLES:
         raise ConfigError(
-            "--format prints one table", allowed=", ".join(TABLES), found=ALL, fix="leave --format out"
+            "--format prints one table", allowed=", ".join(TABLES), found=name, fix="leave --format out"
         )
-    runs = complete_runs(output_dir)
-    if form is not None:
-        typer.echo(render(builder(name)(runs), form), nl=False)
-        return
-    folder = out or output_dir / "tables"
-    for each in TABLES if name == ALL else [name]:
-        written, text = write(each, runs, folder)
-        if name != ALL:
-            typer.echo(text)
-        typer.echo(f"written: {', '.join(map(str, written))}")
+
+
+def _fill(page: Path, runs: Sequence[Run]) -> None:
+    from razor_cli.errors import UserError
+    from razor_cli.runs.folder import write_atomic
+    from razor_cli.tables.in_page import filled, names
+
+    if not page.is_file():
+        raise UserError(f"--into {page}: there is no such file")
+    text = page.read_text(encoding="utf-8")
+    if not (found := names(text)):
+        raise UserError(
+            f"--into {page}: no table's marker stands there",
+            fix="write <!-- razor tables NAME --> and <!-- end -->",
+        )
+    write_atomic(page, filled(text, runs))
+    typer.echo(f"written: {page} ({', '.join(found)})")
+
+
+def _save(path: Path, runs: Sequence[Run]) -> None:
+    from razor_cli.tables.score_file import save
+
+    count = save(path, runs)
+    typer.echo(f"written: {path} ({count} of {len(runs)} runs)")
 
 
 def write(name: str, runs: Sequence[Run], folder: Path) -> tuple[list[Path], str]:

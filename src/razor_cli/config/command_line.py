@@ -9,29 +9,31 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
 
-from razor_cli.config.conf_files import conf_dir, groups, targets
+from razor_cli.config import family, renamed
+from razor_cli.config.conf_files import file_of, groups, roots_of, settings_of, targets
 from razor_cli.config.overrides import quote, quote_override
-from razor_cli.config.schema import Problem, hints, locate
-from razor_cli.config.settings import PLACES, Data, Model, Options, Scenario
-from razor_cli.errors import ConfigError, nearest
+from razor_cli.config.schema import hints, locate
+from razor_cli.config.settings import PLACES, Data, Options, Scenario
+from razor_cli.errors import ConfigError, Problem, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A command line, read: overrides that Hydra understands, the problems found so far, and the groups they
-    concern.
+    """A command line, read: overrides that Hydra understands, the problems found so far, the groups they
+    concern, and the folders that options come from.
     """
 
     overrides: list[str]
     problems: list[Problem]
     skip: frozenset[str]
+    roots: tuple[Path, ...] = ()
 
 
 def text_kinds(roots: Sequence[Path]) -> Callable[[str], Collection[str]]:
     """Return what tells whether a key takes text (`text`, `list`, `null`), read from the schemas' field
     types.
     """
-    own = {"": (Options,), "model": (Model,), "scenario": (Scenario,), "data": (Data,)}
+    own = {"": (Options,), "scenario": (Scenario,), "data": (Data,)}
 
     @cache
     def schemas(group: str) -> tuple[type, ...]:
@@ -75,20 +77,22 @@ def read(arguments: Sequence[str], *, multirun: bool = False, extra: str | None 
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    roots = [conf_dir(), *([Path(extra).resolve()] if extra else [])]
+    roots = roots_of(extra)
     parser, available, kinds = OverridesParser.create(), groups(roots), text_kinds(roots)
     kept: list[str] = []
     problems: list[Problem] = []
     skip: set[str] = set()
     for argument in arguments:
-        text = quote_override(argument, kinds, multirun=multirun)
+        text = quote_override(renamed.word(argument, available), kinds, multirun=multirun)
         try:
             override = parser.parse_override(text)
         except HydraException as error:
             problems.append(_unreadable(argument, str(error)))
             continue
         key = override.key_or_group
-        if key.startswith("hydra") or override.package is not None or override.is_delete():
+        if family.is_family(key):
+            problems.append(family.not_chosen(argument, roots))
+        elif key.startswith("hydra") or override.package is not None or override.is_delete():
             kept.append(text)
         elif override.is_sweep_override() and not multirun:
             problems.append(
@@ -108,8 +112,26 @@ def read(arguments: Sequence[str], *, multirun: bool = False, extra: str | None 
         else:
             kept.append("++" + text.lstrip("+"))
     kept = [t for t in kept if t.lstrip("+").split("=")[0].split(".")[0] not in skip]
-    kept += [f"hydra.searchpath=[{quote(f'file://{roots[1]}')}]"] if extra else []
-    return Request(overrides=kept, problems=problems, skip=frozenset(skip))
+    kept += [f"hydra.searchpath=[{quote(_search_path(roots[1]))}]"] if extra else []
+    return Request(overrides=kept, problems=problems, skip=frozenset(skip), roots=tuple(roots))
+
+
+def _search_path(folder: Path) -> str:
+    from razor_cli.config.own_files import search_path
+
+    return search_path(folder)
+
+
+def values_of(override: str) -> tuple[str, list[Any], bool]:
+    """Return the key of an override that `read` made, its values, and whether they are a sweep's."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create()
+    found = parser.parse_override(override)
+    key = found.key_or_group
+    if not found.is_sweep_override():
+        return key, [found.value()], False
+    return key, [parser.parse_override(f"{key}={e}").value() for e in found.sweep_string_iterator()], True
 
 
 def _unreadable(argument: str, reason: str) -> Problem:
@@ -133,7 +155,7 @@ def _wrong_choices(override: Any, group: str, options: Sequence[str]) -> list[Pr
     )
     problems = []
     for name in (c.strip("'\"") for c in chosen):
-        if name not in options:
+        if name not in options and not _stands_alone(group, name):
             close = nearest(name, options)
             fix = (
                 f"did you mean {' or '.join(f'{group}={c}' for c in close)}?"
@@ -149,3 +171,8 @@ def _wrong_choices(override: Any, group: str, options: Sequence[str]) -> list[Pr
                 )
             )
     return problems
+
+
+def _stands_alone(group: str, name: str) -> bool:
+    """Tell whether a name is a family's file of a group, `razor/<family>`, and says all by itself."""
+    return file_of(group, name).is_file() and "_target_" in settings_of(group, name)

@@ -1,5 +1,9 @@
 """The yaml files of the configuration: where they lie, which groups and options there are, what each says of
 itself.
+
+An option may lie in a folder: `razor/paper` is a variant of the method `razor`. A file whose defaults name
+`${family}` is answered by a file of the model's family beside it: `razor` by `razor/<family>`. Runs are
+composed by Hydra; what is read here is read for lists and tables, so that its comments are at hand.
 """
 
 from __future__ import annotations
@@ -10,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 GROUPS = ("model", "scenario", "data", "method", "quantization", "metrics")
+FAMILY = "family"  # the group that nobody chooses from: a model says its own
+ASKED = "${family}"
 
 
 def conf_dir() -> Path:
@@ -28,13 +34,44 @@ def conf_dir() -> Path:
     )
 
 
+def roots_of(extra: str | None) -> list[Path]:
+    """Return the folders that options come from: ours, then one of the user's."""
+    return [conf_dir(), *([Path(extra).resolve()] if extra else [])]
+
+
+def families(roots: Sequence[Path]) -> set[str]:
+    """Return the families that are declared: conf/family/<name>.yaml."""
+    return {file.stem for root in roots for file in (root / FAMILY).glob("*.yaml")}
+
+
 def groups(roots: Sequence[Path]) -> dict[str, list[str]]:
-    """Return the options of every group, those of the known groups first; later roots add to earlier ones."""
+    """Return the options of every group, those of the known groups first; later roots add to earlier ones.
+
+    A variant stands behind its method (`razor`, `razor/paper`); files that answer `${family}` are no options.
+    """
     found: dict[str, set[str]] = {name: set() for name in GROUPS}
+    answers = families(roots)
     for root in roots:
-        for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-            found.setdefault(folder.name, set()).update(f.stem for f in folder.glob("*.yaml"))
+        for folder in sorted(p for p in root.iterdir() if p.is_dir() and p.name != FAMILY):
+            files = [f for f in folder.rglob("*.yaml") if f.parent == folder or f.stem not in answers]
+            found.setdefault(folder.name, set()).update(_option(f, folder) for f in files)
     return {name: sorted(options) for name, options in found.items() if options}
+
+
+def _option(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).with_suffix("").as_posix()
+
+
+def labelled(group: str) -> dict[str, str]:
+    """Return the options of a group by the label that runs and tables have for them: `razor_paper` for
+    `razor/paper`.
+    """
+    return {option.replace("/", "_"): option for option in groups([conf_dir()]).get(group, [])}
+
+
+def option_of(group: str, label: str) -> str:
+    """Return the option that a label stands for; a label that nothing shipped has stands for itself."""
+    return labelled(group).get(label, label)
 
 
 def file_of(group: str, option: str) -> Path:
@@ -50,13 +87,27 @@ def values(file: Path) -> dict[str, Any]:
     return {k: v for k, v in content.items() if k != "defaults"} if isinstance(content, Mapping) else {}
 
 
-def settings_of(group: str, option: str) -> dict[str, Any]:
-    """Return every setting of conf/<group>/<option>.yaml, those it inherits included."""
-    file = file_of(group, option)
+def settings_of(group: str, option: str, family: str | None = None) -> dict[str, Any]:
+    """Return every setting of conf/<group>/<option>.yaml, those it inherits included; those of the default
+    family where it asks for one and none is given.
+    """
+    return _merged_settings(file_of(group, option), family)
+
+
+def _merged_settings(file: Path, family: str | None) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for base in bases(file):
-        merged |= settings_of(group, base)
-    return merged | values(file)
+    for layer in layers(file, family):
+        merged = _over(merged, values(file) if layer == file else _merged_settings(layer, family))
+    return merged
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `below` with what `above` sets; mappings are merged key by key, as Hydra does."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _over(merged[key], value) if both else value
+    return merged
 
 
 def description(file: Path) -> str:
@@ -70,26 +121,56 @@ def description(file: Path) -> str:
     return ""
 
 
-def bases(file: Path) -> list[str]:
-    """Return the options of the same group that a file builds on."""
+def layers(file: Path, family: str | None = None) -> list[Path]:
+    """Return the files that make up an option, itself among them, later ones over earlier ones."""
+    found = [f for entry in _defaults(file) if (f := _file_named(entry, file, family)) is not None]
+    return found if file in found else [*found, file]
+
+
+def bases(file: Path, family: str | None = None) -> list[Path]:
+    """Return the files that a file builds on."""
+    return [layer for layer in layers(file, family) if layer != file]
+
+
+def answers(file: Path, family: str | None = None) -> list[Path]:
+    """Return the files of a family that a file asks for by `${family}`."""
+    asking = [e for e in _defaults(file) if isinstance(e, Mapping) and ASKED in e.values()]
+    return [f for e in asking if (f := _file_named(e, file, family)) is not None]
+
+
+def _defaults(file: Path) -> list[Any]:
     import yaml
 
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    listed = content.get("defaults", []) if isinstance(content, Mapping) else []
-    return [d for d in listed if isinstance(d, str) and d != "_self_"]
+    return (content.get("defaults") or []) if isinstance(content, Mapping) else []
+
+
+def _file_named(entry: Any, file: Path, family: str | None) -> Path | None:
+    """Return the file that an entry of a defaults list names; None for what lands in another place."""
+    if entry == "_self_":
+        return file
+    key, option = (entry, "") if isinstance(entry, str) else next(iter(entry.items()))
+    path, _, package = key.partition("@")
+    if " " in path or package not in ("", "_here_"):  # override, optional
+        return None
+    if option:
+        path = f"{path}/{option}".replace(ASKED, family or default_option(FAMILY) or "")
+    absolute = path.startswith("/")
+    places = [*file.parents, conf_dir()] if absolute else [file.parent, conf_dir() / file.parent.name]
+    found = [place / f"{path.lstrip('/')}.yaml" for place in places]
+    return next((f for f in found if f.is_file()), None)
 
 
 def default_option(group: str) -> str | None:
     """Return the option that config.yaml chooses."""
-    found = re.search(
-        rf"^  - {group}: (\S+)$", (conf_dir() / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    text = (conf_dir() / "config.yaml").read_text(encoding="utf-8")
+    found = re.search(rf"^  - {group}: (\S+)", text, re.MULTILINE)
     return found[1] if found else None
 
 
 def targets(roots: Sequence[Path], group: str) -> set[str]:
     """Return the classes that a group's files name."""
-    files = [f for root in roots for f in sorted((root / group).glob("*.yaml"))]
+    files = [f for root in roots for f in sorted((root / group).rglob("*.yaml"))]
     return {
         t
         for f in files

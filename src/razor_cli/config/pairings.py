@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from razor_cli.config.schema import Problem, convert
-from razor_cli.config.settings import Data, DataKind, Library, Model, Options, Pictures, Scenario
+from razor_cli.config.schema import convert, unknown
+from razor_cli.config.settings import Data, DataKind, Options, Pictures, Scenario
+from razor_cli.contract.family import Spec
 from razor_cli.data.choices import LABELLED
 from razor_cli.data.prepared import prepared
 from razor_cli.data.taxonomy import templates
-from razor_cli.errors import ConfigError, RazorError, nearest
+from razor_cli.errors import ConfigError, Problem, RazorError, nearest
 
-WEIGHT_SUFFIXES = (".pt", ".bin", ".safetensors", ".pth", ".ckpt", ".npz")
 PHOTOGRAPHS = "data=folder data.root=DIR (DIR/<concept>/*.jpg|png|webp)"
 SHARDS = "data=webdataset data.root=DIR (.tar shards with captions)"
 CLASSES = {
@@ -30,8 +30,8 @@ OWN = (
 def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem]:
     """Return the problems between parts; parts that are None were refused already and take no part."""
     rules: list[tuple[Callable[..., list[Problem]], tuple[str, ...]]] = [
-        (method_serves_family, ("method", "model")),
-        (weights_exist, ("model",)),
+        (method_serves_model, ("method", "model")),
+        (model_is_there, ("model",)),
         (scenario_has_data, ("scenario", "data", "model")),
         (data_is_there, ("data", "scenario")),
         (benchmarks_fit, ("data", "scenario")),
@@ -48,36 +48,44 @@ def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem
     return found
 
 
-def method_serves_family(method: Any, model: Model) -> list[Problem]:
-    """A method runs only on the families it declares."""
-    if model.family in method.families:
-        return []
-    what = f"method={type(method).__name__} does not serve model.family={model.family} (model={model.name})"
-    return [
-        Problem(
-            what=what,
-            allowed=", ".join(method.families),
-            found=model.family,
-            fix="`razor list methods` shows what serves it",
-        )
-    ]
+def method_serves_model(method: Any, model: Spec) -> list[Problem]:
+    """A method runs only on families that offer what it needs, with goals and losses that they know."""
+    lacking = sorted(method.needs - model.offers)
+    if lacking:
+        return [
+            Problem(
+                what=f"method={method.name} does not serve model={model.name}: the family {model.family} "
+                f"offers no {' and no '.join(lacking)}",
+                allowed=f"methods that need no more than {', '.join(sorted(model.offers))}",
+                fix="`razor list methods` shows what serves it",
+            )
+        ]
+    found = []
+    for key in ("target", "floor"):
+        for name in getattr(method, key, {}):
+            if name not in model.goals:
+                found.append(unknown(name, f"method.{key}", model.goals))
+    losses = [getattr(method, "forget_loss", None), *(r.forget_loss for r in getattr(method, "retries", ()))]
+    for loss in losses:
+        if loss is not None and loss not in model.losses:
+            close = nearest(loss, model.losses)
+            found.append(
+                Problem(
+                    what="method.forget_loss has the wrong value",
+                    allowed=", ".join(model.losses),
+                    found=repr(loss),
+                    fix=f"did you mean method.forget_loss={' or '.join(close)}?" if close else None,
+                )
+            )
+    return found
 
 
-def weights_exist(model: Model) -> list[Problem]:
-    """A path given as weights must exist; a tag is looked up when the model loads."""
-    if model.weights is None:
-        return []
-    path = Path(model.weights).expanduser()
-    is_path = path.suffix in WEIGHT_SUFFIXES or len(path.parts) > 1 or model.library is not Library.OPEN_CLIP
-    if not is_path or path.exists():
-        return []
-    fix = "model.weights=FILE_OR_TAG, or the embedded stand-in: model=clip_tiny data=standin"
-    return [
-        Problem(what=f"model.weights: no such file or folder (model={model.name})", found=str(path), fix=fix)
-    ]
+def model_is_there(model: Spec) -> list[Problem]:
+    """Return what keeps the model from being opened."""
+    return model.problems()
 
 
-def scenario_has_data(scenario: Scenario, data: Data, model: Model) -> list[Problem]:
+def scenario_has_data(scenario: Scenario, data: Data, model: Spec) -> list[Problem]:
     """Drawn portraits are known to the stand-in only, and every source shows its own kind of concept."""
     if data.kind is DataKind.STANDIN and scenario.pictures is Pictures.PORTRAITS and not model.stand_in:
         return [_no_photographs(scenario, model)]
@@ -114,7 +122,7 @@ def scenario_has_data(scenario: Scenario, data: Data, model: Model) -> list[Prob
     return []
 
 
-def _no_photographs(scenario: Scenario, model: Model) -> Problem:
+def _no_photographs(scenario: Scenario, model: Spec) -> Problem:
     return Problem(
         what=f"model={model.name} scenario={scenario.name} has no pictures: only the stand-in knows what "
         "data=standin draws",

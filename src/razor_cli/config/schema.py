@@ -7,13 +7,13 @@ import importlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from razor_cli.errors import ConfigError, nearest
+from razor_cli.errors import ConfigError, Problem, nearest
 
 T = TypeVar("T")
 INVALID = object()  # what a refused value becomes, so that the check goes on
@@ -25,35 +25,6 @@ WORDS = {
     Path: "a path",
     NoneType: "null",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """One refused setting: what is wrong (it names the full key), what is allowed, what was found, and the
-    next step.
-    """
-
-    what: str
-    allowed: object = None
-    found: object = None
-    fix: str | None = None
-
-    def error(self) -> ConfigError:
-        """Return this problem as an error of its own."""
-        return ConfigError(self.what, allowed=self.allowed, found=self.found, fix=self.fix)
-
-    @classmethod
-    def of(cls, error: Exception, key: str = "") -> Problem:
-        """Return the problem that a constructor complains about; `key` is put before a complaint that does
-        not name it.
-        """
-        if isinstance(error, ConfigError):
-            return cls(what=_named(error.what, key), allowed=error.allowed, found=error.found, fix=error.fix)
-        return cls(what=_named(str(error), key))
-
-
-def _named(what: str, key: str) -> str:
-    return what if key in what else f"{key}: {what}"
 
 
 def together(problems: Sequence[Problem]) -> ConfigError:

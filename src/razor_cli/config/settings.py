@@ -8,24 +8,21 @@ values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from razor_cli.config.conf_files import GROUPS, conf_dir, groups
-from razor_cli.config.schema import Problem, build, hints, locate, plain, together, unknown
+from razor_cli.config.schema import plain
 from razor_cli.data.choices import CoarseText, DataKind, Names, Templates
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from razor_cli.config.quantization import Quantization
+    from razor_cli.contract.family import Spec
     from razor_cli.contract.method import Method
-    from razor_cli.families.clip.suite import Metrics
-    from razor_cli.weights.quantization import Quantization
 
-__all__ = ["Data", "Experiment", "Model", "Options", "Scenario", "check", "conf_dir", "resolved"]
 
 UNRECORDED = (  # change no number: not in the run id
     "output_dir",
@@ -33,27 +30,12 @@ UNRECORDED = (  # change no number: not in the run id
     "exit_on_reject",
     "debug",
     "threads",
+    "cache_gb",
     "fail_fast",
     "grid",
     "dry_run",
     "jobs",
 )
-
-
-class Library(StrEnum):
-    """Who builds the module."""
-
-    STAND_IN = "stand_in"
-    OPEN_CLIP = "open_clip"
-    HF = "hf"
-
-
-class Device(StrEnum):
-    """Where tensors live; auto takes a GPU if there is one."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class Engine(StrEnum):
@@ -69,50 +51,6 @@ class Pictures(StrEnum):
     PORTRAITS = "portraits"
     EMOJI = "emoji"
     CIFAR10 = "cifar10"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A model to load: which library builds it, from which weights."""
-
-    name: str = "clip_tiny"  # label in tables
-    family: str = "clip"
-    stand_in: bool = True  # its numbers are never printed in a column of a real model
-    library: Library = Library.STAND_IN
-    architecture: str | None = (
-        None  # open_clip name, e.g. ViT-B-32; of a stand-in the folder of its embedded weights
-    )
-    variant: str | None = None  # suffix of the architecture, e.g. quickgelu
-    weights: str | None = None  # file, folder or pretrained tag; null: the embedded ones
-    device: Device = Device.AUTO
-    oracle: str | dict[str, str] | None = None  # weights retrained without the target; or target -> weights
-    reseeded: str | None = None  # weights of the base trained with another seed
-
-    def __post_init__(self) -> None:
-        if self.stand_in != (self.library is Library.STAND_IN):
-            raise ConfigError(
-                "model.stand_in must say what model.library is",
-                allowed="stand_in=true with library=stand_in only",
-            )
-        if self.library is Library.OPEN_CLIP and not self.architecture:
-            fix = "model.architecture=ViT-B-32 model.weights=FILE_OR_TAG"
-            raise ConfigError(
-                "model.architecture is needed", allowed="any open_clip name", found="null", fix=fix
-            )
-        if self.library is Library.HF and not self.weights:
-            raise ConfigError(
-                "model.weights is needed",
-                allowed="a Hugging Face CLIP folder",
-                found="null",
-                fix="model.weights=DIR",
-            )
-
-    @property
-    def full_architecture(self) -> str | None:
-        """Return the architecture's name with its variant."""
-        return (
-            f"{self.architecture}-{self.variant}" if self.architecture and self.variant else self.architecture
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +164,7 @@ class Options:
     jobs: int = 1  # processes that a grid's jobs are spread over
     debug: bool = False  # show the traceback of a failure
     threads: int | None = None  # CPU threads; null: as torch decides
+    cache_gb: float = 20.0  # what gradients and embeddings of unedited models may take on disk
     patch_names_target: bool = False  # the patch names the target instead of its hash
 
     def __post_init__(self) -> None:
@@ -240,6 +179,8 @@ class Options:
             raise ConfigError("seed must not be negative", allowed=">= 0", found=self.seed)
         if self.threads is not None and self.threads < 1:
             raise ConfigError("threads must be at least 1", allowed=">= 1 or null", found=self.threads)
+        if not self.cache_gb >= 0:
+            raise ConfigError("cache_gb must not be negative", allowed=">= 0", found=self.cache_gb)
         if self.jobs < 1:
             raise ConfigError("jobs must be at least 1", allowed=">= 1", found=self.jobs)
 
@@ -248,96 +189,27 @@ class Options:
 class Experiment(Options):
     """One run, checked: everything `run.execute` needs to know."""
 
-    model: Model
+    model: Spec
     scenario: Scenario
     data: Data
     method: Method
     quantization: Quantization
-    metrics: Metrics
+    metrics: Any  # settings of the family's exam
+
+
+def classes_of(experiment: Experiment) -> tuple[type, ...]:
+    """Return the classes that a configuration chose; what they compute is part of the code's version."""
+    return tuple(map(type, (experiment.model, experiment.method, experiment.data, experiment.metrics)))
 
 
 PLACES = {  # the only code a configuration can name, by group
-    "model": "razor_cli.config.settings.Model.",
+    "model": "razor_cli.families.",
     "scenario": "razor_cli.config.settings.Scenario.",
     "data": "razor_cli.config.settings.Data.",
     "method": "razor_cli.methods.",
-    "quantization": "razor_cli.weights.quantization.Quantization.",
+    "quantization": "razor_cli.config.quantization.Quantization.",
     "metrics": "razor_cli.families.",
 }
-
-
-def check(
-    cfg: Mapping[Any, Any], earlier: list[Problem] | None = None, skip: frozenset[str] = frozenset()
-) -> Experiment:
-    """Return the experiment that a composed configuration describes. Reads no weights and no pictures.
-
-    `earlier` are problems found while composing, reported together with these; groups in `skip` were replaced
-    by their default meanwhile, so nothing is said about them.
-
-    Raises:
-        ConfigError: one error with every problem, each with its full key, what is allowed and the nearest
-        valid name.
-
-    """
-    from razor_cli.config.pairings import pairing_problems
-
-    problems = list(earlier or [])
-    node = _resolve(cfg, problems)
-    parts = {group: _part(group, node, problems if group not in skip else []) for group in GROUPS}
-    options = build(Options, {k: v for k, v in node.items() if k in hints(Options)}, "", problems)
-    known = _all_keys(parts)
-    for key in node:
-        if key not in GROUPS and key not in hints(Options):
-            leaf = [k for k in known if k.split(".")[-1] == key]
-            problem = unknown(key, "", [*hints(Options), *GROUPS])
-            problems.append(
-                Problem(what=problem.what, allowed=problem.allowed, fix=f"did you mean {leaf[0]}?")
-                if leaf
-                else problem
-            )
-    if options is not None:
-        problems += pairing_problems(options, {k: v for k, v in parts.items() if k not in skip})
-    if problems:
-        raise together(problems)
-    assert options is not None
-    return Experiment(**vars(options), **parts)
-
-
-def _resolve(cfg: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:
-    """Return plain values with interpolations replaced; one that points nowhere is a problem."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    config = cfg if OmegaConf.is_config(cfg) else OmegaConf.create(dict(cfg))
-    try:
-        content: Any = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        problems.append(Problem(what=f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}"))
-        content = OmegaConf.to_container(config, resolve=False)
-    return {str(k): v for k, v in content.items()}
-
-
-def _part(group: str, node: Mapping[str, Any], problems: list[Problem]) -> Any:
-    """Return the checked object of one group, or None."""
-    options = ", ".join(groups([conf_dir()]).get(group, []))
-    value = node.get(group)
-    if not isinstance(value, Mapping) or "_target_" not in value:
-        problems.append(
-            Problem(what=f"{group} is not chosen", allowed=options, found=value, fix=f"{group}=NAME")
-        )
-        return None
-    try:
-        cls = locate(value["_target_"], PLACES[group], group)
-    except ConfigError as error:
-        problems.append(Problem.of(error))
-        return None
-    return build(cls, value, group, problems)
-
-
-def _all_keys(parts: Mapping[str, object]) -> list[str]:
-    return [
-        f"{group}.{name}" for group, part in parts.items() if part is not None for name in hints(type(part))
-    ]
 
 
 def resolved(experiment: Experiment) -> dict[str, Any]:

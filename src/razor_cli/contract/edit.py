@@ -1,26 +1,15 @@
-"""What an edit cost and what happened in it, step by step."""
+"""What a method returns: a change of a model, what happened on the way to it, and what it cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.family import Change
 
-
-@dataclass(kw_only=True)
-class Cost:
-    """What an edit cost. Passes count pictures: `forwards` = pictures sent through a tower, `backwards`
-    likewise.
-    """
-
-    seconds: float = 0.0
-    gradient_seconds: float = 0.0
-    search_seconds: float = 0.0
-    forwards: int = 0
-    backwards: int = 0
-    evaluations: int = 0  # trial models scored on validation data
-    gradient_cache_hits: int = 0
-    peak_mb: float = 0.0
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(kw_only=True)
@@ -50,14 +39,19 @@ class Event:
 
 @dataclass(kw_only=True)
 class Edit:
-    """A finished edit: new values of the changed tensors only, in the storage dtype, with its log and cost.
+    """A finished edit: its change, with log and cost.
 
-    The values are already rounded to the dtype the weights are stored in, so what is evaluated is what a
-    patch writes.
+    Values of weights are already rounded to the dtype the weights are stored in, so what is evaluated is what
+    a patch writes.
     """
 
-    values: dict[str, Tensor]
+    change: Change
     components: list[str] = field(default_factory=list)
     log: list[Event] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """Return the tensors of the change: of changed weights the new values, in the storage dtype."""
+        return dict(self.change.tensors())

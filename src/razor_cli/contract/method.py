@@ -1,21 +1,28 @@
-"""What a method is given and what it returns."""
+"""What a method is: settings with one verb."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from razor_cli.contract.edit import Cost, Edit, Event
-from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.lab import Lab
-from razor_cli.families.clip.family import Clip
+if TYPE_CHECKING:
+    from razor_cli.contract.edit import Edit
 
-__all__ = ["Cost", "Edit", "Event", "Method"]
+
+@dataclass(frozen=True, kw_only=True)
+class GradientPlan:
+    """Which gradients a method wants."""
+
+    forget_loss: str = "cosine"  # a name that the family has a loss for
+    forget_batch: int = 128
+    retain_batch: int = 128
+    chunk: int = 128  # examples in memory at once; a larger batch is exact through gradient caching
 
 
 class Method(Protocol):
     """A frozen dataclass of hyper-parameters with one verb."""
 
-    families: ClassVar[tuple[str, ...]]  # families this method serves
+    needs: ClassVar[frozenset[str]]  # what a family must offer: BOARD, DUAL …
 
     @property
     def name(self) -> str:
@@ -27,6 +34,9 @@ class Method(Protocol):
         """Tell whether another seed gives another edit."""
         ...
 
-    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
-        """Return the edit; the model's weights are the same afterwards, bit for bit."""
+    def edit(self, lab: Any) -> Edit:
+        """Return the edit; the model's weights are the same afterwards, bit for bit.
+
+        `lab` (engine.lab.Lab) holds family and sets, and hands out gradients, scoreboard and seed.
+        """
         ...

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import warnings
 import zlib
@@ -19,7 +18,6 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from razor_cli.atomic import staged
+from razor_cli.caches import cache_dir
 from razor_cli.data.sources.base import Picture, Source
 
 RENDERERS = ("sources/portraits.py", "sources/emoji.py", "sources/render.py", "concepts/emoji.json.gz")
@@ -34,15 +33,6 @@ LIBRARIES = ("python-avatars", "resvg-py", "pillow")
 WAIT = 30  # seconds for another job to finish writing a shard; then this one does without keeping
 
 Pixels = NDArray[np.uint8]  # [side, side, 3]
-
-
-def cache_dir(root: Path | str | None = None) -> Path:
-    """Return where computed and fetched things are kept: `root`, else $RAZOR_CACHE, else the user's cache
-    folder.
-    """
-    return Path(
-        root or os.environ.get("RAZOR_CACHE") or platformdirs.user_cache_dir("razor-cli", appauthor=False)
-    )
 
 
 @cache

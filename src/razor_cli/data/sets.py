@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from PIL import Image
 
@@ -52,6 +52,10 @@ class Pairs:
             for i, image in zip(at, source.load([chosen[i] for i in at]), strict=True):
                 images[i] = image
         return [i for i in images if i is not None]
+
+    def head(self, count: int | None) -> Pairs:
+        """Return the first `count` pictures; all of them for None."""
+        return Pairs(self.pictures[:count], self.sources)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of keys, views and captions. File sources put the content hash into the key."""
@@ -144,6 +148,16 @@ class ConceptSets:
     def retain_names(self) -> tuple[str, ...]:
         """Concepts of the target's domain that must stay."""
         return self.class_names[len(self.forget_names) :]
+
+    def words(self) -> dict[str, object]:
+        """Return the names and sentences that decide an edit beyond the pictures."""
+        return {
+            "names": self.class_names,
+            "prompts": self.prompts,
+            "generic": self.generic_prompt,
+            "joint": self.forget_names,
+            "taxonomy": asdict(self.taxonomy) if self.taxonomy else None,
+        }
 
     def fingerprints(self) -> dict[str, str]:
         """Return the hash of every set, for the run's provenance."""

@@ -7,32 +7,34 @@ and text anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from razor_cli.contract.components import Component, Tower, swapped
-from razor_cli.contract.edit import Cost
+from razor_cli.contract.components import Component, swapped
+from razor_cli.contract.cost import Cost
 from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.criteria import Metrics, all_metrics, forget_metrics, upper_bounds
+from razor_cli.dual.criteria import FORGET_METRICS, Metrics, all_metrics, forget_metrics, upper_bounds
 from razor_cli.dual.gallery import Gallery, chunked, embed, pixels_of
+from razor_cli.dual.goals import GOALS
 from razor_cli.dual.measures import Features, traced_hits
-from razor_cli.families.clip.family import Clip, run_prefix, run_suffix
+from razor_cli.dual.replay import run_prefix, run_suffix
+from razor_cli.dual.view import DualEncoder, Tower
 
 CHUNK = 128
 KEPT_BYTES = 1 << 30  # activations kept for replay, per tower
 
 
-class Board:
+class DualBoard:
     """Validation pictures and texts with their committed embeddings; `trial` scores the weights as they are
     now.
     """
 
-    def __init__(self, model: Clip, sets: ConceptSets, cost: Cost, *, fast: bool) -> None:
-        self.model, self.cost, self.fast = model, cost, fast
+    def __init__(self, model: DualEncoder, sets: ConceptSets, cost: Cost, *, fast: bool) -> None:
+        self.model, self.cost, self.fast, self.goals = model, cost, fast, GOALS
         self.gallery = Gallery(sets=sets, judged=sets.validation, suites=False)
         self.inputs = {
             Tower.VISION: chunked(pixels_of(model, self.gallery.parts()), CHUNK),
@@ -54,17 +56,18 @@ class Board:
         values: Mapping[str, Tensor],
         components: Sequence[Component],
         *,
-        forget_only: bool = False,
+        wanted: Collection[str] | None = None,
         lost: Callable[[Metrics], bool] | None = None,
     ) -> Metrics:
         """Return validation metrics with `values` in place of the named parameters of `components` (prepared
         before).
 
-        `forget_only` leaves out what needs retain pictures (the fast engine then encodes only forget
-        pictures). `lost` tells whether metrics rule a trial out; the fast engine asks it half-way, with every
-        picture still to come counted as right, and returns those optimistic metrics if even they do.
+        Where all that is `wanted` can be told from forget pictures, the fast engine encodes only those.
+        `lost` tells whether metrics rule a trial out; the fast engine asks it half-way, with every picture
+        still to come counted as right, and returns those optimistic metrics if even they do.
         """
         self.cost.evaluations += 1
+        forget_only = wanted is not None and self.fast and set(wanted) <= FORGET_METRICS
         with torch.no_grad(), swapped(self.model, values):
             if not self.fast:
                 return self._metrics({t: self._encode(t, 0) for t in Tower})
@@ -186,7 +189,8 @@ def _entry(components: Sequence[Component]) -> dict[Tower, int]:
     """Return the first changed block of every changed tower; 0 for what enters the first block."""
     entry: dict[Tower, int] = {}
     for component in components:
-        entry[component.tower] = min(entry.get(component.tower, component.layer), component.layer)
+        tower = Tower(component.tower)
+        entry[tower] = min(entry.get(tower, component.layer), component.layer)
     return {tower: max(layer, 0) for tower, layer in entry.items()}
 
 

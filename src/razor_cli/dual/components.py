@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from razor_cli.contract.components import Component, Granularity, Slice, Tower, Towers
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import Component, Slice
+from razor_cli.dual.view import Tower
 
 # SLUG's candidate rule: whole tensors, but none whose name contains one of these (SLUG code,
 # unlearn_slug.py).
@@ -181,3 +183,20 @@ def layer_of(name: str, layout: TowerLayout) -> int:
     before = ("conv1", "ln_pre", "pre_layrnorm", "patch_embedding")
     is_after = any(word in name for word in after) and not any(word in name for word in before)
     return layout.layers if is_after else -1
+
+
+def siblings_of(
+    component: Component, every: list[Component], layouts: tuple[TowerLayout, ...]
+) -> list[Component]:
+    """Return the weights of a block that move together with one: q, k and v, or both matrices of an MLP, in
+    the order of `every`; the component alone where it is neither.
+    """
+    for layout in layouts:
+        if layout.tower == component.tower and 0 <= component.layer < layout.layers:
+            block, names = layout.block(component.layer), layout.names
+            qkv = {f"{block}{q}weight" for q in names.qkv}
+            mlp = {f"{block}{m}.weight" for m in names.mlp}
+            for group in (qkv, mlp):
+                if component.name in group:
+                    return [c for c in every if c.name in group]
+    return [component]

@@ -15,6 +15,7 @@ from razor_cli.dual.measures import (
 )
 
 Metrics = dict[str, float]
+FORGET_METRICS = frozenset(["m1", "m1_generic", "margin", "margin_generic", "m2", "fa_top1", "fa_top5"])
 
 
 def forget_metrics(features: Features) -> Metrics:

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from razor_cli.contract.components import Tower
 from razor_cli.data.sets import ConceptSets, Pairs, Taxonomy
 from razor_cli.dual.gallery import own_prompt
+from razor_cli.dual.view import DualEncoder, Tower
+from razor_cli.engine.choices import Precision
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train_settings import SCALE, Precision, Training
+from razor_cli.engine.train_settings import SCALE, Training
 from razor_cli.errors import ConfigError, DataError
-from razor_cli.families.clip.family import Clip
 
 KEPT_BYTES = 1 << 30  # pixels of a set are kept in memory up to this size, else loaded for every batch
 CHUNK = 128  # pictures of a pass without gradients
@@ -134,9 +134,11 @@ class Desk:
     returns fp32.
     """
 
-    def __init__(self, model: Clip, sets: ConceptSets, lab: Lab, settings: Training) -> None:
-        self.model, self.sets, self.lab, self.settings = model, sets, lab, settings
-        self.forget, self.retain = Samples(self, sets.forget), Samples(self, sets.retain)
+    def __init__(self, lab: Lab, settings: Training) -> None:
+        self.lab, self.settings = lab, settings
+        self.model: DualEncoder = lab.family.dual()
+        self.sets: ConceptSets = lab.sets
+        self.forget, self.retain = Samples(self, self.sets.forget), Samples(self, self.sets.retain)
 
     def _autocast(self) -> AbstractContextManager[None]:
         device = torch.device(self.model.device).type

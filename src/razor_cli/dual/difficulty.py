@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.nn import functional as F
 
-from razor_cli.contract.components import Tower
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.gallery import embed
-from razor_cli.families.clip.family import Clip
+from razor_cli.dual.view import DualEncoder, Tower
 
 BATCH = 128
 
 
 @torch.no_grad()
-def class_confidence(model: Clip, pairs: Pairs, prompts: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def class_confidence(
+    model: DualEncoder, pairs: Pairs, prompts: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
     """Return for each class the mean probability, in [0, 1], that the model gives the right class on its
     pictures.
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from razor_cli.contract.components import DualEncoder, Tower
 from razor_cli.data.prompts import DOMAINS, spoken
 from razor_cli.data.sets import ConceptSets, Judged, Pairs, Suite, Taxonomy, overlap
 from razor_cli.dual.measures import Features, SuiteFeatures, TracedFeatures
+from razor_cli.dual.view import DualEncoder, Tower
 from razor_cli.errors import RunError
 
 LOADED = 256  # pictures that are decoded at a time

@@ -7,18 +7,18 @@ batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from razor_cli.contract.components import DualEncoder
+from razor_cli.contract.family import Named
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.losses import info_nce
+from razor_cli.dual.view import DualEncoder
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # (images [n, d], texts [n, d]) -> scalar
-Named = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +51,25 @@ def batches(model: DualEncoder, pairs: Pairs, size: int) -> Iterator[Batch]:
         )
 
 
-def trainable(model: DualEncoder) -> Named:
-    """Return the parameters that have gradients taken: all but the logit scale."""
-    return {n: p for n, p in model.module.named_parameters() if n != "logit_scale"}
+def trainable(model: DualEncoder, params: Collection[str] | None = None) -> Named:
+    """Return the parameters that have gradients taken: those of `params`, in the model's order; None: all but
+    the logit scale.
+    """
+    wanted = None if params is None else set(params)
+    return {
+        n: p
+        for n, p in model.module.named_parameters()
+        if (n != "logit_scale" if wanted is None else n in wanted)
+    }
 
 
-def batch_gradient(model: DualEncoder, batch: Batch, loss: Loss) -> Named:
-    """Return the gradient of one batch's loss for every parameter; zeros where a parameter has no
+def batch_gradient(
+    model: DualEncoder, batch: Batch, loss: Loss, only: Collection[str] | None = None
+) -> Named:
+    """Return the gradient of one batch's loss for the parameters `only`; zeros where one has no
     part in it.
     """
-    params = trainable(model)
+    params = trainable(model, only)
     with torch.enable_grad():
         images = model.encode_image(batch.pixels)
         texts = model.encode_text(batch.tokens)[batch.rows]
@@ -71,14 +80,16 @@ def batch_gradient(model: DualEncoder, batch: Batch, loss: Loss) -> Named:
     }
 
 
-def cached_gradient(model: DualEncoder, batch: Batch, loss: Loss, chunk: int) -> Named:
+def cached_gradient(
+    model: DualEncoder, batch: Batch, loss: Loss, chunk: int, only: Collection[str] | None = None
+) -> Named:
     """Return the same gradient as `batch_gradient` in memory bounded by `chunk` pictures (gradient caching,
     Gao et al. 2021).
 
     First all embeddings without a graph, then the loss's gradient with respect to them, then each chunk again
     with a graph, against its share of that gradient.
     """
-    params = trainable(model)
+    params = trainable(model, only)
     parts = [slice(i, i + chunk) for i in range(0, len(batch), chunk)]
     with torch.no_grad():
         images = torch.cat([model.encode_image(batch.pixels[p]) for p in parts])
@@ -103,7 +114,9 @@ def cached_gradient(model: DualEncoder, batch: Batch, loss: Loss, chunk: int) ->
     return total
 
 
-def split_gradient(model: DualEncoder, batch: Batch, loss: Loss, chunk: int) -> Named:
+def split_gradient(
+    model: DualEncoder, batch: Batch, loss: Loss, chunk: int, only: Collection[str] | None = None
+) -> Named:
     """Return the gradient of a loss that is a mean over pictures, chunk by chunk, each weighted by its size.
 
     This serves losses that encode texts of their own, which gradient caching would not differentiate.
@@ -116,7 +129,7 @@ def split_gradient(model: DualEncoder, batch: Batch, loss: Loss, chunk: int) -> 
             rows=batch.rows[start : start + chunk],
         )
         share = len(part) / len(batch)
-        for name, gradient in batch_gradient(model, part, loss).items():
+        for name, gradient in batch_gradient(model, part, loss, only).items():
             total[name] = total[name].add_(gradient, alpha=share) if name in total else gradient * share
     return total
 
@@ -130,8 +143,10 @@ def set_gradient(
     tick: Callable[[int], None],
     *,
     separable: bool = False,
+    only: Collection[str] | None = None,
 ) -> Named:
-    """Return the mean of the batch gradients over a set; `tick(n)` is told of every n pictures done.
+    """Return the mean of the batch gradients over a set, for the parameters `only` (None: all but the logit
+    scale); `tick(n)` is told of every n pictures done.
 
     Batches above `chunk` are computed exactly in parts; `separable` says that the loss is a mean over
     pictures.
@@ -140,9 +155,10 @@ def set_gradient(
     total: Named = {}
     count = 0
     for batch in batches(model, pairs, size):
-        part = (
-            batch_gradient(model, batch, loss) if len(batch) <= chunk else in_parts(model, batch, loss, chunk)
-        )
+        if len(batch) <= chunk:
+            part = batch_gradient(model, batch, loss, only)
+        else:
+            part = in_parts(model, batch, loss, chunk, only)
         for name, gradient in part.items():
             if name in total:
                 total[name] += gradient

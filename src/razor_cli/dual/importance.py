@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from razor_cli.contract.family import Named
 from razor_cli.dual.desk import Desk, Drawn, Samples
-from razor_cli.dual.gradients import Named
 
 
 def gradients_over(

@@ -8,36 +8,11 @@ precision.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-class KlReduction(StrEnum):
-    """What a summed KL is divided by: pictures x classes as the published code has it, or pictures."""
-
-    NUMEL = "numel"
-    BATCHMEAN = "batchmean"
-
-
-class FineMask(StrEnum):
-    """Which fine classes KL_f leaves out: the picture's own (published code), or all that are forgotten (the
-    paper).
-    """
-
-    OWN_LABEL = "own_label"
-    FORGET_CLASSES = "forget_classes"
-
-
-class NpoReduction(StrEnum):
-    """Whether NPO's log-sigmoid sees each picture (eq. 7) or the difference of batch means
-    (published code).
-    """
-
-    SAMPLE = "sample"
-    BATCH = "batch"
+from razor_cli.dual.choices import FineMask, KlReduction, NpoReduction
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

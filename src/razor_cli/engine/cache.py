@@ -25,11 +25,11 @@ class TensorCache:
 
     Entries are written to a name of their own and moved into place, so a killed process leaves no half entry;
     a damaged one is computed again. A lock per entry lets parallel jobs wait for the first instead of all
-    computing it.
+    computing it. Beyond `limit` bytes the entries that were used longest ago go.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, limit: float | None = None) -> None:
+        self.folder, self.limit = folder, limit
 
     def path(self, key: str) -> Path:
         """Return the file of an entry."""
@@ -39,7 +39,10 @@ class TensorCache:
         """Return an entry, or None if it is absent or damaged (a damaged one is removed)."""
         path = self.path(key)
         try:
-            return load_file(path)
+            found = load_file(path)
+            with contextlib.suppress(OSError):  # a read-only cache serves all the same
+                os.utime(path)
+            return found
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, ValueError):
@@ -56,6 +59,25 @@ class TensorCache:
             temporary.replace(self.path(key))
         finally:
             temporary.unlink(missing_ok=True)
+        self.trim(keep=key)
+
+    def trim(self, keep: str = "") -> None:
+        """Remove the entries used longest ago until the rest fits the limit; never the entry `keep`."""
+        if self.limit is None:
+            return
+        entries = []
+        for path in self.folder.glob("*.safetensors"):
+            with contextlib.suppress(FileNotFoundError):  # another process trims, too
+                stat = path.stat()
+                entries.append((stat.st_mtime_ns, stat.st_size, path))
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries, key=lambda e: e[0]):
+            if total <= self.limit:
+                return
+            if path.stem != keep:
+                path.unlink(missing_ok=True)
+                path.with_suffix(".lock").unlink(missing_ok=True)
+                total -= size
 
     def get(self, key: str, compute: Callable[[], Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], bool]:
         """Return an entry and whether it was there, computing and saving it if not."""

@@ -4,70 +4,61 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from razor_cli.contract.edit import Cost
-from razor_cli.data.sets import ConceptSets, Pairs
-from razor_cli.dual.board import Board
-from razor_cli.dual.gradients import Loss, Named, retain_loss, set_gradient
-from razor_cli.dual.losses import concept_cross_entropy, concept_margin, concept_uniform, forget_cosine
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.family import RETAIN, Board, Family, Loss, Named, Say
+from razor_cli.contract.method import GradientPlan
 from razor_cli.engine.cache import TensorCache, content_key
-from razor_cli.families.clip.family import Clip
 
-HEAD_LOSSES = {  # over the zero-shot head
-    "concept_ce": concept_cross_entropy,
-    "concept_uniform": concept_uniform,
-    "concept_margin": concept_margin,
-}
-ENGINE = 2  # raise when a change here alters gradients, so that cached ones are not taken for new
-
-
-@dataclass(frozen=True, kw_only=True)
-class GradientPlan:
-    """Which gradients a method wants."""
-
-    forget_loss: str = "cosine"  # cosine, or one of HEAD_LOSSES
-    forget_batch: int = 128
-    retain_batch: int = 128
-    chunk: int = 128  # pictures in memory at once; a larger batch is exact through gradient caching
+ENGINE = 3  # raise when a change here alters gradients or answers, so that cached ones are not taken for new
 
 
 @dataclass(kw_only=True)
 class Lab:
     """One model and its sets on the bench. `fast=False` is the slow reference engine without caches or
     replay.
+
+    `sets` and `settings` (of the exam) are of whatever kind the family works with.
     """
 
-    model: Clip
-    sets: ConceptSets
+    family: Family
+    sets: Any
+    settings: Any = None
     fast: bool = True
     cache: TensorCache | None = None
     seed: int = 0
-    say: Callable[[str], None] = lambda _: None
+    say: Say = lambda _: None
     cost: Cost = field(default_factory=Cost)
-    resume_dir: Path | None = (
-        None  # where a training keeps its state from epoch to epoch; None: a killed one starts over
-    )
-    earlier_seconds: float = field(
-        default=0.0, init=False
-    )  # spent on this edit before it was killed and resumed
+    resume_dir: Path | None = None  # where a training keeps its state; None: a killed one starts over
+    code: str = ""  # version of the code that computes, for the state of a training
+    earlier_seconds: float = field(default=0.0, init=False)  # spent before the edit was killed and resumed
     _started: float | None = field(default=None, init=False)
     _board: Board | None = field(default=None, init=False)
 
     @property
     def board(self) -> Board:
         """Return the validation scoreboard, built on first use with the weights as they are then."""
-        if self._board is None:
-            self._board = Board(
-                self.model, self.sets, self.cost, fast=self.fast
-            )  # loads pictures: no part of the search
+        if self._board is None:  # loads examples: no part of the search
+            self._board = self.family.board(self.sets, self.settings, self.cost, fast=self.fast)
         return self._board
+
+    @cached_property
+    def editable(self) -> tuple[str, ...]:
+        """Return the parameters that gradients are taken of: those that any component owns.
+
+        Not one request's but the family's, so that methods, granularities and towers share cached gradients.
+        """
+        every = (c for g in Granularity for c in self.family.components(g, Towers.BOTH, True))
+        return tuple(dict.fromkeys(p for c in every for p in c.params))
 
     def generator(self) -> torch.Generator:
         """Return a fresh random generator of the run's seed."""
@@ -76,124 +67,61 @@ class Lab:
     def gradients(
         self, plan: GradientPlan, *, at_base: bool = True, sample: int | None = None
     ) -> tuple[Named, Named]:
-        """Return (g_f, g_r), the gradients of the forget and the retain loss at the current weights, for all
-        parameters.
+        """Return (g_f, g_r), the gradients of the forget and the retain loss at the current weights, for
+        every parameter that may be edited.
 
         At the unedited weights they come from the disk cache where it has them. `sample` takes only the first
-        so many pictures of each set (growth rounds may be scored on a sample).
+        so many examples of each set (growth rounds may be scored on a sample).
         """
-        started = time.perf_counter()
-        forget, retain = (
-            self._forget_gradient(plan, at_base, sample),
-            self._retain_gradient(plan, at_base, sample),
-        )
-        self.cost.gradient_seconds += time.perf_counter() - started
-        return forget, retain
+        with self._counting():
+            forget = self._gradient(
+                "forget", plan.forget_loss, plan.forget_batch, plan.chunk, at_base, sample
+            )
+            return forget, self._gradient("retain", RETAIN, plan.retain_batch, plan.chunk, at_base, sample)
 
     def forget_gradient(self, plan: GradientPlan) -> Named:
         """Return g_f at the unedited weights, alone: g_r is the same for every forget loss."""
+        with self._counting():
+            return self._gradient("forget", plan.forget_loss, plan.forget_batch, plan.chunk, True, None)
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
         started = time.perf_counter()
-        forget = self._forget_gradient(plan, True, None)
+        yield
         self.cost.gradient_seconds += time.perf_counter() - started
-        return forget
 
-    def _forget_gradient(self, plan: GradientPlan, at_base: bool, sample: int | None) -> Named:
-        loss: Loss = forget_cosine
-        if plan.forget_loss in HEAD_LOSSES:
-            return self._cached("forget", plan, at_base, sample, lambda: self._concept_gradient(plan, sample))
-        return self._cached(
-            "forget",
-            plan,
-            at_base,
-            sample,
-            lambda: self._pass(self.sets.forget, loss, plan.forget_batch, plan, sample),
-        )
-
-    def _retain_gradient(self, plan: GradientPlan, at_base: bool, sample: int | None) -> Named:
-        loss = retain_loss(self.model.scale)
-        return self._cached(
-            "retain",
-            plan,
-            at_base,
-            sample,
-            lambda: self._pass(self.sets.retain, loss, plan.retain_batch, plan, sample),
-        )
-
-    def _concept_gradient(self, plan: GradientPlan, sample: int | None) -> Named:
-        """Return the gradient of a loss over the zero-shot head; of several concepts, the mean over all their
-        pictures.
-        """
-        tokens = self.model.tokenize([self.sets.prompts[n] for n in self.sets.class_names])
-        names, scale, total = self.sets.forget_names, self.model.scale, Named()
-        pairs = Pairs(self.sets.forget.pictures[:sample], self.sets.forget.sources)
-        for target, name in enumerate(names):
-            own = pairs if len(names) == 1 else pairs.of(name)
-            if not len(own):
-                continue
-
-            def loss(images: Tensor, _texts: Tensor, target: int = target) -> Tensor:
-                return HEAD_LOSSES[plan.forget_loss](
-                    images, self.model.encode_text(tokens), target, scale, len(names)
-                )
-
-            found = self._pass(own, loss, plan.forget_batch, plan, None, separable=True)
-            share = len(own) / len(pairs)
-            total = (
-                found
-                if len(names) == 1
-                else {n: share * g + total[n] if n in total else share * g for n, g in found.items()}
-            )
-        return total
-
-    def _pass(
-        self,
-        pairs: Pairs,
-        loss: Loss,
-        size: int,
-        plan: GradientPlan,
-        sample: int | None,
-        *,
-        separable: bool = False,
+    def _gradient(
+        self, which: str, name: str, size: int, chunk: int, at_base: bool, sample: int | None
     ) -> Named:
-        pairs = Pairs(pairs.pictures[:sample], pairs.sources)
+        part = getattr(self.sets, which).head(sample)
+        loss = self.family.loss(name, self.sets)
         done = 0
 
-        def tick(count: int) -> None:
+        def tick(forwards: int, backwards: int) -> None:
             nonlocal done
-            done += count
-            self.cost.forwards += count
-            self.cost.backwards += count
-            self.say(f"gradients: {done} of {len(pairs)} pictures")
+            done += backwards
+            self.tick(forwards, backwards)
+            self.say(f"gradients: {done} of {len(part)} pictures")
 
-        return set_gradient(self.model, pairs, loss, size, plan.chunk, tick, separable=separable)
+        def compute() -> Named:
+            return loss.gradient(part, size, self.editable, tick, chunk=chunk)
 
-    def _cached(
-        self, which: str, plan: GradientPlan, at_base: bool, sample: int | None, compute: Callable[[], Named]
-    ) -> Named:
         if not at_base or self.cache is None:
             return compute()
-        pairs = self.sets.forget if which == "forget" else self.sets.retain
-        strange = (
-            "retain_" if which == "forget" else "forget_"
-        )  # settings that this gradient does not depend on
-        parts = {
-            "engine": ENGINE,
-            "torch": torch.__version__,
-            "weights": self.model.weights_hash(),
-            "set": pairs.fingerprint(),
-            "which": which,
-            "plan": {k: v for k, v in vars(plan).items() if not k.startswith(strange)},
-            "sample": sample,
-            "scale": self.model.scale,
-            "device": self.model.device,
-            "prompts": self.sets.prompts if plan.forget_loss in HEAD_LOSSES and which == "forget" else None,
-            **({"joint": self.sets.joint} if len(self.sets.joint) > 1 else {}),
-        }
+        parts = self._parts(loss) | {"set": part.fingerprint(), "which": which, "size": size, "chunk": chunk}
         found, hit = self.cache.get(content_key(parts), compute)
         self.cost.gradient_cache_hits += hit
-        return {
-            name: value.to(self.model.device) for name, value in found.items()
-        }  # from disk they come to the CPU
+        return {n: v.to(self.family.device) for n, v in found.items()}  # from disk they come to the CPU
+
+    def _parts(self, loss: Loss) -> dict[str, object]:
+        family = self.family
+        where = {"engine": ENGINE, "torch": torch.__version__, "device": family.device}
+        return where | {"weights": family.weights_hash(), "editable": self.editable, "loss": dict(loss.key)}
+
+    def tick(self, forwards: int, backwards: int) -> None:
+        """Count pictures sent through a tower."""
+        self.cost.forwards += forwards
+        self.cost.backwards += backwards
 
     @contextmanager
     def searching(self) -> Iterator[None]:
@@ -230,8 +158,8 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def shared_cache(output_dir: Path) -> TensorCache:
+def shared_cache(output_dir: Path, limit: float | None = None) -> TensorCache:
     """Return the cache that all runs under one output folder share: gradients and embeddings of unedited
-    models.
+    models. It holds at most `limit` bytes.
     """
-    return TensorCache(output_dir / "cache")
+    return TensorCache(output_dir / "cache", limit)

@@ -6,78 +6,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from razor_cli.contract.components import Component, parameters
-from razor_cli.families.clip.family import Clip
-
-Metrics = Mapping[str, float]
-
-
-class Return(StrEnum):
-    """Which acceptable trial a bisection returns (switch A13)."""
-
-    BEST_SCORE = "best_score"  # Algorithm 2
-    LARGEST_STABLE = "largest_stable"  # the paper's prose
-    SMALLEST_SUFFICIENT = (
-        "smallest_sufficient"  # ours: once the Target is met, look for a smaller step that meets it too
-    )
-
-
-class Prompt(StrEnum):
-    """Against which retain prompts forgetting is aimed at."""
-
-    BOTH = "both"
-    MEAN_OF_CLASSES = "mean_of_classes"
-    GENERIC = "generic"
-
-
-def kept_utility(found: Metrics, base: Metrics) -> float:
-    """Return 100 minus the points of retrieval accuracy (`util`) that were lost against the unedited model.
-
-    M5 as printed counts a gain as it counts a loss. To a search a gain is no harm: on few validation pictures
-    a small step often gains some points, and a search that took them for damage went on to a step so large
-    that it lost them again.
-    """
-    return 100.0 - max(0.0, base["util"] - found["util"])
+from razor_cli.contract.family import Board, Family, Metrics
+from razor_cli.contract.goals import Goals, Limit, bounds_of
+from razor_cli.engine.choices import Return
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aim:
-    """Target and floors on the validation set, in printed units. Drops are against the unedited model."""
+    """Target and floors on the validation set, in printed units. Losses are against the unedited model."""
 
     base: Metrics
-    m1: float
-    prompts: Prompt
-    m4_drop: float
-    m5: float
-    floor_m5: float
-    floor_m4_drop: float
-    floor_others_drop: float
-    others_drop: float = math.inf  # of accuracy on other concepts, as part of the Target
+    forget: tuple[Limit, ...]  # what must come down
+    keep: Mapping[str, float] = field(
+        default_factory=dict
+    )  # metric -> points it may lose when the Target is met
+    floor: Mapping[str, float] = field(default_factory=dict)  # metric -> points it may lose in any trial
+
+    @classmethod
+    def of(
+        cls, board: Board, target: Mapping[str, float | None], floor: Mapping[str, float | None] | None = None
+    ) -> Aim:
+        """Return the aim that a method's settings describe on a board."""
+        return cls.against(dict(board.base), board.goals, target, floor or {})
+
+    @classmethod
+    def against(
+        cls,
+        base: Metrics,
+        goals: Goals,
+        target: Mapping[str, float | None],
+        floor: Mapping[str, float | None],
+    ) -> Aim:
+        """Return the aim against the metrics of an unedited model."""
+        wanted = bounds_of(target, goals, base)
+        return cls(
+            base=base, forget=wanted.forget, keep=wanted.lose, floor=bounds_of(floor, goals, base).lose
+        )
 
     def forgetting(self, found: Metrics) -> list[float]:
-        """Return the M1 values that must come down."""
-        return self._both(found, "m1")
+        """Return the values that must come down."""
+        return [found[x.metric] for x in self.forget]
 
     def met(self, found: Metrics) -> bool:
         """Tell whether the Target holds: forgotten, and utility kept."""
-        forgotten = all(v <= self.m1 for v in self.forgetting(found))
-        kept = (
-            self.utility(found) >= self.m5 and found["m4_generic"] >= self.base["m4_generic"] - self.m4_drop
+        return all(found[x.metric] <= x.most for x in self.forget) and all(
+            self.lost(found, name) <= points for name, points in self.keep.items()
         )
-        return forgotten and kept and self.lost_others(found) <= self.others_drop
 
-    def utility(self, found: Metrics) -> float:
-        """Return 100 minus the points of retrieval accuracy that were lost."""
-        return kept_utility(found, self.base)
-
-    def lost_others(self, found: Metrics) -> float:
-        """Return the points that accuracy on other concepts lost; 0 for sets without any."""
-        return self.base.get("others", 0.0) - found.get("others", 0.0)
+    def lost(self, found: Metrics, name: str) -> float:
+        """Return the points of a metric that were lost; negative where it gained."""
+        return self.base[name] - found[name]
 
     def stable(self, found: Metrics, share: float = 1.0) -> bool:
         """Tell whether a trial is finite and keeps utility within `share` of what may be spent (switch A11).
@@ -86,29 +69,26 @@ class Aim:
         """
         if not all(math.isfinite(v) for v in found.values()):
             return False
-        drop = self.base["m4_generic"] - found["m4_generic"] <= share * self.floor_m4_drop
-        others = self.lost_others(found) <= share * self.floor_others_drop
-        return drop and others and 100 - self.utility(found) <= share * (100 - self.floor_m5)
+        return all(self.lost(found, name) <= share * points for name, points in self.floor.items())
 
     def score(self, found: Metrics) -> float:
-        """Return 0 when forgotten, else minus how far M1 is above its target and how far its margin is above
-        0 (switch A12).
+        """Return 0 when forgotten, else minus how far the metrics are above their targets and their slopes
+        above 0 (switch A12).
 
         M1 stays at 100 until the first picture changes sides, and M2 falls also when all texts move away
         together; the margin tells steps apart that both cannot.
         """
-        excess = sum(max(0.0, v - self.m1) for v in self.forgetting(found))
-        left = sum(max(0.0, m) for m in self._both(found, "margin"))
+        excess = sum(max(0.0, found[x.metric] - x.most) for x in self.forget)
+        left = sum(max(0.0, found[x.slope]) for x in self.forget if x.slope)
         return -excess - left if excess > 0 else 0.0
 
-    def _both(self, found: Metrics, name: str) -> list[float]:
-        """Return a metric against the retain prompts aimed at; a target without other classes has the generic
-        one only.
+    def shortfall(self, found: Metrics) -> float:
+        """Return how far metrics are from the Target, in points; 0 exactly when it is met.
+
+        The sum of minus the score and of what was lost beyond what may be lost.
         """
-        mean, generic = found.get(name, found[f"{name}_generic"]), found[f"{name}_generic"]
-        return {Prompt.BOTH: [mean, generic], Prompt.MEAN_OF_CLASSES: [mean], Prompt.GENERIC: [generic]}[
-            self.prompts
-        ]
+        beyond = sum(max(0.0, self.lost(found, name) - points) for name, points in self.keep.items())
+        return -self.score(found) + beyond
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +132,7 @@ def bisect(
 
 
 def stepped(
-    model: Clip,
+    family: Family,
     components: Sequence[Component],
     directions: Sequence[Sequence[Tensor]],
     sizes: Sequence[float],
@@ -162,12 +142,12 @@ def stepped(
     Rounding comes before evaluation, so that scores describe what a patch writes. With sizes of 0 the values
     are the weights themselves.
     """
-    live = parameters(model)
+    live = parameters(family)
     values = {name: live[name].clone() for c in components for name in c.params}
     for component, direction, size in zip(components, directions, sizes, strict=True):
         for view, change in zip(component.views(values), direction, strict=True):
             view.sub_(change, alpha=size)
-    return {name: value.to(model.storage_dtype(name)).to(live[name].dtype) for name, value in values.items()}
+    return {name: value.to(family.storage_dtype(name)).to(live[name].dtype) for name, value in values.items()}
 
 
 def norm(views: Sequence[Tensor]) -> float:

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from razor_cli.contract.components import swapped
 from razor_cli.contract.edit import Edit, Event
-from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.gradients import Named
+from razor_cli.contract.family import Named
+from razor_cli.engine.changes import Weights
+from razor_cli.engine.choices import Keep
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train_keep import Choice, Keep, TracingAim, aim_of
-from razor_cli.engine.train_settings import MAX_LOG_SCALE, SCALE, Trained, Training, rate, trained_names
+from razor_cli.engine.objective import Objective, Step
+from razor_cli.engine.search import Aim
+from razor_cli.engine.train_keep import Choice, TracingAim
+from razor_cli.engine.train_settings import MAX_LOG_SCALE, SCALE, Training, rate, trained_names
 from razor_cli.engine.train_state import (
     Progress,
     Shelf,
@@ -31,62 +32,9 @@ from razor_cli.engine.train_state import (
     rounded,
     state_key,
 )
-from razor_cli.families.clip.family import Clip
-
-__all__ = ["Objective", "Step", "Trained", "Training", "train"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One optimiser step: what to minimise, and how many pictures that sends through the model.
-
-    `loss` is called when the step is due, with the weights as they are then; it encodes through `Desk`, which
-    autocasts.
-    """
-
-    loss: Callable[[], Tensor]
-    pictures: int  # sent forward and backward
-    forwards: int = 0  # sent forward only, beyond those
-
-
-class Objective:
-    """What a trained method gives to the loop. Only `epoch` has to be written; the other hooks do nothing
-    here.
-
-    An objective is built before training starts, at the unedited weights, from the run's seed alone, so that
-    a resumed run builds the same one again; what it counts during an epoch must start anew in `epoch`.
-    """
-
-    def epoch(self, number: int, generator: torch.Generator) -> Sequence[Step]:
-        """Return the steps of epoch `number` (from 1), as many in every epoch; no steps: there is nothing to
-        learn from.
-        """
-        raise NotImplementedError
-
-    def stop(self, number: int) -> bool:
-        """Tell, with the weights as they are, whether to end before epoch `number`."""
-        return False
-
-    def before_step(self, params: Named) -> None:
-        """Change the gradients of the trained parameters before they are used (masks)."""
-
-    def after_step(self, params: Named, optimizer: torch.optim.Optimizer) -> None:
-        """Change trained parameters and the optimiser's memory after a step (masks)."""
-
-    def finish(self, before: Named, trained: Named) -> Named:
-        """Return the edited values from the unedited and the trained ones (task vectors); both must be left
-        as they are.
-        """
-        return trained
-
-    def measured(self, number: int) -> dict[str, float]:
-        """Return what was measured while training epoch `number`, in %: forget_accuracy, label_accuracy, or
-        others.
-        """
-        return {}
-
-
-def train(model: Clip, sets: ConceptSets, lab: Lab, settings: Training, objective: Objective) -> Edit:
+def train(lab: Lab, settings: Training, objective: Objective) -> Edit:
     """Train on the objective and return the edit of the epoch that `settings.keep` names.
 
     The model's weights, flags, gradients and modes and the random state are as before afterwards, also after
@@ -97,31 +45,23 @@ def train(model: Clip, sets: ConceptSets, lab: Lab, settings: Training, objectiv
         cannot serve.
 
     """
-    names = trained_names(model, settings)
+    names = trained_names(lab.family, settings)
     if settings.lr == 0 or settings.epochs == 0:
         return Edit(
-            values={},
+            change=Weights(),
             cost=lab.cost,
             notes=[f"lr={settings.lr:g}, epochs={settings.epochs}: nothing was trained"],
         )
-    with lab.timed(), borrowed(model, names) as params:
-        return _Run(model, sets, lab, settings, objective, params).run()
+    with lab.timed(), borrowed(lab.family, names) as params:
+        return _Run(lab, settings, objective, params).run()
 
 
 class _Run:
     """State of one training. The model carries the fp32 weights that train; `borrowed` restores it."""
 
-    def __init__(
-        self,
-        model: Clip,
-        sets: ConceptSets,
-        lab: Lab,
-        settings: Training,
-        objective: Objective,
-        params: Named,
-    ) -> None:
-        self.model, self.lab, self.settings, self.objective, self.params = (
-            model,
+    def __init__(self, lab: Lab, settings: Training, objective: Objective, params: Named) -> None:
+        self.family, self.lab, self.settings, self.objective, self.params = (
+            lab.family,
             lab,
             settings,
             objective,
@@ -129,13 +69,15 @@ class _Run:
         )
         self.before = {n: p.detach().clone() for n, p in params.items()}
         self.optimizer = make_optimizer(params, settings)
-        self.base = lab.board.rescore() if sets.taxonomy else dict(lab.board.base)
+        self.base = dict(lab.board.rescore()) if lab.sets.taxonomy else dict(lab.board.base)
         self.choice = Choice(
-            rule=settings.keep, aim=aim_of(self.base, settings), tracing=TracingAim.of(self.base, settings)
+            rule=settings.keep,
+            aim=Aim.against(self.base, lab.board.goals, settings.target, {}),
+            tracing=TracingAim.of(self.base, settings.target),
         )
-        self.shelf = Shelf(lab.resume_dir, state_key(model, sets, lab, settings))
+        self.shelf = Shelf(lab.resume_dir, state_key(lab, settings))
         self.progress = Progress(metrics=self.base)
-        if sets.taxonomy and not self.choice.tracing and settings.keep is Keep.CLOSEST_TO_TARGET:
+        if lab.sets.taxonomy and not self.choice.tracing and settings.keep is Keep.CLOSEST_TO_TARGET:
             self.progress.notes.append(
                 "the unedited model is never right on one level of names: epochs are judged by M1 and M5"
             )
@@ -207,14 +149,14 @@ class _Run:
         with torch.no_grad():
             metrics = self.objective.measured(number)
             ready = rounded(
-                self.model,
+                self.family,
                 self.objective.finish(self.before, {n: p.detach() for n, p in self.params.items()}),
             )
         if not all(bool(torch.isfinite(v).all()) for v in ready.values()):
             self._refuse(number, "weights are no longer finite in the dtype of the file")
             return
         started = time.perf_counter()
-        with self.lab.searching(), swapped(self.model, ready):
+        with self.lab.searching(), swapped(self.family, ready):
             metrics |= self.lab.board.rescore()
         self.lab.cost.evaluations += 1
         if not all(math.isfinite(v) for v in metrics.values()):
@@ -236,7 +178,7 @@ class _Run:
         )
         self.progress.metrics = metrics
         stored = {
-            n: v.to(self.model.storage_dtype(n))
+            n: v.to(self.family.storage_dtype(n))
             for n, v in ready.items()
             if not torch.equal(v, self.before[n])
         }
@@ -269,10 +211,10 @@ class _Run:
                 f"kept epoch {chosen.epoch} of {self.progress.epoch} by {self.settings.keep.value}: "
                 f"{chosen.why}"
             )
-        order = [c.name for c in self.model.tensors() if c.name in chosen.values]
-        device = self.model.device
+        order = [c.name for c in self.family.tensors() if c.name in chosen.values]
+        device = self.family.device
         return Edit(
-            values={n: chosen.values[n].to(device) for n in order},
+            change=Weights(values={n: chosen.values[n].to(device) for n in order}),
             components=order,
             log=self.progress.log,
             cost=self.lab.cost,

@@ -2,97 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Protocol
 
 from torch import Tensor
 
-from razor_cli.engine.search import Aim, Metrics, Prompt
+from razor_cli.contract.family import Metrics
+from razor_cli.engine.choices import Keep
+from razor_cli.engine.search import Aim
 from razor_cli.errors import ConfigError
-from razor_cli.families.clip.tracing import ACCURACIES, Accuracies, tradeoff
+from razor_cli.metrics.tradeoff import ACCURACIES, Accuracies, tradeoff
 
-
-class Keep(StrEnum):
-    """Rules that choose among epochs; the unedited model is no candidate.
-
-    Ties go to the earlier epoch, except under HIGHEST_LABEL_ACCURACY, where the published code takes the
-    later one.
-    """
-
-    # Least shortfall from the Target on validation pictures; with a taxonomy, of Q and U.
-    CLOSEST_TO_TARGET = "closest_to_target"
-    LAST = "last"
-    LOWEST_FORGET_ACCURACY = (
-        "lowest_forget_accuracy"  # Tan & Gong: on training pictures, where the method measures it
-    )
-    HIGHEST_LABEL_ACCURACY = "highest_label_accuracy"  # Tan & Gong: on the labels that the method assigned
-
-
-class Targets(Protocol):
-    """The settings a Target is made of, in printed units."""
-
-    @property
-    def target_m1(self) -> float:
-        """Return the largest M1 that counts as forgotten."""
-        ...
-
-    @property
-    def target_m4_drop(self) -> float:
-        """Return the points of generic M4 that may be lost."""
-        ...
-
-    @property
-    def target_m5(self) -> float:
-        """Return the least M5."""
-        ...
-
-    @property
-    def target_others_drop(self) -> float:
-        """Return the points of accuracy on other concepts that may be lost."""
-        ...
-
-    @property
-    def target_quality(self) -> float:
-        """Return the least share of fine accuracy on forgotten concepts that must go, where there is a
-        taxonomy.
-        """
-        ...
-
-    @property
-    def target_utility(self) -> float:
-        """Return the least share of the other accuracies that must stay, where there is a taxonomy."""
-        ...
-
-
-def aim_of(base: Metrics, targets: Targets) -> Aim:
-    """Return the Target against the unedited model's validation metrics."""
-    return Aim(
-        base=base,
-        m1=targets.target_m1,
-        prompts=Prompt.BOTH,
-        m4_drop=targets.target_m4_drop,
-        m5=targets.target_m5,
-        floor_m5=0.0,
-        floor_m4_drop=100.0,
-        floor_others_drop=100.0,
-        others_drop=targets.target_others_drop,
-    )
-
-
-def shortfall(found: Metrics, aim: Aim) -> float:
-    """Return how far validation metrics are from the Target, in points; 0 exactly when it is met.
-
-    The sum of: M1 above its target, for both retain prompts, and while that is positive also the margins
-    above 0 (M1 stays at 100 until the first picture changes sides, margins tell such epochs apart); generic
-    M4 and accuracy on other concepts lost beyond what may be lost; retrieval accuracy lost beyond what the M5
-    target allows.
-    """
-    lost = aim.base["m4_generic"] - found["m4_generic"] - aim.m4_drop
-    others = aim.lost_others(found) - aim.others_drop
-    return -aim.score(found) + max(0.0, lost) + max(0.0, aim.m5 - aim.utility(found)) + max(0.0, others)
-
-
+QUALITY, UTILITY = "quality", "utility"  # with a taxonomy these two are the Target
 MARGINS = ("margin", "margin_generic")
 
 
@@ -110,13 +31,14 @@ class TracingAim:
     utility: float
 
     @classmethod
-    def of(cls, base: Metrics, targets: Targets) -> TracingAim | None:
+    def of(cls, base: Metrics, target: Mapping[str, float | None]) -> TracingAim | None:
         """Return the Target against the unedited model's metrics; None without accuracies by fine and coarse
-        label.
+        label, or without numbers for them.
         """
-        if not all(base.get(name, 0.0) > 0 for name in ACCURACIES):
+        quality, utility = target.get(QUALITY), target.get(UTILITY)
+        if quality is None or utility is None or not all(base.get(name, 0.0) > 0 for name in ACCURACIES):
             return None
-        return cls(base=_accuracies(base), quality=targets.target_quality, utility=targets.target_utility)
+        return cls(base=_accuracies(base), quality=quality, utility=utility)
 
     def shortfall(self, found: Metrics) -> float:
         """Return the points of Quality and Utility that miss their targets, added up.
@@ -172,5 +94,5 @@ class Choice:
                     allowed=", ".join(k for k in Keep if k is not Keep.HIGHEST_LABEL_ACCURACY),
                 )
             return -metrics["label_accuracy"], f"label_accuracy {metrics['label_accuracy']:.2f}"
-        found = self.tracing.shortfall(metrics) if self.tracing else shortfall(metrics, self.aim)
+        found = (self.tracing or self.aim).shortfall(metrics)
         return found, f"shortfall {found:.2f} points" if found else "it meets the Target on validation data"

@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import ClassVar
 
-from razor_cli.contract.components import Towers
-from razor_cli.engine.train_keep import Keep
+from razor_cli.contract.choices import Towers
+from razor_cli.contract.family import BOARD, DUAL, Family
+from razor_cli.engine.choices import DecayOn, Keep, Optimizer, Precision, Schedule
 from razor_cli.errors import ConfigError
-from razor_cli.families.clip.family import Clip
 
 SCALE = "logit_scale"
-MAX_LOG_SCALE = math.log(100)  # CLIP keeps its logit scale within [0, ln 100]
+MAX_LOG_SCALE = math.log(100)  # the logit scale stays within [0, ln 100], as in the published training
 
 
-class Optimizer(StrEnum):
-    """Which rule turns gradients into steps."""
-
-    ADAMW = "adamw"
-    SGD = "sgd"
+# What counts as done; with a taxonomy, quality and utility are the Target.
+TARGET = {"m1": 55.0, "m4_drop": 2.0, "m5": 98.0, "others_drop": 3.0, "quality": 80.0, "utility": 90.0}
 
 
-class DecayOn(StrEnum):
-    """What weight decay pulls on."""
-
-    MATRICES = "matrices"  # not on biases, norms and the logit scale
-    ALL = "all"
-
-
-class Schedule(StrEnum):
-    """How the learning rate runs over the method's own number of steps."""
-
-    COSINE = "cosine"  # down to 0, step by step
-    COSINE_EPOCHS = (
-        "cosine_epochs"  # the same curve, but constant within an epoch, as Tan & Gong's code has it
-    )
-    CONST = "const"
-
-
-class Precision(StrEnum):
-    """What the towers compute in; weights, losses and optimiser are fp32 always."""
-
-    AUTO = "auto"  # bf16 autocast on a GPU, fp32 on a CPU
-    FP32 = "fp32"
-    BF16 = "bf16"
+def check_shares(key: str, numbers: Mapping[str, float | None]) -> None:
+    """Raise ConfigError for a goal out of range; whether a family knows it is checked with the model."""
+    for name, number in numbers.items():
+        if number is not None and not 0 <= number <= 100:
+            raise ConfigError(f"method.{key}.{name}: {number} is out of range", allowed="0 to 100, or null")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +35,7 @@ class Training:
     Raises ConfigError for a value out of range, with its full key.
     """
 
-    families: ClassVar[tuple[str, ...]] = ("clip",)
+    needs: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL})
     stochastic: ClassVar[bool] = True  # the order of the pictures is drawn
 
     name: str = "trained"  # label in tables and folder of the runs
@@ -76,12 +55,7 @@ class Training:
         default_factory=lambda: [SCALE]
     )  # parameters whose name contains one of these stay
     keep: Keep = Keep.CLOSEST_TO_TARGET
-    target_m1: float = 55.0
-    target_m4_drop: float = 2.0
-    target_m5: float = 98.0
-    target_others_drop: float = 3.0
-    target_quality: float = 80.0  # with a taxonomy these two are the Target
-    target_utility: float = 90.0
+    target: dict[str, float | None] = field(default_factory=lambda: dict(TARGET))
     precision: Precision = Precision.AUTO
 
     def __post_init__(self) -> None:
@@ -94,14 +68,9 @@ class Training:
                 "eps_opt": (0, math.inf),
                 "weight_decay": (0, math.inf),
                 "warmup_steps": (0, 10**9),
-                "target_m1": (0, 100),
-                "target_m4_drop": (0, 100),
-                "target_m5": (0, 100),
-                "target_others_drop": (0, 100),
-                "target_quality": (0, 100),
-                "target_utility": (0, 100),
             }
         )
+        check_shares("target", self.target)
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
             raise ConfigError(
                 f"method.betas: {self.betas} is out of range", allowed="[a, b], both at least 0 and below 1"
@@ -130,11 +99,11 @@ class Trained(Training):
             )
 
 
-def trained_names(model: Clip, settings: Training) -> list[str]:
+def trained_names(family: Family, settings: Training) -> list[str]:
     """Return the parameters that train: those of the chosen towers and the logit scale, without the excluded
     ones.
     """
-    every = model.tensors()
+    every = family.tensors()
     for word in settings.exclude:
         if not any(word in c.name for c in every):
             raise ConfigError(

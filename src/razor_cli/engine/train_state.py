@@ -18,14 +18,13 @@ from torch import Tensor
 
 from razor_cli.atomic import staged
 from razor_cli.contract.components import parameters, swapped
-from razor_cli.contract.edit import Cost, Event
-from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.gradients import Named
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.edit import Event
+from razor_cli.contract.family import Family, Named
 from razor_cli.engine.cache import content_key
+from razor_cli.engine.choices import DecayOn, Optimizer
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_keep import Choice
-from razor_cli.families.clip.family import Clip
-from razor_cli.runs.provenance import code_version
 
 if TYPE_CHECKING:
     from razor_cli.engine.train_settings import Training
@@ -51,18 +50,18 @@ class Progress:
 
 
 @contextmanager
-def borrowed(model: Clip, names: Sequence[str]) -> Iterator[Named]:
+def borrowed(family: Family, names: Sequence[str]) -> Iterator[Named]:
     """Lend the live parameters `names` for training; on leaving, everything is as before whatever happened.
 
     That is: the bits of all parameters, requires_grad, grad, train or eval mode, and the global random state.
     """
-    live = dict(model.module.named_parameters())
+    live = dict(family.module.named_parameters())
     flags = {n: (p.requires_grad, p.grad) for n, p in live.items()}
-    modes = [(m, m.training) for m in model.module.modules()]
-    devices = [torch.cuda.current_device()] if model.device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices), swapped(model, {n: parameters(model)[n] for n in names}):
+    modes = [(m, m.training) for m in family.module.modules()]
+    devices = [torch.cuda.current_device()] if family.device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices), swapped(family, {n: parameters(family)[n] for n in names}):
         try:
-            model.module.eval()
+            family.module.eval()
             for name, parameter in live.items():
                 parameter.requires_grad_(name in set(names))
                 parameter.grad = None
@@ -88,47 +87,37 @@ def make_optimizer(params: Named, settings: Training) -> torch.optim.Optimizer:
     """Return the optimiser over the trained parameters; decay spares vectors and scalars unless
     it is on all.
     """
-    decayed = [p for p in params.values() if settings.decay_on.value == "all" or p.ndim >= 2]
-    spared = [p for p in params.values() if not (settings.decay_on.value == "all" or p.ndim >= 2)]
+    decayed = [p for p in params.values() if settings.decay_on is DecayOn.ALL or p.ndim >= 2]
+    spared = [p for p in params.values() if not (settings.decay_on is DecayOn.ALL or p.ndim >= 2)]
     groups = [
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
     groups = [g for g in groups if g["params"]]
-    if settings.optimizer.value == "sgd":
+    if settings.optimizer is Optimizer.SGD:
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
     return torch.optim.AdamW(
         groups, lr=settings.lr, betas=(settings.betas[0], settings.betas[1]), eps=settings.eps_opt
     )
 
 
-def rounded(model: Clip, values: Mapping[str, Tensor]) -> Named:
+def rounded(family: Family, values: Mapping[str, Tensor]) -> Named:
     """Return copies of the values as the file would hold them, in the dtype the model computes in."""
-    return {n: v.to(model.storage_dtype(n), copy=True).to(v.dtype) for n, v in values.items()}
+    return {n: v.to(family.storage_dtype(n), copy=True).to(v.dtype) for n, v in values.items()}
 
 
-def state_key(model: Clip, sets: ConceptSets, lab: Lab, settings: Training) -> str:
+def state_key(lab: Lab, settings: Training) -> str:
     """Return the name of the state on disk: a hash of everything that decides which weights come out."""
-    prints = {
-        "forget": sets.forget,
-        "retain": sets.retain,
-        "val_f": sets.validation.forget,
-        "val_r": sets.validation.retain,
-    }
     return content_key(
         {
-            "code": code_version(),
+            "code": lab.code,
             "torch": torch.__version__,
-            "weights": model.weights_hash(),
-            "device": model.device,
-            "sets": {n: p.fingerprint() for n, p in prints.items()},
-            "names": sets.class_names,
-            "prompts": sets.prompts,
-            "generic": sets.generic_prompt,
-            "joint": sets.forget_names,
+            "weights": lab.family.weights_hash(),
+            "device": lab.family.device,
+            "sets": lab.sets.fingerprints(),
+            "words": lab.sets.words(),
             "seed": lab.seed,
             "settings": asdict(settings),
-            "taxonomy": asdict(sets.taxonomy) if sets.taxonomy else None,
             "method": f"{type(settings).__module__}.{type(settings).__qualname__}",
         }
     )

@@ -25,10 +25,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from razor_cli.errors import RazorError
+from razor_cli.errors import RazorError, headline
 from razor_cli.grid.plan import duration
 from razor_cli.grid.points import Asked, Job
-from razor_cli.launch import headline
 
 if TYPE_CHECKING:
     from razor_cli.config.settings import Experiment

@@ -13,14 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from razor_cli.engine.estimate import COUNTED
 from razor_cli.grid.cost import (
-    COUNTED,
     RECORDED,
     Estimate,
     estimate,
     finished,
-    missing_weights,
-    settings_text,
+    sought,
 )
 from razor_cli.grid.points import Asked, Job, Refused, leaving_out
 from razor_cli.runs.folder import complete_runs
@@ -42,7 +41,7 @@ class Row:
 def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console: Console) -> int:
     """Print the plan of a grid; return 0, or 2 if something is missing."""
     records = [run.record for folder in _folders(jobs) for run in complete_runs(folder)]
-    absent = {m: missing_weights(m) for m in {job.experiment.model for job in jobs}}
+    absent = {m: m.missing() for m in {job.experiment.model for job in jobs}}
     done = finished(records)
     rows = [_row(job, records, done, absent[job.experiment.model]) for job in jobs]
     rows += [
@@ -66,8 +65,8 @@ def _folders(jobs: Sequence[Job]) -> list[Path]:
     return list(dict.fromkeys(job.experiment.output_dir for job in jobs))
 
 
-def _row(job: Job, records: Sequence[RunRecord], done: Collection[str], absent: str) -> Row:
-    if settings_text(job.experiment) in done and not job.experiment.force:
+def _row(job: Job, records: Sequence[RunRecord], done: Collection[tuple[str, str]], absent: str) -> Row:
+    if sought(job.experiment) in done and not job.experiment.force:
         return Row(number=job.number, label=job.label, state="recorded")
     state = "cannot: " + absent.partition(":")[0] if absent else "to run"
     return Row(number=job.number, label=job.label, state=state, cost=estimate(job, records))

@@ -14,7 +14,6 @@ block.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
@@ -22,13 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from razor_cli.config import command_line
-from razor_cli.config.conf_files import bases, conf_dir, groups
+from razor_cli.config import command_line, renamed
+from razor_cli.config.check import check
+from razor_cli.config.compose import compose, with_keys
+from razor_cli.config.conf_files import bases, groups, roots_of
 from razor_cli.config.overrides import as_typed, quote, shell_command
-from razor_cli.config.schema import Problem, together
-from razor_cli.config.settings import Experiment, check
-from razor_cli.errors import ConfigError, RazorError, nearest
-from razor_cli.launch import compose
+from razor_cli.config.schema import together
+from razor_cli.config.settings import Experiment
+from razor_cli.errors import ConfigError, Problem, RazorError, nearest
 
 Block = dict[str, list[Any]]
 MOST = "targets="
@@ -95,10 +95,10 @@ def chosen_blocks(arguments: Sequence[str], extra: str | None = None) -> tuple[s
     named = [a.partition("=")[2].strip("'\"") for a in plain if a.startswith("experiment=")]
     if not named or any(a.startswith("grid=") for a in plain):
         return None
-    for root in (conf_dir(), *([Path(extra)] if extra else [])):
+    for root in roots_of(extra):
         file = root / "experiment" / f"{named[-1]}.yaml"
         if file.is_file() and (blocks := _grid_of(file)):
-            return named[-1], blocks
+            return named[-1], [renamed.block(block, groups(roots_of(extra))) for block in blocks]
     return None
 
 
@@ -110,8 +110,7 @@ def _grid_of(file: Path) -> list[Block]:
 
     content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     if "grid" not in content:
-        beside = [file.with_name(f"{base}.yaml") for base in bases(file)]
-        return next((found for b in reversed(beside) if b.is_file() and (found := _grid_of(b))), [])
+        return next((found for base in reversed(bases(file)) if (found := _grid_of(base))), [])
     grid = content["grid"]
     if not isinstance(grid, list) or not all(isinstance(b, Mapping) and b for b in grid):
         raise ConfigError(
@@ -126,9 +125,6 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
     """Return what a command line asks of a grid. Raises ConfigError for words that cannot be read
     or chosen.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parser = OverridesParser.create()
     in_blocks = {key for block in blocks for key in block}
     given: dict[str, list[Any]] = {}
     words: list[str] = []
@@ -142,14 +138,9 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
         problems += request.problems
         if request.problems:
             continue
-        override = parser.parse_override(request.overrides[0])
-        key = override.key_or_group
-        if key in (*in_blocks, *CHOOSING) or override.is_sweep_override():
-            elements = list(override.sweep_string_iterator()) if override.is_sweep_override() else [None]
-            given[key] = [
-                override.value() if e is None else parser.parse_override(f"{key}={e}").value()
-                for e in elements
-            ]
+        key, values, several = command_line.values_of(request.overrides[0])
+        if key in (*in_blocks, *CHOOSING) or several:
+            given[key] = values
         else:
             words.append(argument)
     if problems:
@@ -228,7 +219,7 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
     """Return every job, checked, and every point that cannot run. Reads no weights; lists the pictures of
     embedded data.
     """
-    available = groups([conf_dir(), *([Path(asked.extra)] if asked.extra else [])])
+    available = groups(roots_of(asked.extra))
     composed: dict[tuple[str, ...], tuple[command_line.Request, Any]] = {}
     sizes: dict[str, dict[str, int] | RazorError] = {}
     jobs: list[Job] = []
@@ -241,7 +232,7 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
                 composed[chosen] = request, compose(request)
             request, cfg = composed[chosen]
             experiment = check(
-                _with(cfg, {k: v for k, v in point.items() if k not in available}),
+                with_keys(cfg, {k: v for k, v in point.items() if k not in available}),
                 request.problems,
                 request.skip,
             )
@@ -258,16 +249,6 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
         except RazorError as error:
             refused.append(Refused(number=number, point=point, error=error))
     return jobs, refused
-
-
-def _with(cfg: Any, values: Mapping[str, Any]) -> Any:
-    """Return a copy of a composed configuration with single keys set, as `++key=value` sets them."""
-    from omegaconf import OmegaConf
-
-    own = copy.deepcopy(cfg)
-    for key, value in values.items():
-        OmegaConf.update(own, key, value, merge=False, force_add=True)
-    return own
 
 
 def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorError]) -> dict[str, int]:

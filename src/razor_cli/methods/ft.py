@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from razor_cli.contract.method import Edit
-from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.desk import Desk, Drawn
-from razor_cli.dual.losses import info_nce
-from razor_cli.engine.lab import Lab
-from razor_cli.engine.train import Objective, Step, train
+from razor_cli.engine.objective import Objective, Step
 from razor_cli.engine.train_settings import Trained
-from razor_cli.families.clip.family import Clip
+
+if TYPE_CHECKING:
+    import torch
+
+    from razor_cli.contract.edit import Edit
+    from razor_cli.dual.desk import Desk
+    from razor_cli.engine.lab import Lab
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +25,13 @@ class Ft(Trained):
 
     name: str = "ft"  # label in tables and folder of the runs
 
-    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
+    def edit(self, lab: Lab) -> Edit:
         """Minimise the symmetric InfoNCE of retain pairs, one pass over D_r an epoch."""
+        from razor_cli.dual.desk import Desk
+        from razor_cli.engine.train import train
+
         with lab.timed():
-            return train(model, sets, lab, self, Rehearsal(Desk(model, sets, lab, self), self))
+            return train(lab, self, Rehearsal(Desk(lab, self), self))
 
 
 class Rehearsal(Objective):
@@ -40,17 +42,6 @@ class Rehearsal(Objective):
 
     def epoch(self, number: int, generator: torch.Generator) -> Sequence[Step]:
         """Return the retain steps in a drawn order."""
+        from razor_cli.dual.steps import retain_steps
+
         return retain_steps(self.desk, self.method, generator)
-
-
-def retain_steps(desk: Desk, method: Trained, generator: torch.Generator) -> list[Step]:
-    """Return steps down L_r, the symmetric InfoNCE of retain pairs in batches (RAZOR eq. 4)."""
-
-    def loss(drawn: Drawn) -> Tensor:
-        images, texts = desk.pairs(drawn)
-        return info_nce(images, texts, desk.scale)
-
-    return [
-        Step(loss=lambda index=index: loss(desk.retain.take(index)), pictures=len(index))  # type: ignore[misc]
-        for index in desk.retain.shuffled(method.batch, generator, method.retain_sample)
-    ]

@@ -5,17 +5,20 @@ Table 9).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from razor_cli.methods.tracing import Tracing
 
-from razor_cli.dual.losses_tracing import cross_entropy
-from razor_cli.methods.tracing import Lesson, Tracing
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.methods.tracing_lesson import Lesson
 
 
 @dataclass(frozen=True, kw_only=True)
 class GaKl(Tracing):
     """Hyper-parameters of GA+KL; with both weights 0 it is GA. Each knob is explained in
-    conf/method/ga_kl_paper.yaml.
+    conf/method/ga_kl/paper.yaml.
     """
 
     name: str = "ga_kl"  # label in tables and folder of the runs
@@ -24,4 +27,6 @@ class GaKl(Tracing):
 
     def forgetting(self, lesson: Lesson) -> Tensor:
         """Return -CE^f."""
+        from razor_cli.dual.losses_tracing import cross_entropy
+
         return -cross_entropy(lesson.fine.logits, lesson.fine.labels)

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-
-from razor_cli.contract.method import Edit
-from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.desk import Desk
-from razor_cli.engine.lab import Lab
-from razor_cli.engine.train import Objective, Step, train
+from razor_cli.dual.choices import Ascended
+from razor_cli.engine.objective import Objective, Step
 from razor_cli.engine.train_settings import Trained
-from razor_cli.families.clip.family import Clip
-from razor_cli.methods.ft import retain_steps
-from razor_cli.methods.ga import Ascended, forget_steps
+
+if TYPE_CHECKING:
+    import torch
+
+    from razor_cli.contract.edit import Edit
+    from razor_cli.dual.desk import Desk
+    from razor_cli.engine.lab import Lab
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,13 @@ class Gaft(Trained):
     name: str = "gaft"  # label in tables and folder of the runs
     loss: Ascended = Ascended.COSINE
 
-    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
+    def edit(self, lab: Lab) -> Edit:
         """Go through D_f as GA does, then through D_r as FT does, every epoch."""
+        from razor_cli.dual.desk import Desk
+        from razor_cli.engine.train import train
+
         with lab.timed():
-            return train(model, sets, lab, self, ThereAndBack(Desk(model, sets, lab, self), self))
+            return train(lab, self, ThereAndBack(Desk(lab, self), self))
 
 
 class ThereAndBack(Objective):
@@ -41,5 +44,7 @@ class ThereAndBack(Objective):
 
     def epoch(self, number: int, generator: torch.Generator) -> Sequence[Step]:
         """Return forget steps, then retain steps."""
+        from razor_cli.dual.steps import forget_steps, retain_steps
+
         forget = forget_steps(self.desk, self.method.batch, self.method.loss, generator)
         return [*forget, *retain_steps(self.desk, self.method, generator)]

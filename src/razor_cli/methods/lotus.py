@@ -8,18 +8,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from razor_cli.engine.objective import Objective, Step
+from razor_cli.engine.train_settings import Training
 
-from razor_cli.contract.method import Edit
-from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.desk import Desk, Samples
-from razor_cli.dual.losses import soft_cross_entropy
-from razor_cli.engine.lab import Lab
-from razor_cli.engine.train import Objective, Step, Training, train
-from razor_cli.families.clip.family import Clip
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from razor_cli.contract.edit import Edit
+    from razor_cli.dual.desk import Desk, Samples
+    from razor_cli.engine.lab import Lab
+
 
 STOP_BELOW = -0.01  # accuracy on forget pictures this far below its reference ends the training
 MAX_EXPONENT = 80.0  # exp beyond it leaves fp32; targets are uniform long before
@@ -53,12 +54,15 @@ class Lotus(Training):
         super().__post_init__()
         self.check_ranges({"alpha": (0, math.inf), "retain_share": (0, 1)})
 
-    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
+    def edit(self, lab: Lab) -> Edit:
         """Train towards smoothed targets on forget pictures and sampled one-hot targets on retain
         pictures.
         """
+        from razor_cli.dual.desk import Desk
+        from razor_cli.engine.train import train
+
         with lab.timed():
-            return train(model, sets, lab, self, Smoothing(Desk(model, sets, lab, self), self))
+            return train(lab, self, Smoothing(Desk(lab, self), self))
 
 
 def temperature(alpha: float, accuracy: float, reference: float) -> float:
@@ -74,6 +78,9 @@ def targets(
     """Return target distributions [n, k] from teacher logits [n, k], divided by T here only; hard ones are
     one-hot.
     """
+    import torch
+    import torch.nn.functional as F
+
     noise = torch.zeros_like(teacher)
     if prob is Prob.GUMBEL:
         uniform = torch.rand(teacher.shape, generator=generator).clamp(1e-20, 1 - 1e-7)
@@ -88,6 +95,8 @@ class Smoothing(Objective):
     """
 
     def __init__(self, desk: Desk, method: Lotus) -> None:
+        import torch
+
         self.desk, self.method = desk, method
         count = round(method.retain_share * len(desk.retain))
         drawn = torch.randperm(len(desk.retain), generator=desk.lab.generator())[:count]
@@ -101,24 +110,32 @@ class Smoothing(Objective):
         if method.a_ref is Reference.VALIDATION:
             self.reference = self._unseen()
 
-    @torch.no_grad()
     def _unseen(self) -> float:
         """Return the teacher's accuracy on validation pictures of the classes."""
+        import torch
+
+        from razor_cli.dual.desk import Samples
+
         judged = self.desk.sets.validation
         parts = [Samples(self.desk, p) for p in (judged.forget, judged.retain)]
-        hits = [_right(self.desk.classes.logits(s.embedded()), s) for s in parts if len(s)]
+        with torch.no_grad():
+            hits = [_right(self.desk.classes.logits(s.embedded()), s) for s in parts if len(s)]
         return float(torch.cat(hits).float().mean())
 
-    @torch.no_grad()
     def stop(self, number: int) -> bool:
         """Measure the student on forget pictures, and end once it is below the reference."""
+        import torch
+
         if not len(self.desk.forget):
             return False
-        self.accuracy = _hits(self.desk.classes.logits(self.desk.forget.embedded()), self.desk.forget)
+        with torch.no_grad():
+            self.accuracy = _hits(self.desk.classes.logits(self.desk.forget.embedded()), self.desk.forget)
         return round(round(self.accuracy, 2) - round(self.reference, 2), 2) <= STOP_BELOW
 
     def epoch(self, number: int, generator: torch.Generator) -> Sequence[Step]:
         """Return steps over forget and retain pictures in one drawn order, at this epoch's temperature."""
+        import torch
+
         n = len(self.desk.forget)
         if not n:
             return []
@@ -127,6 +144,10 @@ class Smoothing(Objective):
         return [self._step(part, generator) for part in order.split(self.method.batch)]
 
     def _step(self, numbers: Tensor, generator: torch.Generator) -> Step:
+        import torch
+
+        from razor_cli.dual.losses import soft_cross_entropy
+
         n = len(self.desk.forget)
         forget, retain = numbers[numbers < n], self.retained[numbers[numbers >= n] - n]
 
@@ -143,6 +164,8 @@ class Smoothing(Objective):
         return Step(loss=loss, pictures=len(numbers))
 
     def _retain_loss(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        from razor_cli.dual.losses import soft_cross_entropy
+
         images = self.desk.encode_image(self.desk.retain.pixels(index))
         logits, _ = self.desk.joint.logits(images, index)
         taught = self.images[index] @ self.texts[self.desk.joint.columns(index)].T

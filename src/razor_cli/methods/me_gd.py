@@ -5,17 +5,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
+from razor_cli.methods.tracing import Tracing
 
-from razor_cli.dual.losses_tracing import cross_entropy, uniform_kl
-from razor_cli.methods.tracing import Lesson, Tracing
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.methods.tracing_lesson import Lesson
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeGd(Tracing):
-    """Hyper-parameters of ME+GD; each knob is explained in conf/method/me_gd_paper.yaml."""
+    """Hyper-parameters of ME+GD; each knob is explained in conf/method/me_gd/paper.yaml."""
 
     uses_signal: ClassVar[bool] = True
 
@@ -23,4 +25,6 @@ class MeGd(Tracing):
 
     def forgetting(self, lesson: Lesson) -> Tensor:
         """Return KL(U || p^f) + CE^c."""
+        from razor_cli.dual.losses_tracing import cross_entropy, uniform_kl
+
         return uniform_kl(lesson.fine.logits) + cross_entropy(lesson.kept.logits, lesson.kept.labels)

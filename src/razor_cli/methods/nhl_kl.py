@@ -5,16 +5,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from razor_cli.methods.tracing import Tracing
 
-from razor_cli.dual.losses_tracing import negative_hinge
-from razor_cli.methods.tracing import Lesson, Tracing
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.methods.tracing_lesson import Lesson
 
 
 @dataclass(frozen=True, kw_only=True)
 class NhlKl(Tracing):
-    """Hyper-parameters of NHL+KL; each knob is explained in conf/method/nhl_kl_paper.yaml."""
+    """Hyper-parameters of NHL+KL; each knob is explained in conf/method/nhl_kl/paper.yaml."""
 
     name: str = "nhl_kl"  # label in tables and folder of the runs
     margin: float = 2.0
@@ -27,4 +30,6 @@ class NhlKl(Tracing):
 
     def forgetting(self, lesson: Lesson) -> Tensor:
         """Return the mean of max(0, margin + own logit - best other logit)."""
+        from razor_cli.dual.losses_tracing import negative_hinge
+
         return negative_hinge(lesson.fine.logits, lesson.fine.labels, self.margin)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from razor_cli.contract.method import Edit
-from razor_cli.data.sets import ConceptSets
-from razor_cli.engine.lab import Lab
-from razor_cli.families.clip.family import Clip
+from razor_cli.contract.edit import Edit
+
+if TYPE_CHECKING:
+    from razor_cli.engine.lab import Lab
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoneEdit:
     """Change nothing."""
 
-    families: ClassVar[tuple[str, ...]] = ("clip",)
+    needs: ClassVar[frozenset[str]] = frozenset()
     stochastic: ClassVar[bool] = False
 
     name: str = "none"  # label in tables and folder of the runs
 
-    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
+    def edit(self, lab: Lab) -> Edit:
         """Return the empty edit."""
-        return Edit(values={}, cost=lab.cost, notes=["null edit: nothing was changed"])
+        from razor_cli.engine.changes import Weights
+
+        return Edit(change=Weights(), cost=lab.cost, notes=["null edit: nothing was changed"])

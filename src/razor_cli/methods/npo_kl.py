@@ -5,17 +5,20 @@ Table 9).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
+from razor_cli.dual.choices import NpoReduction
+from razor_cli.methods.tracing import Tracing
 
-from razor_cli.dual.losses_tracing import NpoReduction, npo
-from razor_cli.methods.tracing import Lesson, Tracing
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.methods.tracing_lesson import Lesson
 
 
 @dataclass(frozen=True, kw_only=True)
 class NpoKl(Tracing):
-    """Hyper-parameters of NPO+KL; each knob is explained in conf/method/npo_kl_paper.yaml."""
+    """Hyper-parameters of NPO+KL; each knob is explained in conf/method/npo_kl/paper.yaml."""
 
     uses_reference: ClassVar[bool] = True
 
@@ -31,5 +34,7 @@ class NpoKl(Tracing):
 
     def forgetting(self, lesson: Lesson) -> Tensor:
         """Return -(2/beta) log sigmoid(beta (CE^f_now - CE^f_ref))."""
+        from razor_cli.dual.losses_tracing import npo
+
         fine = lesson.fine
         return npo(fine.logits, fine.reference, fine.labels, beta=self.beta, reduction=self.npo_reduction)

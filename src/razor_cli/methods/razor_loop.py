@@ -7,24 +7,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from razor_cli.contract.components import Component, parameters, swapped
-from razor_cli.contract.edit import Event
-from razor_cli.contract.method import Edit
-from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.gradients import Named
+from razor_cli.contract.edit import Edit, Event
+from razor_cli.contract.family import Metrics, Named
+from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency, measure, select
-from razor_cli.engine.search import Aim, Found, Metrics, bisect, norm, stepped
-from razor_cli.families.clip.family import Clip
+from razor_cli.engine.search import Aim, Found, bisect, norm, stepped
 from razor_cli.methods.razor_blend import Blend
-
-if TYPE_CHECKING:
-    from razor_cli.methods.razor import Razor
+from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Selector, Step, StepScale
+from razor_cli.methods.razor_settings import RazorSettings
 
 
 class Loop:
@@ -32,10 +28,12 @@ class Loop:
     when it ends.
     """
 
-    def __init__(self, method: Razor, model: Clip, sets: ConceptSets, lab: Lab) -> None:
-        self.method, self.model, self.sets, self.lab = method, model, sets, lab
-        self.components = model.components(method.granularity, method.towers, method.include_projections)
-        self.blend = Blend(method, model, sets, lab)
+    def __init__(self, method: RazorSettings, lab: Lab) -> None:
+        self.method, self.family, self.lab = method, lab.family, lab
+        self.components = self.family.components(
+            method.granularity, method.towers, method.include_projections
+        )
+        self.blend = Blend(method, lab)
         self.generator = lab.generator()
         self.log: list[Event] = []
         self.notes: list[str] = []
@@ -48,14 +46,14 @@ class Loop:
         """Compute the edit."""
         with self.lab.timed(), ExitStack() as stack:
             touched = dict.fromkeys(p for c in self.components for p in c.params)
-            self._original = {n: parameters(self.model)[n].clone() for n in touched}
-            stack.enter_context(swapped(self.model, self._original))  # restores every bit, whatever happens
+            self._original = {n: parameters(self.family)[n].clone() for n in touched}
+            stack.enter_context(swapped(self.family, self._original))  # restores every bit, whatever happens
             self._plan, self._first = self.method.plan, self.lab.gradients(self.method.plan)
             self.aim = self._make_aim()
             self._attempt()
             self._retry()
         return Edit(
-            values=self.values,
+            change=Weights(values=self.values),
             components=[c.name for c in self.moved],
             log=self.log,
             cost=self.lab.cost,
@@ -63,17 +61,7 @@ class Loop:
         )
 
     def _make_aim(self) -> Aim:
-        m = self.method
-        return Aim(
-            base=dict(self.lab.board.base),
-            m1=m.target_m1,
-            prompts=m.target_m1_prompts,
-            m4_drop=m.target_m4_drop,
-            m5=m.target_m5,
-            floor_m5=m.search_floor,
-            floor_m4_drop=m.search_m4_drop,
-            floor_others_drop=m.search_others_drop,
-        )
+        return Aim.of(self.lab.board, self.method.target, self.method.floor)
 
     def _attempt(self) -> None:
         self._gradients = self._first  # those of an attempt before need no room any more
@@ -84,7 +72,7 @@ class Loop:
             )
         self._gradients, self._moved_since = self._first, False
         self._stage_two(*self._gradients)
-        if self.method.step.value == "search":
+        if self.method.step is Step.SEARCH:
             self._grow()
             self._trim()
 
@@ -93,7 +81,7 @@ class Loop:
         edit.
         """
         first, board = self.method, self.lab.board
-        for number, retry in enumerate(first.retries if first.step.value == "search" else (), 2):
+        for number, retry in enumerate(first.retries if first.step is Step.SEARCH else (), 2):
             if self.aim.met(board.current):
                 return
             self.method, how = retry.applied(first), f"attempt {number}: {retry}"
@@ -115,7 +103,7 @@ class Loop:
 
     def _put(self, state: tuple[dict[str, Tensor], list[Component], list[Component]]) -> None:
         """Hold another edit of the original weights in place of the present one."""
-        live, touched = parameters(self.model), {c.name: c for c in (*self.moved, *state[2])}
+        live, touched = parameters(self.family), {c.name: c for c in (*self.moved, *state[2])}
         for name in self.values:
             live[name].copy_(self._original[name])
         self.values, self.active, self.moved = state
@@ -133,7 +121,7 @@ class Loop:
         self.lab.say(f"selected {len(chosen)} of {len(scored)} components")
         for s in chosen:
             self.log.append(self._event("select", s))
-        (self._together if self.method.order.value == "joint" else self._one_by_one)(chosen, forget, retain)
+        (self._together if self.method.order is Order.JOINT else self._one_by_one)(chosen, forget, retain)
 
     def _one_by_one(self, chosen: Sequence[Saliency], forget: Named, retain: Named) -> None:
         """Search a step for each component, the most salient first (Algorithm 1)."""
@@ -175,7 +163,7 @@ class Loop:
         """Return how much of the allowance may be gone after a step: each may spend half of what those before
         it left.
         """
-        return 1 - 0.5 ** (rank + 1) if self.method.budget.value == "shared" else 1.0
+        return 1 - 0.5 ** (rank + 1) if self.method.budget is Budget.SHARED else 1.0
 
     def _done(self) -> bool:
         if met := self.method.early_stop and self.aim.met(self.lab.board.current):
@@ -198,7 +186,7 @@ class Loop:
                 return self._stop("no component left with a positive saliency")
             self.log.append(self._event("grow", scored[best]))
             group = [scored[best]]
-            if self.method.grow_update.value == "all_active":
+            if self.method.grow_update is GrowUpdate.ALL_ACTIVE:
                 group = self._score(self.active, forget, retain) + group
             self._step(group, forget, retain, 1.0, f"growth round {number + 1}")
             self.active.append(scored[best].component)
@@ -254,15 +242,15 @@ class Loop:
         for name, edited in self.values.items():
             base = self._original[name]
             moved = base + share * (edited.to(base.dtype) - base)
-            values[name] = moved.to(self.model.storage_dtype(name)).to(base.dtype)
+            values[name] = moved.to(self.family.storage_dtype(name)).to(base.dtype)
         return values
 
     def _take(self, values: dict[str, Tensor]) -> None:
-        live = parameters(self.model)
+        live = parameters(self.family)
         self._moved_since = True
         for name, value in values.items():
             live[name].copy_(value)
-            self.values[name] = value.to(self.model.storage_dtype(name))
+            self.values[name] = value.to(self.family.storage_dtype(name))
 
     def _stop(self, reason: str) -> None:
         self.notes.append(reason)
@@ -274,7 +262,7 @@ class Loop:
         m = self.method
         return measure(
             components,
-            parameters(self.model),
+            parameters(self.family),
             forget,
             retain,
             alpha=m.alpha,
@@ -284,18 +272,18 @@ class Loop:
 
     def _rank(self, scored: Sequence[Saliency]) -> list[float]:
         """Return what components are ranked by: phi, or what a rival rule would use."""
-        rule = self.method.selector.value
-        if rule == "gradient_norm":
+        rule = self.method.selector
+        if rule is Selector.GRADIENT_NORM:
             return [s.forget_norm for s in scored]
-        if rule == "cosine":
+        if rule is Selector.COSINE:
             return [1 - s.cosine for s in scored]
-        if rule == "random":
+        if rule is Selector.RANDOM:
             return torch.rand(len(scored), generator=self.generator).tolist()
         return [s.phi for s in scored]
 
     def _choose(self, scored: Sequence[Saliency]) -> list[Saliency]:
         m = self.method
-        every = m.selector.value == "all"
+        every = m.selector is Selector.ALL
         ranks = self._rank(scored)
         kept = select(ranks, m.tau, "all" if every else m.tau_mode.value, None if every else m.max_components)
         return [scored[i] for i in kept]
@@ -319,10 +307,10 @@ class Loop:
         before = dict(board.current)
         units = [self._unit(s, d) for s, d in zip(group, directions, strict=True)]
 
-        fixed = self.method.step.value == "fixed"  # then no floor rules a trial out
+        fixed = self.method.step is Step.FIXED  # then no floor rules a trial out
 
-        def trial(size: float) -> dict[str, float]:
-            values = stepped(self.model, components, directions, [size * u for u in units])
+        def trial(size: float) -> Metrics:
+            values = stepped(self.family, components, directions, [size * u for u in units])
             return board.trial(
                 values, components, lost=None if fixed else lambda m: not self.aim.stable(m, share)
             )
@@ -343,7 +331,7 @@ class Loop:
 
     def _find(self, trial: Callable[[float], Metrics], share: float, before: Metrics, reach: float) -> Found:
         m = self.method
-        if m.step.value == "fixed":
+        if m.step is Step.FIXED:
             return Found(step_size=reach * m.step_size, metrics=trial(reach * m.step_size), trials=1)
         return bisect(trial, reach * m.step_size, m.search_steps, self.aim, share, m.search_return, before)
 
@@ -352,14 +340,14 @@ class Loop:
         is.
         """
         length = norm(direction)
-        if self.method.step_scale.value == "absolute":
+        if self.method.step_scale is StepScale.ABSOLUTE:
             return 1.0
         return s.weight_norm / length if length > 0 else 0.0
 
     def _apply(
         self, components: Sequence[Component], directions: Sequence[Sequence[Tensor]], sizes: Sequence[float]
     ) -> None:
-        self._take(stepped(self.model, components, directions, sizes))
+        self._take(stepped(self.family, components, directions, sizes))
         known = {c.name for c in self.moved}
         self.moved += [c for c in components if c.name not in known]
         with self.lab.searching():
@@ -372,7 +360,7 @@ class Loop:
             action=action,
             component=c.name,
             kind=c.kind,
-            tower=c.tower.value,
+            tower=str(c.tower),
             phi=s.phi,
             weight_norm=s.weight_norm,
             forget_norm=s.forget_norm,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
+from razor_cli.methods.tracing import Tracing
 
-from razor_cli.dual.losses_tracing import cross_entropy, random_labels
-from razor_cli.methods.tracing import Lesson, Tracing
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from razor_cli.methods.tracing_lesson import Lesson
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relabel(Tracing):
-    """Hyper-parameters of Relabel; each knob is explained in conf/method/relabel_paper.yaml."""
+    """Hyper-parameters of Relabel; each knob is explained in conf/method/relabel/paper.yaml."""
 
     labels_kept: ClassVar[bool] = True
 
@@ -23,8 +25,12 @@ class Relabel(Tracing):
 
     def assigned(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
         """Draw a label for each picture, once per run."""
+        from razor_cli.dual.losses_tracing import random_labels
+
         return random_labels(labels, classes, exclude_true=self.exclude_true, generator=generator)
 
     def forgetting(self, lesson: Lesson) -> Tensor:
         """Return CE^f of the drawn labels."""
+        from razor_cli.dual.losses_tracing import cross_entropy
+
         return cross_entropy(lesson.fine.logits, lesson.fine.labels)

@@ -6,27 +6,23 @@ methods/salun_tan.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from razor_cli.contract.method import Edit
-from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.desk import Desk, Drawn
-from razor_cli.dual.gradients import Named
-from razor_cli.dual.importance import summed_gradient
-from razor_cli.dual.losses import assigned_cross_entropy
-from razor_cli.engine.lab import Lab
-from razor_cli.engine.train import Objective, Step, train
+from razor_cli.dual.choices import Ascended
+from razor_cli.engine.objective import Objective, Step
 from razor_cli.engine.train_settings import Trained, trained_names
-from razor_cli.families.clip.family import Clip
-from razor_cli.methods.ft import retain_steps
-from razor_cli.methods.ga import Ascended, forget_loss, forget_steps
 
-MOMENTA = ("momentum_buffer", "exp_avg")  # what SGD and AdamW keep of past gradients
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from razor_cli.contract.edit import Edit
+    from razor_cli.contract.family import Named
+    from razor_cli.dual.desk import Desk
+    from razor_cli.engine.lab import Lab
 
 
 class Inner(StrEnum):
@@ -69,81 +65,23 @@ class Salun(Trained):
         super().__post_init__()
         self.check_ranges({"mask_fraction": (0, 1)})
 
-    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
+    def edit(self, lab: Lab) -> Edit:
         """Mask all but the most salient weights, then unlearn with what is left."""
+        from razor_cli.dual.desk import Desk
+        from razor_cli.dual.mask import saliency_mask, told
+        from razor_cli.dual.steps import forget_loss
+        from razor_cli.engine.train import train
+
         with lab.timed():
-            desk = Desk(model, sets, lab, self)
-            names = trained_names(model, self) if len(sets.forget) and self.lr and self.epochs else []
+            desk = Desk(lab, self)
+            names = (
+                trained_names(lab.family, self) if len(lab.sets.forget) and self.lr and self.epochs else []
+            )
             kind = Ascended.COSINE if self.mask_loss is MaskLoss.COSINE else Ascended.CLASSIFIER_CE
             masks = saliency_mask(desk, names, self.batch, forget_loss(desk, kind), self.mask_fraction)
-            edit = train(model, sets, lab, self, Masked(desk, self, masks))
+            edit = train(lab, self, Masked(desk, self, masks))
         edit.notes.append(told(masks))
         return edit
-
-
-def told(masks: Named) -> str:
-    """Return a note on how many weights may move."""
-    return (
-        f"the mask leaves {sum(int(m.sum()) for m in masks.values())} of "
-        f"{sum(m.numel() for m in masks.values())} weights"
-    )
-
-
-def saliency_mask(
-    desk: Desk, names: Sequence[str], batch: int, loss: Callable[[Drawn], Tensor], fraction: float
-) -> Named:
-    """Return, per parameter, True at the weights that may move: the top int(fraction * N) of all N by |sum of
-    gradients|.
-
-    The gradient is summed over the whole forget set before its absolute value is taken: sign and scale of the
-    loss do not matter.
-    """
-    if not names:
-        return {}
-    found = summed_gradient(desk, names, desk.forget, batch, loss)
-    return top_fraction({n: g.abs() for n, g in found.items()}, fraction)
-
-
-def top_fraction(scores: Named, fraction: float) -> Named:
-    """Return, per tensor, True at the int(fraction * N) largest of all N scores together; ties are cut to
-    that number.
-    """
-    flat = torch.cat([s.reshape(-1) for s in scores.values()])
-    chosen = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
-    chosen[flat.topk(int(fraction * len(flat)), sorted=False).indices] = True
-    parts = chosen.split([s.numel() for s in scores.values()])
-    return {n: part.view_as(s) for (n, s), part in zip(scores.items(), parts, strict=False)}
-
-
-class Mask:
-    """Keeps weights outside the mask as they are: masked gradients, weights put back, and with `memory` a
-    masked momentum too.
-    """
-
-    def __init__(self, masks: Named, *, memory: bool = True) -> None:
-        self.masks, self.memory = masks, memory
-        self.held: Named = {}
-
-    @torch.no_grad()
-    def before(self, params: Named) -> None:
-        """Multiply gradients by the mask and remember the weights."""
-        self.held = {n: p.detach().clone() for n, p in params.items()}
-        for name, parameter in params.items():
-            if parameter.grad is not None:
-                parameter.grad.mul_(self.masks[name])
-
-    @torch.no_grad()
-    def after(self, params: Named, optimizer: torch.optim.Optimizer) -> None:
-        """Put weights outside the mask back: decay and momentum would move them although their
-        gradient is 0.
-        """
-        for name, parameter in params.items():
-            mask = self.masks[name]
-            parameter.copy_(torch.where(mask, parameter, self.held[name]))
-            for key in MOMENTA if self.memory else ():
-                kept = optimizer.state.get(parameter, {}).get(key)
-                if isinstance(kept, Tensor):
-                    kept.mul_(mask)
 
 
 class Masked(Objective):
@@ -152,6 +90,8 @@ class Masked(Objective):
     """
 
     def __init__(self, desk: Desk, method: Salun, masks: Named) -> None:
+        from razor_cli.dual.mask import Mask
+
         self.desk, self.method, self.mask = desk, method, Mask(masks, memory=method.mask_on is MaskOn.BOTH)
         self.fixed = None if method.redraw else self._labels(desk.lab.generator())
         self.forgetting = False
@@ -159,6 +99,8 @@ class Masked(Objective):
 
     def epoch(self, number: int, generator: torch.Generator) -> Sequence[Step]:
         """Return forget steps (relabel or ascent), then retain steps (true labels or InfoNCE)."""
+        from razor_cli.dual.steps import forget_steps, retain_steps
+
         self.right = self.seen = 0
         method, desk = self.method, self.desk
         if not len(desk.forget):
@@ -190,6 +132,8 @@ class Masked(Objective):
         return Step(loss=loss, pictures=step.pictures, forwards=step.forwards)
 
     def _relabelled(self, index: Tensor, labels: Tensor) -> Step:
+        from razor_cli.dual.losses import assigned_cross_entropy
+
         def loss() -> Tensor:
             logits = self.desk.classes.logits(self.desk.encode_image(self.desk.forget.pixels(index)))
             wanted = labels.to(logits.device)
@@ -200,6 +144,8 @@ class Masked(Objective):
         return Step(loss=loss, pictures=len(index))
 
     def _classified(self, index: Tensor) -> Step:
+        from razor_cli.dual.losses import assigned_cross_entropy
+
         def loss() -> Tensor:
             images = self.desk.encode_image(self.desk.retain.pixels(index))
             return assigned_cross_entropy(*self.desk.joint.logits(images, index))
@@ -227,6 +173,8 @@ class Masked(Objective):
 
 def random_labels(true: Tensor, classes: int, exclude_true: bool, generator: torch.Generator) -> Tensor:
     """Return a random class for each picture [n], uniform over all classes, or over all but its own."""
+    import torch
+
     if not exclude_true or classes < 2:
         return torch.randint(classes, true.shape, generator=generator)
     return (true + torch.randint(1, classes, true.shape, generator=generator)) % classes

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
-
-from razor_cli.contract.components import Component, Granularity, Tower, Towers, parameters
-from razor_cli.contract.edit import Event
-from razor_cli.contract.method import Edit
-from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.gradients import Named
-from razor_cli.engine.lab import GradientPlan, Lab
-from razor_cli.engine.saliency import Saliency, measure, pareto_front
-from razor_cli.engine.search import Metrics, kept_utility, stepped
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import Component, parameters
+from razor_cli.contract.edit import Edit, Event
+from razor_cli.contract.family import BOARD
+from razor_cli.contract.goals import Meaning
+from razor_cli.contract.method import GradientPlan
 from razor_cli.errors import ConfigError
-from razor_cli.families.clip.family import Clip
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.contract.family import Board, Family, Metrics, Named
+    from razor_cli.engine.lab import Lab
+    from razor_cli.engine.saliency import Saliency
+
+USUAL_VALUE = {"fa_top5": 0.0, "fa_top1": 0.0}  # of a criterion without a value of its own
+ELSE = 50.0
 
 
 class Align(StrEnum):
@@ -34,14 +39,6 @@ class Candidates(StrEnum):
 
     CODE = "code"
     ATTN_MLP_ONLY = "attn_mlp_only"
-
-
-class Criterion(StrEnum):
-    """When a trial counts as forgotten."""
-
-    TOP5_ZERO = "top5_zero"
-    TOP1_ZERO = "top1_zero"
-    M1_BELOW = "m1_below"
 
 
 class Pick(StrEnum):
@@ -66,18 +63,20 @@ class Trial:
 class Slug:
     """Hyper-parameters of SLUG; each knob is explained in conf/method/slug.yaml."""
 
-    families: ClassVar[tuple[str, ...]] = ("clip",)
+    needs: ClassVar[frozenset[str]] = frozenset({BOARD})
     stochastic: ClassVar[bool] = False
 
     name: str = "slug"  # label in tables and folder of the runs
+    forget_loss: str = "cosine"  # a name that the model's family has a loss for
     align: Align = Align.ABS
     candidates: Candidates = Candidates.CODE
     towers: Towers = Towers.BOTH
     search_steps: int = 10
     init_rel: float = 0.1
-    criterion: Criterion = Criterion.TOP5_ZERO
-    criterion_value: float = 50.0
+    criterion: str = "fa_top5"  # a metric or a goal of the scoreboard
+    criterion_value: float | None = None
     pick: Pick = Pick.BEST_UTILITY
+    utility: list[str] = field(default_factory=lambda: ["m5", "m4_drop"])  # goals
     siblings: bool = False
     fast: bool = True
     forget_batch: int = 16
@@ -87,7 +86,6 @@ class Slug:
         ranges = {
             "search_steps": (1, 64),
             "init_rel": (0, 100),
-            "criterion_value": (0, 100),
             "forget_batch": (2, 65536),
             "retain_batch": (2, 65536),
         }
@@ -97,109 +95,107 @@ class Slug:
                     f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}"
                 )
 
-    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
-        """Return the best single-tensor step along +g_f on the Pareto front of both towers."""
-        self._check_classes(len(sets.class_names))
+    def edit(self, lab: Lab) -> Edit:
+        """Return the best single-tensor step along +g_f on the Pareto front of every tower."""
+        from razor_cli.engine.changes import Weights
+
+        family = lab.family
         with lab.timed():
-            forget, retain = lab.gradients(
-                GradientPlan(forget_batch=self.forget_batch, retain_batch=self.retain_batch)
+            self._metric(lab.board)  # refused before any gradient is taken
+            plan = GradientPlan(
+                forget_loss=self.forget_loss, forget_batch=self.forget_batch, retain_batch=self.retain_batch
             )
-            front = self._front(model, forget, retain)
+            forget, retain = lab.gradients(plan)
+            front = self._front(family, forget, retain)
             log = [_event("select", s) for s in front]
             trials: list[Trial] = []
             for number, s in enumerate(front):
                 lab.say(f"searching tensor {number + 1} of {len(front)}: {s.component.name}")
                 started = time.perf_counter()
-                found = self._search(model, s, forget, lab)
+                found = self._search(s, forget, lab)
                 trials += found
-                log += [
-                    _trial_event(s, t, lab.board.base, (time.perf_counter() - started) / len(found))
-                    for t in found
-                ]
-            chosen = self._pick(trials, model, forget, lab)
-            values, moved = self._values(chosen, model, forget) if chosen else ({}, [])
+                seconds = (time.perf_counter() - started) / len(found)
+                log += [_trial_event(s, t, lab.board.base, seconds) for t in found]
+            chosen = self._pick(trials, forget, lab)
+            values, moved = self._values(chosen, forget, lab) if chosen else ({}, [])
         for step, event in enumerate(log):
             event.step = step
-        note = (
-            f"chose {chosen.component.name} at {chosen.relative:.3g} of its norm"
-            if chosen
-            else "no trial met the criterion"
+        note = "no trial met the criterion"
+        if chosen:
+            note = f"chose {chosen.component.name} at {chosen.relative:.3g} of its norm"
+        return Edit(
+            change=Weights(values=values),
+            components=[c.name for c in moved],
+            log=log,
+            cost=lab.cost,
+            notes=[note],
         )
-        return Edit(values=values, components=[c.name for c in moved], log=log, cost=lab.cost, notes=[note])
 
-    def _check_classes(self, count: int) -> None:
-        """Refuse a criterion that fewer classes than this can never, or always, meet."""
-        needed = {Criterion.TOP5_ZERO: 6, Criterion.TOP1_ZERO: 2, Criterion.M1_BELOW: 0}[self.criterion]
-        if count < needed:
+    def _metric(self, board: Board) -> str:
+        """Return the metric of the criterion; refuse one that the scoreboard does not give for these sets."""
+        goal = board.goals.get(self.criterion)
+        names = goal.metrics[0] if goal else (self.criterion,)
+        found = next((n for n in names if n in board.base), None)
+        if found is None:
             raise ConfigError(
-                f"method.criterion={self.criterion} needs at least {needed} classes in the label space",
-                found=f"{count}",
-                fix="method.criterion=m1_below, or name more classes: data.class_names=[...]",
+                f"method.criterion={self.criterion}: these sets do not give this metric (fa_top5 needs at "
+                "least 6 classes in the label space, fa_top1 2)",
+                allowed=", ".join(board.base),
+                fix="method.criterion=m1_mean, or name more classes: data.class_names=[...]",
             )
+        return found
 
-    def _front(self, model: Clip, forget: Named, retain: Named) -> list[Saliency]:
+    def _front(self, family: Family, forget: Named, retain: Named) -> list[Saliency]:
         """Return the Pareto front of each tower: high |g_f|/|theta| against low alignment."""
-        every = model.components(Granularity.TENSOR, self.towers, include_projections=True)
+        from razor_cli.engine.saliency import measure, pareto_front
+
+        every = family.components(Granularity.TENSOR, self.towers, include_projections=True)
         if self.candidates is Candidates.ATTN_MLP_ONLY:
-            allowed = set(model.quantizable())
+            allowed = {n for names in family.quantizable().linear.values() for n in names}
             every = [c for c in every if c.name in allowed]
-        front = []
-        for tower in Tower:
-            scored = (
-                measure(
-                    [c for c in every if c.tower is tower],
-                    parameters(model),
-                    forget,
-                    retain,
-                    alpha=0.0,
-                    epsilon=0.0,
-                    power=1,
-                )
-                if any(c.tower is tower for c in every)
-                else []
-            )
-            scored = [
-                s for s in scored if s.forget_norm > 0 and s.weight_norm > 0
-            ]  # zero gradient: importance 0
+        live, front = parameters(family), []
+        for tower in dict.fromkeys(c.tower for c in every):
+            own = [c for c in every if c.tower == tower]
+            scored = measure(own, live, forget, retain, alpha=0.0, epsilon=0.0, power=1)
+            scored = [s for s in scored if s.forget_norm > 0 and s.weight_norm > 0]  # zero gradient: 0
             alignment = [abs(s.cosine) if self.align is Align.ABS else s.cosine for s in scored]
             front += [scored[i] for i in pareto_front([s.phi for s in scored], alignment)]
         return front
 
-    def _search(self, model: Clip, s: Saliency, forget: Named, lab: Lab) -> list[Trial]:
+    def _directions(self, group: list[Component], forget: Named, lab: Lab) -> list[list[Tensor]]:
+        """Return what `stepped` subtracts: for a loss that forgets upwards, minus its gradient."""
+        from razor_cli.contract.choices import Direction
+
+        up = lab.family.loss(self.forget_loss, lab.sets).direction is Direction.UP
+        return [[-v if up else v for v in c.views(forget)] for c in group]
+
+    def _search(self, s: Saliency, forget: Named, lab: Lab) -> list[Trial]:
         """Bracket and bisect the step of one tensor, always from the unedited weights (sheet 3.1 step 5)."""
-        group = self._group(s.component, model)
-        directions = [
-            [-v for v in c.views(forget)] for c in group
-        ]  # stepped() subtracts; forgetting adds +g_f
+        from razor_cli.engine.search import stepped
+
+        group = self._group(s.component, lab.family)
+        directions = self._directions(group, forget, lab)
         size, low, high = self.init_rel * s.weight_norm / s.forget_norm, 0.0, None
-        board, trials = lab.board, []
+        board, metric, trials = lab.board, self._metric(lab.board), []
+        most = USUAL_VALUE.get(metric, ELSE) if self.criterion_value is None else self.criterion_value
         with lab.searching():
             board.prepare(group)
             for _ in range(self.search_steps):
-                values = stepped(model, group, directions, [size] * len(group))
-                metrics = board.trial(values, group, forget_only=self.fast and lab.fast)
-                forgotten = self._forgotten(metrics)
-                trials.append(
-                    Trial(
-                        component=s.component,
-                        step_size=size,
-                        relative=size * s.forget_norm / s.weight_norm,
-                        metrics=metrics,
-                        forgotten=forgotten,
-                    )
+                values = stepped(lab.family, group, directions, [size] * len(group))
+                metrics = board.trial(values, group, wanted={metric} if self.fast else None)
+                trial = Trial(
+                    component=s.component,
+                    step_size=size,
+                    relative=size * s.forget_norm / s.weight_norm,
+                    metrics=metrics,
+                    forgotten=metrics[metric] <= most,
                 )
-                low, high = (low, size) if forgotten else (size, high)
+                trials.append(trial)
+                low, high = (low, size) if trial.forgotten else (size, high)
                 size = 2 * size if high is None else (low + high) / 2
         return trials
 
-    def _forgotten(self, metrics: Metrics) -> bool:
-        if self.criterion is Criterion.TOP5_ZERO:
-            return metrics["fa_top5"] == 0
-        if self.criterion is Criterion.TOP1_ZERO:
-            return metrics["fa_top1"] == 0
-        return metrics.get("m1", metrics["m1_generic"]) <= self.criterion_value
-
-    def _pick(self, trials: list[Trial], model: Clip, forget: Named, lab: Lab) -> Trial | None:
+    def _pick(self, trials: list[Trial], forget: Named, lab: Lab) -> Trial | None:
         """Return the forgotten trial of highest utility (mean of M5 and generic M4); ties go to the smaller
         relative step.
 
@@ -207,43 +203,49 @@ class Slug:
         """
         forgotten = [t for t in trials if t.forgotten]
         if self.pick is Pick.DEEPEST:
+            every = lab.family.components(Granularity.TENSOR, Towers.BOTH)
+            towers = list(dict.fromkeys(c.tower for c in every))
             return max(
                 forgotten,
-                key=lambda t: (t.component.tower is Tower.TEXT, t.component.layer, -t.relative),
+                key=lambda t: (towers.index(t.component.tower), t.component.layer, -t.relative),
                 default=None,
             )
-        utility: Callable[[Trial], float] = lambda t: self._utility(t, model, forget, lab)  # noqa: E731
+        utility: Callable[[Trial], float] = lambda t: self._utility(t, forget, lab)  # noqa: E731
         return max(
             ((utility(t), -t.relative, i, t) for i, t in enumerate(forgotten)), default=(0, 0, 0, None)
         )[3]
 
-    def _utility(self, trial: Trial, model: Clip, forget: Named, lab: Lab) -> float:
+    def _utility(self, trial: Trial, forget: Named, lab: Lab) -> float:
+        """Return the mean of what is kept; of goals that count losses only, 100 minus the points lost."""
+        goals = [lab.board.goals[name] for name in self.utility]
+        names = [next((n for n in g.metrics[0] if n in lab.board.base), None) for g in goals]
         metrics = trial.metrics
-        if "util" not in metrics:
-            values, group = self._values(trial, model, forget)
+        if any(n is not None and n not in metrics for n in names):
+            values, group = self._values(trial, forget, lab)
             with lab.searching():
                 lab.board.prepare(group)
                 metrics = lab.board.trial(values, group)
-        return (kept_utility(metrics, lab.board.base) + metrics["m4_generic"]) / 2
+        kept = [
+            100.0 - max(0.0, lab.board.base[n] - metrics[n]) if g.meaning is Meaning.KEPT else metrics[n]
+            for g, n in zip(goals, names, strict=True)
+            if n is not None
+        ]
+        return sum(kept) / len(kept) if kept else 0.0
 
-    def _group(self, component: Component, model: Clip) -> list[Component]:
+    def _group(self, component: Component, family: Family) -> list[Component]:
         """Return the tensors that move with one: itself, or with `siblings` the block's q/k/v or both MLP
         matrices.
         """
-        if not self.siblings:
-            return [component]
-        kind = next((k for k in (".mlp.", ".self_attn.", ".attn.") if k in component.name), None)
-        if kind is None or "out_proj" in component.name:
-            return [component]
-        stem = component.name[: component.name.index(kind) + len(kind)]
-        every = model.components(Granularity.TENSOR, Towers.BOTH)
-        return [c for c in every if c.name.startswith(stem) and "out_proj" not in c.name]
+        return family.siblings(component) if self.siblings else [component]
 
-    def _values(self, trial: Trial, model: Clip, forget: Named) -> tuple[dict[str, Tensor], list[Component]]:
-        group = self._group(trial.component, model)
-        directions = [[-v for v in c.views(forget)] for c in group]
-        values = stepped(model, group, directions, [trial.step_size] * len(group))
-        return {n: v.to(model.storage_dtype(n)) for n, v in values.items()}, group
+    def _values(self, trial: Trial, forget: Named, lab: Lab) -> tuple[dict[str, Tensor], list[Component]]:
+        from razor_cli.engine.search import stepped
+
+        family = lab.family
+        group = self._group(trial.component, family)
+        directions = self._directions(group, forget, lab)
+        values = stepped(family, group, directions, [trial.step_size] * len(group))
+        return {n: v.to(family.storage_dtype(n)) for n, v in values.items()}, group
 
 
 def _event(action: str, s: Saliency) -> Event:
@@ -253,7 +255,7 @@ def _event(action: str, s: Saliency) -> Event:
         action=action,
         component=c.name,
         kind=c.kind,
-        tower=c.tower.value,
+        tower=str(c.tower),
         phi=s.phi,
         weight_norm=s.weight_norm,
         forget_norm=s.forget_norm,

@@ -8,24 +8,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from razor_cli.contract.components import Towers, parameters, swapped
-from razor_cli.contract.edit import Event
-from razor_cli.contract.method import Edit
-from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.desk import Desk, Drawn, Samples
-from razor_cli.dual.gradients import Named
-from razor_cli.dual.importance import importance_sum
-from razor_cli.dual.losses import assigned_cross_entropy, forget_cosine, info_nce
-from razor_cli.engine.lab import Lab
-from razor_cli.engine.train_settings import SCALE, Precision, Training, trained_names
-from razor_cli.engine.train_state import rounded
+from razor_cli.contract.choices import Towers
+from razor_cli.contract.components import parameters, swapped
+from razor_cli.contract.edit import Edit, Event
+from razor_cli.contract.family import BOARD, DUAL
+from razor_cli.engine.choices import Precision
+from razor_cli.engine.train_settings import SCALE, Training, trained_names
 from razor_cli.errors import ConfigError
-from razor_cli.families.clip.family import Clip
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.contract.family import Named
+    from razor_cli.dual.desk import Desk, Drawn, Samples
+    from razor_cli.engine.lab import Lab
 
 
 class Fisher(StrEnum):
@@ -58,7 +56,7 @@ class Against(StrEnum):
 class Ssd:
     """Hyper-parameters of SSD; each knob is explained in conf/method/ssd.yaml."""
 
-    families: ClassVar[tuple[str, ...]] = ("clip",)
+    needs: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL})
     stochastic: ClassVar[bool] = False  # batches come in the order of the sets
 
     name: str = "ssd"  # label in tables and folder of the runs
@@ -89,17 +87,23 @@ class Ssd:
                 fix="method.fisher=batch_sq method.batch=32, or method.loss=classifier_ce",
             )
 
-    def edit(self, model: Clip, sets: ConceptSets, lab: Lab) -> Edit:
+    def edit(self, lab: Lab) -> Edit:
         """Dampen the weights that matter more to forget pictures than to all pictures; no step is taken."""
+        import torch
+
+        from razor_cli.engine.changes import Weights
+        from razor_cli.engine.train_state import rounded
+
+        family = lab.family
         with lab.timed():
             board = lab.board  # at the unedited weights
-            forget, reference = self._importances(model, sets, lab)
-            live = parameters(model)
+            forget, reference = self._importances(lab)
+            live = parameters(family)
             chosen = {n: selected(forget[n], reference[n], self.alpha) for n in forget}
             raw = {n: dampened(live[n], forget[n], reference[n], chosen[n], self.dampening) for n in forget}
-            values = {n: v for n, v in rounded(model, raw).items() if not torch.equal(v, live[n])}
+            values = {n: v for n, v in rounded(family, raw).items() if not torch.equal(v, live[n])}
             started = time.perf_counter()
-            with lab.searching(), swapped(model, values):
+            with lab.searching(), swapped(family, values):
                 after = board.rescore()
             lab.cost.evaluations += 1
             share = sum(int(m.sum()) for m in chosen.values()) / max(
@@ -109,22 +113,28 @@ class Ssd:
                 f"dampened {100 * share:.3g} % of the weights, in {len(values)} tensors (batches of "
                 f"{self._size})"
             )
-        notes = [note, *self._limit(len(sets.forget), len(sets.retain))]
+        notes = [note, *self._limit(len(lab.sets.forget), len(lab.sets.retain))]
         event = Event(
             step=1,
             action="apply",
-            before=board.base,
-            after=after,
+            before=dict(board.base),
+            after=dict(after),
             note=note,
             seconds=time.perf_counter() - started,
         )
-        stored = {n: v.to(model.storage_dtype(n)) for n, v in values.items()}
-        return Edit(values=stored, components=list(stored), log=[event], cost=lab.cost, notes=notes)
+        stored = {n: v.to(family.storage_dtype(n)) for n, v in values.items()}
+        return Edit(
+            change=Weights(values=stored), components=list(stored), log=[event], cost=lab.cost, notes=notes
+        )
 
     def _limit(self, forget: int, retain: int) -> list[str]:
         """Return a note if no weight can be chosen: I_full holds I_f itself, weighted by its share of the
         batches.
         """
+        import torch
+
+        from razor_cli.dual.desk import Samples
+
         batches = [len(Samples.cut(torch.arange(n), self._size)) for n in (forget, retain)]
         largest = sum(batches) / max(1, batches[0])
         if (
@@ -143,12 +153,17 @@ class Ssd:
     def _size(self) -> int:
         return 1 if self.fisher is Fisher.PER_SAMPLE else self.batch
 
-    def _importances(self, model: Clip, sets: ConceptSets, lab: Lab) -> tuple[Named, Named]:
+    def _importances(self, lab: Lab) -> tuple[Named, Named]:
         """Return I_f and I_full (or I_r): per weight the mean over batches of the squared gradient of the
         batch's loss.
         """
+        import torch
+
+        from razor_cli.dual.desk import Desk
+        from razor_cli.dual.importance import importance_sum
+
         settings = Training(train=self.train, exclude=self.exclude, precision=self.precision)
-        desk, names = Desk(model, sets, lab, settings), trained_names(model, settings)
+        desk, names = Desk(lab, settings), trained_names(lab.family, settings)
         started = time.perf_counter()
         count, forget = importance_sum(
             desk, names, desk.forget, self._size, loss_of(desk, desk.forget, self.loss)
@@ -177,6 +192,7 @@ def loss_of(desk: Desk, samples: Samples, kind: Loss) -> Callable[[Drawn], Tenso
     """Return the mean loss of a batch of one set; classifier cross-entropy is on true labels (retain:
     JointSpace).
     """
+    from razor_cli.dual.losses import assigned_cross_entropy, forget_cosine, info_nce
 
     def loss(drawn: Drawn) -> Tensor:
         if kind is Loss.CLASSIFIER_CE:
@@ -197,6 +213,8 @@ def selected(forget: Tensor, reference: Tensor, alpha: float) -> Tensor:
 
 def dampened(weights: Tensor, forget: Tensor, reference: Tensor, chosen: Tensor, dampening: float) -> Tensor:
     """Return min(lambda * I_full / I_f, 1) * theta where chosen, theta elsewhere: weights never grow."""
+    import torch
+
     factor = (dampening * reference / forget.clamp_min(torch.finfo(forget.dtype).tiny)).nan_to_num(
         nan=1.0, posinf=1.0
     )

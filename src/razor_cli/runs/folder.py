@@ -31,7 +31,7 @@ from razor_cli.errors import RunError, UserError
 from razor_cli.runs.records import Identity, RunRecord, ScoreRow, events_csv, read_scores, scores_csv
 
 if TYPE_CHECKING:  # both need torch or stand above this module
-    from razor_cli.contract.method import Event
+    from razor_cli.contract.edit import Event
     from razor_cli.metrics.score import Score
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ CONFIG, RECORD, SCORES, EDIT_LOG, DONE = (
     "edit_log.csv",
     "DONE",
 )
+SURVIVAL = "survival.csv"
 VOUCHED = (
     RECORD,
     SCORES,
@@ -116,6 +117,13 @@ class Run:
     def events(self) -> list[dict[str, str]]:
         """The rows of edit_log.csv, as text."""
         return list(csv.DictReader(io.StringIO(self.path(EDIT_LOG).read_text(encoding="utf-8"), newline="")))
+
+    @cached_property
+    def survival(self) -> list[dict[str, str]]:
+        """The rows of survival.csv, as text; none where an earlier version did not write it."""
+        path = self.path(SURVIVAL)
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,22 +18,17 @@ from pydantic import BaseModel, ConfigDict
 from razor_cli import __version__
 
 PACKAGE = Path(__file__).resolve().parents[1]
-LIBRARIES = ("torch", "open_clip_torch", "transformers", "numpy", "bitsandbytes")
-# What only shows or tabulates recorded numbers: a change there must not make a recorded run look out of date.
-NOT_COMPUTING = (
-    "acceptance",
-    "commands",
-    "grid",
-    "report",
-    "studies",
-    "tables",
-    "config/command_line.py",
-    "runs/archive.py",
-    "launch.py",
-    "main.py",
-    "progress.py",
-)
-COMPUTING_SUFFIXES = (".py", ".gz", ".json")  # sources and the picture data that ships with them
+LIBRARIES = ("torch", "numpy", "bitsandbytes")  # beside those of the model's family
+ID_FORMAT = 2  # of the run id: 1 hashed module paths of classes, and one version of all the code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What decides a run's numbers beside its settings, as hashes: weights, every set of pictures, code."""
+
+    weights: str
+    data: Mapping[str, str]
+    code: str
 
 
 class Provenance(BaseModel):
@@ -58,30 +54,30 @@ class Provenance(BaseModel):
 
 
 def collect(
+    inputs: Inputs,
     *,
     device: str,
     dtype: str,
     threads: int,
     seed: int,
-    weights_hash: str,
-    data_fingerprints: Mapping[str, str],
     set_sizes: Mapping[str, int],
     started: str,
+    libraries: Sequence[str] = (),
 ) -> Provenance:
     """Return the provenance of a run that began at `started` and ends now."""
     return Provenance(
         package_version=__version__,
-        code_version=code_version(),
+        code_version=inputs.code,
         git_commit=git_commit(),
         python=platform.python_version(),
-        libraries=library_versions(),
+        libraries=library_versions(libraries),
         platform=f"{platform.system()} {platform.machine()}",
         device=device,
         dtype=dtype,
         threads=threads,
         seed=seed,
-        weights_hash=weights_hash,
-        data_fingerprints=dict(data_fingerprints),
+        weights_hash=inputs.weights,
+        data_fingerprints=dict(inputs.data),
         set_sizes=dict(set_sizes),
         started=started,
         finished=now(),
@@ -110,24 +106,16 @@ def _as_text(value: object) -> str:
     raise TypeError(f"{type(value).__name__} cannot be part of a run's settings")
 
 
-def run_id(
-    settings: Mapping[str, object], weights_hash: str, data_fingerprints: Mapping[str, str], code: str
-) -> str:
+def run_id(settings: Mapping[str, object], inputs: Inputs) -> str:
     """Return the name of a run: 16 hex digits of the SHA-256 of all that decides its numbers."""
-    parts = {"settings": settings, "weights": weights_hash, "data": dict(data_fingerprints), "code": code}
+    parts = {
+        "format": ID_FORMAT,
+        "settings": settings,
+        "weights": inputs.weights,
+        "data": dict(inputs.data),
+        "code": inputs.code,
+    }
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:16]
-
-
-def code_version(package: Path = PACKAGE) -> str:
-    """Return 16 hex digits of the SHA-256 over the names and bytes of the package's computing files."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in package.rglob("*") if p.suffix in COMPUTING_SUFFIXES):
-        relative = path.relative_to(package)
-        if {relative.parts[0], relative.as_posix()} & {*NOT_COMPUTING, "conf"}:
-            continue  # settings reach the run id as resolved values, not as files
-        digest.update(f"{relative.as_posix()}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def git_commit(package: Path = PACKAGE) -> str | None:
@@ -153,10 +141,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def library_versions() -> dict[str, str]:
+def library_versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Return the installed versions of the libraries that compute, without importing them."""
     versions = {}
-    for name in LIBRARIES:
+    for name in (LIBRARIES[0], *more, *LIBRARIES[1:]):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

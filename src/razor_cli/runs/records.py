@@ -17,7 +17,8 @@ from razor_cli.metrics.score import Score
 from razor_cli.runs.provenance import Provenance
 
 if TYPE_CHECKING:  # methods.base needs torch, which reading a record must not
-    from razor_cli.contract.method import Cost, Event
+    from razor_cli.contract.cost import Cost
+    from razor_cli.contract.edit import Event
 
 NOT_COMPUTED = "not computed: "
 SCORE_COLUMNS = (

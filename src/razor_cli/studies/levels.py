@@ -14,7 +14,7 @@ from razor_cli.data.fine_labelled import LabelledRequest, labelled_confidence
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.taxonomy import levels
 from razor_cli.errors import ConfigError
-from razor_cli.run import model_of, traced_request
+from razor_cli.run import Bench, traced_request
 from razor_cli.runs.records import table_csv
 
 COLUMNS = ("name", "parent", "confidence", "level")
@@ -39,7 +39,7 @@ def difficulty_of(experiment: Experiment) -> list[Difficulty]:
     if not experiment.scenario.taxonomy:
         raise ConfigError(f"scenario={experiment.scenario.name} has no taxonomy", fix="scenario=fine_grained")
     sizes = Sizes(**{f.name: getattr(experiment.data, f"n_{f.name}") for f in dataclasses.fields(Sizes)})
-    ask = traced_request(experiment, sizes, model_of(experiment))
+    ask = traced_request(experiment, sizes, Bench(experiment))
     if isinstance(ask, LabelledRequest):
         parents, sure = {b.fine: b.coarse for b in ask.source().branches}, labelled_confidence(ask)
     else:

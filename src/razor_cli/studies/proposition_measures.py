@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 from razor_cli.contract.components import Component, parameters, swapped
-from razor_cli.contract.edit import Cost, Edit
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.edit import Edit
+from razor_cli.contract.family import Board, Named
 from razor_cli.data.sets import ConceptSets, Judged, Pairs
-from razor_cli.dual.board import Board
-from razor_cli.dual.gradients import Named, batches
+from razor_cli.dual.board import DualBoard
+from razor_cli.dual.gradients import batches
 from razor_cli.dual.losses import pair_cosines
-from razor_cli.engine.lab import HEAD_LOSSES, Lab
+from razor_cli.dual.named_losses import HEAD_LOSSES
+from razor_cli.dual.view import DualEncoder
+from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency, measure, select
 from razor_cli.engine.search import Aim, norm
-from razor_cli.families.clip.family import Clip
 from razor_cli.methods.razor import Razor
 from razor_cli.studies import edit_claims, step_claims
 from razor_cli.studies.finding import Finding
@@ -37,20 +40,11 @@ def choices() -> dict[str, object]:
 
 def aim_of(method: Razor, board: Board) -> Aim:
     """Return the Target of a method against a board's unedited model; no floor plays a part."""
-    return Aim(
-        base=dict(board.base),
-        m1=method.target_m1,
-        prompts=method.target_m1_prompts,
-        m4_drop=method.target_m4_drop,
-        m5=method.target_m5,
-        floor_m5=0.0,
-        floor_m4_drop=100.0,
-        floor_others_drop=100.0,
-    )
+    return Aim.of(board, method.target)
 
 
 def needed(
-    model: Clip,
+    model: DualEncoder,
     sets: ConceptSets,
     judged: Judged,
     method: Razor,
@@ -60,7 +54,7 @@ def needed(
 ) -> list[Finding]:
     """Return P1 of an edit on some judged pictures."""
     # The plain board: edits of any shape.
-    board = Board(model, replace(sets, validation=judged), Cost(), fast=False)
+    board = DualBoard(model, replace(sets, validation=judged), Cost(), fast=False)
     base = {n: parameters(model)[n].clone() for n in edit.values}
     edited = {n: v.to(base[n].dtype) for n, v in edit.values.items()}
     full = board.trial(edited, [])
@@ -69,7 +63,7 @@ def needed(
 
 
 @torch.no_grad()
-def cosines(model: Clip, pairs: Pairs) -> Tensor:
+def cosines(model: DualEncoder, pairs: Pairs) -> Tensor:
     """Return <v, t> of every pair [n] at the weights as they are."""
     parts = []
     for batch in batches(model, pairs, BATCH):
@@ -79,7 +73,7 @@ def cosines(model: Clip, pairs: Pairs) -> Tensor:
     return torch.cat(parts)
 
 
-def forgotten(model: Clip, judged: Judged, edit: Edit) -> list[Finding]:
+def forgotten(model: DualEncoder, judged: Judged, edit: Edit) -> list[Finding]:
     """Return P2 of an edit."""
     before = cosines(model, judged.forget)
     with swapped(model, edit.values):
@@ -87,7 +81,7 @@ def forgotten(model: Clip, judged: Judged, edit: Edit) -> list[Finding]:
 
 
 def scores(
-    model: Clip, components: Sequence[Component], method: Razor, forget: Named, retain: Named
+    model: DualEncoder, components: Sequence[Component], method: Razor, forget: Named, retain: Named
 ) -> list[Saliency]:
     """Return phi of each component as the method weighs it, at the weights as they are."""
     alpha, epsilon, power = method.alpha, method.epsilon, method.norm_power
@@ -95,7 +89,7 @@ def scores(
 
 
 def first_choice(
-    model: Clip, components: Sequence[Component], method: Razor, forget: Named, retain: Named
+    model: DualEncoder, components: Sequence[Component], method: Razor, forget: Named, retain: Named
 ) -> list[Component]:
     """Return K at the unedited weights, by phi."""
     phis = [s.phi for s in scores(model, components, method, forget, retain)]
@@ -104,7 +98,7 @@ def first_choice(
 
 
 def rho_sweep(
-    model: Clip,
+    model: DualEncoder,
     sets: ConceptSets,
     judged: Judged,
     method: Razor,
@@ -153,7 +147,9 @@ def rho_sweep(
 
 
 @torch.no_grad()
-def pair_losses(model: Clip, sets: ConceptSets, judged: Judged, method: Razor) -> tuple[Tensor, Tensor]:
+def pair_losses(
+    model: DualEncoder, sets: ConceptSets, judged: Judged, method: Razor
+) -> tuple[Tensor, Tensor]:
     """Return L_f of each forget pair [n] as the method has it, and L_r of each retain pair [m]: its two
     cross-entropies' mean.
     """
@@ -167,7 +163,7 @@ def pair_losses(model: Clip, sets: ConceptSets, judged: Judged, method: Razor) -
     prompts = model.encode_text(model.tokenize([sets.prompts[n] for n in sets.class_names]))
     names = sets.forget_names
     images = torch.cat([model.encode_image(b.pixels) for b in batches(model, judged.forget, BATCH)])
-    head = HEAD_LOSSES[method.forget_loss.value]
+    head = HEAD_LOSSES[method.forget_loss]
     concepts = judged.forget.concepts[: len(images)]
     forget = [
         head(image[None], prompts, names.index(c) if c in names else 0, model.scale, len(names))
@@ -176,7 +172,9 @@ def pair_losses(model: Clip, sets: ConceptSets, judged: Judged, method: Razor) -
     return torch.stack(forget), torch.cat(retain)
 
 
-def scaled_in_model(model: Clip, components: Sequence[Component], method: Razor, lab: Lab) -> list[Finding]:
+def scaled_in_model(
+    model: DualEncoder, components: Sequence[Component], method: Razor, lab: Lab
+) -> list[Finding]:
     """Return P4 with weights multiplied in the model, for some components spread over both towers."""
     count = min(SCALED, len(components))
     some = [components[i * len(components) // count] for i in range(count)]

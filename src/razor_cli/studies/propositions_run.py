@@ -20,13 +20,13 @@ from razor_cli.contract.components import parameters
 from razor_cli.contract.edit import Edit
 from razor_cli.data.disjoint import six_sets
 from razor_cli.data.sets import ConceptSets, Judged
+from razor_cli.dual.view import DualEncoder
 from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.errors import ConfigError
-from razor_cli.families.clip.family import Clip
-from razor_cli.families.clip.load import load
 from razor_cli.methods.razor import Razor
 from razor_cli.run import kind_of, sets_of
 from razor_cli.runs import provenance
+from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import write_atomic
 from razor_cli.runs.records import table_csv
 from razor_cli.studies import proposition_measures as on_model
@@ -48,34 +48,29 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     """
     method, m = experiment.method, experiment.model
     if not isinstance(method, Razor):
-        allowed = "method=razor, razor_paper, razor_alg1, razor_anchor"
+        allowed = "method=razor, razor/paper, razor/alg1, razor/anchor"
         raise ConfigError("the propositions are RAZOR's", allowed=allowed, found=f"method={method.name}")
     started = provenance.now()
     with stage(f"loading {m.name}"):
-        model = load(
-            name=m.name,
-            library=m.library,
-            architecture=m.full_architecture,
-            weights=m.weights,
-            device=m.device,
-        )
+        family = m.open()
         sets = sets_of(experiment)
-    prints = sets.fingerprints()
     settings = resolved(experiment) | {"propositions": on_model.choices()}
-    name = provenance.run_id(settings, model.weights_hash(), prints, provenance.code_version())
+    inputs = provenance.Inputs(
+        weights=family.weights_hash(), data=sets.fingerprints(), code=code_version(m.family, type(method))
+    )
+    name = provenance.run_id(settings, inputs)
     path = experiment.output_dir / "propositions" / f"{name}.csv"
     if path.is_file() and not experiment.force:
         return path, False
-    lab = Lab(model=model, sets=sets, cache=shared_cache(experiment.output_dir), seed=experiment.seed)
-    findings, edit = of_target(model, sets, method, lab, stage)
+    lab = Lab(family=family, sets=sets, cache=shared_cache(experiment.output_dir), seed=experiment.seed)
+    findings, edit = of_target(lab, method, stage)
     origin = provenance.collect(
-        device=model.device,
+        inputs,
+        device=family.device,
         dtype="float32",
         threads=torch.get_num_threads(),
         seed=experiment.seed,
         started=started,
-        weights_hash=model.weights_hash(),
-        data_fingerprints=prints,
         set_sizes={n: len(v) for n, v in six_sets(sets).items()},
     )
     record = {
@@ -115,15 +110,15 @@ def _write(
     write_atomic(path, table_csv(COLUMNS, [head | asdict(f) for f in findings]))
 
 
-def of_target(
-    model: Clip, sets: ConceptSets, method: Razor, lab: Lab, stage: Stage
-) -> tuple[list[Finding], Edit]:
+def of_target(lab: Lab, method: Razor, stage: Stage) -> tuple[list[Finding], Edit]:
     """Edit once, and return the findings of all four propositions with the edit; the model is as before
     afterwards.
     """
+    model: DualEncoder = lab.family.dual()
+    sets: ConceptSets = lab.sets
     with stage(f"forgetting {sets.target} with {method.name}") as say:
         lab.say = say
-        edit = method.edit(model, sets, lab)
+        edit = method.edit(lab)
         lab.say = lambda _: None
     components = model.components(method.granularity, method.towers, method.include_projections)
     with stage("P1: the edit without each component"):

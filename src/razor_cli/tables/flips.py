@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from razor_cli.config.conf_files import settings_of
+from razor_cli.config.conf_files import option_of, settings_of
 
 UNCOMPARED = ("_target_", "name")
 
 
 def preset_settings(name: str) -> dict[str, Any]:
-    """Return every setting of conf/method/<name>.yaml, those it inherits included."""
-    return settings_of("method", name)
+    """Return every setting of the preset with that label, those it inherits included."""
+    return settings_of("method", option_of("method", name))
 
 
 def flipped(method: Mapping[str, object], preset: Mapping[str, object]) -> dict[str, object]:

@@ -95,7 +95,7 @@ def build(rows: Sequence[Row]) -> Document:
     """
     claims = [r for r in rows if r["outcome"]]
     if not claims:
-        notes = ["Nothing is recorded: razor propositions target=NAME method=razor,razor_paper"]
+        notes = ["Nothing is recorded: razor propositions target=NAME method=razor,razor/paper"]
         return Document(name="propositions", title=TITLE, panels=[], notes=notes)
     models = list(dict.fromkeys(_model(r) for r in claims))
     panels = [_counts(model, [r for r in claims if _model(r) == model]) for model in models]

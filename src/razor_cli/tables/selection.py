@@ -5,7 +5,6 @@ under one name.
 from __future__ import annotations
 
 import csv
-import io
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from importlib import resources
 from pathlib import PurePath
 from typing import Any
 
-from razor_cli.config.conf_files import conf_dir, groups, settings_of
+from razor_cli.config.conf_files import labelled, settings_of
 from razor_cli.runs.folder import Run
 from razor_cli.tables.flips import flipped, shown
 
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
-SURVIVAL = "survival.csv"
+WHOLE = "(model)"  # the row of survival.csv for all tensors together
 UNEDITED = ("none", "random")  # methods that make no edit worth a row
 EMBEDDED = ("portraits", "emoji", "cifar10")  # all other data are a user's own pictures
 BUILT_IN = {
@@ -62,14 +61,22 @@ class Measure:
 
 
 @cache
-def _shipped(group: str, option: str) -> Mapping[str, Any]:
-    return settings_of(group, option) if option in groups([conf_dir()]).get(group, []) else {}
+def _shipped(group: str, label: str, family: str | None) -> Mapping[str, Any]:
+    option = labelled(group).get(label)
+    return settings_of(group, option, family) if option else {}
+
+
+def _family(run: Run) -> str | None:
+    model = run.record.settings.get("model")
+    return model.get("family") if isinstance(model, Mapping) else None
 
 
 def flips(run: Run) -> dict[str, object]:
     """Return the settings in which a run's method differs from the preset that it is named after."""
     method = run.record.settings.get("method")
-    return flipped(method, _shipped("method", run.record.method)) if isinstance(method, Mapping) else {}
+    if not isinstance(method, Mapping):
+        return {}
+    return flipped(method, _shipped("method", run.record.method, _family(run)))
 
 
 def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]:
@@ -86,16 +93,21 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
             option = str(own.get(key)) if key else BUILT_IN[group]
             shipped = {
                 k: v
-                for k, v in _shipped(group, option).items()
+                for k, v in _shipped(group, option, _family(run)).items()
                 if k in own and k not in {*UNCOUNTED[group], *apart_from}
             }
             found += [f"{group}.{k}={shown(own[k])}" for k, v in shipped.items() if own[k] != v]
     data = s.get("data")
     if is_own(run) and isinstance(data, Mapping):
         found += [f"data.{k}={_path(str(data[k]))}" for k in PATHS if data.get(k)]
-    if any(note.startswith(NO_PHOTOGRAPHS) for note in run.record.notes):
+    if without_photographs(run):
         found.append("no photographs among retain")
     return tuple(found)
+
+
+def without_photographs(run: Run) -> bool:
+    """Tell whether a run's retain pictures have no photographs among them though the model knows some."""
+    return any(note.startswith(NO_PHOTOGRAPHS) for note in run.record.notes)
 
 
 def _path(text: str) -> str:
@@ -218,9 +230,7 @@ def _value(run: Run, measure: Measure, state: str, quantization: str) -> float |
 
 def survival(run: Run, scheme: str) -> dict[str, str]:
     """Return the whole model's row of survival.csv; empty for a run of a version that did not write it."""
-    path = run.path(SURVIVAL)
-    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))) if path.is_file() else []
-    return next((r for r in rows if (r["scheme"], r["name"]) == (scheme, "(model)")), {})
+    return next((r for r in run.survival if (r["scheme"], r["name"]) == (scheme, WHOLE)), {})
 
 
 def _number(value: object) -> float | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from razor_cli.config.conf_files import option_of
 from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import DOUBTFUL, KEY, Line, panel, plural
@@ -99,7 +100,8 @@ def _panel(shape: Shape, model: str, runs: list[Run], printed: dict[str, dict[st
             made = line(preset, [r for r in runs if r.record.method == preset], columns, "edit", cells)
             lines.append(replace(made, doubtful=CELLS.get((shape.file, name), ())))
         if not done:
-            why = f"no run recorded: razor-run experiment={shape.experiment} method={presets[0]}"
+            preset = option_of("method", presets[0])
+            why = f"no run recorded: razor-run experiment={shape.experiment} method={preset}"
             wrong = CELLS.get((shape.file, name), ())
             lines.append(Line(labels=(presets[0], cells["method"]), printed=cells, doubtful=wrong, why=why))
     known = {p for presets in METHODS.values() for p in presets} | set(UNEDITED)
@@ -159,7 +161,8 @@ def levels(runs: Sequence[Run]) -> Document:
             nhl = [r for r in own if r.record.method == NHL]
             for name, state, key, found in (("unedited", "base", "clip", nhl), (NHL, "edit", "nhl+kl", nhl)):
                 made = line(name, found, columns, state, printed[level, key], role="base")
-                why = f"no run recorded: razor-run experiment=tan_{LEVEL_FILES[level]} method={NHL}"
+                preset = option_of("method", NHL)
+                why = f"no run recorded: razor-run experiment=tan_{LEVEL_FILES[level]} method={preset}"
                 wrong = CELLS.get(("tan_table3", key, level), ())
                 lines.append(replace(made, labels=(level, name), group=level, why=why, doubtful=wrong))
         where = f"{model}, emoji by Unicode group" if model else "nothing measured"

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from razor_cli.config.conf_files import conf_dir
+from razor_cli.config.conf_files import labelled
 from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.compare import METHODS
@@ -71,7 +71,7 @@ def trials(runs: Sequence[Run]) -> list[Trial]:
     """Return the runs on validation pictures, the last one of each method, setting, model, weights, target
     and seed.
     """
-    shipped = {file.stem for file in (conf_dir() / "method").glob("*.yaml")}
+    shipped = labelled("method")
     presets = {name: preset_settings(name) for name in TRIED if name in shipped}
     newest: dict[tuple[object, ...], Trial] = {}
     for run in sorted(runs, key=lambda r: (r.record.provenance.finished, r.run_id)):

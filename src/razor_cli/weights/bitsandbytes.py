@@ -6,44 +6,20 @@ use FP4 with blocks of 64, no double quantization and an outlier threshold of 6.
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from razor_cli.errors import RunError, UserError
+from razor_cli.config.quantization import require_bitsandbytes
+from razor_cli.errors import RunError
 from razor_cli.weights.rounding import Rounded, check_finite
 
 BLOCK = 64  # weights that share one absmax, 4-bit schemes
 OUTLIER_THRESHOLD = 6.0  # activation columns beyond it stay in half precision, int8 modules
-MINIMUM = (0, 49)  # the first version with all three schemes on any x86-64 CPU
-INSTALL = 'pip install "razor-cli[bitsandbytes]"'
-
-
-def require_bitsandbytes() -> ModuleType:
-    """Return the module bitsandbytes. Raises UserError when it is absent or too old."""
-    try:
-        bnb = importlib.import_module("bitsandbytes")
-    except ImportError as error:
-        raise UserError(
-            "quantization.schemes asks for bitsandbytes, which cannot be imported",
-            allowed="bnb_int8, nf4 and fp4 with bitsandbytes installed; none, int8 and int4 without it",
-            found=str(error),
-            fix=f"{INSTALL}, or choose quantization=all",
-        ) from error
-    version = importlib.metadata.version("bitsandbytes")
-    if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM:
-        least = ".".join(map(str, MINIMUM))
-        raise UserError(
-            "bitsandbytes is too old", allowed=f"{least} or newer", found=version, fix=f"{INSTALL} --upgrade"
-        )
-    return bnb
 
 
 def round_bnb(weight: Tensor, scheme: str) -> Rounded:

@@ -10,89 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from razor_cli.contract.components import DualEncoder, parameters, swapped
-from razor_cli.errors import ConfigError, nearest
+from razor_cli.config.quantization import BACKENDS, BNB, Quantization, check_scheme
+from razor_cli.contract.components import parameters, swapped
+from razor_cli.contract.family import Family
 from razor_cli.weights.rounding import Rounded, check_finite, rtn_asymmetric, rtn_symmetric
-from razor_cli.weights.scope import Scope, quantized_names, transposed_weights
-
-RTN, BNB = "rtn", "bitsandbytes"
-BACKENDS = {"none": "none", "int8": RTN, "int4": RTN, "bnb_int8": BNB, "nf4": BNB, "fp4": BNB}
-
-
-def _check_scheme(scheme: str) -> None:
-    if scheme not in BACKENDS:
-        near = nearest(str(scheme), BACKENDS)
-        fix = f"did you mean {near[0]}?" if near else None
-        raise ConfigError(
-            "quantization.schemes has an unknown scheme", allowed=", ".join(BACKENDS), found=scheme, fix=fix
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantization:
-    """Which schemes a run is evaluated under, and what they cover. Raises ConfigError for values out of
-    range.
-
-    Embeddings, LayerNorms, biases and `logit_scale` are never quantized; the two options below add to the
-    scope.
-    """
-
-    schemes: list[str] = field(default_factory=lambda: ["none", "int8", "int4"])  # one row of results each
-    scope: Scope = Scope.LINEAR
-    group: int = 64  # int4: inputs that share a scale; 0 = whole row, else 8 or more
-    symmetric: bool = False  # int4: no zero point
-    patch_conv: bool = False  # also the convolution that cuts the picture into patches
-    projections: bool = False  # also the final projections into the shared space
-    bnb_modules: bool = False  # bitsandbytes schemes: real modules where a layer is a plain Linear
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "schemes", list(self.schemes))
-        if self.scope not in list(Scope):
-            raise ConfigError("quantization.scope is unknown", allowed=", ".join(Scope), found=self.scope)
-        object.__setattr__(self, "scope", Scope(self.scope))
-        for scheme in self.schemes:
-            _check_scheme(scheme)
-        if not self.schemes or len(set(self.schemes)) < len(self.schemes):
-            raise ConfigError(
-                "quantization.schemes must name one or more different schemes",
-                allowed=", ".join(BACKENDS),
-                found=self.schemes,
-                fix="quantization=all, or quantization.schemes=[none,int8]",
-            )
-        if self.group != 0 and self.group < 8:
-            raise ConfigError(
-                "quantization.group is out of range", allowed="0 (whole row), 8 or more", found=self.group
-            )
-        if self.bnb_modules and BNB not in map(BACKENDS.get, self.schemes):
-            raise ConfigError(
-                "quantization.bnb_modules=true has no effect without a bitsandbytes scheme",
-                found=self.schemes,
-                fix="quantization=bitsandbytes",
-            )
-        if self.patch_conv and self.scope is Scope.TEXT:
-            raise ConfigError(
-                "quantization.patch_conv=true has no effect with quantization.scope=text", fix="scope=linear"
-            )
-
-    def check_available(self) -> None:
-        """Refuse a scheme whose package is absent, before any weight is read. Raises UserError."""
-        if BNB in map(BACKENDS.get, self.schemes):
-            from razor_cli.weights.bitsandbytes import require_bitsandbytes
-
-            require_bitsandbytes()
-
+from razor_cli.weights.scope import quantized_names
 
 DEFAULT = Quantization()
 
 
 def round_weight(weight: Tensor, scheme: str, settings: Quantization = DEFAULT) -> Rounded:
     """Return codes and dequantized values of `weight` [out, ...] under a scheme other than `none`."""
-    _check_scheme(scheme)
+    check_scheme(scheme)
     if BACKENDS[scheme] == BNB:
         from razor_cli.weights.bitsandbytes import round_bnb
 
@@ -128,7 +62,7 @@ def weight_report(
     """Return one row per edited matrix whose values differ from the base; none for the scheme `none`.
 
     `edited` holds the new values of the changed tensors, `base` at least the same names; `transposed` as
-    `transposed_weights` returns it.
+    `Quantizable` names them.
     """
     if scheme == "none":
         return []
@@ -170,23 +104,23 @@ class QuantizedWeights:
 
 @contextmanager
 def quantized(
-    model: DualEncoder, scheme: str, settings: Quantization, edited: Collection[str]
+    family: Family, scheme: str, settings: Quantization, edited: Collection[str]
 ) -> Iterator[QuantizedWeights]:
-    """Hold the quantized weights in `model`, and restore the exact former bits (and modules) on leaving.
+    """Hold the quantized weights in the model, and restore the exact former bits (and modules) on leaving.
 
     `edited` names the parameters that the edit changed, for the base and control rows too, so that all rows
     cover the same tensors. Raises RunError when the tensors are not as many as the architecture has, or hold
     values that are not finite, ConfigError for an unknown scheme, UserError for a bitsandbytes scheme without
     the package.
     """
-    _check_scheme(scheme)
+    check_scheme(scheme)
     with ExitStack() as stack:
         names: list[str] = []
         replaced: list[str] = []
-        live = parameters(model)
+        live = parameters(family)
         if scheme != "none":
             names = quantized_names(
-                model,
+                family,
                 edited,
                 settings.scope,
                 patch_conv=settings.patch_conv,
@@ -195,18 +129,18 @@ def quantized(
             if settings.bnb_modules and BACKENDS[scheme] == BNB:
                 from razor_cli.weights.bitsandbytes import plain_linears, replaced_linears
 
-                replaced = plain_linears(model.module, names)
+                replaced = plain_linears(family.module, names)
             for name in names:
                 check_finite(live[name], name)
-            transposed = transposed_weights(model)
+            transposed = family.quantizable().transposed
             modules = {f"{name}.weight" for name in replaced}
             in_place = [name for name in names if name not in modules]
             values = {
                 name: _round(name, live[name], scheme, settings, transposed).values for name in in_place
             }
-            stack.enter_context(swapped(model, values))
+            stack.enter_context(swapped(family, values))
             if replaced:
-                stack.enter_context(replaced_linears(model.module, replaced, scheme))
+                stack.enter_context(replaced_linears(family.module, replaced, scheme))
         yield QuantizedWeights(
             scheme=scheme,
             backend=BACKENDS[scheme],

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
-from razor_cli.families.clip.family import Clip
+from razor_cli.contract.family import Family
 from razor_cli.runs.records import EditedComponent, table_csv
-from razor_cli.weights.quantization import Quantization, WeightChange, weight_report
-from razor_cli.weights.scope import quantized_names, transposed_weights
+from razor_cli.weights.quantization import WeightChange, weight_report
+from razor_cli.weights.scope import quantized_names
 
 WHOLE = "(model)"  # the row of all parameters together
 COLUMNS = (
@@ -51,21 +52,21 @@ class Survival:
     norm_ratio: float | None = None  # norm of what is left over norm of the edit
 
 
-def survival_of(model: Clip, edit: Mapping[str, Tensor], settings: Quantization) -> list[Survival]:
+def survival_of(family: Family, edit: Mapping[str, Tensor], settings: Quantization) -> list[Survival]:
     """Return per scheme a row for every changed matrix and one for the model; `edit` holds the new values."""
     if not edit:
         return []
-    live = parameters(model)
+    live = parameters(family)
     whole = _whole(live, edit)
     rows = [whole]
-    transposed = transposed_weights(model)
+    transposed = family.quantizable().transposed
     for scheme in settings.schemes:
         report = weight_report({n: live[n] for n in edit}, edit, scheme, settings, transposed)
         if not report:
             continue
         rows += [_matrix(row, live[row.name], edit[row.name]) for row in report]
         scope = quantized_names(
-            model,
+            family,
             sorted(edit),
             settings.scope,
             patch_conv=settings.patch_conv,
@@ -134,12 +135,12 @@ def survival_notes(rows: Sequence[Survival]) -> list[str]:
 
 
 def sized(
-    parts: Sequence[EditedComponent], model: Clip, values: Mapping[str, Tensor]
+    parts: Sequence[EditedComponent], family: Family, values: Mapping[str, Tensor]
 ) -> list[EditedComponent]:
     """Return whole tensors with their tower and how far they moved, which a trained edit's log does not hold
     by tensor.
     """
-    live, known = parameters(model), {c.name: c for c in model.tensors()}
+    live, known = parameters(family), {c.name: c for c in family.tensors()}
     filled = []
     for logged in parts:
         part = logged
@@ -149,7 +150,7 @@ def sized(
             step = float((new - old).norm()) / size if size > 0 else None
             component = known[part.name]
             part = part.model_copy(
-                update={"tower": component.tower.value, "kind": component.kind, "relative_step": step}
+                update={"tower": component.tower, "kind": component.kind, "relative_step": step}
             )
         filled.append(part)
     return filled

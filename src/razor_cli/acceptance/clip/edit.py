@@ -14,8 +14,9 @@ from torch import Tensor
 
 from razor_cli.acceptance.checks import Check, Say, judged
 from razor_cli.acceptance.clip.subject import Subject
-from razor_cli.contract.components import Component, Granularity, Towers, parameters, swapped
-from razor_cli.contract.method import Edit
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import Component, parameters, swapped
+from razor_cli.contract.edit import Edit
 from razor_cli.dual.gradients import batches
 from razor_cli.dual.losses import pair_cosines
 from razor_cli.engine.cache import TensorCache

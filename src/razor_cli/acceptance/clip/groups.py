@@ -7,8 +7,9 @@ from rich.console import Console
 from razor_cli.acceptance.checks import Report, Request
 from razor_cli.acceptance.clip import edit, patch, weights, zero_shot
 from razor_cli.acceptance.clip.random import write_random
-from razor_cli.acceptance.clip.subject import subject_of
+from razor_cli.acceptance.clip.subject import spec_of, subject_of
 from razor_cli.acceptance.examination import Examination, run
+from razor_cli.families.clip.spec import ClipSpec
 
 
 def accept(request: Request, console: Console) -> Report:
@@ -24,4 +25,10 @@ def accept(request: Request, console: Console) -> Report:
         "small edits": edit.checks,
         "a patch": patch.checks,
     }
-    return run(request, console, Examination(load=subject_of, randomize=write_random, groups=groups))
+    examination = Examination(
+        family=ClipSpec.family,
+        load=subject_of,
+        randomize=lambda asked, folder: write_random(spec_of(asked), folder / "random.safetensors"),
+        groups=groups,
+    )
+    return run(request, console, examination)

@@ -10,7 +10,8 @@ from torch import Tensor
 from razor_cli.acceptance.checks import Check, Say, judged, skipped
 from razor_cli.acceptance.clip.edit import FIX, SMALL
 from razor_cli.acceptance.clip.subject import Subject
-from razor_cli.contract.components import Granularity, Towers, parameters
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters
 from razor_cli.engine.search import stepped
 from razor_cli.families.clip.family import Clip
 from razor_cli.weights.checkpoint import read_state, state_hash

@@ -11,12 +11,13 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
-from razor_cli.config.settings import Library, Model
 from razor_cli.errors import ConfigError, WeightsError, nearest
+from razor_cli.families.clip.files import Library
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 
 
-def write_random(model: Model, path: Path, seed: int = 0) -> Path:
+def write_random(model: ClipSpec, path: Path, seed: int = 0) -> Path:
     """Write seeded initial weights of an architecture as safetensors, fp32, full size.
 
     Raises ConfigError for a Hugging Face folder, which has no architecture without its files, and
@@ -33,7 +34,7 @@ def write_random(model: Model, path: Path, seed: int = 0) -> Path:
     return path
 
 
-def _module(model: Model) -> torch.nn.Module:
+def _module(model: ClipSpec) -> torch.nn.Module:
     if model.library is Library.STAND_IN:
         name = model.architecture or DEFAULT
         config = json.loads((stand_in_folder(name) / f"{name}.json").read_text(encoding="utf-8"))

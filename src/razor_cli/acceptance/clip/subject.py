@@ -12,14 +12,15 @@ import open_clip
 from razor_cli.acceptance.checks import Request
 from razor_cli.acceptance.clip.known import EMBEDDED, Checkpoint, known, known_checkpoint, plain_name
 from razor_cli.config.conf_files import file_of, values
-from razor_cli.config.settings import Library, Model
 from razor_cli.data.build import Kind, build_sets, resolve_cifar
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.errors import ConfigError, nearest
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.load import load
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.families.clip.standins import DEFAULT
 
 # Small on purpose: these pictures tell signs apart, they do not prove forgetting.
@@ -59,9 +60,18 @@ class Subject:
         return self.checkpoint.name if self.checkpoint else None
 
 
-def subject_of(request: Request, weights: str | None, folder: Path) -> Subject:
-    """Load the model and gather the pictures. Raises WeightsError, DataError or ConfigError."""
-    chosen = request.model
+def spec_of(request: Request) -> ClipSpec:
+    """Return the settings of the model, which is a CLIP's here."""
+    assert isinstance(request.model, ClipSpec)
+    return request.model
+
+
+def subject_of(request: Request, made: Path | None, folder: Path) -> Subject:
+    """Load the model, or the weights made for it, and gather the pictures.
+
+    Raises WeightsError, DataError or ConfigError.
+    """
+    chosen = spec_of(request)
     architecture, tag, claim = identify(request)
     cifar = resolve_cifar(request.data.cifar_root or "auto")
     photographs = Cifar10(cifar) if cifar else None
@@ -72,7 +82,7 @@ def subject_of(request: Request, weights: str | None, folder: Path) -> Subject:
         name=chosen.name,
         library=chosen.library,
         architecture=chosen.full_architecture,
-        weights=weights,
+        weights=chosen.weights if made is None else str(made),
         device=chosen.device,
     )
     return Subject(
@@ -89,7 +99,7 @@ def subject_of(request: Request, weights: str | None, folder: Path) -> Subject:
 
 def identify(request: Request) -> tuple[str | None, str | None, str]:
     """Return architecture and tag of the checkpoint that the weights claim to be, and who says so."""
-    model = request.model
+    model = spec_of(request)
     architecture = _architecture(model)
     if request.checkpoint:
         return _said(request.checkpoint, architecture)
@@ -104,7 +114,7 @@ def _of_open_clip(request: Request, architecture: str | None) -> tuple[str | Non
     """Tell an open_clip checkpoint by its tag or released file name, else take the one that the preset stands
     for.
     """
-    model, preset = request.model, values(file_of("model", request.preset))
+    model, preset = spec_of(request), values(file_of("model", request.preset))
     tag = _released(architecture, model.weights)
     if tag is not None:
         claim = f"model.weights={model.weights}" if tag == model.weights else "the file's released name"
@@ -116,7 +126,7 @@ def _of_open_clip(request: Request, architecture: str | None) -> tuple[str | Non
     return architecture, None, "the file does not tell; say it with --checkpoint TAG"
 
 
-def _architecture(model: Model) -> str | None:
+def _architecture(model: ClipSpec) -> str | None:
     return (model.architecture or DEFAULT) if model.library is Library.STAND_IN else model.full_architecture
 
 

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from razor_cli.acceptance.checks import Check, Say, judged, skipped
 from razor_cli.acceptance.clip.known import Norm, known_architecture
 from razor_cli.acceptance.clip.subject import Subject
-from razor_cli.contract.components import Granularity, Tower, Towers, parameters
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters
 from razor_cli.dual.components import OPEN_CLIP, TowerLayout
+from razor_cli.dual.view import Tower
 from razor_cli.families.clip.family import Clip
 
 INITIAL_SCALE = 1 / 0.07  # exp(logit_scale) before training, in every CLIP

@@ -16,16 +16,17 @@ from razor_cli.acceptance.checks import Check, Say, judged, skipped
 from razor_cli.acceptance.clip.known import CIFAR_TEST, published_accuracy
 from razor_cli.acceptance.clip.subject import Subject
 from razor_cli.acceptance.clip.weights import GELU, TRAINED, uses_quick_gelu
-from razor_cli.contract.components import Tower
+from razor_cli.config.quantization import Quantization
 from razor_cli.data.prompts import DOMAINS, spoken
 from razor_cli.data.sampling import balanced, rng_for
 from razor_cli.data.sets import Pairs
 from razor_cli.data.sources.base import Picture
 from razor_cli.data.sources.cifar10 import CLASSES
 from razor_cli.dual.gallery import embed
+from razor_cli.dual.view import Tower
 from razor_cli.families.clip.family import Clip
 from razor_cli.metrics.stats import Interval, bootstrap_mean, paired_difference, wilson
-from razor_cli.weights.quantization import Quantization, quantized
+from razor_cli.weights.quantization import quantized
 
 BATCH = 50  # photographs in memory at once
 # Points: libraries that resize or round otherwise differ by less (0.03 between two published tables).

@@ -1,20 +1,34 @@
-"""A CLIP model of open_clip or transformers behind the dual-encoder view, with replay of a tower's tail."""
+"""A CLIP model of open_clip or transformers as a family: two towers with one space, and
+everything it offers.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from razor_cli.contract.components import Component, Granularity, Tower, Towers, parameters
-from razor_cli.dual.components import TowerLayout, every_tensor, list_components
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import Component, parameters
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.family import Companions, Quantizable, Say
+from razor_cli.data.sets import ConceptSets
+from razor_cli.dual.board import DualBoard
+from razor_cli.dual.components import TowerLayout, every_tensor, list_components, siblings_of
+from razor_cli.dual.named_losses import DualLoss, dual_loss
+from razor_cli.dual.quantizable import quantizable_of
+from razor_cli.dual.view import Tower
+from razor_cli.families.clip.beside import CompanionFiles
+from razor_cli.families.clip.companions import load_companions
+from razor_cli.families.clip.fit import weights_digest
+
+if TYPE_CHECKING:
+    from razor_cli.families.clip.exam import ClipExam
 
 
 @dataclass(kw_only=True)
@@ -32,7 +46,8 @@ class Clip:
     stored: Mapping[str, Tensor]  # the checkpoint's tensors as stored: what patches and hashes refer to
     source: str  # file name, tag or folder name, without the path
     architecture: str
-    family: str = "clip"
+    beside: CompanionFiles = field(default_factory=CompanionFiles)
+    salt: str = ""  # hash of further files that decide answers: tokenizer, processor
     device: str = "cpu"
     _hash: str | None = field(default=None, init=False)
 
@@ -74,77 +89,48 @@ class Clip:
         """Return L2-normalised text embeddings [n, d]."""
         return F.normalize(self.text_features(tokens.to(self.device)), dim=-1)
 
-    def quantizable(self) -> list[str]:
-        """Return the names of all attention and MLP weights of both towers."""
-        return [w for layout in self.layouts for layer in range(layout.layers) for w in layout.weights(layer)]
+    def linear_weights(self, tower: Tower) -> list[str]:
+        """Return the names of all attention and MLP weights of a tower's blocks."""
+        layout = self.layouts[0 if tower is Tower.VISION else 1]
+        return [w for layer in range(layout.layers) for w in layout.weights(layer)]
+
+    def quantizable(self) -> Quantizable:
+        """Return what quantization covers."""
+        return quantizable_of(self, {t: self.linear_weights(t) for t in Tower})
+
+    def siblings(self, component: Component) -> list[Component]:
+        """Return the tensors of a block that belong together with one, itself included."""
+        every = self.components(Granularity.TENSOR, Towers.BOTH)
+        return siblings_of(component, every, self.layouts)
+
+    def loss(self, name: str, sets: ConceptSets) -> DualLoss:
+        """Return a loss by name (dual/named_losses.py). Raises ConfigError that lists the names there are."""
+        return dual_loss(self, sets, name)
+
+    def board(self, sets: ConceptSets, settings: Any, cost: Cost, *, fast: bool) -> DualBoard:
+        """Return the scoreboard over the validation set."""
+        return DualBoard(self, sets, cost, fast=fast)
+
+    def exam(self, sets: ConceptSets, settings: Any, cache: Any, say: Say) -> ClipExam:
+        """Return the evaluation over the evaluation set."""
+        from razor_cli.families.clip.exam import ClipExam
+
+        return ClipExam(model=self, sets=sets, settings=settings, cache=cache, say=say)
+
+    def dual(self, tower: str = "") -> Clip:
+        """Return the two towers: the model itself."""
+        return self
+
+    def companions(self, target: str) -> Companions:
+        """Return the models that a run on this target is held against."""
+        return load_companions(self, target, self.beside)
 
     def storage_dtype(self, name: str) -> torch.dtype:
         """Return the dtype a parameter has in its file (fp32 for weights that were never stored)."""
         return self.stored[name].dtype if name in self.stored else torch.float32
 
     def weights_hash(self) -> str:
-        """Return the SHA-256 over names, dtypes, shapes and bytes of the checkpoint as stored, and the
-        architecture.
-        """
+        """Return the hash of the checkpoint as stored, and of the architecture."""
         if self._hash is None:
-            digest = hashlib.sha256(self.architecture.encode())
-            for name in sorted(self.stored):
-                value = self.stored[name].detach().cpu().contiguous()
-                digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-                digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-            self._hash = digest.hexdigest()
+            self._hash = weights_digest(self.architecture, self.stored, self.salt)
         return self._hash
-
-
-class _ReachedError(Exception):
-    """Raised inside a forward pass when the wanted block has been computed."""
-
-
-def run_prefix(model: Clip, tower: Tower, inputs: Tensor, layer: int) -> Any:
-    """Return what block `layer` - 1 puts out, without computing the blocks behind it (layer >= 1)."""
-    caught: list[Any] = []
-
-    def stop(_module: nn.Module, _args: Any, output: Any) -> None:
-        caught.append(output)
-        raise _ReachedError
-
-    handle = model.blocks(tower)[layer - 1].register_forward_hook(stop)
-    try:
-        _features(model, tower)(inputs.to(model.device))
-    except _ReachedError:
-        return caught[0]
-    finally:
-        handle.remove()
-    raise RuntimeError(f"{tower} tower of {model.label} never reached block {layer - 1}")
-
-
-@contextmanager
-def _short_cut(blocks: Sequence[nn.Module], layer: int, saved: Any) -> Iterator[None]:
-    """Let blocks before `layer` do nothing, the last of them returning `saved`; the library's own forward
-    runs the rest.
-    """
-
-    def skip(hidden: Tensor, *_args: Any, **_keywords: Any) -> Tensor:
-        return hidden
-
-    def resume(*_args: Any, **_keywords: Any) -> Any:
-        return saved
-
-    for block in blocks[: layer - 1]:
-        block.forward = skip  # type: ignore[method-assign, assignment]
-    blocks[layer - 1].forward = resume  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for block in blocks[:layer]:
-            del block.forward
-
-
-def run_suffix(model: Clip, tower: Tower, inputs: Tensor, layer: int, saved: Any) -> Tensor:
-    """Return normalised embeddings [n, d], computing only from block `layer` on, from its saved input."""
-    with _short_cut(model.blocks(tower), layer, saved):
-        return F.normalize(_features(model, tower)(inputs.to(model.device)), dim=-1)
-
-
-def _features(model: Clip, tower: Tower) -> Callable[[Tensor], Tensor]:
-    return model.image_features if tower is Tower.VISION else model.text_features

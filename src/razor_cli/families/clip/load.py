@@ -1,29 +1,56 @@
-"""One way to a loaded model, whatever library builds it."""
+"""One way to a loaded CLIP, whatever library builds it."""
 
 from __future__ import annotations
+
+import logging
+from pathlib import Path
 
 import torch
 
 from razor_cli.errors import ConfigError
+from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.family import Clip
-from razor_cli.families.clip.libraries import load_hugging_face, load_open_clip, load_stand_in
+from razor_cli.families.clip.files import Library, salt_of
+from razor_cli.families.clip.fit import weights_digest
+from razor_cli.families.clip.hugging_face import architecture_of, load_hugging_face
+from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_in
 from razor_cli.families.clip.standins import DEFAULT
+from razor_cli.weights.checkpoint import read_state
 
 
-def load(*, name: str, library: str, architecture: str | None, weights: str | None, device: str) -> Clip:
+def load(
+    *,
+    name: str,
+    library: str,
+    architecture: str | None,
+    weights: str | None,
+    device: str,
+    files: CompanionFiles | None = None,
+) -> Clip:
     """Return a model on its device. Raises WeightsError when it cannot be had, ConfigError for a device that
     is not there.
     """
+    logging.getLogger("root").setLevel(logging.WARNING)  # open_clip logs to the root logger while it loads
     place = choose_device(device)
-    if library == "stand_in":
+    if library == Library.STAND_IN:
         model = load_stand_in(name, weights, architecture or DEFAULT)
-    elif library == "hf":
+    elif library == Library.HF:
         model = load_hugging_face(name, weights)
     else:
         model = load_open_clip(name, architecture or "", weights)
     model.module.to(place)
-    model.device = place
+    model.device, model.beside = place, files or CompanionFiles()
     return model
+
+
+def stored_hash(library: str, architecture: str | None, path: Path) -> str:
+    """Return the hash that the loaded model will have, from its files alone."""
+    stored = read_state(path)
+    if library == Library.STAND_IN:
+        return weights_digest(DEFAULT, stored)
+    if library == Library.HF:
+        return weights_digest(architecture_of(path), stored, salt_of(path))
+    return weights_digest(architecture or "", stored)
 
 
 def choose_device(device: str) -> str:

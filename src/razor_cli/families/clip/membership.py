@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from razor_cli.dual.measures import Reference
 from razor_cli.families.clip.predictions import Predictions, probabilities
+from razor_cli.families.clip.reference import Reference
 from razor_cli.families.clip.scoring import missing, scored
 from razor_cli.metrics import stats
 from razor_cli.metrics.score import Score

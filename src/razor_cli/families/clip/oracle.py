@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from razor_cli.dual.measures import Reference
 from razor_cli.families.clip.membership import NO_MEMBERS, NO_ORACLE, NO_SCALE
 from razor_cli.families.clip.predictions import Predictions, probabilities
-from razor_cli.families.clip.readings import Metrics
+from razor_cli.families.clip.reference import Reference
 from razor_cli.families.clip.scoring import missing, scored
+from razor_cli.families.clip.settings import Metrics
 from razor_cli.metrics import stats
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.stats import Interval

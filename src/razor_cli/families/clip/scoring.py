@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from razor_cli.dual.measures import Reference
-from razor_cli.families.clip.readings import M1Mode, M3Scale, Metrics
+from razor_cli.families.clip.reference import Reference
+from razor_cli.families.clip.settings import M1Mode, M3Scale, Metrics
 from razor_cli.metrics import stats
 from razor_cli.metrics.catalog import metric_info
 from razor_cli.metrics.score import Score

@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from razor_cli.dual.measures import Features, Reference, reference, search_metrics
 from razor_cli.families.clip import scoring
 from razor_cli.families.clip.membership import mia_scores, privleak_scores
 from razor_cli.families.clip.oracle import distance_scores, rf_jsd_scores
-from razor_cli.families.clip.readings import Metrics
+from razor_cli.families.clip.reference import Reference
+from razor_cli.families.clip.settings import Metrics
 from razor_cli.families.clip.tracing import tracing_scores
 from razor_cli.metrics.score import Score
-
-__all__ = ["Features", "Metrics", "Reference", "evaluate", "reference", "score_state", "search_metrics"]
-
-
-def evaluate(
-    features: Features,
-    settings: Metrics,
-    *,
-    base: Reference | None = None,
-    base_q: Reference | None = None,
-    edit: Reference | None = None,
-    oracle: Reference | None = None,
-    from_base: bool = False,
-    seed: int = 0,
-) -> list[Score]:
-    """Return every score of one state of a model.
-
-    `base`: the unedited model in full precision. `base_q`: the same under the quantization of this state.
-    `edit`: the edited model in full precision, for quantized rows. `oracle`: the model retrained without the
-    target, in full precision. What needs a reference that is not given is `not computed`. `from_base` adds
-    the distances from the base beside those from the oracle. Raises RunError for embeddings that are not
-    finite, ValueError for a reference measured on other pictures.
-    """
-    references = {"base": base, "base_q": base_q, "edit": edit, "oracle": oracle}
-    return score_state(reference(features), settings, **references, from_base=from_base, seed=seed)
 
 
 def score_state(
@@ -47,7 +22,7 @@ def score_state(
     from_base: bool = False,
     seed: int = 0,
 ) -> list[Score]:
-    """Return every score of a state that is measured already; arguments as of `evaluate`."""
+    """Return every score of a state that is measured already; no model takes part."""
     against = {"base": base, "base_q": base_q, "edit": edit}
     for name, other in (against | {"oracle": oracle}).items():
         if other is not None and other.sizes != now.sizes:

@@ -1,0 +1,75 @@
+"""From a command line, read, to a checked experiment: Hydra composes, and what it refuses is said as ours."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from razor_cli.config.check import check
+from razor_cli.config.command_line import Request
+from razor_cli.config.conf_files import conf_dir
+from razor_cli.config.family import no_answer
+from razor_cli.config.schema import together
+from razor_cli.config.settings import Experiment
+from razor_cli.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hydra._internal.hydra import Hydra
+    from omegaconf import DictConfig
+
+
+@contextmanager
+def hydra_here() -> Iterator[Hydra]:
+    """Give Hydra with our configuration."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir()), job_name="razor-run"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra
+
+
+def compose(request: Request) -> DictConfig:
+    """Return the composed configuration of one run. Raises ConfigError for what Hydra itself refuses."""
+    from hydra import compose as hydra_compose
+
+    with hydra_here(), hydra_errors(request):
+        return hydra_compose("config", overrides=request.overrides)
+
+
+def with_keys(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+    """Return a copy of a composed configuration with single keys set, as `++key=value` sets them."""
+    from omegaconf import OmegaConf
+
+    own = copy.deepcopy(cfg)
+    for key, value in values.items():
+        OmegaConf.update(own, key, value, merge=False, force_add=True)
+    return own
+
+
+@contextmanager
+def hydra_errors(request: Request) -> Iterator[None]:
+    """Turn what Hydra and OmegaConf refuse into our error, together with the problems known before."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        missing = getattr(error, "missing_cfg_file", None)
+        problem = no_answer(missing, request.roots) or Problem(
+            what=lines[0] if lines else type(error).__name__,
+            fix="`razor-run --cfg job` shows the settings there are",
+        )
+        raise together([*request.problems, problem]) from error
+
+
+def checked(request: Request) -> Experiment:
+    """Return the experiment of a command line without a sweep. Raises ConfigError with every problem."""
+    return check(compose(request), request.problems, request.skip)

@@ -1,0 +1,136 @@
+"""Names of options and settings that have changed: the old ones are understood for one release, and the new
+one is said.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import Any
+
+from razor_cli.config.overrides import OVERRIDE
+
+VARIANTS = {  # method: variants that were methods of their own, `razor_paper` for `razor/paper`
+    "ft": ("paper",),
+    "ga": ("nce", "paper", "tan", "tan_cars", "tan_paper"),
+    "ga_kl": ("cars", "paper", "tan"),
+    "gaft": ("paper",),
+    "gdiff": ("cars", "paper", "tan"),
+    "lotus": ("class", "paper"),
+    "me_gd": ("cars", "paper", "tan"),
+    "nhl_kl": ("cars", "paper", "tan"),
+    "npo_kl": ("cars", "paper", "tan"),
+    "razor": ("alg1", "anchor", "paper"),
+    "relabel": ("cars", "paper", "tan"),
+    "salun": ("paper", "slug", "tan", "tan_cars", "tan_paper"),
+    "slug": ("code",),
+    "ssd": ("paper", "slug"),
+    "task_vector": ("cars", "paper", "tan"),
+}
+OPTIONS = {"method": {f"{m}_{v}": f"{m}/{v}" for m, variants in VARIANTS.items() for v in variants}}
+GOALS = ("m1", "m4_drop", "m5", "others_drop", "quality", "utility")
+FLOORS = {"search_floor": "m5", "search_m4_drop": "m4_drop", "search_others_drop": "others_drop"}
+KEYS = {  # full key: full key
+    **{f"method.target_{goal}": f"method.target.{goal}" for goal in GOALS},
+    **{f"method.{old}": f"method.floor.{goal}" for old, goal in FLOORS.items()},
+}
+AGAIN = {"method": ("retries",)}  # lists whose items hold settings of their group once more
+NAME = re.compile(r"[\w/]+")
+ENTRY = re.compile(r"(?P<before>(?:optional |override )*/?)(?P<group>\w+)(?P<package>@.*)?")
+
+
+@cache
+def announce(old: str, new: str) -> None:
+    """Say once that a name has changed."""
+    print(f"{old} is now {new}; the old name is understood until the next release", file=sys.stderr)
+
+
+def option(group: str, name: str, own: Collection[str] = ()) -> str:
+    """Return the present name of an option; one that is among the user's `own` keeps its name."""
+    new = OPTIONS.get(group, {}).get(name, name)
+    if new == name or name in own:
+        return name
+    announce(f"{group}={name}", f"{group}={new}")
+    return new
+
+
+def word(text: str, own: Mapping[str, Collection[str]]) -> str:
+    """Return one word of a command line, `key=value`, with present names; `own` are the options there are."""
+    match = OVERRIDE.fullmatch(text)
+    if match is None:
+        return text
+    plus, name, value = match["plus"], match["key"], match["value"]
+    if name in OPTIONS and not value.startswith("{"):
+        value = NAME.sub(lambda m: option(name, m[0], own.get(name, ())), value)
+    return f"{plus}{key(name)}={value}"
+
+
+def key(name: str) -> str:
+    """Return the present name of a full key."""
+    if name in KEYS:
+        announce(name, KEYS[name])
+    return KEYS.get(name, name)
+
+
+def block(content: Mapping[str, Any], own: Mapping[str, Collection[str]]) -> dict[str, Any]:
+    """Return a block of a grid, full keys with lists of values, with present names."""
+    return {
+        key(k): [option(k, v, own.get(k, ())) if isinstance(v, str) else v for v in values]
+        for k, values in content.items()
+    }
+
+
+def content(file: Mapping[str, Any], group: str, own: Mapping[str, Collection[str]]) -> dict[str, Any]:
+    """Return what a user's yaml file holds with present names. `group` is where its settings lie, "" for the
+    root.
+    """
+    changed = _settings(file, group)
+    if isinstance(changed.get("defaults"), list):
+        changed["defaults"] = [_entry(e, group, own) for e in changed["defaults"]]
+    return changed
+
+
+def _settings(node: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Return settings that lie at `place` with present keys."""
+    changed: dict[str, Any] = {}
+    moved: dict[str, Any] = {}
+    for name, value in node.items():
+        full = f"{place}.{name}" if place else str(name)
+        if full in KEYS:
+            moved[key(full).removeprefix(f"{place}." if place else "")] = value
+        elif isinstance(value, Mapping):
+            changed[name] = _settings(value, full)
+        elif isinstance(value, list) and name in AGAIN.get(place, ()):
+            changed[name] = [_settings(v, place) if isinstance(v, Mapping) else v for v in value]
+        else:
+            changed[name] = value
+    for path, value in moved.items():
+        *parents, last = path.split(".")
+        inner = changed
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[last] = value
+    return changed
+
+
+def _entry(entry: Any, group: str, own: Mapping[str, Collection[str]]) -> Any:
+    """Return an entry of a defaults list with present names; a variant, `razor/paper`, lands in its group and
+    not in a folder of it.
+    """
+    if isinstance(entry, str) and group:
+        path, _, package = entry.partition("@")
+        name = option(group, path.removeprefix(f"/{group}/"), own.get(group, ()))
+        is_variant = "/" in name and not name.startswith("/")
+        return f"/{group}/{name}@{package or '_here_'}" if is_variant else entry
+    if isinstance(entry, Mapping):
+        return {k: _chosen(k, v, own) for k, v in entry.items()}
+    return entry
+
+
+def _chosen(entry: str, value: Any, own: Mapping[str, Collection[str]]) -> Any:
+    match = ENTRY.fullmatch(entry)
+    if match is None or not isinstance(value, str):
+        return value
+    return option(match["group"], value, own.get(match["group"], ()))

@@ -1,0 +1,21 @@
+"""What an edit cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(kw_only=True)
+class Cost:
+    """What an edit cost. Passes count pictures: `forwards` = pictures sent through a tower, `backwards`
+    likewise.
+    """
+
+    seconds: float = 0.0
+    gradient_seconds: float = 0.0
+    search_seconds: float = 0.0
+    forwards: int = 0
+    backwards: int = 0
+    evaluations: int = 0  # trial models scored on validation data
+    gradient_cache_hits: int = 0
+    peak_mb: float = 0.0

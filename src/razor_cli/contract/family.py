@@ -1,0 +1,371 @@
+"""What a model family promises: the settings that open it, the loaded model, its losses, its boards and
+exams.
+
+Nothing here is inherited from. A family is a folder below `families/` whose classes have these shapes; what
+stands above them in the house knows the shapes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from razor_cli.contract.choices import Direction, Granularity, Towers
+    from razor_cli.contract.components import Component
+    from razor_cli.contract.cost import Cost
+    from razor_cli.contract.goals import Goals
+    from razor_cli.errors import Problem
+    from razor_cli.metrics.score import Score
+
+BOARD, DUAL = "board", "dual"  # what a family may offer, and a method need
+WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
+RETAIN = "retain"  # the name of every family's loss on what must stay
+
+Key = tuple[str, str]  # (state, quantization); full precision is "none"
+Metrics = Mapping[str, float]  # of a board: name -> value in printed units
+Named = dict[str, "Tensor"]  # parameter -> value or gradient
+Say = Callable[[str], None]
+Tick = Callable[[int, int], None]  # told of pictures sent forward, and of those sent backward
+
+
+class Part(Protocol):
+    """One set of examples, listed and not yet loaded."""
+
+    def __len__(self) -> int: ...
+
+    def head(self, count: int | None) -> Part:
+        """Return the first `count` examples; all of them for None."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a hash of what the examples are."""
+        ...
+
+
+class Sets(Protocol):
+    """What an edit of one target and its proof need. Families and data agree on everything beyond this."""
+
+    @property
+    def target(self) -> str:
+        """Return the concept that goes."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the run must know of the sets."""
+        ...
+
+    @property
+    def forget(self) -> Part:
+        """Return the examples of the target that gradients see."""
+        ...
+
+    @property
+    def retain(self) -> Part:
+        """Return the examples of what must stay that gradients see."""
+        ...
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return a hash for every set: the part of a run's id that is data."""
+        ...
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many examples each set has."""
+        ...
+
+    def record(self) -> Mapping[str, Sequence[str]]:
+        """Return the examples of every set by name, for split.json."""
+        ...
+
+
+class Change(Protocol):
+    """What an edit does to a model: other weights, something put beside them, or something done
+    at run time.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Return WEIGHTS, ADAPTER or RUNTIME."""
+        ...
+
+    def held(self, family: Family) -> AbstractContextManager[object]:
+        """Hold the change in the model, and restore every bit on leaving. Changes nest."""
+        ...
+
+    def random_like(self, family: Family, seed: int) -> Change | str:
+        """Return a change of the same size in a random direction, the control of this one; or why there is
+        none.
+        """
+        ...
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return what a patch stores, by name; nothing for a change at run time."""
+        ...
+
+
+class Loss(Protocol):
+    """A loss over a part, whose gradient methods ask for by its name."""
+
+    @property
+    def direction(self) -> Direction:
+        """Return which way along the loss forgets: no method guesses a sign."""
+        ...
+
+    @property
+    def drifts(self) -> bool:
+        """Tell whether minus the loss is the mean similarity of the pairs, up to a constant.
+
+        Then the gradient of the signed mismatch on the same pairs is minus its own.
+        """
+        ...
+
+    @property
+    def key(self) -> Mapping[str, object]:
+        """Return what a gradient depends on beyond weights and examples (prompts, scale, draws)."""
+        ...
+
+    def gradient(
+        self, part: Any, size: int, params: Collection[str], tick: Tick, *, chunk: int = 128
+    ) -> Named:
+        """Return the mean of the gradients of batches of `size` for `params`, `chunk` examples in memory at
+        once.
+        """
+        ...
+
+    def anchored(self, base: Change) -> Loss:
+        """Return the loss against what the model said under `base`, the unedited weights (mismatch)."""
+        ...
+
+
+class Board(Protocol):
+    """The scoreboard of a step search: validation data only, cheap, no intervals."""
+
+    @property
+    def goals(self) -> Goals:
+        """Return what a method's `target` and `floor` may name."""
+        ...
+
+    @property
+    def base(self) -> Metrics:
+        """Return the metrics of the unedited model."""
+        ...
+
+    @property
+    def current(self) -> Metrics:
+        """Return the metrics of the weights that were committed last."""
+        ...
+
+    def prepare(self, components: Sequence[Component]) -> None:
+        """Get ready for trials of these components, with the committed weights in place."""
+        ...
+
+    def trial(
+        self,
+        values: Mapping[str, Tensor],
+        components: Sequence[Component],
+        *,
+        wanted: Collection[str] | None = None,
+        lost: Callable[[Metrics], bool] | None = None,
+    ) -> Metrics:
+        """Return metrics with `values` in place of the named parameters of `components`.
+
+        `wanted`: names of the only metrics that are needed. `lost` tells whether metrics rule a trial out: it
+        may be asked half-way, with everything not looked at yet counted as right, and if even then it says so
+        those metrics are returned.
+        """
+        ...
+
+    def commit(self, components: Sequence[Component]) -> Metrics:
+        """Take the weights as they are now for granted and return their metrics."""
+        ...
+
+    def rescore(self) -> Metrics:
+        """Return metrics of the weights as they are now, everything computed anew."""
+        ...
+
+
+class Exam(Protocol):
+    """The evaluation: each state of the model once, on data that no edit has looked at."""
+
+    def measure(self, key: Mapping[str, object] | None, *, keep: bool = False) -> Any:
+        """Return what the weights as they are now answer; `key`, if given, names them for the cache.
+
+        `keep` also holds on to what `draw` needs.
+        """
+        ...
+
+    def scores(self, found: Mapping[Key, Any], seed: int) -> Mapping[Key, list[Score]]:
+        """Return the scores of every state and quantization."""
+        ...
+
+    def draw(self, folder: Path, found: Mapping[Key, Any]) -> None:
+        """Write the pictures of a run."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantizable:
+    """Which weights a quantization scope covers, and the counts that prove that none is missing."""
+
+    linear: Mapping[str, Sequence[str]]  # tower -> attention and MLP weights of its blocks
+    counted: Mapping[str, int]  # tower -> how many its modules hold, counted without looking at names
+    blocks: Mapping[str, str]  # parameter inside a block -> tower
+    home: Mapping[str, str]  # parameter that an edit may change -> tower
+    convolutions: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what patch_conv adds
+    projections: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what projections adds
+    transposed: frozenset[str] = frozenset()  # multiplied from the right: output channels are dimension 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Companions:
+    """Other models of the same architecture that a run is held against, by the state they are
+    evaluated as.
+    """
+
+    states: Mapping[str, Change] = field(default_factory=dict)  # oracle, reseeded
+    hashes: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each, for the cache
+    notes: tuple[str, ...] = ()
+
+
+class Family(Protocol):
+    """One loaded model. Its weights never change outside `Change.held` and `contract.components.swapped`."""
+
+    label: str  # in tables
+    stand_in: bool
+    device: str
+
+    @property
+    def module(self) -> nn.Module:
+        """Return the module; its parameter names are those of components, edits and patches."""
+        ...
+
+    @property
+    def stored(self) -> Mapping[str, Tensor]:
+        """Return the checkpoint's tensors as stored: what patches and hashes refer to."""
+        ...
+
+    def storage_dtype(self, name: str) -> torch.dtype:
+        """Return the dtype a parameter has in its file."""
+        ...
+
+    def weights_hash(self) -> str:
+        """Return the hash of the weights as stored, the same as their settings give without loading."""
+        ...
+
+    def components(
+        self, granularity: Granularity, towers: Towers, include_projections: bool = False
+    ) -> list[Component]:
+        """Return disjoint components in architecture order."""
+        ...
+
+    def tensors(self) -> list[Component]:
+        """Return one component for each parameter, named like it: what methods that train may change."""
+        ...
+
+    def siblings(self, component: Component) -> list[Component]:
+        """Return the tensors that belong together with one (q, k and v; both matrices of an MLP), itself
+        included.
+        """
+        ...
+
+    def loss(self, name: str, sets: Any) -> Loss:
+        """Return a loss by name, RETAIN among them. Raises ConfigError that lists the names there are."""
+        ...
+
+    def board(self, sets: Any, settings: Any, cost: Cost, *, fast: bool) -> Board:
+        """Return a scoreboard over validation data; `settings` are the exam's."""
+        ...
+
+    def exam(self, sets: Any, settings: Any, cache: Any, say: Say) -> Exam:
+        """Return the evaluation over evaluation data."""
+        ...
+
+    def dual(self, tower: str = "") -> Any:
+        """Return the pair of towers with one space (dual.view.DualEncoder), where DUAL is offered."""
+        ...
+
+    def quantizable(self) -> Quantizable:
+        """Return what quantization covers."""
+        ...
+
+    def companions(self, target: str) -> Companions:
+        """Return the models that a run on this target is held against; none for most."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a job does, counted: what an estimate of its cost is made of."""
+
+    seen: int  # examples whose gradients an epoch takes
+    tried: int  # examples of a trial of a step search
+    judged: int  # examples of one evaluation
+    epochs: float
+    trained: bool  # an optimiser keeps its memory
+    trials: float
+    states: int  # evaluations
+    processes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Seconds and peak memory in MB (2**20 bytes) of one job, and where they come from."""
+
+    seconds: float
+    memory_mb: float
+    source: str
+
+
+class Spec(Protocol):
+    """The settings that a model is opened from; conf/model/*.yaml. A frozen dataclass that
+    imports no torch.
+    """
+
+    family: ClassVar[str]
+    offers: ClassVar[frozenset[str]]  # BOARD, DUAL …
+    libraries: ClassVar[tuple[str, ...]]  # distributions that compute, for provenance
+    goals: ClassVar[Goals]  # what a method's `target` and `floor` may name
+    losses: ClassVar[tuple[str, ...]]  # what its `forget_loss` may name
+
+    @property
+    def name(self) -> str:
+        """Return the label in tables."""
+        ...
+
+    @property
+    def stand_in(self) -> bool:
+        """Tell whether the model is a stand-in, whose numbers are never printed in a column of a real one."""
+        ...
+
+    def problems(self) -> list[Problem]:
+        """Return what keeps the model from being opened, found before any weight is read."""
+        ...
+
+    def missing(self) -> str:
+        """Return what is missing before the model can be opened without a network, or nothing."""
+        ...
+
+    def weights_hash(self) -> str:
+        """Return the hash of the weights, from the files and remembered: nothing is loaded twice for it."""
+        ...
+
+    def beside(self, target: str) -> Mapping[str, str]:
+        """Return the hashes of the companions of a run on this target, by state."""
+        ...
+
+    def cost(self, work: Work) -> Estimate:
+        """Return what a job would cost, counted."""
+        ...
+
+    def open(self) -> Family:
+        """Return the loaded model on its device. Raises WeightsError or ConfigError where it
+        cannot be had.
+        """
+        ...

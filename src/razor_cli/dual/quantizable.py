@@ -1,0 +1,70 @@
+"""What quantization covers of a model with two towers, and the counts that prove it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import home_of, parameters
+from razor_cli.contract.family import Quantizable
+from razor_cli.dual.view import DualEncoder, Tower
+
+
+def quantizable_of(model: DualEncoder, linear: Mapping[Tower, Sequence[str]]) -> Quantizable:
+    """Return what covers a model whose towers have these attention and MLP weights."""
+    projections = projections_of(model)
+    return Quantizable(
+        linear={t: tuple(names) for t, names in linear.items()},
+        counted={t: expected_count(model, t) for t in Tower},
+        blocks=block_parameters(model),
+        home=home_of(model.components(Granularity.TENSOR, Towers.BOTH, True)),
+        convolutions={Tower.VISION: conv_weights(model)},
+        projections={t: [n for n, tower in projections.items() if tower == t] for t in Tower},
+        transposed=frozenset(n for n in projections if not _is_linear(model, n)),
+    )
+
+
+def expected_count(model: DualEncoder, tower: Tower) -> int:
+    """Return how many attention and MLP matrices the tower's blocks hold, counted from their modules and not
+    by name.
+    """
+    count = 0
+    for block in model.blocks(tower):
+        for module in block.modules():
+            if isinstance(module, nn.MultiheadAttention):  # its out_proj is counted as the Linear it is
+                count += 1 if module.in_proj_weight is not None else 3
+            count += isinstance(module, nn.Linear)
+    return count
+
+
+def block_parameters(model: DualEncoder) -> dict[str, str]:
+    """Return the tower of every parameter that lies in a transformer block, by the model's names."""
+    owner = {id(p): tower for tower in Tower for block in model.blocks(tower) for p in block.parameters()}
+    return {name: owner[id(p)] for name, p in model.module.named_parameters() if id(p) in owner}
+
+
+def conv_weights(model: DualEncoder) -> list[str]:
+    """Return the weights of all convolutions."""
+    return [
+        f"{name}.weight" for name, module in model.module.named_modules() if isinstance(module, nn.Conv2d)
+    ]
+
+
+def projections_of(model: DualEncoder) -> dict[str, str]:
+    """Return the final projections with their towers: the matrices that `include_projections` adds after the
+    blocks.
+    """
+    live = parameters(model)
+    plain, more = (model.components(Granularity.TENSOR, Towers.BOTH, include) for include in (False, True))
+    known = {param for component in plain for param in component.params}
+    added = [(param, component) for component in more for param in component.params if param not in known]
+    return {
+        param: component.tower for param, component in added if component.layer >= 0 and live[param].ndim == 2
+    }
+
+
+def _is_linear(model: DualEncoder, name: str) -> bool:
+    """Tell whether a weight is multiplied from the left: that of a Linear module, not x @ W."""
+    return isinstance(model.module.get_submodule(name.rpartition(".")[0]), nn.Linear)

@@ -1,0 +1,117 @@
+"""The computation of one run: edit, save, evaluate every state under every quantization, record."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from razor_cli.config.settings import Experiment, resolved
+from razor_cli.contract.edit import Edit
+from razor_cli.contract.family import Change, Companions, Family, Key, Sets
+from razor_cli.engine.changes import Weights
+from razor_cli.engine.evaluation import BASE, CONTROL, EDIT, Evaluator
+from razor_cli.engine.lab import Lab, shared_cache
+from razor_cli.engine.record import Done, save_change, weights_of
+from razor_cli.metrics.score import Score
+from razor_cli.progress import Progress
+from razor_cli.runs.folder import Run, write_atomic
+from razor_cli.runs.provenance import Inputs
+from razor_cli.runs.records import Identity
+from razor_cli.weights.survival import survival_csv, survival_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run to compute: what it is, what it works on, and where it goes."""
+
+    experiment: Experiment
+    family: Family
+    sets: Sets
+    run: Run
+    identity: Identity
+    inputs: Inputs
+    progress: Progress
+    started: str  # UTC
+    clock: float  # of time.perf_counter at the start
+
+
+def compute(job: Job) -> None:
+    """Compute everything of one run and record it; nothing is visible under the run's name before the end."""
+    e, run, family, sets = job.experiment, job.run, job.family, job.sets
+    run.write_config(resolved(e))
+    lab = _lab(job)
+    with job.progress.stage(f"forgetting {sets.target} with {job.identity.method}") as say:
+        lab.say = say
+        edit = e.method.edit(lab)
+    run.write_log(edit.log)
+    write_atomic(run.path("split.json"), json.dumps(sets.record(), indent=1, ensure_ascii=False))
+    companions = family.companions(sets.target)
+    notes = list(companions.notes)
+    changes = _changes(job, edit, notes)
+    scores = _scored(job, lab, changes, companions)
+    survival = survival_of(family, weights_of(edit), e.quantization)
+    write_atomic(run.path("survival.csv"), survival_csv(survival))
+    size = save_change(run.path(""), edit, family, job.identity, name_target=e.patch_names_target)
+    done = Done(
+        experiment=e,
+        identity=job.identity,
+        inputs=job.inputs,
+        family=family,
+        sets=sets,
+        edit=edit,
+        scores=scores,
+        survival=survival,
+        notes=notes,
+        patch_bytes=size,
+        started=job.started,
+        seconds=time.perf_counter() - job.clock,
+    )
+    run.finish(done.record())
+
+
+def _lab(job: Job) -> Lab:
+    e = job.experiment
+    fast = e.engine == "fast"
+    return Lab(
+        family=job.family,
+        sets=job.sets,
+        settings=e.metrics,
+        fast=fast,
+        cache=shared_cache(e.output_dir, e.cache_gb * 2**30) if fast else None,
+        seed=e.seed,
+        resume_dir=e.output_dir / "cache" / "training",
+        code=job.inputs.code,
+    )
+
+
+def _changes(job: Job, edit: Edit, notes: list[str]) -> dict[str, Change]:
+    """Return the states to evaluate in their order; a control that cannot be had is noted."""
+    changes: dict[str, Change] = {BASE: Weights()}
+    if job.experiment.control:
+        control = edit.change.random_like(job.family, job.experiment.seed)
+        if isinstance(control, str):
+            notes.append(f"no control: {control}")
+        else:
+            changes[CONTROL] = control
+    return changes | {EDIT: edit.change}
+
+
+def _scored(
+    job: Job, lab: Lab, changes: Mapping[str, Change], companions: Companions
+) -> Mapping[Key, list[Score]]:
+    """Evaluate all states, write scores and pictures, and return the scores."""
+    e = job.experiment
+    schemes = list(dict.fromkeys(["none", *e.quantization.schemes]))  # drifts refer to full precision
+    with job.progress.stage("evaluating base, control and edit") as say:
+        exam = job.family.exam(job.sets, e.metrics, lab.cache, say)
+        evaluator = Evaluator(
+            family=job.family, exam=exam, settings=e.quantization, hashes=companions.hashes, say=say
+        )
+        found = dict(evaluator.states({**changes, **companions.states}, schemes))
+    with job.progress.stage("scoring"):
+        scores = exam.scores(found, e.seed)
+    job.run.write_scores(job.identity, scores)
+    exam.draw(job.run.path(""), found)
+    return scores

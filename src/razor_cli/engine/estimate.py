@@ -1,0 +1,81 @@
+"""A count of passes: what a job costs where no recorded run is like it.
+
+Weights x tokens x examples x passes gives floating-point operations; one second of matrix products on this
+machine says how many of them it does in a second. It is right within a factor of three at best, and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from functools import cache
+
+from razor_cli.contract.family import Estimate, Work
+
+COUNTED = "count of passes"
+SHARE_OF_PEAK = (
+    0.6  # of what plain matrix products reach: what runs of the stand-in reach, seen from the count
+)
+START_SECONDS = 4.0  # loading, listing, drawing, writing
+BASE_MB = 650.0  # the process with its libraries
+FORWARD, BOTH = 2, 6  # operations per weight and token: forward, and forward with backward
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What the count needs of an encoder: weights, tokens of an example, width and layers."""
+
+    weights: int
+    tokens: int
+    width: int
+    layers: int
+
+
+def counted(shape: Shape, work: Work, device: str) -> Estimate:
+    """Return the count for one job: gradient passes or epochs, trials of a search, and the evaluation of
+    every state.
+    """
+    per_example = shape.weights * shape.tokens
+    judged = FORWARD * (work.trials * work.tried / 2 + work.states * work.judged)
+    operations = per_example * (BOTH * work.epochs * work.seen + judged)
+    seconds = START_SECONDS + operations / (SHARE_OF_PEAK * speed(device, work.processes))
+    batch = min(work.seen, 128)
+    kept = batch * shape.tokens * shape.width * shape.layers * 4 * 20  # activations for the backward pass
+    weights = (
+        4 * 1.6 * shape.weights * (5 if work.trained else 3)
+    )  # text tower, gradients, optimizer, the base
+    return Estimate(seconds=seconds, memory_mb=BASE_MB + (kept + weights) / 2**20, source=COUNTED)
+
+
+def speed(device: str, processes: int) -> float:
+    """Return floating-point operations in a second for one of several processes that share the machine."""
+    import torch
+
+    if device != "cpu" and torch.cuda.is_available():
+        return operations_per_second("cuda") / processes
+    return operations_per_second("cpu") * max(1, (os.cpu_count() or 1) // processes)
+
+
+@cache
+def operations_per_second(place: str) -> float:
+    """Return the floating-point operations of matrix products in a second of a GPU or of one core, measured
+    over one second.
+
+    The core's second is one that this process had: other work on the machine does not make jobs look longer.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        a = torch.randn(512, 512, device=place)
+        had, started, count = time.thread_time(), time.perf_counter(), 0
+        while (passed := time.perf_counter() - started) < 1.0:
+            a = (a @ a).tanh()
+            count += 1
+            if place == "cuda":
+                torch.cuda.synchronize()
+        return 2 * 512**3 * count / (passed if place == "cuda" else time.thread_time() - had)
+    finally:
+        torch.set_num_threads(threads)

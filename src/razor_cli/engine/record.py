@@ -1,0 +1,108 @@
+"""What a finished run writes beside its scores: the patch, and run.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from razor_cli import __version__
+from razor_cli.config.settings import Experiment, resolved
+from razor_cli.contract.edit import Edit
+from razor_cli.contract.family import WEIGHTS, Family, Key, Sets
+from razor_cli.metrics.score import Score
+from razor_cli.metrics.verdict import judge, parse_bounds, summary
+from razor_cli.runs import provenance
+from razor_cli.runs.records import CostRecord, Decision, Identity, RunRecord, Verdict, edited_components
+from razor_cli.weights.adapter import write_adapter
+from razor_cli.weights.patch import write_patch
+from razor_cli.weights.survival import Survival, sized, survival_notes
+
+PATCH, ADAPTER = "patch.safetensors", "adapter.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """Everything of a computed run that its record is made of."""
+
+    experiment: Experiment
+    identity: Identity
+    inputs: provenance.Inputs
+    family: Family
+    sets: Sets
+    edit: Edit
+    scores: Mapping[Key, Sequence[Score]]
+    survival: Sequence[Survival]
+    notes: Sequence[str]  # beyond those of sets and edit
+    patch_bytes: int | None
+    started: str
+    seconds: float
+
+    def record(self) -> RunRecord:
+        """Return run.json."""
+        e, edit = self.experiment, self.edit
+        bounds = parse_bounds(e.scenario.acceptance)
+        judged = judge(self.scores, bounds) if bounds else None
+        verdict = None
+        if judged is not None:
+            verdict = Verdict(decision=Decision(judged.outcome.value), reasons=summary(judged, bounds))
+        origin = provenance.collect(
+            self.inputs,
+            device=self.family.device,
+            dtype="float32",
+            threads=torch.get_num_threads(),
+            seed=e.seed,
+            set_sizes=self.sets.sizes(),
+            started=self.started,
+            libraries=e.model.libraries,
+        )
+        cost = CostRecord.of(
+            edit.cost,
+            run_seconds=self.seconds,
+            peak_rss_mb=provenance.peak_rss_mb(),
+            patch_bytes=self.patch_bytes,
+        )
+        parts = edited_components(edit.components, edit.log)
+        whole: dict[str, Any] = self.identity.model_dump()
+        return RunRecord(
+            **whole,
+            settings=resolved(e),
+            provenance=origin,
+            cost=cost,
+            verdict=verdict,
+            components=sized(parts, self.family, weights_of(edit)),
+            notes=[*self.sets.notes, *self.notes, *edit.notes, *survival_notes(self.survival)],
+        )
+
+
+def weights_of(edit: Edit) -> dict[str, torch.Tensor]:
+    """Return the new values of the model's own weights; none for another kind of change."""
+    return edit.values if edit.change.kind == WEIGHTS else {}
+
+
+def save_change(
+    folder: Path, edit: Edit, family: Family, identity: Identity, *, name_target: bool
+) -> int | None:
+    """Write the patch, or the adapter, and return its size in bytes; None where nothing is stored."""
+    tensors = {n: v.cpu() for n, v in edit.values.items()}
+    if not tensors:
+        return None
+    settings = {"method": identity.method, "scenario": identity.scenario, "version": __version__}
+    if edit.change.kind != WEIGHTS:
+        path = folder / ADAPTER
+        write_adapter(path, tensors, kind=edit.change.kind, weights_hash=family.weights_hash(), **settings)
+        return path.stat().st_size
+    path = folder / PATCH
+    write_patch(
+        path,
+        tensors,
+        family.stored,
+        method=identity.method,
+        target=identity.target,
+        name_target=name_target,
+        settings=settings,
+    )
+    return path.stat().st_size

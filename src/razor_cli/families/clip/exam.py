@@ -1,0 +1,100 @@
+"""The evaluation of a CLIP: pictures and texts of the evaluation set, loaded once, under whatever weights it
+holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from razor_cli.contract.family import Key, Say
+from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.dual.gallery import Gallery, embed, pixels_of
+from razor_cli.dual.measures import Features
+from razor_cli.dual.view import DualEncoder, Tower
+from razor_cli.engine.cache import TensorCache, content_key
+from razor_cli.families.clip.oracle import WHOLE
+from razor_cli.families.clip.pictures import draw
+from razor_cli.families.clip.reference import Reference, reference
+from razor_cli.families.clip.settings import Metrics
+from razor_cli.families.clip.suite import score_state
+from razor_cli.metrics.score import Score
+
+BASE, EDIT = ("base", "none"), ("edit", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What one state did on each picture, and, where they are kept, the embeddings behind it."""
+
+    reference: Reference
+    features: Features | None = None
+
+
+@dataclass(kw_only=True)
+class ClipExam:
+    """Measures whatever weights the model holds on the evaluation set, the forget pictures as `members`."""
+
+    model: DualEncoder
+    sets: ConceptSets
+    settings: Metrics = field(default_factory=Metrics)
+    cache: TensorCache | None = None
+    say: Say = lambda _: None
+
+    def __post_init__(self) -> None:
+        members: Pairs = self.sets.forget
+        self.gallery = Gallery(sets=self.sets, judged=self.sets.evaluation, suites=True, members=members)
+        self.pixels = pixels_of(self.model, self.gallery.parts(), self.say)
+        self.tokens = self.model.tokenize(self.gallery.texts)
+
+    @torch.no_grad()
+    def embeddings(self) -> dict[str, Tensor]:
+        """Return the embeddings of all pictures and all texts under the weights as they are now."""
+        images = embed(self.model, Tower.VISION, self.pixels)
+        return {"images": images.cpu(), "texts": embed(self.model, Tower.TEXT, self.tokens).cpu()}
+
+    def measure(self, key: Mapping[str, object] | None, *, keep: bool = False) -> Answers:
+        """Return what the weights as they are now do on each picture; embeddings that `key` names come from
+        the cache where it has them.
+        """
+        if self.cache is not None and key is not None:
+            own = {
+                "pictures": [p.fingerprint() for p in self.gallery.parts()],
+                "texts": self.gallery.texts,
+            }
+            found, _ = self.cache.get(content_key({**key, **own}), self.embeddings)
+        else:
+            found = self.embeddings()
+        features = self.gallery.features(found["images"], found["texts"], self.model.scale)
+        return Answers(reference=reference(features), features=features if keep else None)
+
+    def scores(self, found: Mapping[Key, Answers], seed: int) -> dict[Key, list[Score]]:
+        """Return the scores of every state and quantization against base, quantized base, oracle, and itself
+        in full precision.
+        """
+        known = {key: answers.reference for key, answers in found.items()}
+        from_base = any(state in WHOLE for state, _ in known)
+        scores = {}
+        for (state, scheme), now in known.items():
+            quantized = scheme != "none"
+            scores[(state, scheme)] = score_state(
+                now,
+                self.settings,
+                base=known[BASE],
+                base_q=known.get(("base", scheme)) if quantized else None,
+                edit=known.get((state, "none")) if quantized and state != "base" else None,
+                oracle=known.get(("oracle", "none")),
+                from_base=from_base,
+                seed=seed,
+            )
+        return scores
+
+    def draw(self, folder: Path, found: Mapping[Key, Answers]) -> None:
+        """Write the pictures of base and edit in full precision: similarity.png, cosines.png, cosines.csv."""
+        before, after = found[BASE].features, found[EDIT].features
+        if before is not None and after is not None:
+            draw(folder, self.sets, before, after)

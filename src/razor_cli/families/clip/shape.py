@@ -1,0 +1,37 @@
+"""The size of a CLIP's image tower, from configurations alone: what an estimate of a job's cost
+is made of.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from razor_cli.engine.estimate import Shape
+from razor_cli.families.clip.files import Library
+from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
+
+
+def shape_of(library: Library, architecture: str | None, weights: str | None) -> Shape:
+    """Return the image tower's shape, from the configuration beside the weights or the library's own; no
+    weights are read.
+    """
+    vision = _vision(library, architecture, weights)
+    width, layers = vision.get("width", 768), vision.get("layers", 12)
+    layers = sum(layers) if isinstance(layers, list) else layers  # residual networks count blocks by stage
+    patch = vision.get("patch_size") or 32
+    tokens = (vision.get("image_size", 224) // patch) ** 2 + 1
+    return Shape(weights=12 * layers * width * width, tokens=tokens, width=width, layers=layers)
+
+
+def _vision(library: Library, architecture: str | None, weights: str | None) -> dict[str, Any]:
+    if library is Library.STAND_IN:
+        file = stand_in_folder(DEFAULT) / f"{DEFAULT}.json"
+        return dict(json.loads(file.read_text())["vision_cfg"])
+    if library is Library.HF:
+        config = json.loads((Path(str(weights)).expanduser() / "config.json").read_text())["vision_config"]
+        return {"width": config["hidden_size"], "layers": config["num_hidden_layers"], **config}
+    import open_clip
+
+    return dict((open_clip.get_model_config(architecture) or {}).get("vision_cfg", {}))

@@ -1,0 +1,99 @@
+"""RAZOR's switches, apart from what turns them. Imports no torch."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class TauMode(StrEnum):
+    """How `tau` becomes a threshold on phi (switch A2)."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+    TOPK = "topk"
+    QUANTILE = "quantile"
+    ZSCORE = "zscore"
+    ALL = "all"
+
+
+class Selector(StrEnum):
+    """What components are ranked by."""
+
+    PHI = "phi"
+    GRADIENT_NORM = "gradient_norm"
+    COSINE = "cosine"
+    RANDOM = "random"
+    ALL = "all"
+
+
+class Sign(StrEnum):
+    """Sign of the forget term; `descend` is eq. 3 as printed and increases similarity: it exists for the sign
+    test (A3).
+    """
+
+    AUTO = "auto"
+    ASCEND = "ascend"
+    DESCEND = "descend"
+
+
+class MismatchForm(StrEnum):
+    """Signed drift (eq. 6), squared drift (Table 1, eq. 10), or its absolute value (A4)."""
+
+    SIGNED = "signed"
+    SQUARED = "squared"
+    ABS = "abs"
+
+
+class MismatchSet(StrEnum):
+    """Pairs whose drift the mismatch term sees (A5)."""
+
+    FORGET = "forget"
+    RETAIN = "retain"
+    BOTH = "both"
+
+
+class Normalize(StrEnum):
+    """How the three gradients of a component are scaled before they are blended."""
+
+    NONE = "none"
+    UNIT = "unit"
+    MATCH_RETAIN = "match_retain"
+
+
+class Step(StrEnum):
+    """Search the step size on validation data, or take a fixed one (Fig. 5)."""
+
+    SEARCH = "search"
+    FIXED = "fixed"
+
+
+class StepScale(StrEnum):
+    """Whether `step_size` is a share of the component's norm or a plain factor on the direction (A9)."""
+
+    RELATIVE_NORM = "relative_norm"
+    ABSOLUTE = "absolute"
+
+
+class Budget(StrEnum):
+    """Who may spend the utility allowance: the first component all of it, or each its share."""
+
+    GREEDY = "greedy"
+    SHARED = "shared"
+
+
+class Order(StrEnum):
+    """How the chosen components move: each by a step of its own (Algorithm 1), or all by one in common (prose
+    of Fig. 2).
+    """
+
+    SEQUENTIAL = "sequential"
+    JOINT = "joint"
+
+
+class GrowUpdate(StrEnum):
+    """What a growth round moves: the new component (Algorithm 1), or all chosen ones (prose of
+    Fig. 2; A15).
+    """
+
+    NEW_ONLY = "new_only"
+    ALL_ACTIVE = "all_active"

@@ -1,0 +1,175 @@
+"""RAZOR's hyper-parameters (arXiv 2603.14819). Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeVar
+
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.family import BOARD
+from razor_cli.contract.method import GradientPlan
+from razor_cli.engine.choices import Return
+from razor_cli.engine.train_settings import check_shares
+from razor_cli.errors import ConfigError
+from razor_cli.methods.razor_choices import (
+    Budget,
+    GrowUpdate,
+    MismatchForm,
+    MismatchSet,
+    Normalize,
+    Order,
+    Selector,
+    Sign,
+    Step,
+    StepScale,
+    TauMode,
+)
+
+TARGET = {"m1": 55.0, "m4_drop": 2.0, "m5": 98.0}
+FLOOR = {"m5": 98.0, "m4_drop": 2.0, "others_drop": 100.0}
+Method = TypeVar("Method", bound="RazorSettings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """What a further attempt does otherwise than the first; None: nothing. Raises ConfigError for a value out
+    of range.
+    """
+
+    selector: Selector | None = None
+    forget_loss: str | None = None
+    order: Order | None = None
+    max_components: int | None = None
+    floor: dict[str, float | None] | None = None  # goals that change; the others stay
+    grow_rounds: int | None = None
+
+    def __post_init__(self) -> None:
+        check_shares("retries: floor", self.floor or {})
+        ranges = {"max_components": (1, math.inf), "grow_rounds": (0, 1000)}
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(
+                    f"method.retries: {name}: {value} is out of range", allowed=f"{low} to {high}, or null"
+                )
+
+    def __str__(self) -> str:
+        plain = {k: v for k, v in self._changes.items() if k != "floor"}
+        goals = {f"floor.{k}": v for k, v in (self.floor or {}).items()}
+        return ", ".join(f"{k} {v}" for k, v in (plain | goals).items()) or "as before"
+
+    @property
+    def _changes(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if v is not None}
+
+    def applied(self, first: Method) -> Method:
+        """Return the settings of this attempt."""
+        floor = {**first.floor, **(self.floor or {})}
+        return replace(first, **{**self._changes, "retries": (), "floor": floor})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RazorSettings:
+    """Hyper-parameters of RAZOR; each knob is explained in conf/method/razor.yaml.
+
+    Raises ConfigError for a value out of range, with its full key.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({BOARD})
+
+    name: str = "razor"  # label in tables and folder of the runs
+    alpha: float = 0.5
+    rho: float = 0.5
+    epsilon: float = 1e-8
+    tau: float = 0.5
+    tau_mode: TauMode = TauMode.RELATIVE
+    max_components: int | None = 8
+    selector: Selector = Selector.PHI
+    norm_power: int = 1
+    granularity: Granularity = Granularity.HEAD_MLP
+    towers: Towers = Towers.BOTH
+    include_projections: bool = False
+    lambda_forget: float = 1.0
+    lambda_retain: float = 1.0
+    lambda_mismatch: float = 0.1
+    forget_loss: str = "cosine"  # a name that the model's family has a loss for
+    forget_direction: Sign = Sign.AUTO
+    mismatch_form: MismatchForm = MismatchForm.SIGNED
+    mismatch_set: MismatchSet = MismatchSet.FORGET
+    normalize: Normalize = Normalize.NONE
+    step: Step = Step.SEARCH
+    step_size: float = 1.0
+    step_scale: StepScale = StepScale.RELATIVE_NORM
+    search_steps: int = 8
+    floor: dict[str, float | None] = field(default_factory=lambda: dict(FLOOR))
+    search_return: Return = Return.BEST_SCORE
+    budget: Budget = Budget.GREEDY
+    order: Order = Order.SEQUENTIAL
+    joint_rounds: int = 3
+    grow_rounds: int = 6
+    grow_update: GrowUpdate = GrowUpdate.NEW_ONLY
+    grow_sample: int | None = None
+    refresh_gradients: bool = False
+    early_stop: bool = True
+    trim_steps: int = 0
+    retries: tuple[Retry, ...] = ()
+    target: dict[str, float | None] = field(default_factory=lambda: dict(TARGET))
+    forget_batch: int = 128
+    retain_batch: int = 128
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "alpha": (0, 1),
+            "rho": (0, 1),
+            "search_steps": (1, 64),
+            "joint_rounds": (1, 1000),
+            "grow_rounds": (0, 1000),
+            "norm_power": (1, 2),
+            "epsilon": (0, math.inf),
+            "lambda_forget": (0, math.inf),
+            "lambda_retain": (0, math.inf),
+            "lambda_mismatch": (0, math.inf),
+            "step_size": (0, math.inf),
+            "trim_steps": (0, 64),
+            "forget_batch": (2, 65536),
+            "retain_batch": (2, 65536),
+        }
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(
+                    f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}"
+                )
+        check_shares("target", self.target)
+        check_shares("floor", self.floor)
+        for name in ("max_components", "grow_sample"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(
+                    f"method.{name}: {getattr(self, name)} is out of range", allowed="1 or more, or null"
+                )
+        if self.rho == 0:
+            raise ConfigError(
+                "method.rho: 0 is out of range",
+                allowed="above 0, up to 1; method.lambda_forget=0 drops the forget term",
+            )
+        if self.tau_mode is TauMode.QUANTILE and not 0 <= self.tau <= 1:
+            raise ConfigError(
+                f"method.tau: {self.tau} is no quantile", allowed="0 to 1 with method.tau_mode=quantile"
+            )
+        if self.lambda_forget == self.lambda_retain == self.lambda_mismatch == 0:
+            raise ConfigError(
+                "method.lambda_forget, lambda_retain, lambda_mismatch are all 0: there is nothing to "
+                "step along"
+            )
+
+    @property
+    def stochastic(self) -> bool:
+        """Tell whether another seed gives another edit: only the random selector draws."""
+        return self.selector is Selector.RANDOM
+
+    @property
+    def plan(self) -> GradientPlan:
+        """Return the gradients this method wants."""
+        return GradientPlan(
+            forget_loss=self.forget_loss, forget_batch=self.forget_batch, retain_batch=self.retain_batch
+        )

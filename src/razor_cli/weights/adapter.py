@@ -1,0 +1,24 @@
+"""Adapters on disk: what a change puts beside the weights, with the hash of the weights it was made for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from razor_cli.atomic import staged
+
+
+def write_adapter(
+    path: Path, tensors: Mapping[str, Tensor], *, kind: str, weights_hash: str, **settings: str
+) -> None:
+    """Write the tensors of an adapter as safetensors; the header names what they belong to."""
+    header = {"kind": kind, "weights": weights_hash, **settings}
+    with staged(path) as part:
+        save_file(
+            {n: t.contiguous() for n, t in tensors.items()}, part, metadata={"razor": json.dumps(header)}
+        )
+        part.replace(path)
