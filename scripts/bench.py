@@ -25,7 +25,7 @@ from razor_cli.config.command_line import Request
 from razor_cli.config.compose import checked
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.method import Method
-from razor_cli.data.build import Kind, build_sets
+from razor_cli.data.embedded import EmbeddedRequest, embedded_sets
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets, Judged, Pairs
 from razor_cli.data.sources.portraits import PAPER_NAMES
@@ -33,7 +33,7 @@ from razor_cli.engine.lab import Lab
 from razor_cli.families.clip.load import load
 from razor_cli.methods.razor import Razor, Step
 from razor_cli.methods.slug import Criterion, Slug
-from razor_cli.run import sets_of
+from razor_cli.bench import sets_of
 from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.tables.compare import METHODS
 
@@ -50,7 +50,7 @@ def paper_sized(target: str) -> ConceptSets:
     sizes = Sizes(
         forget=240, retain=1024, validation_forget=120, validation_retain=PAPER["validation_retain"]
     )
-    sets = build_sets(kind=Kind.PORTRAITS, target=target, domain="person", sizes=sizes, stand_in=True)
+    sets = embedded_sets(EmbeddedRequest(pictures="portraits", target=target, domain="person", sizes=sizes))
 
     def tiled(pairs: Pairs, count: int) -> Pairs:
         return Pairs((pairs.pictures * (count // len(pairs) + 1))[:count], pairs.sources)

@@ -34,7 +34,8 @@ from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.gradients import batches
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
-from razor_cli.run import model_of, sets_of
+from razor_cli.bench import sets_of
+from razor_cli.run import model_of
 from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.weights import patch
 

@@ -68,6 +68,8 @@ def run_grid(
         return plan(asked, jobs, refused, console)
     if refused:
         raise grid.refusal(asked, jobs, refused)
+    for line in grid.left_out(jobs):
+        console.print(line, markup=False, highlight=False)
     from razor_cli.grid import jobs as grid_jobs
 
     how = jobs[0].experiment

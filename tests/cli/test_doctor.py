@@ -134,6 +134,8 @@ def test_overrides_reach_the_acceptance(room: Path, monkeypatch: pytest.MonkeyPa
     assert request.target is None  # the scenario's default is not the user's word
     assert main.razor_command(["doctor", "--acceptance", "clip_vitb32", "target=Ada Lovelace"]) == 0
     assert asked[1].target == "Ada Lovelace"
+    assert main.razor_command(["doctor", "--acceptance", "clip_vitb32", f"data.root={room}"]) == 0
+    assert (asked[2].data.root, asked[2].data.cifar_root) == (room, None)
 
 
 @pytest.mark.parametrize(

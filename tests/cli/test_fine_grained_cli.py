@@ -78,7 +78,10 @@ def test_a_run_forgets_several_concepts_and_reports_quality_and_utility(tmp_path
         (["scenario=object", "data.forget=[owl]"], "data.forget names concepts that go together"),
         (["scenario=fine_grained", "data=folder", "data.root=."], "needs fine and coarse labels"),
         (["scenario=class", "data=imgnetdogs", "data.root=."], "forgets a single concept"),
-        (["scenario=fine_grained", "data.prompts=ImgnetDogs"], "data.prompts is not used with data=standin"),
+        (
+            ["scenario=fine_grained", "data.prompts=ImgnetDogs"],
+            "fix: data=compcars, data=imgnetdogs, data=labelled have it",
+        ),
         (
             ["scenario=fine_grained", "data=labelled", "data.root=.", "data.prompts=Birds"],
             "there are no templates 'Birds'",

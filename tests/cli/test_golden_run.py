@@ -13,7 +13,8 @@ import pytest
 pytestmark = [pytest.mark.xdist_group("recorded_runs"), pytest.mark.timeout(300)]
 
 NUMBERS = ("value", "ci_low", "ci_high")
-CLOSE = {  # relative and absolute; a weight next to a rounding border falls on the other side with other kernels
+# Relative and absolute; a weight next to a rounding border falls on the other side with other kernels.
+CLOSE = {
     "none": (1e-5, 1e-7),
     "int8": (1e-4, 1e-6),
     "int4": (1e-4, 1e-6),

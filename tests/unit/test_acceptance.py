@@ -20,7 +20,7 @@ from razor_cli.acceptance.clip.known import (
 )
 from razor_cli.acceptance.clip.subject import identify, small_sets
 from razor_cli.commands.doctor import read_request
-from razor_cli.config.settings import Data
+from razor_cli.data.kinds.own import Folder
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.spec import ClipSpec
 
@@ -157,8 +157,8 @@ def test_an_unknown_checkpoint_is_refused_with_the_nearest() -> None:
 
 
 def test_small_sets_come_from_the_users_folder_else_from_drawn_emoji(tmp_path: Path) -> None:
-    assert small_sets(Request(preset="x", model=ClipSpec(), data=Data()), None).domain == "emoji"
+    assert small_sets(Request(preset="x", model=ClipSpec(), data=Folder()), None).domain == "emoji"
     root = write_folder(tmp_path / "mine", {"Ada": 12, "Bob": 30, "Eve": 20})
-    own = Request(preset="x", model=ClipSpec(), data=Data(root=root))
+    own = Request(preset="x", model=ClipSpec(), data=Folder(root=root))
     assert small_sets(own, None).target == "Bob"
     assert small_sets(replace(own, target="Eve"), None).target == "Eve"

@@ -19,9 +19,9 @@ from razor_cli.acceptance.clip import edit, patch, weights, zero_shot
 from razor_cli.acceptance.clip.groups import accept
 from razor_cli.acceptance.clip.known import Checkpoint, Norm, known_checkpoint
 from razor_cli.acceptance.clip.subject import Subject
-from razor_cli.config.settings import Data
 from razor_cli.contract.components import parameters
 from razor_cli.contract.edit import Edit
+from razor_cli.data.kinds.own import Folder
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine import lab as lab_module
 from razor_cli.errors import ConfigError
@@ -46,7 +46,7 @@ def no_words(_: str) -> None:
 @pytest.fixture
 def subject(clip: Clip, sets: ConceptSets, tmp_path: Path) -> Subject:
     """The taught tiny model, of which nothing is published."""
-    request = Request(preset="clip_tiny", model=ClipSpec(), data=Data())
+    request = Request(preset="clip_tiny", model=ClipSpec(), data=Folder())
     return Subject(
         request=request,
         model=clip,
@@ -191,7 +191,7 @@ def test_a_full_disk_skips_the_patch_with_the_reason(
 
 def accepted(tmp_path: Path, **changes: Any) -> Report:
     return accept(
-        Request(preset="clip_tiny", model=ClipSpec(), data=Data(), output_dir=tmp_path / "out", **changes),
+        Request(preset="clip_tiny", model=ClipSpec(), data=Folder(), output_dir=tmp_path / "out", **changes),
         quiet(),
     )
 
@@ -253,7 +253,7 @@ def test_random_weights_need_an_architecture_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="architecture by name"):
         accept(
             Request(
-                preset="hf_clip", model=model, data=Data(), output_dir=tmp_path / "out", random_weights=True
+                preset="hf_clip", model=model, data=Folder(), output_dir=tmp_path / "out", random_weights=True
             ),
             quiet(),
         )

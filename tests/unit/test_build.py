@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asks import sets_from
 from pictures import captioned, picture_bytes, write_cifar_parquet, write_folder, write_shard
 
-from razor_cli.data.build import Kind, build_sets, resolve_cifar
-from razor_cli.data.disjoint import six_sets, split_record
+from razor_cli.data.disjoint import six_sets
+from razor_cli.data.kinds.cifar10 import Cifar10
+from razor_cli.data.kinds.own import Folder, WebDataset
+from razor_cli.data.kinds.standin import StandIn
 from razor_cli.data.sampling import Sizes, balanced, rng_for
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.base import Picture
+from razor_cli.data.sources.cifar10 import at_hand
 from razor_cli.errors import ConfigError, DataError
 
 SMALL = Sizes(
@@ -35,28 +39,17 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def portraits(target: str = "Taylor Swift", **changes: object) -> ConceptSets:
-    settings: dict[str, object] = {
-        "kind": Kind.PORTRAITS,
-        "target": target,
-        "domain": "person",
-        "sizes": SMALL,
-    }
-    return build_sets(**(settings | changes))  # type: ignore[arg-type]
+    settings: dict[str, object] = {"sizes": SMALL}
+    return sets_from(StandIn, target, **(settings | changes))  # type: ignore[arg-type]
 
 
 def folder(root: Path, target: str = "Taylor Swift", **changes: object) -> ConceptSets:
-    settings: dict[str, object] = {
-        "kind": Kind.FOLDER,
-        "target": target,
-        "domain": "person",
-        "root": root,
-        "sizes": SMALL,
-    }
-    return build_sets(**(settings | changes))  # type: ignore[arg-type]
+    settings: dict[str, object] = {"kind": Folder, "root": root, "sizes": SMALL}
+    return sets_from(target=target, **(settings | changes))  # type: ignore[arg-type]
 
 
 def shards(root: Path, target: str = "Taylor Swift", **changes: object) -> ConceptSets:
-    return folder(root, target, kind=Kind.WEBDATASET, **changes)
+    return folder(root, target, kind=WebDataset, **changes)
 
 
 def sizes_of(sets: ConceptSets) -> list[int]:
@@ -98,9 +91,7 @@ def test_same_seed_same_sets_other_seed_other_sample() -> None:
 def test_suites_can_be_left_out_and_lose_concepts_called_like_the_target(tmp_path: Path) -> None:
     cifar = write_cifar_parquet(tmp_path / "c")
     assert [s.name for s in portraits(cifar_root=cifar, suites=("cifar10",)).suites] == ["cifar10"]
-    sets = build_sets(
-        kind=Kind.CIFAR10, target="Dog", domain="object", cifar_root=cifar, sizes=SMALL, aliases=("owl",)
-    )
+    sets = sets_from(Cifar10, "Dog", domain="object", cifar_root=cifar, sizes=SMALL, aliases=["owl"])
     assert sets.target == "dog" and sets.class_names[0] == "dog" and len(sets.class_names) == 10
     held_out = next(s for s in sets.suites if s.name == "emoji_held_out")
     assert "owl" not in held_out.class_names and "owl" not in sets.retain.concepts
@@ -114,7 +105,7 @@ def test_a_real_model_keeps_only_what_it_is_asked_about() -> None:
 
 
 def test_emoji_shortage_is_noted_with_originals() -> None:
-    sets = build_sets(kind=Kind.EMOJI, target="owl", domain="emoji", sizes=Sizes())
+    sets = sets_from(StandIn, "owl", pictures="emoji", domain="emoji")
     assert sizes_of(sets)[::2] == [40, 12, 12]
     assert any(
         "evaluation_forget: 12 pictures, data.n_evaluation_forget=120" in n and "1 originals" in n
@@ -128,20 +119,19 @@ def test_unknown_names_and_mismatches_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"scenario\.domain=object"):
         portraits(domain="object")
     with pytest.raises(DataError, match=r"(?s)data\.cifar_root.*prepare cifar10"):
-        build_sets(kind=Kind.CIFAR10, target="dog", domain="object")
+        sets_from(Cifar10, "dog", domain="object")
     with pytest.raises(ConfigError, match=r"data\.n_forget"):
         Sizes(forget=0)
-    with pytest.raises(
-        DataError, match=r"(?s)data\.root is not set.*data\.retain_root.*prepare cifar10.*clip_tiny"
-    ):
-        build_sets(kind=Kind.FOLDER, target="Ada", domain="person")
+    with pytest.raises(ConfigError, match=r"(?s)data\.root is needed by data=folder.*clip_tiny"):
+        sets_from(Folder, "Ada")
 
 
 def test_auto_finds_what_was_prepared(tmp_path: Path) -> None:
-    assert resolve_cifar("auto") is None and resolve_cifar(None) is None
+    assert at_hand(None) is None
     write_cifar_parquet(tmp_path / "prepared" / "cifar10")
-    assert resolve_cifar("auto") == tmp_path / "prepared" / "cifar10"
-    assert resolve_cifar(None) is None
+    found, named = at_hand(None), at_hand(tmp_path / "mine")
+    assert found is not None and found.root == tmp_path / "prepared" / "cifar10"
+    assert named is not None and named.root == tmp_path / "mine"
 
 
 def test_headline_case_twelve_photographs_and_cifar(tmp_path: Path) -> None:
@@ -152,7 +142,7 @@ def test_headline_case_twelve_photographs_and_cifar(tmp_path: Path) -> None:
     assert set(sets.forget.captions) == {"a photo of Taylor Swift."}
     assert len(sets.class_names) == 11 and sets.prompts["ship"] == "a photo of a ship."
     assert any("no other concept of the target's kind" in n for n in sets.notes)
-    record = split_record(sets)
+    record = sets.record()
     assert sorted(len(record[k]) for k in ("forget", "validation_forget", "evaluation_forget")) == [3, 3, 6]
     other = folder(root, cifar_root=cifar, seed=7)
     assert set(other.evaluation.forget.keys) == set(

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from asks import sets_from
 from benchmark_files import write_celeba, write_files_shard, write_imagenet
 from pictures import picture_bytes, write_folder
 from typer.testing import CliRunner
@@ -15,9 +16,8 @@ from typer.testing import CliRunner
 from razor_cli.commands.data import app
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked
-from razor_cli.data.benchmarks import Benchmarks
-from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.choices import Names, Templates
+from razor_cli.data.kinds.own import Folder, Laion
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.celeba import CelebA, read_names
@@ -43,15 +43,8 @@ def sets_of(
     extra: dict[str, object] | None = None,
     **more: object,
 ) -> ConceptSets:
-    settings: dict[str, object] = {
-        "kind": Kind.FOLDER,
-        "target": target,
-        "domain": "person",
-        "root": root,
-        "sizes": SMALL,
-    }
-    benchmarks = Benchmarks(celeba_root=celeba, **(extra or {}))  # type: ignore[arg-type]
-    return build_sets(**(settings | {"benchmarks": benchmarks} | more))  # type: ignore[arg-type]
+    settings: dict[str, object] = {"kind": Folder, "root": root, "celeba_root": celeba, "sizes": SMALL}
+    return sets_from(target=target, **(settings | (extra or {}) | more))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -164,7 +157,7 @@ def test_utilities_go_with_laion_and_imagenet_counts_among_them(tmp_path: Path) 
         tmp_path / "d", "00000", [*[f"Ada Quill {i}" for i in range(20)], *[f"a tree {i}" for i in range(60)]]
     )
     extra = {"imagenet_root": write_imagenet(tmp_path / "i", count=1, val=3), "templates": Templates.ONE}
-    sets = sets_of(tmp_path / "d", write_celeba(tmp_path / "c", COUNTS), extra=extra, kind=Kind.LAION)
+    sets = sets_of(tmp_path / "d", write_celeba(tmp_path / "c", COUNTS), extra=extra, kind=Laion)
     assert [s.name for s in sets.suites] == ["celeba", "imagenet"]
     assert sets.suites[1].class_names[0] == "tench" and len(sets.suites[1].pairs) == 12
     assert set(sets.class_names) == {"Ada Quill", "Bo Diaz", "Cy Van Dam", "Di O'Neil"}
@@ -195,7 +188,7 @@ def test_check_command_counts_names_and_missing_photographs(tmp_path: Path) -> N
     [
         (
             ["data=standin", "data.celeba_root={}"],
-            r"(?s)data\.celeba_root is not used with data=standin.*data=laion",
+            r"(?s)data\.celeba_root: there is no such setting.*data=folder, data=laion, data=web",
         ),
         (
             ["data=laion", "data.root={}", "data.judge_on_celeba=true"],

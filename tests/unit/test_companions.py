@@ -17,7 +17,7 @@ from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
-from razor_cli.data.build import Kind, build_sets
+from razor_cli.data.embedded import EmbeddedRequest, embedded_sets
 from razor_cli.data.sampling import Sizes
 from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.evaluation import Evaluator, score_all
@@ -152,7 +152,10 @@ def test_embedded_oracle_never_learned_the_target_and_knows_the_rest() -> None:
         evaluation_forget=24,
         evaluation_retain=48,
     )
-    sets = build_sets(kind=Kind.PORTRAITS, target="Taylor Swift", domain="person", suites=(), sizes=sizes)
+    asked = EmbeddedRequest(
+        pictures="portraits", target="Taylor Swift", domain="person", suites=(), sizes=sizes
+    )
+    sets = embedded_sets(asked)
     chosen = {
         "oracle": {"Taylor Swift": "oracle_taylor_swift.safetensors"},
         "reseeded": "reseeded.safetensors",

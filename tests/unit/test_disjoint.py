@@ -10,10 +10,13 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from asks import sets_from
 from pictures import captioned, write_cifar_parquet, write_folder, write_shard
 
-from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.disjoint import SEEN, check_disjoint, check_unseen, six_sets, trained_on
+from razor_cli.data.kinds.cifar10 import Cifar10
+from razor_cli.data.kinds.own import Folder, WebDataset
+from razor_cli.data.kinds.standin import StandIn
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets, Judged
 from razor_cli.data.sources.base import SPLITS
@@ -22,15 +25,16 @@ from razor_cli.data.sources.portraits import NAMES, PER_SPLIT, Portraits
 from razor_cli.errors import RunError
 
 TARGETS = [
-    (Kind.PORTRAITS, "Barack Obama", "person"),
-    (Kind.EMOJI, "owl", "emoji"),
-    (Kind.CIFAR10, "ship", "object"),
+    ("portraits", "Barack Obama", "person"),
+    ("emoji", "owl", "emoji"),
+    ("cifar10", "ship", "object"),
 ]
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAZOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RAZOR_DATA_DIR", str(tmp_path / "prepared"))
 
 
 def origins(sets: ConceptSets) -> dict[str, dict[str, set[tuple[str, ...]]]]:
@@ -52,12 +56,13 @@ def trained_vectors() -> set[tuple[str, str]]:
     return {(k.split("/", 2)[1], k.split("/", 2)[2]) for k in keys}
 
 
-@pytest.mark.parametrize(("kind", "target", "domain"), TARGETS)
+@pytest.mark.parametrize(("pictures", "target", "domain"), TARGETS)
 def test_embedded_sets_share_nothing_and_evaluation_is_new(
-    kind: Kind, target: str, domain: str, tmp_path: Path
+    pictures: str, target: str, domain: str, tmp_path: Path
 ) -> None:
     cifar = write_cifar_parquet(tmp_path / "c", train=1000, test=300)
-    sets = build_sets(kind=kind, target=target, domain=domain, cifar_root=cifar)
+    kind = Cifar10 if pictures == "cifar10" else StandIn
+    sets = sets_from(kind, target, pictures=pictures, domain=domain, cifar_root=cifar)
     found = origins(sets)
     for (first, a), (second, b) in combinations(found.items(), 2):
         for source in a.keys() & b.keys():
@@ -97,12 +102,7 @@ def test_what_counts_as_trained_on() -> None:
 
 
 def test_only_the_suite_that_says_so_shows_seen_icons(tmp_path: Path) -> None:
-    sets = build_sets(
-        kind=Kind.PORTRAITS,
-        target="Tom Cruise",
-        domain="person",
-        cifar_root=write_cifar_parquet(tmp_path / "c"),
-    )
+    sets = sets_from(StandIn, "Tom Cruise", cifar_root=write_cifar_parquet(tmp_path / "c"))
     seen = {s.name: any(trained_on(k) for k in s.pairs.keys) for s in sets.suites}
     assert seen == {SEEN: True, "emoji_held_out": False, "cifar10": False}
     trained_views = {(p.key, p.view) for p in sets.retain.pictures}
@@ -110,9 +110,11 @@ def test_only_the_suite_that_says_so_shows_seen_icons(tmp_path: Path) -> None:
     assert not trained_views & {(p.key, p.view) for p in suite.pairs.pictures}
 
 
-@pytest.mark.parametrize(("kind", "place"), [(Kind.FOLDER, "folder"), (Kind.WEBDATASET, "webdataset")])
-def test_own_pictures_share_no_content_even_with_repeats(kind: Kind, place: str, tmp_path: Path) -> None:
-    if kind is Kind.FOLDER:
+@pytest.mark.parametrize("kind", [Folder, WebDataset])
+def test_own_pictures_share_no_content_even_with_repeats(
+    kind: type[Folder | WebDataset], tmp_path: Path
+) -> None:
+    if kind is Folder:
         root = write_folder(tmp_path / "d", {"Ada": 30, "Bo": 60})
         for n, file in enumerate(sorted((root / "Ada").iterdir())):
             (root / "Ada" / f"again{n}.png").write_bytes(file.read_bytes())
@@ -124,12 +126,12 @@ def test_own_pictures_share_no_content_even_with_repeats(kind: Kind, place: str,
         swapped = [{"jpg": samples[i]["jpg"], "txt": f"a cat {i}"} for i in range(30)]
         root = write_shard(tmp_path / "d" / "0.tar", [*samples, *repeats, *swapped]).parent
         count = 90
-    sets = build_sets(kind=kind, target="Ada", domain="person", root=root, sizes=Sizes(evaluation_retain=999))
+    sets = sets_from(kind, "Ada", root=root, sizes=Sizes(evaluation_retain=999))
     pixels = {name: {i.tobytes() for i in pairs.load()} for name, pairs in six_sets(sets).items()}
     for (first, a), (second, b) in combinations(pixels.items(), 2):
         assert not a & b, (first, second)
     assert sum(map(len, pixels.values())) <= count
-    assert all(k.startswith(place) for pairs in six_sets(sets).values() for k in pairs.keys)
+    assert all(k.startswith(kind.kind) for pairs in six_sets(sets).values() for k in pairs.keys)
 
 
 def test_one_file_in_a_folder_and_a_shard_is_one_picture(tmp_path: Path) -> None:
@@ -138,16 +140,14 @@ def test_one_file_in_a_folder_and_a_shard_is_one_picture(tmp_path: Path) -> None
     for i in range(16):
         (tmp_path / "d" / "Ada" / f"{i}.jpg").write_bytes(bytes(samples[i]["jpg"]))  # type: ignore[call-overload]
     write_shard(tmp_path / "r" / "0.tar", samples)
-    sets = build_sets(
-        kind=Kind.FOLDER, target="Ada", domain="person", root=tmp_path / "d", retain_root=tmp_path / "r"
-    )
+    sets = sets_from(Folder, "Ada", root=tmp_path / "d", retain_root=tmp_path / "r")
     hashes = {name: {k.split("/")[1] for k in pairs.keys} for name, pairs in six_sets(sets).items()}
     assert not any(a & b for a, b in combinations(hashes.values(), 2))
     assert any("16 pictures that occur twice" in n for n in sets.notes)
 
 
 def test_the_checks_can_fail() -> None:
-    sets = build_sets(kind=Kind.PORTRAITS, target="Kanye West", domain="person")
+    sets = sets_from(StandIn, "Kanye West")
     check_disjoint(sets)
     check_unseen(sets)
     leaked = replace(sets, evaluation=Judged(sets.evaluation.forget, sets.retain))
@@ -165,7 +165,7 @@ def test_the_checks_can_fail() -> None:
 )
 def test_real_photographs_are_other_files() -> None:
     root = Path(os.environ["RAZOR_CIFAR10"])
-    sets = build_sets(kind=Kind.CIFAR10, target="cat", domain="object", cifar_root=root)
+    sets = sets_from(Cifar10, "cat", domain="object", cifar_root=root)
     photographs = {}
     for name, pairs in six_sets(sets).items():
         objects = [p for p in pairs.pictures if p.domain == "object"]

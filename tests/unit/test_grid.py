@@ -192,6 +192,27 @@ def test_command_of_a_job_runs_exactly_that_job(extra: Path) -> None:
         assert vars(again) | {"jobs": 1} == vars(job.experiment) | {"jobs": 1}
 
 
+def test_a_data_setting_goes_to_the_kinds_that_have_it_and_a_line_says_so(
+    extra: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos/Ada").mkdir(parents=True)
+    (tmp_path / "photos/Bo").mkdir()
+    own = "  - {scenario: [identity], data: [folder], target: [Ada], method: [none]}\n"
+    (extra / "experiment/mine.yaml").write_text(FILE + own)
+    root = f"data.root={tmp_path / 'photos'}"
+    jobs, refused = grid.check_all(asked(extra, root, "data.forget=[owl]", "data.n_forget=20"))
+    assert [r.point["method"] for r in refused] == ["none", "random", "none", "random", "none"]  # forget
+    assert all("data.forget names concepts" in str(r.error) for r in refused) and len(jobs) == 1
+    jobs, refused = grid.check_all(asked(extra, root))
+    assert refused == [] and [root in j.command for j in jobs] == [False] * 5 + [True]
+    assert jobs[-1].experiment.data.root == tmp_path / "photos"
+    assert grid.left_out(jobs) == [f"{root}: left out of 5 jobs, as data=standin has no such setting"]
+    _, refused = grid.check_all(asked(extra, root, "data.ood_root=X"))
+    assert len(refused) == 6 and all("data.ood_root: there is no such" in str(r.error) for r in refused)
+    _, refused = grid.check_all(asked(extra, root, "data=standin"))
+    assert len(refused) == 6 and all("data.root: there is no such setting" in str(r.error) for r in refused)
+
+
 def test_every_reason_stands_once_with_the_way_around_it(
     extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from asks import sets_from
 from benchmark_files import (
     CRANE,
     GOLDFISH,
@@ -28,10 +29,9 @@ from pictures import picture_bytes
 from typer.testing import CliRunner
 
 from razor_cli.commands.data import app
-from razor_cli.data.benchmarks import Benchmarks
-from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.choices import Templates
 from razor_cli.data.disjoint import six_sets
+from razor_cli.data.kinds.imagenet import ImageNet as ImageNetData
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets, Judged
 from razor_cli.data.sources.imagenet import ImageNet, metadata, sentences
@@ -51,14 +51,8 @@ SMALL = Sizes(
 
 
 def sets_of(root: Path, target: str = "tench", **changes: object) -> ConceptSets:
-    settings: dict[str, object] = {
-        "kind": Kind.IMAGENET,
-        "target": target,
-        "domain": "object",
-        "root": root,
-        "sizes": SMALL,
-    }
-    return build_sets(**(settings | changes))  # type: ignore[arg-type]
+    settings: dict[str, object] = {"domain": "object", "root": root, "sizes": SMALL}
+    return sets_from(ImageNetData, target, **(settings | changes))  # type: ignore[arg-type]
 
 
 def drawn(source: ImageNet, concept: str, split: str, count: int = 99) -> list[bytes]:
@@ -221,7 +215,7 @@ def test_target_may_be_a_wnid_and_a_class_called_the_same_is_not_kept(tmp_path: 
 
 
 def test_suite_has_open_clips_templates_and_no_target(tmp_path: Path) -> None:
-    sets = sets_of(write_imagenet(tmp_path, count=20), benchmarks=Benchmarks(templates=Templates.SIMPLE))
+    sets = sets_of(write_imagenet(tmp_path, count=20), templates=Templates.SIMPLE)
     (suite,) = sets.suites
     assert suite.name == "imagenet" and "tench" not in suite.class_names and len(suite.prompts) == 4 * 7
     assert suite.prompts[:2] == ("itap of a goldfish.", "a bad photo of the goldfish.")

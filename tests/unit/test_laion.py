@@ -10,13 +10,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from asks import sets_from
 from benchmark_files import write_files_shard, write_tar_shard
 from pictures import captioned, picture_bytes, write_folder, write_shard
 from typer.testing import CliRunner
 
 from razor_cli.commands.data import app
-from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.disjoint import six_sets
+from razor_cli.data.kinds.own import Laion as LaionData
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.laion import Laion
@@ -37,14 +38,8 @@ REST: list[str | None] = [f"a dog in park {i}" for i in range(90)]
 
 
 def sets_of(root: Path, target: str = "Ada Quill", **changes: object) -> ConceptSets:
-    settings: dict[str, object] = {
-        "kind": Kind.LAION,
-        "target": target,
-        "domain": "person",
-        "root": root,
-        "sizes": SMALL,
-    }
-    return build_sets(**(settings | changes))  # type: ignore[arg-type]
+    settings: dict[str, object] = {"root": root, "sizes": SMALL}
+    return sets_from(LaionData, target, **(settings | changes))  # type: ignore[arg-type]
 
 
 def two_layouts(root: Path) -> Path:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_worlds import EYE, crowd, one, rows, world
 
-from razor_cli.data.build import Kind, build_sets
 from razor_cli.data.disjoint import trained_on
+from razor_cli.data.embedded import EmbeddedRequest, embedded_sets
 from razor_cli.data.sampling import Sizes
 from razor_cli.dual.gallery import Gallery
 from razor_cli.dual.measures import Features
@@ -194,12 +194,13 @@ def test_members_are_never_among_judged_pictures() -> None:
     one_shared = replace(sets.forget, pictures=(*sets.forget.pictures, sets.evaluation.forget.pictures[0]))
     with pytest.raises(RunError, match="judged as unseen"):
         Evaluator(model=tiny_world.make_clip(), sets=sets, members=one_shared)
-    stand_in = build_sets(
-        kind=Kind.PORTRAITS,
+    asked = EmbeddedRequest(
+        pictures="portraits",
         target="Taylor Swift",
         domain="person",
         suites=(),
         sizes=Sizes(forget=40, evaluation_forget=40),
     )
+    stand_in = embedded_sets(asked)
     assert all(trained_on(k) for k in stand_in.forget.keys)  # the base's training saw them: members
     assert not any(trained_on(k) for k in stand_in.evaluation.forget.keys)

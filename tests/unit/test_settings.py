@@ -19,7 +19,8 @@ from razor_cli.config.check import check
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked, compose
 from razor_cli.config.schema import INVALID, convert, locate
-from razor_cli.config.settings import Data, Engine, Experiment, conf_dir, resolved
+from razor_cli.config.settings import Engine, Experiment, conf_dir, resolved
+from razor_cli.data.kinds.own import Folder
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.spec import ClipSpec
@@ -116,7 +117,6 @@ MISTAKES = [  # of different settings each, so that one message tells of all
         ("method.search_steps=2.5", ["method.search_steps", "a whole number", "2.5"]),
         ("method.max_components=many", ["method.max_components", "a whole number or null"]),
         ("data.aliases=Tay", ["data.aliases", "a list [a, b] of text"]),
-        ("data.max_corrupt=1", ["data.max_corrupt", "[0, 1)"]),
         ("data.n_retain=0", ["data.n_retain", ">= 1"]),
         (
             "method.normalize=null",
@@ -139,6 +139,19 @@ MISTAKES = [  # of different settings each, so that one message tells of all
     ],
     [
         ("method.rho=nan", ["method.rho", "a number"]),
+    ],
+    [
+        ("data=folder", []),
+        ("data.root=/nowhere/at/all", ["data.root: no such file or folder", "/nowhere/at/all"]),
+        ("data.max_corrupt=1", ["data.max_corrupt", "[0, 1)"]),
+    ],
+    [
+        (
+            "data.root=.",
+            ["data.root: there is no such setting", "in data: aliases, cifar_root", "data=folder, "],
+        ),
+        ("data.prompts=CompCars-S", ["fix: data=compcars, data=imgnetdogs, data=labelled have it"]),
+        ("data.alises=[a]", ["did you mean data.aliases?"]),
     ],
     [("method.rho=[0.1]", ["method.rho", "a number"])],
     [("method=razr", ["method=razr", "slug_code", "did you mean method=razor"])],
@@ -173,7 +186,7 @@ def test_a_wrong_choice_and_wrong_keys_elsewhere_are_reported_together() -> None
         "razor_cli.methods.razor.TauMode",
         "razor_cli.methods.nothing.X",
         "razor_cli.methods.razor.math.prod",
-        "razor_cli.config.settings.Data",
+        "razor_cli.data.kinds.own.Folder",
         "razor_cli.methods",
         "razor_cli.methods.razor:Razor",
         "5",
@@ -343,7 +356,7 @@ def test_variant_completes_the_architecture() -> None:
 
 def test_data_refuses_a_range_with_its_key() -> None:
     with pytest.raises(ConfigError, match=r"data\.min_forget"):
-        Data(min_forget=2)
+        Folder(min_forget=2)
 
 
 def test_users_folder_adds_options(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from razor_cli.atomic import staged
 
 if TYPE_CHECKING:
-    from razor_cli.config.settings import Data
     from razor_cli.contract.family import Spec
+    from razor_cli.data.kinds.own import Folder
 
 Say = Callable[[str], None]
 PICTURES = 500  # photographs that zero-shot accuracy is measured on, unless asked otherwise
@@ -92,7 +92,7 @@ class Request:
 
     preset: str  # name of the file in conf/model
     model: Spec
-    data: Data
+    data: Folder
     overrides: tuple[str, ...] = ()  # as typed, for the commands in the advice
     target: str | None = None  # concept of the small edits; None: one that the pictures have
     pictures: int = PICTURES

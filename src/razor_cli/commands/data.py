@@ -14,8 +14,11 @@ from razor_cli.commands.data_check import check
 
 if TYPE_CHECKING:
     from razor_cli.data.builders import Built
+    from razor_cli.data.sets import ConceptSets
     from razor_cli.data.sources.folder import Folder
     from razor_cli.data.sources.webdataset import WebDataset
+
+MAX_CORRUPT = 0.01  # share of unreadable pictures that stops a look at the sets
 
 app = typer.Typer(no_args_is_help=True, help="Fetch data sets, and look at your own pictures before a run.")
 prepare = typer.Typer(
@@ -167,16 +170,19 @@ def inspect(
     for note in notes or ["no corrupt files, no duplicates"]:
         console.print(Text(note))
     if target is not None:
-        _plan(
-            console,
-            "webdataset" if shards else "folder",
-            root,
-            target,
-            tuple(alias or ()),
-            retain_root,
-            cifar_root,
-            domain,
+        from razor_cli.data.ask import Ask
+        from razor_cli.data.kinds import own
+        from razor_cli.data.sampling import Sizes
+
+        data = (own.WebDataset if shards else own.Folder)(
+            root=root,
+            retain_root=retain_root,
+            cifar_root=cifar_root,
+            aliases=alias or [],
+            max_corrupt=MAX_CORRUPT,
+            **{f"n_{name}": count for name, count in vars(Sizes()).items()},
         )
+        _plan(console, data.sets(Ask(target=target, domain=domain)))
 
 
 def _concepts(console: Console, root: Path) -> list[str]:
@@ -211,29 +217,10 @@ def _shards(console: Console, root: Path) -> list[str]:
     return source.tally.notes() or ["no damaged shards; pictures are checked when they are drawn"]
 
 
-def _plan(
-    console: Console,
-    kind: str,
-    root: Path,
-    target: str,
-    aliases: tuple[str, ...],
-    retain_root: Path | None,
-    cifar_root: Path | None,
-    domain: str,
-) -> None:
+def _plan(console: Console, sets: ConceptSets) -> None:
     """Print the sizes of the sets that a run would use, and what there is to know about them."""
-    from razor_cli.data.build import Kind, build_sets
     from razor_cli.data.disjoint import six_sets
 
-    sets = build_sets(
-        kind=Kind(kind),
-        target=target,
-        domain=domain,
-        aliases=aliases,
-        root=root,
-        retain_root=retain_root,
-        cifar_root=cifar_root or "auto",
-    )
     table = _table("set", "pictures", "hash")
     for name, pairs in six_sets(sets).items():
         table.add_row(name.replace("_", " "), str(len(pairs)), pairs.fingerprint()[:12])

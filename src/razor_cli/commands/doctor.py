@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from razor_cli.acceptance.checks import Report, Request
     from razor_cli.commands.doctor_machine import Row
-    from razor_cli.config.settings import Data
+    from razor_cli.data.kinds.own import Folder
     from razor_cli.errors import Problem
     from razor_cli.families.clip.spec import ClipSpec
 
@@ -124,7 +124,7 @@ def read_request(
     from razor_cli.config import command_line
     from razor_cli.config.compose import compose
     from razor_cli.config.schema import build, together
-    from razor_cli.config.settings import Data
+    from razor_cli.data.kinds.own import Folder
     from razor_cli.errors import ConfigError
     from razor_cli.families.clip.spec import ClipSpec
 
@@ -133,16 +133,14 @@ def read_request(
             allowed = ", ".join(k + "…=VALUE" if k.endswith(".") else f"{k}=VALUE" for k in ACCEPTANCE_KEYS)
             fix = "razor-run takes the other settings"
             raise ConfigError(f"{word}: not a setting of an acceptance", allowed=allowed, found=word, fix=fix)
-    read = command_line.read([f"model={name}", *overrides])
+    read = command_line.read([f"model={name}", "data=folder", *overrides])
     problems: list[Problem] = list(read.problems)
     if problems:
         raise together(problems)
     node = OmegaConf.to_container(compose(read), resolve=True)
     assert isinstance(node, dict)
-    model, data = (
-        build(ClipSpec, node["model"], "model", problems),
-        build(Data, node["data"], "data", problems),
-    )
+    model = build(ClipSpec, node["model"], "model", problems)
+    data = build(Folder, node["data"], "data", problems)
     if model is not None and data is not None:
         problems += _conflicts(model, data, overrides, random_weights)
     if problems:
@@ -165,7 +163,9 @@ def read_request(
     )
 
 
-def _conflicts(model: ClipSpec, data: Data, overrides: Sequence[str], random_weights: bool) -> list[Problem]:
+def _conflicts(
+    model: ClipSpec, data: Folder, overrides: Sequence[str], random_weights: bool
+) -> list[Problem]:
     from razor_cli.errors import Problem
 
     found = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from razor_cli.config.conf_files import FAMILY, GROUPS, conf_dir, groups
+from razor_cli.config.data_keys import own_keys
 from razor_cli.config.family import family_fits
 from razor_cli.config.pairings import pairing_problems
 from razor_cli.config.schema import build, hints, locate, together, unknown
@@ -78,6 +79,8 @@ def _part(group: str, node: Mapping[str, Any], problems: list[Problem]) -> Any:
     except ConfigError as error:
         problems.append(Problem.of(error))
         return None
+    if group == "data":
+        value = own_keys(cls, value, PLACES["data"], problems)
     return build(cls, value, group, problems)
 
 

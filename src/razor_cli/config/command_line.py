@@ -13,7 +13,7 @@ from razor_cli.config import family, renamed
 from razor_cli.config.conf_files import file_of, groups, roots_of, settings_of, targets
 from razor_cli.config.overrides import quote, quote_override
 from razor_cli.config.schema import hints, locate
-from razor_cli.config.settings import PLACES, Data, Options, Scenario
+from razor_cli.config.settings import PLACES, Options, Scenario
 from razor_cli.errors import ConfigError, Problem, nearest
 
 
@@ -33,7 +33,7 @@ def text_kinds(roots: Sequence[Path]) -> Callable[[str], Collection[str]]:
     """Return what tells whether a key takes text (`text`, `list`, `null`), read from the schemas' field
     types.
     """
-    own = {"": (Options,), "scenario": (Scenario,), "data": (Data,)}
+    own = {"": (Options,), "scenario": (Scenario,)}
 
     @cache
     def schemas(group: str) -> tuple[type, ...]:

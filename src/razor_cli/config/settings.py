@@ -8,13 +8,13 @@ values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.schema import plain
-from razor_cli.data.choices import CoarseText, DataKind, Names, Templates
+from razor_cli.data.ask import DataSettings
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.errors import ConfigError
 
@@ -60,7 +60,7 @@ class Scenario:
     name: str = "identity"
     domain: str = "person"  # wording of prompts
     default_target: str = "Taylor Swift"
-    pictures: Pictures = Pictures.PORTRAITS  # what data=standin or data=cifar10 shows
+    pictures: Pictures = Pictures.PORTRAITS  # what data=standin shows
     taxonomy: bool = False  # fine concepts go together and their parents stay
     suites: list[Pictures] = field(
         default_factory=list
@@ -72,67 +72,6 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.domain not in DOMAINS:
             raise ConfigError("scenario.domain is unknown", allowed=", ".join(DOMAINS), found=self.domain)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Where pictures come from and how many of them each set takes at most; too few are taken as they are."""
-
-    kind: DataKind = DataKind.STANDIN
-    root: Path | None = None  # folder: DIR/<concept>/*.jpg; webdataset: DIR of shards
-    retain_root: Path | None = None  # pictures that must keep working, same layout
-    cifar_root: Path | None = None  # null: where `razor data prepare cifar10` puts it
-    aliases: list[str] = field(default_factory=list)  # other names of the target
-    keyword: str | None = None  # what a caption must contain; null: the target or an alias
-    class_names: list[str] = field(default_factory=list)  # names without pictures in the label space
-    names_file: Path | None = None  # more such names, one a line
-    celeba_root: Path | None = None  # CelebA with names: the utility CelebA-100, and names for FA
-    celeba_names: Names = Names.ALL  # which of its names are chosen among
-    judge_on_celeba: bool = False  # the target's evaluation pictures are CelebA's
-    imagenet_root: Path | None = None  # ImageNet-1K's val part as a utility
-    templates: Templates = Templates.OPENAI  # prompts of ImageNet's classes
-    forget: list[str] = field(
-        default_factory=list
-    )  # fine concepts that go together; empty: those that target names
-    coarse_text: CoarseText = CoarseText.MEMBERS  # how text says a coarse label
-    taxonomy: Path | None = None  # labelled pictures: who is whose parent; null: taxonomy.csv in root
-    prompts: str | None = None  # published templates: ImgnetDogs or CompCars-S; null: the domain's
-    ood_root: Path | None = None  # labelled pictures of another distribution
-    suite_roots: dict[str, Path] = field(default_factory=dict)  # zero-shot task -> its folder
-    retain_domain: str = "object"  # wording of prompts for retain pictures of another kind
-    n_forget: int = 4000
-    n_retain: int = 7900
-    n_validation_forget: int = 200
-    n_validation_retain: int = 200
-    n_evaluation_forget: int = 1000
-    n_evaluation_retain: int = 1000
-    n_suite: int = 300  # of each unrelated task
-    max_corrupt: float = 0.05  # share of unreadable pictures that stops the run, in [0, 1)
-    min_forget: int = 12  # fewer pictures of the target cannot be split
-    seed: int | None = None  # which pictures go to which set; null: drawn anew for every run seed
-
-    def __post_init__(self) -> None:
-        for name in (f.name for f in fields(self) if f.name.startswith("n_")):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"data.{name} must be at least 1", allowed=">= 1", found=getattr(self, name)
-                )
-        if self.retain_domain not in DOMAINS:
-            raise ConfigError(
-                "data.retain_domain is unknown", allowed=", ".join(DOMAINS), found=self.retain_domain
-            )
-        if self.min_forget < 3:
-            raise ConfigError(
-                "data.min_forget is too small: three sets need a picture each",
-                allowed=">= 3",
-                found=self.min_forget,
-            )
-        if not 0 <= self.max_corrupt < 1:
-            raise ConfigError("data.max_corrupt is out of range", allowed="[0, 1)", found=self.max_corrupt)
-        if any(not alias.strip() for alias in self.aliases):
-            raise ConfigError(
-                "data.aliases must not contain an empty name", allowed="[name, name]", found=self.aliases
-            )
 
 
 class JudgedOn(StrEnum):
@@ -191,7 +130,7 @@ class Experiment(Options):
 
     model: Spec
     scenario: Scenario
-    data: Data
+    data: DataSettings
     method: Method
     quantization: Quantization
     metrics: Any  # settings of the family's exam
@@ -205,7 +144,7 @@ def classes_of(experiment: Experiment) -> tuple[type, ...]:
 PLACES = {  # the only code a configuration can name, by group
     "model": "razor_cli.families.",
     "scenario": "razor_cli.config.settings.Scenario.",
-    "data": "razor_cli.config.settings.Data.",
+    "data": "razor_cli.data.kinds.",
     "method": "razor_cli.methods.",
     "quantization": "razor_cli.config.quantization.Quantization.",
     "metrics": "razor_cli.families.",

@@ -82,7 +82,7 @@ class Benchmarks:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNetRequest:
-    """What `scenario=class data=imagenet` asks for; the fields are those of `build_sets`."""
+    """What `scenario=class data=imagenet` asks for; names are those of the settings."""
 
     target: str
     aliases: tuple[str, ...]

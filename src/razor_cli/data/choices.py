@@ -40,13 +40,11 @@ class DataKind(StrEnum):
     CIFAR10 = "cifar10"
     IMAGENET = "imagenet"
     LAION = "laion"
+
+
+class LabelledKind(StrEnum):
+    """What labelled photographs below a taxonomy are called; all are read alike."""
+
     LABELLED = "labelled"
     IMGNETDOGS = "imgnetdogs"
     COMPCARS = "compcars"
-
-
-LABELLED = (
-    DataKind.LABELLED,
-    DataKind.IMGNETDOGS,
-    DataKind.COMPCARS,
-)  # labelled photographs below a taxonomy

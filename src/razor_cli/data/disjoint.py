@@ -90,10 +90,3 @@ def trained_on(key: str) -> bool:
 @cache
 def _trained_portraits(name: str) -> frozenset[str]:
     return frozenset(p.key for p in Portraits().pictures(name, "train"))
-
-
-def split_record(sets: ConceptSets) -> dict[str, list[str]]:
-    """Return the picture keys of every set and suite, for the run's folder."""
-    record = {name: list(pairs.keys) for name, pairs in six_sets(sets).items()}
-    record |= {f"suite_{s.name}": list(s.pairs.keys) for s in sets.suites}
-    return record | {name: list(pairs.keys) for name, pairs in shifted_sets(sets).items()}

@@ -4,10 +4,11 @@ Gong 4.1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from razor_cli.data.ask import Confidence
 from razor_cli.data.assemble import assemble, make_suite, unlike
 from razor_cli.data.choices import CoarseText
 from razor_cli.data.disjoint import check_disjoint, check_unseen
@@ -21,9 +22,6 @@ from razor_cli.data.sources.portraits import Portraits, PortraitsWithGlasses, id
 from razor_cli.data.taxonomy import Chosen, choose, shipped, taxonomy_of
 from razor_cli.errors import ConfigError
 
-Confidence = Callable[
-    [Pairs, Mapping[str, Sequence[str]]], dict[str, float]
-]  # pictures, prompts of each class -> mean p(own)
 PER_CLASS = 12  # validation pictures of each concept that its difficulty is measured on
 ICON_SETS = {
     "train": ("noto", "fluent-emoji-flat", "fluent-emoji-high-contrast"),
@@ -46,7 +44,7 @@ class FineRequest:
     sizes: Sizes
     suites: tuple[str, ...]
     cifar: Cifar10 | None
-    cache: Path | None
+    cache: Path | None = None  # of rendered pictures; None: the user's
     seed: int
     confidence: Confidence
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from razor_cli.data.ask import Confidence
 from razor_cli.data.assemble import assemble, unlike
 from razor_cli.data.choices import CoarseText
 from razor_cli.data.disjoint import check_disjoint
-from razor_cli.data.fine_grained import PER_CLASS, Confidence
+from razor_cli.data.fine_grained import PER_CLASS
 from razor_cli.data.sampling import Groups, Pool, Sizes, balanced, rng_for
 from razor_cli.data.sets import ConceptSets, Judged, Pairs, Shifted, Suite, Taxonomy
 from razor_cli.data.sources.base import SPLITS

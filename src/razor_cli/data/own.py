@@ -25,7 +25,7 @@ SHARES = (0.5, 0.25, 0.25)
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a run on own pictures asks for; the fields are those of `build_sets`."""
+    """What a run on own pictures asks for; names are those of the settings."""
 
     target: str
     aliases: tuple[str, ...]

@@ -159,15 +159,27 @@ class ConceptSets:
             "taxonomy": asdict(self.taxonomy) if self.taxonomy else None,
         }
 
-    def fingerprints(self) -> dict[str, str]:
-        """Return the hash of every set, for the run's provenance."""
+    def parts(self) -> dict[str, Pairs]:
+        """Return every set by name: the six, the unrelated tasks, and the out-of-distribution test."""
         sets = {"forget": self.forget, "retain": self.retain}
         for name, judged in (("validation", self.validation), ("evaluation", self.evaluation)):
             sets |= {f"{name}_forget": judged.forget, f"{name}_retain": judged.retain}
         sets |= {f"suite_{s.name}": s.pairs for s in self.suites}
         if self.ood is not None:
             sets |= {"ood_forget": self.ood.judged.forget, "ood_retain": self.ood.judged.retain}
-        return {name: pairs.fingerprint() for name, pairs in sets.items()}
+        return sets
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the hash of every set, for the run's provenance."""
+        return {name: pairs.fingerprint() for name, pairs in self.parts().items()}
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many pictures every set has."""
+        return {name: len(pairs) for name, pairs in self.parts().items()}
+
+    def record(self) -> dict[str, list[str]]:
+        """Return the picture keys of every set, for the run's folder."""
+        return {name: list(pairs.keys) for name, pairs in self.parts().items()}
 
 
 def overlap(first: Pairs, second: Pairs) -> set[str]:

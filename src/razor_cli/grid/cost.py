@@ -48,7 +48,12 @@ def _alike(experiment: Experiment, records: Sequence[RunRecord]) -> list[RunReco
     there are.
     """
     wanted = json.loads(canonical_json(resolved(experiment)))
-    found = [r for r in records if (r.method, r.model) == (experiment.method.name, experiment.model.name)]
+    own = (
+        experiment.method.name,
+        experiment.model.name,
+        experiment.data.label(experiment.scenario.pictures.value),
+    )
+    found = [r for r in records if (r.method, r.model, r.data) == own]
     found = [r for r in found if _sizes(r.settings) == _sizes(wanted)]
     for key in ("scenario", "quantization", "control", "method"):
         found = [r for r in found if r.settings.get(key) == wanted.get(key)] or found
@@ -57,9 +62,7 @@ def _alike(experiment: Experiment, records: Sequence[RunRecord]) -> list[RunReco
 
 def _sizes(settings: Any) -> dict[str, object]:
     data = settings.get("data")
-    return (
-        {k: v for k, v in data.items() if k.startswith("n_") or k == "kind"} if isinstance(data, dict) else {}
-    )
+    return {k: v for k, v in data.items() if k.startswith("n_")} if isinstance(data, dict) else {}
 
 
 def counted(job: Job) -> Estimate:
@@ -67,7 +70,7 @@ def counted(job: Job) -> Estimate:
     every state.
     """
     e = job.experiment
-    n = job.pictures or {k.removeprefix("n_"): v for k, v in vars(e.data).items() if k.startswith("n_")}
+    n = job.pictures or e.data.at_most
     knobs = {
         k: v for k, v in vars(e.method).items() if isinstance(v, int | float) and not isinstance(v, bool)
     }
@@ -76,7 +79,9 @@ def counted(job: Job) -> Estimate:
     work = Work(
         seen=n["forget"] + n["retain"],
         tried=n["validation_forget"] + n["validation_retain"],
-        judged=n["evaluation_forget"] + n["evaluation_retain"] + len(e.scenario.suites) * n.get("suite", 0),
+        judged=n["evaluation_forget"]
+        + n["evaluation_retain"]
+        + len(e.scenario.suites) * e.data.at_most["suite"],
         epochs=knobs.get("epochs", 1) + (rounds / 2 if searched else 0),
         trained="epochs" in knobs,
         trials=searched * (knobs.get("max_components", 8) + rounds),

@@ -21,7 +21,7 @@ from razor_cli.grid.cost import (
     finished,
     sought,
 )
-from razor_cli.grid.points import Asked, Job, Refused, leaving_out
+from razor_cli.grid.points import Asked, Job, Refused, leaving_out, left_out
 from razor_cli.runs.folder import complete_runs
 from razor_cli.runs.records import RunRecord
 
@@ -50,7 +50,7 @@ def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console:
     ]
     rows.sort(key=lambda row: row.number)
     console.print(_table(rows))
-    for line in totals(rows, jobs[0].experiment.jobs if jobs else 1):
+    for line in [*totals(rows, jobs[0].experiment.jobs if jobs else 1), *left_out(jobs)]:
         console.print(Text(line))
     problems = [*(r.error.message() for r in refused), *filter(None, absent.values())]
     for text in dict.fromkeys(problems):

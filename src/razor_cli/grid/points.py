@@ -9,7 +9,7 @@ What the command line says goes first. `scenario`, `target` and `method` choose 
 and a block with none of the chosen is left out; a method that no block lists stands in for those of every
 block. Every other key replaces its list in every block, and several values of a key that no block has
 multiply every block. `targets=N` is a word of grids alone: of what is left, the first N targets of every
-block.
+block. A setting that only some of the grid's kinds of data have goes to those (`data_words.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from razor_cli.config.overrides import as_typed, quote, shell_command
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment
 from razor_cli.errors import ConfigError, Problem, RazorError, nearest
+from razor_cli.grid.data_words import leave_out, told
 
 Block = dict[str, list[Any]]
 MOST = "targets="
@@ -37,10 +38,6 @@ CHOOSING = (
     "target",
     "method",
 )  # keys that choose among the blocks instead of replacing what they list
-EMBEDDED = (
-    "standin",
-    "cifar10",
-)  # data whose sets are listed in well under a second, so a target is looked up beforehand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +63,7 @@ class Job:
     experiment: Experiment
     command: str  # runs this job alone
     pictures: dict[str, int] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()  # words that its kind of data has no setting for
 
     @property
     def label(self) -> str:
@@ -220,17 +218,16 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
     embedded data.
     """
     available = groups(roots_of(asked.extra))
-    composed: dict[tuple[str, ...], tuple[command_line.Request, Any]] = {}
+    every = [(p, tuple(f"{k}={v}" for k, v in p.items() if k in available)) for p in points(asked.blocks)]
+    composed = _composed(asked, list(dict.fromkeys(chosen for _, chosen in every)))
     sizes: dict[str, dict[str, int] | RazorError] = {}
     jobs: list[Job] = []
     refused: list[Refused] = []
-    for number, point in enumerate(points(asked.blocks), 1):
-        chosen = tuple(f"{k}={v}" for k, v in point.items() if k in available)
+    for number, (point, chosen) in enumerate(every, 1):
+        request, cfg, less = composed[chosen]
         try:
-            if chosen not in composed:
-                request = command_line.read([*asked.words, "grid=[]", *chosen], extra=asked.extra)
-                composed[chosen] = request, compose(request)
-            request, cfg = composed[chosen]
+            if isinstance(cfg, RazorError):
+                raise cfg
             experiment = check(
                 with_keys(cfg, {k: v for k, v in point.items() if k not in available}),
                 request.problems,
@@ -242,8 +239,9 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
                     number=number,
                     point=point,
                     experiment=experiment,
-                    command=alone(asked, point),
+                    command=alone(replace(asked, words=[w for w in asked.words if w not in less]), point),
                     pictures=pictures,
+                    left_out=less,
                 )
             )
         except RazorError as error:
@@ -251,11 +249,34 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
     return jobs, refused
 
 
+def _composed(
+    asked: Asked, choices: Sequence[tuple[str, ...]]
+) -> dict[tuple[str, ...], tuple[command_line.Request, Any, frozenset[str]]]:
+    """Return for each choice of options what was read, the configuration or why there is none, and the words
+    that were left out of it.
+    """
+    requests = {c: command_line.read([*asked.words, "grid=[]", *c], extra=asked.extra) for c in choices}
+    made: dict[tuple[str, ...], Any] = {}
+    for chosen, request in requests.items():
+        try:
+            made[chosen] = compose(request)
+        except RazorError as error:
+            made[chosen] = error
+    whole = {c: cfg for c, cfg in made.items() if not isinstance(cfg, RazorError)}
+    gone = leave_out(whole, asked.words) if asked.name else {}  # each job of a sweep says it by itself
+    return {c: (requests[c], made[c], gone.get(c, frozenset())) for c in choices}
+
+
+def left_out(jobs: Sequence[Job]) -> list[str]:
+    """Return a line for each word of the command line that some jobs have no setting for."""
+    return told((job.experiment.data.kind, job.left_out) for job in jobs)
+
+
 def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorError]) -> dict[str, int]:
     """Return the sizes of the sets; an unknown target, or too few pictures, is refused here. Seeds share one
     answer.
     """
-    if experiment.data.kind not in EMBEDDED:
+    if not experiment.data.listed_beforehand:
         return {}
     key = repr(
         (
@@ -267,11 +288,10 @@ def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorErr
         )
     )
     if key not in known:
-        from razor_cli.data.disjoint import six_sets
-        from razor_cli.run import sets_of
+        from razor_cli.bench import sets_of
 
         try:
-            known[key] = {name: len(pairs) for name, pairs in six_sets(sets_of(experiment)).items()}
+            known[key] = sets_of(experiment).sizes()
         except RazorError as error:
             known[key] = error
     found = known[key]

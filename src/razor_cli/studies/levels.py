@@ -4,17 +4,14 @@ makes it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from razor_cli.bench import Bench, asked_of
 from razor_cli.config.settings import Experiment
-from razor_cli.data.fine_grained import embedded, fine_confidence
-from razor_cli.data.fine_labelled import LabelledRequest, labelled_confidence
-from razor_cli.data.sampling import Sizes
+from razor_cli.data.ask import Traced
 from razor_cli.data.taxonomy import levels
 from razor_cli.errors import ConfigError
-from razor_cli.run import Bench, traced_request
 from razor_cli.runs.records import table_csv
 
 COLUMNS = ("name", "parent", "confidence", "level")
@@ -36,14 +33,10 @@ def difficulty_of(experiment: Experiment) -> list[Difficulty]:
     """Return all classes of a run's taxonomy, the hardest to forget first. Raises ConfigError for a run
     without one.
     """
-    if not experiment.scenario.taxonomy:
-        raise ConfigError(f"scenario={experiment.scenario.name} has no taxonomy", fix="scenario=fine_grained")
-    sizes = Sizes(**{f.name: getattr(experiment.data, f"n_{f.name}") for f in dataclasses.fields(Sizes)})
-    ask = traced_request(experiment, sizes, Bench(experiment))
-    if isinstance(ask, LabelledRequest):
-        parents, sure = {b.fine: b.coarse for b in ask.source().branches}, labelled_confidence(ask)
-    else:
-        parents, sure = embedded(ask.pictures).parents, fine_confidence(ask)
+    data, scenario = experiment.data, experiment.scenario
+    if not scenario.taxonomy or not isinstance(data, Traced):
+        raise ConfigError(f"scenario={scenario.name} has no taxonomy", fix="scenario=fine_grained")
+    parents, sure = data.difficulty(asked_of(experiment, Bench(experiment)))
     level = {name: which for which, names in levels(sure).items() for name in names}
     ranked = sorted(sure, key=lambda n: (-sure[n], n))
     return [Difficulty(name=n, parent=parents[n], confidence=sure[n], level=level.get(n, "")) for n in ranked]

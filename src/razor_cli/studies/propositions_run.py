@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from razor_cli.bench import sets_of
 from razor_cli.config.settings import Experiment, resolved
 from razor_cli.contract.components import parameters
 from razor_cli.contract.edit import Edit
@@ -24,7 +25,6 @@ from razor_cli.dual.view import DualEncoder
 from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.errors import ConfigError
 from razor_cli.methods.razor import Razor
-from razor_cli.run import kind_of, sets_of
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import write_atomic
@@ -101,7 +101,7 @@ def _write(
         "model": experiment.model.name,
         "stand_in": experiment.model.stand_in,
         "scenario": experiment.scenario.name,
-        "data": kind_of(experiment).value,
+        "data": experiment.data.label(experiment.scenario.pictures.value),
         "target": target,
         "method": experiment.method.name,
         "seed": experiment.seed,

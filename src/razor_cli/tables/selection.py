@@ -20,7 +20,7 @@ from razor_cli.tables.flips import flipped, shown
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
 WHOLE = "(model)"  # the row of survival.csv for all tensors together
 UNEDITED = ("none", "random")  # methods that make no edit worth a row
-EMBEDDED = ("portraits", "emoji", "cifar10")  # all other data are a user's own pictures
+EMBEDDED = {"portraits": "standin", "emoji": "standin", "cifar10": "cifar10"}  # other data are a user's own
 BUILT_IN = {
     "metrics": "default",
     "quantization": "all",
@@ -87,10 +87,11 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
     """
     s = run.record.settings
     found: list[str] = []
-    for group, key in (("data", "kind"), ("scenario", "name"), ("metrics", ""), ("quantization", "")):
+    chosen = BUILT_IN | {"data": EMBEDDED.get(run.record.data, run.record.data)}
+    for group in ("data", "scenario", "metrics", "quantization"):
         own = s.get(group)
         if isinstance(own, Mapping):
-            option = str(own.get(key)) if key else BUILT_IN[group]
+            option = chosen.get(group) or str(own.get("name"))
             shipped = {
                 k: v
                 for k, v in _shipped(group, option, _family(run)).items()

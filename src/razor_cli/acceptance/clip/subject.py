@@ -6,16 +6,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import open_clip
 
 from razor_cli.acceptance.checks import Request
 from razor_cli.acceptance.clip.known import EMBEDDED, Checkpoint, known, known_checkpoint, plain_name
 from razor_cli.config.conf_files import file_of, values
-from razor_cli.data.build import Kind, build_sets, resolve_cifar
-from razor_cli.data.sampling import Sizes
+from razor_cli.data.ask import Ask
+from razor_cli.data.kinds.cifar10 import Cifar10 as Cifar10Data
+from razor_cli.data.kinds.own import Folder
+from razor_cli.data.kinds.standin import StandIn
 from razor_cli.data.sets import ConceptSets
-from razor_cli.data.sources.cifar10 import Cifar10
+from razor_cli.data.sources.cifar10 import at_hand
 from razor_cli.errors import ConfigError, nearest
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import Library
@@ -24,21 +27,16 @@ from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.families.clip.standins import DEFAULT
 
 # Small on purpose: these pictures tell signs apart, they do not prove forgetting.
-SIZES = Sizes(
-    forget=8,
-    retain=16,
-    validation_forget=8,
-    validation_retain=16,
-    evaluation_forget=2,
-    evaluation_retain=9,
-    suite=1,
-)
-TARGETS = {Kind.CIFAR10: "ship", Kind.EMOJI: "owl"}
-DOMAIN = {
-    Kind.CIFAR10: "object",
-    Kind.EMOJI: "emoji",
-    Kind.FOLDER: "person",
-}  # names stand in prompts as they are
+SIZES: dict[str, Any] = {
+    "n_forget": 8,
+    "n_retain": 16,
+    "n_validation_forget": 8,
+    "n_validation_retain": 16,
+    "n_evaluation_forget": 2,
+    "n_evaluation_retain": 9,
+    "n_suite": 1,
+}
+MAX_CORRUPT = 0.01  # share of unreadable pictures that stops the acceptance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +71,10 @@ def subject_of(request: Request, made: Path | None, folder: Path) -> Subject:
     """
     chosen = spec_of(request)
     architecture, tag, claim = identify(request)
-    cifar = resolve_cifar(request.data.cifar_root or "auto")
-    photographs = Cifar10(cifar) if cifar else None
+    photographs = at_hand(request.data.cifar_root)
     if photographs:
         _ = photographs.labels  # unreadable files are an error of the request, found before a model is loaded
-    sets = small_sets(request, cifar)
+    sets = small_sets(request, photographs.root if photographs else None)
     model = load(
         name=chosen.name,
         library=chosen.library,
@@ -166,22 +163,28 @@ def small_sets(request: Request, cifar: Path | None) -> ConceptSets:
     drawn emoji.
     """
     data = request.data
-    kind = Kind.FOLDER if data.root else Kind.CIFAR10 if cifar else Kind.EMOJI
-    target = request.target or (TARGETS[kind] if kind is not Kind.FOLDER else _first(data.root))
-    return build_sets(
-        kind=kind,
-        target=target,
-        domain=DOMAIN[kind],
-        aliases=tuple(data.aliases),
-        root=data.root,
-        retain_root=data.retain_root,
-        retain_domain=data.retain_domain,
-        cifar_root=cifar,
-        sizes=SIZES,
-        suites=(),
-        min_forget=data.min_forget,
-        stand_in=False,
-    )
+    if data.root:
+        own = Folder(
+            root=data.root,
+            retain_root=data.retain_root,
+            retain_domain=data.retain_domain,
+            cifar_root=cifar,
+            aliases=data.aliases,
+            min_forget=data.min_forget,
+            max_corrupt=MAX_CORRUPT,
+            **SIZES,
+        )  # names stand in prompts as they are
+        return own.sets(_ask(request.target or _first(data.root), "person"))
+    if cifar:
+        classes = Cifar10Data(cifar_root=cifar, aliases=data.aliases, **SIZES)
+        return classes.sets(_ask(request.target or "ship", "object"))
+    drawn = StandIn(aliases=data.aliases, **SIZES)
+    return drawn.sets(_ask(request.target or "owl", "emoji"))
+
+
+def _ask(target: str, domain: str) -> Ask:
+    """Return a request for pictures of one concept and its kind, without unrelated tasks."""
+    return Ask(target=target, domain=domain, pictures="emoji", suites=(), stand_in=False)
 
 
 def _first(root: Path | None) -> str:

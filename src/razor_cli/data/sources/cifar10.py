@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from razor_cli.data.prepared import prepared
 from razor_cli.data.sources.base import Picture
 from razor_cli.errors import DataError
 
@@ -46,6 +47,12 @@ def part_files(root: Path, part: str) -> list[Path]:
         found="neither train-*.parquet / test-*.parquet nor cifar-10-batches-bin/*.bin",
         fix=FIX,
     )
+
+
+def at_hand(root: Path | None) -> Cifar10 | None:
+    """Return the copy in a folder; without one what `razor data prepare cifar10` left, if anything."""
+    place = prepared("cifar10")
+    return Cifar10(root) if root else Cifar10(place) if place.is_dir() else None
 
 
 class Cifar10:

@@ -1,0 +1,51 @@
+"""What a run works on: its model, opened when it is first asked for, and its sets, listed without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from razor_cli.config.asked import ask_of
+from razor_cli.config.settings import Experiment
+from razor_cli.contract.family import Family
+from razor_cli.data.ask import Ask
+from razor_cli.data.sets import ConceptSets
+
+Opener = Callable[[Any], Family]  # of a model's settings
+
+
+@dataclass
+class Bench:
+    """The model of an experiment, opened when it is first asked for."""
+
+    experiment: Experiment
+    opener: Opener | None = None
+    _family: Family | None = field(default=None, init=False)
+
+    @property
+    def family(self) -> Family:
+        """Return the loaded model."""
+        if self._family is None:
+            spec = self.experiment.model
+            self._family = self.opener(spec) if self.opener else spec.open()
+        return self._family
+
+
+def sets_of(experiment: Experiment, bench: Bench | None = None) -> ConceptSets:
+    """Return the run's sets; another seed draws other pictures, unless data.seed holds them fixed.
+
+    A level of difficulty as target is found with the model, which is opened only then.
+    """
+    return experiment.data.sets(asked_of(experiment, bench))
+
+
+def asked_of(experiment: Experiment, bench: Bench | None = None) -> Ask:
+    """Return what the run's data may need of the rest of it."""
+
+    def confidence(pairs: Any, prompts: Any) -> dict[str, float]:
+        from razor_cli.dual.difficulty import class_confidence
+
+        return class_confidence((bench or Bench(experiment)).family.dual(), pairs, prompts)
+
+    return ask_of(experiment, experiment.scenario, experiment.model, confidence)

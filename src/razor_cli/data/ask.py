@@ -1,0 +1,87 @@
+"""What a kind of data may need of the rest of a run, and what the rest of the program needs of a kind of
+data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from razor_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from razor_cli.data.sets import ConceptSets, Pairs
+
+Confidence = Callable[
+    ["Pairs", Mapping[str, Sequence[str]]], dict[str, float]
+]  # pictures, prompts of each class -> mean p(own)
+
+
+def no_model(_: Pairs, __: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Raise ConfigError: a level of difficulty is a model's, and there is none here."""
+    raise ConfigError(
+        "a level of difficulty is what a model finds difficult, and no model is loaded here",
+        fix="name the concepts: data.forget=[a, b]",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """The rest of a run, as far as it decides which pictures it takes."""
+
+    target: str
+    domain: str = "person"  # wording of prompts, and what the target is
+    pictures: str = "portraits"  # which embedded pictures the scenario is shown by
+    suites: tuple[str, ...] = ("portraits", "emoji", "cifar10")  # unrelated tasks, where pictures are at hand
+    taxonomy: bool = False  # fine concepts go together, and their parents stay
+    called: str = ""  # the scenario's own target
+    scenario: str = ""  # names for messages
+    model: str = ""
+    stand_in: bool = True  # the model was trained on the embedded sources: they are kept and judged too
+    seed: int = 0
+    held_back: bool = False  # judged on validation pictures: those of the evaluation take no part at all
+    confidence: Confidence = no_model  # finds the levels of difficulty
+
+    def judged(self, sets: ConceptSets) -> ConceptSets:
+        """Return the sets as this run judges on them."""
+        from razor_cli.data.halves import on_validation
+
+        return on_validation(sets) if self.held_back else sets
+
+
+class DataSettings(Protocol):
+    """Settings of one kind of data, checked."""
+
+    @property
+    def kind(self) -> StrEnum:
+        """Which kind it is, as `data=KIND` chooses it."""
+
+    @property
+    def listed_beforehand(self) -> bool:
+        """Whether the sets are listed in well under a second, so that a grid looks targets up beforehand."""
+
+    @property
+    def at_most(self) -> dict[str, int]:
+        """How many pictures each set takes at most."""
+
+    def label(self, pictures: str) -> str:
+        """Return what records and tables call the data of a scenario that is shown by `pictures`."""
+
+    def problems(self, ask: Ask) -> Iterator[ConfigError]:
+        """Yield what does not go with the rest of the run, or is not there; decodes no picture."""
+
+    def sets(self, ask: Ask) -> ConceptSets:
+        """Return the run's disjoint sets; another seed draws other pictures, unless data.seed holds them.
+
+        Raises DataError or ConfigError for what a user can mend, RunError if sets were not disjoint.
+        """
+
+
+@runtime_checkable
+class Traced(Protocol):
+    """Settings of data with a taxonomy."""
+
+    def difficulty(self, ask: Ask) -> tuple[Mapping[str, str], dict[str, float]]:
+        """Return every class's parent, and how sure the model is of the class on validation pictures."""

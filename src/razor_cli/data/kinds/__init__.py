@@ -1,0 +1,1 @@
+"""One dataclass for each kind of data: its settings, and the sets of a run that they make."""
