@@ -21,6 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from razor_cli.bench import sets_of
 from razor_cli.config.command_line import Request
 from razor_cli.config.compose import checked
 from razor_cli.contract.cost import Cost
@@ -33,7 +34,6 @@ from razor_cli.engine.lab import Lab
 from razor_cli.families.clip.load import load
 from razor_cli.methods.razor import Razor, Step
 from razor_cli.methods.slug import Criterion, Slug
-from razor_cli.bench import sets_of
 from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.tables.compare import METHODS
 

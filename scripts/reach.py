@@ -27,14 +27,14 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from razor_cli.config.settings import Experiment
+from razor_cli.bench import sets_of
 from razor_cli.config.check import check
+from razor_cli.config.settings import Experiment
 from razor_cli.data.prompts import spoken
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.gradients import batches
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
-from razor_cli.bench import sets_of
 from razor_cli.run import model_of
 from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.weights import patch

@@ -14,13 +14,11 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from razor_cli.acceptance.checks import Check, Report, Request, Status, Subject, accept
-from razor_cli.acceptance.clip import edit, weights, zero_shot
-from razor_cli.acceptance.clip.known import (
-    Checkpoint,
-    Norm,
-    known_checkpoint,
-)
+from razor_cli.acceptance.checks import Check, Report, Request, Status
+from razor_cli.acceptance.clip import edit, patch, weights, zero_shot
+from razor_cli.acceptance.clip.groups import accept
+from razor_cli.acceptance.clip.known import Checkpoint, Norm, known_checkpoint
+from razor_cli.acceptance.clip.subject import Subject
 from razor_cli.contract.components import parameters
 from razor_cli.contract.edit import Edit
 from razor_cli.data.kinds.own import Folder
@@ -159,8 +157,8 @@ def test_an_edit_that_leaks_or_leaves_traces_is_found(
 
 
 def test_a_patch_that_does_not_go_back_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert edit.patch_checks(subject, no_words)[0].status is Status.PASS
-    right = edit.read_state
+    assert patch.checks(subject, no_words)[0].status is Status.PASS
+    right = patch.read_state
 
     def damaged(path: Path) -> dict[str, Tensor]:
         state = right(path)
@@ -170,8 +168,8 @@ def test_a_patch_that_does_not_go_back_is_found(subject: Subject, monkeypatch: p
 
     for file in subject.folder.iterdir():
         file.unlink()
-    monkeypatch.setattr(edit, "read_state", damaged)
-    check = edit.patch_checks(subject, no_words)[0]
+    monkeypatch.setattr(patch, "read_state", damaged)
+    check = patch.checks(subject, no_words)[0]
     assert check.status is Status.FAIL and "not the base" in check.why
 
 
@@ -179,8 +177,8 @@ def test_a_full_disk_skips_the_patch_with_the_reason(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(edit.shutil, "disk_usage", lambda _: usage)
-    check = edit.patch_checks(subject, no_words)[0]
+    monkeypatch.setattr(patch.shutil, "disk_usage", lambda _: usage)
+    check = patch.checks(subject, no_words)[0]
     assert (
         check.status is Status.SKIPPED
         and "output_dir=DIR" in check.fix

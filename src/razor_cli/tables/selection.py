@@ -16,7 +16,7 @@ from typing import Any
 from razor_cli.config.conf_files import labelled, settings_of
 from razor_cli.runs.folder import Run
 from razor_cli.runs.records import FORMAT
-from razor_cli.tables.readings import flipped, shown
+from razor_cli.tables.flips import flipped, shown
 
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
 WHOLE = "(model)"  # the row of survival.csv for all tensors together
