@@ -73,7 +73,7 @@ def help_text() -> str:
         default = default_option(name)
         named = [f"{o}*" if o == default else o for o in options if "/" not in o]
         variants = [o for o in options if "/" in o]
-        more = f", {variants[0]} and {len(variants) - 1} more variants: razor list {name}s" if variants else ""
+        more = f"; {len(variants)} variants, {variants[0]} and so on: razor list {name}s" if variants else ""
         lines.append(f"  {name:<{width}}  {', '.join(named)}{more}")
     settings = [row for row in comments(root / "config.yaml") if row[2]]
     wide = max(len(f"{key}={value}") for key, value, _ in settings)
