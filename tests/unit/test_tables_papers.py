@@ -168,7 +168,7 @@ def test_traced_metrics_stand_beside_the_published_ones(runs: list[Run]) -> None
     )
     assert "D_f fine +→+" in own["vs unedited"] and "D_f fine +→+" in found["ga_tan"]["vs nhl_kl_tan"]
     assert found["npo_kl_tan"]["measured D_f coarse ↑ %"].endswith(
-        "razor-run experiment=tan_table2 method=npo_kl_tan"
+        "razor-run experiment=tan_table2 method=npo_kl/tan"
     )
 
 
