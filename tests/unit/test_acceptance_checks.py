@@ -23,7 +23,9 @@ from razor_cli.contract.components import parameters
 from razor_cli.contract.edit import Edit
 from razor_cli.data.kinds.own import Folder
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine import lab as lab_module
+from razor_cli.dual import named_losses
+from razor_cli.engine.changes import Weights
+from razor_cli.engine.lab import Lab
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import Library
@@ -119,8 +121,8 @@ def test_small_edits_of_a_sound_model_pass_and_leave_no_trace(subject: Subject) 
 
 
 def test_a_gradient_of_the_wrong_sign_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    right: Callable[[Tensor, Tensor], Tensor] = lab_module.forget_cosine
-    monkeypatch.setattr(lab_module, "forget_cosine", lambda images, texts: -right(images, texts))
+    right: Callable[[Tensor, Tensor], Tensor] = named_losses.forget_cosine
+    monkeypatch.setattr(named_losses, "forget_cosine", lambda images, texts: -right(images, texts))
     found = statuses(edit.checks(subject, no_words))
     wrong = {
         "gradient predicts the change",
@@ -133,8 +135,8 @@ def test_a_gradient_of_the_wrong_sign_is_found(subject: Subject, monkeypatch: py
 
 
 def test_a_gradient_of_the_wrong_size_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    right: Callable[[Tensor, Tensor], Tensor] = lab_module.forget_cosine
-    monkeypatch.setattr(lab_module, "forget_cosine", lambda images, texts: 2 * right(images, texts))
+    right: Callable[[Tensor, Tensor], Tensor] = named_losses.forget_cosine
+    monkeypatch.setattr(named_losses, "forget_cosine", lambda images, texts: 2 * right(images, texts))
     failed = [n for n, s in statuses(edit.checks(subject, no_words)).items() if s == "fail"]
     assert failed == ["gradient predicts the change"]
 
@@ -144,12 +146,12 @@ def test_an_edit_that_leaks_or_leaves_traces_is_found(
 ) -> None:
     right = Razor.edit
 
-    def leaking(self: Razor, model: Clip, sets: ConceptSets, lab: Any) -> Edit:
-        edit = right(self, model, sets, lab)
+    def leaking(self: Razor, lab: Lab) -> Edit:
+        edit, model = right(self, lab), lab.family
         stray = parameters(model)["text_projection"]
-        edit.values["text_projection"] = (stray * 1.001).to(model.storage_dtype("text_projection"))
+        more = {"text_projection": (stray * 1.001).to(model.storage_dtype("text_projection"))}
         stray[0, 0] += 0.25
-        return edit
+        return replace(edit, change=Weights(values=edit.values | more))
 
     monkeypatch.setattr(Razor, "edit", leaking)
     found = statuses(edit.checks(subject, no_words))

@@ -17,14 +17,16 @@ from razor_cli.acceptance.clip.subject import Subject
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters, swapped
 from razor_cli.contract.edit import Edit
+from razor_cli.contract.method import GradientPlan
 from razor_cli.dual.gradients import batches
 from razor_cli.dual.losses import pair_cosines
 from razor_cli.engine.cache import TensorCache
-from razor_cli.engine.lab import GradientPlan, Lab
+from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import norm
 from razor_cli.families.clip.family import Clip
-from razor_cli.methods.razor import Direction, Normalize, Razor, Step, TauMode
-from razor_cli.methods.slug import Criterion, Pick, Slug
+from razor_cli.methods.razor import Razor
+from razor_cli.methods.razor_choices import Normalize, Sign, Step, TauMode
+from razor_cli.methods.slug import Pick, Slug
 from razor_cli.weights.checkpoint import state_hash
 
 BATCH = 4  # pairs with a graph at once: a gradient of ViT-L/14 then fits beside its weights
@@ -50,7 +52,7 @@ class Remembered(TensorCache):
         return self._kept[key], hit
 
 
-def razor(direction: Direction) -> Razor:
+def razor(direction: Sign) -> Razor:
     """Return RAZOR with one small step on its two best components; the forget term outweighs the retain term
     in either sense.
     """
@@ -82,7 +84,7 @@ def slug() -> Slug:
         search_steps=1,
         init_rel=SMALL,
         pick=Pick.DEEPEST,
-        criterion=Criterion.M1_BELOW,
+        criterion="m1",
         criterion_value=100,
         forget_batch=BATCH,
         retain_batch=BATCH,
@@ -94,19 +96,19 @@ def checks(subject: Subject, say: Say) -> list[Check]:
     assert subject.sets is not None
     model = subject.model
     before = state_hash(parameters(model))
-    lab = Lab(model=model, sets=subject.sets, cache=Remembered(), say=say)
+    lab = Lab(family=model, sets=subject.sets, cache=Remembered(), say=say)
     bench = _Bench(model, lab)
     found = [_first_order(bench)]
     say("a small RAZOR edit")
-    forward = razor(Direction.ASCEND).edit(model, subject.sets, lab)
-    back = razor(Direction.DESCEND).edit(model, subject.sets, lab)
+    forward = razor(Sign.ASCEND).edit(lab)
+    back = razor(Sign.DESCEND).edit(lab)
     found += [
         bench.falls("RAZOR step forgets", forward.values),
         bench.rises("RAZOR step reversed", back.values),
     ]
     found.append(_touches("RAZOR touches its components only", model, forward))
     say("a small SLUG edit")
-    single = slug().edit(model, subject.sets, lab)
+    single = slug().edit(lab)
     found += [
         bench.falls("SLUG step forgets", single.values),
         bench.rises("SLUG step reversed", mirrored(model, single.values)),

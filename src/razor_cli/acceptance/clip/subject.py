@@ -18,7 +18,7 @@ from razor_cli.data.kinds.cifar10 import Cifar10 as Cifar10Data
 from razor_cli.data.kinds.own import Folder
 from razor_cli.data.kinds.standin import StandIn
 from razor_cli.data.sets import ConceptSets
-from razor_cli.data.sources.cifar10 import at_hand
+from razor_cli.data.sources.cifar10 import Cifar10, at_hand
 from razor_cli.errors import ConfigError, nearest
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import Library

@@ -53,7 +53,8 @@ def _equal(
 
 def _sizes(subject: Subject) -> Iterator[Check]:
     model, architecture = subject.model, known_architecture(subject.architecture)
-    components, tensors = len(model.components(Granularity.HEAD_MLP, Towers.BOTH)), len(model.quantizable())
+    components = len(model.components(Granularity.HEAD_MLP, Towers.BOTH))
+    tensors = sum(len(names) for names in model.quantizable().linear.values())
     count = sum(p.numel() for p in model.module.parameters())
     names = {
         "towers": _towers(model),
