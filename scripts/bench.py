@@ -21,6 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from razor_cli.bench import sets_of
 from razor_cli.config.command_line import Request
 from razor_cli.config.compose import checked
 from razor_cli.contract.cost import Cost
@@ -31,9 +32,9 @@ from razor_cli.data.sets import ConceptSets, Judged, Pairs
 from razor_cli.data.sources.portraits import PAPER_NAMES
 from razor_cli.engine.lab import Lab
 from razor_cli.families.clip.load import load
-from razor_cli.methods.razor import Razor, Step
-from razor_cli.methods.slug import Criterion, Slug
-from razor_cli.bench import sets_of
+from razor_cli.methods.razor import Razor
+from razor_cli.methods.razor_choices import Step
+from razor_cli.methods.slug import Slug
 from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.tables.compare import METHODS
 
@@ -63,7 +64,7 @@ def paper_sized(target: str) -> ConceptSets:
 def cost_of(method: Method, sets: ConceptSets, *, fast: bool = True) -> Cost:
     """Return the cost of one edit without any cache on disk."""
     model = load(name="clip_tiny", library="stand_in", architecture=None, weights=None, device="cpu")
-    return method.edit(model, sets, Lab(model=model, sets=sets, fast=fast)).cost
+    return method.edit(Lab(family=model, sets=sets, fast=fast)).cost
 
 
 def speed(console: Console) -> list[Check]:
@@ -74,17 +75,15 @@ def speed(console: Console) -> list[Check]:
         "search pictures"
     )
     unreachable = {
-        "target_m1": 0.0,
-        "search_others_drop": 100.0,
+        "target": {"m1": 0.0, "m4_drop": 2.0, "m5": 98.0},
+        "floor": {"m5": 98.0, "m4_drop": 2.0, "others_drop": 100.0},
     }  # so that every component and round is paid for
     plain = cost_of(Razor(grow_rounds=0, **unreachable), sets)  # type: ignore[arg-type]
     grown = cost_of(Razor(grow_rounds=2, **unreachable), sets)  # type: ignore[arg-type]
     slug = cost_of(Slug(), sets)
     small = replace(sets, forget=Pairs(sets.forget.pictures[:240], sets.forget.sources))
     small = replace(small, retain=Pairs(sets.retain.pictures[:512], sets.retain.sources))
-    searches = [
-        cost_of(Slug(criterion=Criterion.M1_BELOW), small, fast=fast).search_seconds for fast in (True, False)
-    ]
+    searches = [cost_of(Slug(criterion="m1_mean"), small, fast=fast).search_seconds for fast in (True, False)]
     rounds = (grown.seconds - plain.seconds) / 2 / plain.gradient_seconds
     for name, cost in (("RAZOR", plain), ("SLUG", slug)):
         seconds = f"gradient pass {cost.gradient_seconds:.1f} s, search {cost.search_seconds:.1f} s"

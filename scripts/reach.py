@@ -27,15 +27,15 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from razor_cli.config.settings import Experiment
+from razor_cli.bench import sets_of
 from razor_cli.config.check import check
+from razor_cli.config.settings import Experiment
 from razor_cli.data.prompts import spoken
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.gradients import batches
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
-from razor_cli.bench import sets_of
-from razor_cli.run import model_of
 from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.weights import patch
 
@@ -84,14 +84,14 @@ def reach_of(model: Clip, sets: ConceptSets) -> Reach:
 
 def measured(run: Run, experiment: Experiment) -> tuple[Reach, Reach]:
     """Return the reach before and after one run's edit."""
-    model = model_of(experiment)
-    sets = sets_of(experiment, model)
-    before = reach_of(model, sets)
+    spec = experiment.model
+    assert isinstance(spec, ClipSpec)  # `suits` takes runs of the embedded stand-in only
+    sets = sets_of(experiment)
+    before = reach_of(spec.open(), sets)
     with tempfile.TemporaryDirectory() as folder:
         edited = Path(folder) / BASE.name
         patch.apply(run.folder / "patch.safetensors", BASE, edited, undo=False)
-        weights = dataclasses.replace(experiment.model, weights=str(edited))
-        return before, reach_of(model_of(dataclasses.replace(experiment, model=weights)), sets)
+        return before, reach_of(dataclasses.replace(spec, weights=str(edited)).open(), sets)
 
 
 def main() -> None:
@@ -125,6 +125,7 @@ def suits(run: Run, experiment: Experiment, seed: int) -> bool:
     return (
         judged
         and r.model == DEFAULT
+        and isinstance(experiment.model, ClipSpec)
         and not experiment.model.weights
         and (run.folder / "patch.safetensors").exists()
     )

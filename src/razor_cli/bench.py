@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from razor_cli.config.settings import Experiment, ask_of
+from razor_cli.config.asked import ask_of
+from razor_cli.config.settings import Experiment
 from razor_cli.contract.family import Family
 from razor_cli.data.ask import Ask
 from razor_cli.data.sets import ConceptSets

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.check import check
 from razor_cli.config.command_line import Request
-from razor_cli.config.compose import checked, hydra_errors, hydra_here
+from razor_cli.config.compose import checked, given, hydra_errors, hydra_here
 from razor_cli.config.overrides import shell_command
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment
@@ -96,7 +96,7 @@ class Job:
         print(f"\n[{HydraConfig.get().job.num + 1}] {shell_command(overrides)}", flush=True)
         outcome = Outcome(overrides=overrides, exit_code=0)
         try:
-            experiment = check(cfg)
+            experiment = replace(check(cfg), overrides=given(overrides))
             refuse_grid(experiment)
             from razor_cli.run import execute
 

@@ -73,8 +73,9 @@ def help_text() -> str:
     for name, options in available.items():
         default = default_option(name)
         named = [f"{o}*" if o == default else o for o in options if "/" not in o]
-        variant = next((f"; with variants, e.g. {o}: razor list {name}s" for o in options if "/" in o), "")
-        lines.append(f"  {name:<{width}}  {', '.join(named)}{variant}")
+        variants = [o for o in options if "/" in o]
+        more = f"; {len(variants)} variants, {variants[0]} and so on: razor list {name}s" if variants else ""
+        lines.append(f"  {name:<{width}}  {', '.join(named)}{more}")
     settings = [row for row in comments(root / "config.yaml") if row[2]]
     wide = max(len(f"{key}={value}") for key, value, _ in settings)
     keys = [f"  {f'{key}={value}':<{wide}}  {comment}" for key, value, comment in settings]

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from razor_cli import main
-from razor_cli.acceptance import checks as acceptance
 from razor_cli.acceptance.checks import Check, Report, Request, Status
-from razor_cli.acceptance.clip import edit
+from razor_cli.acceptance.clip import edit, groups, patch
 from razor_cli.commands import doctor_environment as environment
 
 
@@ -45,7 +44,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, *checks: Check) -> list[Request]:
             seconds=1.0,
         )
 
-    monkeypatch.setattr(acceptance, "accept", answer)
+    monkeypatch.setattr(groups, "accept", answer)
     return asked
 
 
@@ -135,6 +134,8 @@ def test_overrides_reach_the_acceptance(room: Path, monkeypatch: pytest.MonkeyPa
     assert request.target is None  # the scenario's default is not the user's word
     assert main.razor_command(["doctor", "--acceptance", "clip_vitb32", "target=Ada Lovelace"]) == 0
     assert asked[1].target == "Ada Lovelace"
+    assert main.razor_command(["doctor", "--acceptance", "clip_vitb32", f"data.root={room}"]) == 0
+    assert (asked[2].data.root, asked[2].data.cifar_root) == (room, None)
 
 
 @pytest.mark.parametrize(
@@ -213,8 +214,8 @@ def test_a_failed_check_ends_with_1_and_says_why(
 def test_random_weights_of_the_stand_in_are_turned_down(
     room: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("checks", "patch_checks"):  # tested apart, and the slow part
-        monkeypatch.setattr(edit, name, lambda *_: [])
+    for group in (edit, patch):  # tested apart, and the slow part
+        monkeypatch.setattr(group, "checks", lambda *_: [])
     assert main.razor_command(["doctor", "--acceptance", "clip_tiny", "--random-weights"]) == 1
     out = capsys.readouterr().out
     assert (

@@ -164,7 +164,7 @@ def test_info_answers(
 def test_list_shows_every_option_and_a_file_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.razor_command(["list", "methods"]) == 0
     table = capsys.readouterr().out
-    assert all(f"method={m}" in table for m in ("razor", "razor_paper", "slug_code", "none"))
+    assert all(f"method={m}" in table for m in ("razor", "razor/paper", "slug/code", "none"))
     assert any(line.startswith("method=razor ") and " * " in line for line in table.splitlines())
     assert main.razor_command(["list", "methods", "razor"]) == 0
     text = capsys.readouterr().out
@@ -199,7 +199,9 @@ def test_help_is_quick_and_imports_no_torch(program: str, tmp_path: Path) -> Non
     assert all(
         word in done.stdout
         for word in (
-            ["razor_alg1", "output_dir", "-m"] if program == "razor_run" else ["list", "patch", "query"]
+            ["variants, ft/paper", "output_dir", "-m"]
+            if program == "razor_run"
+            else ["list", "patch", "query"]
         )
     )
     assert min(seconds) < 1.0

@@ -157,3 +157,33 @@ def write_celeba(root: Path, counts: Mapping[str, int], *, header: bool = True) 
     head = [str(len(lines)), "image_id identity_name"] if header else []
     (root / "list_identity_celeba.txt").write_text("\n".join([*head, *lines]) + "\n")
     return root
+
+
+def broken_layout(root: Path, which: str) -> Path:
+    """Write ImageNet-1K with one thing missing or wrong."""
+    if which == "empty":
+        root.mkdir(exist_ok=True)
+    elif which == "no val":
+        write_train(root)
+    elif which == "no answers":
+        _, order = write_train(root)
+        write_val(root / "val", order, flat=True)
+    elif which == "kit without list":
+        _, order = write_train(root)
+        write_val(root / "val", order, flat=True)
+        write_kit(root, order, matlab=False)
+    elif which == "short kit":
+        _, order = write_train(root)
+        write_val(root / "val", order, flat=True)
+        write_kit(root, order[:-1])
+    elif which == "names":
+        for name in ("dog", "cat"):
+            (root / "train" / name).mkdir(parents=True)
+        (root / "val").mkdir()
+    elif which == "other labels":
+        write_parquet(root, {"train": [0, 1000], "validation": [0, 1]}, names=None)
+    elif which == "other names":
+        write_parquet(root, {"train": [0, 1], "validation": [0, 1]}, names=100)
+    else:
+        write_parquet(root, {"train": [0, 1]})
+    return root

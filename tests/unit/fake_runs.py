@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.edit import Event
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import Run, open_run
-from razor_cli.runs.provenance import Inputs, Provenance, run_id
+from razor_cli.runs.provenance import Provenance, canonical_json
 from razor_cli.runs.records import CostRecord, Decision, EditedComponent, Identity, RunRecord, Verdict
 
+COST = Cost(
+    seconds=10.5,
+    gradient_seconds=4.25,
+    search_seconds=5.0,
+    forwards=12345,
+    backwards=460,
+    evaluations=96,
+    peak_mb=850.0,
+)
 LEVELS = {"base": 96.5, "control": 96.0, "edit": 4.5}
 SHIFT = {"none": 0.0, "int8": 0.25, "int4": 1.5}
 PERCENT = {
@@ -28,15 +42,24 @@ PERCENT = {
 
 def percent(metric: str, variant: str, direction: str, value: float) -> Score:
     low, high = max(0.0, value - 3.25), min(100.0, value + 3.25)
+    return scored((metric, variant, "%", direction), value, low, high, n=200)
+
+
+def scored(
+    what: tuple[str, str, str, str], value: float | None, low: float | None, high: float | None, *, n: int
+) -> Score:
+    """Return a score of `what`: metric, variant, unit and direction."""
+    metric, variant, unit, direction = what
     return Score(
         metric=metric,
         variant=variant,
         value=value,
-        n=200,
+        n=n,
         ci_low=low,
         ci_high=high,
-        unit="%",
+        unit=unit,
         direction=direction,
+        reason="" if value is not None else "there is no drift without an edit",
     )
 
 
@@ -49,61 +72,15 @@ def measured(state: str, quantization: str, offset: float) -> list[Score]:
         if variant == "Elon Musk" and state == "edit":
             value = 71.0
         scores.append(percent(metric, variant, direction, value))
-    m2 = Score(
-        metric="m2",
-        variant="prompt",
-        value=22.0 + shift,
-        n=60,
-        ci_low=21.0,
-        ci_high=23.0 + shift,
-        unit="cos x100",
-        direction="down",
+    scores.append(scored(("m2", "prompt", "cos x100", "down"), 22.0 + shift, 21.0, 23.0 + shift, n=60))
+    drift = ("m3", "retain_sq_drift/x100/base", "cos² x100", "zero")
+    scores.append(
+        scored(drift, None, None, None, n=0) if state == "base" else scored(drift, 0.125, 0.1, 0.2, n=60)
     )
-    m3 = Score(
-        metric="m3",
-        variant="retain_sq_drift/x100/base",
-        value=0.125,
-        n=60,
-        ci_low=0.1,
-        ci_high=0.2,
-        unit="cos² x100",
-        direction="zero",
-    )
-    if state == "base":
-        m3 = Score(
-            metric="m3",
-            variant="retain_sq_drift/x100/base",
-            value=None,
-            n=0,
-            ci_low=None,
-            ci_high=None,
-            unit="cos² x100",
-            direction="zero",
-            reason="there is no drift without an edit",
-        )
     if (state, quantization) == ("base", "none"):
-        return [*scores, m2, m3]
-    drop = Score(
-        metric="others_acc_drop",
-        variant="macro/base",
-        value=98.0 - kept,
-        n=200,
-        ci_low=-1.0,
-        ci_high=4.0,
-        unit="points",
-        direction="down",
-    )
-    worst = Score(
-        metric="others_worst",
-        variant="Beyoncé",
-        value=27.0,
-        n=20,
-        ci_low=5.0,
-        ci_high=45.0,
-        unit="points",
-        direction="down",
-    )
-    return [*scores, m2, m3, drop, worst]
+        return scores
+    drop = scored(("others_acc_drop", "macro/base", "points", "down"), 98.0 - kept, -1.0, 4.0, n=200)
+    return [*scores, drop, scored(("others_worst", "Beyoncé", "points", "down"), 27.0, 5.0, 45.0, n=20)]
 
 
 def events() -> list[Event]:
@@ -165,81 +142,111 @@ def heads(count: int) -> list[EditedComponent]:
     return [EditedComponent.model_validate({"name": f"visual.{3 + i}.head2", **shape}) for i in range(count)]
 
 
-def fake_run(
-    output_dir: Path,
-    *,
-    target: str = "Taylor Swift",
-    method: str = "razor",
-    scenario: str = "identity",
-    data: str = "portraits",
-    model: str = "clip_tiny",
-    stand_in: bool = True,
-    seed: int = 0,
-    flips: dict[str, object] | None = None,
-    judged_on: str = "evaluation",
-    extra: dict[tuple[str, str], list[Score]] | None = None,
-    files: dict[str, str] | None = None,
-    offset: float = 0.0,
-    quantizations: tuple[str, ...] = ("none", "int8", "int4"),
-    control: bool = True,
-    more: dict[str, object] | None = None,
-    finished: str = "2026-01-02T03:04:05.678+00:00",
-    parts: int = 1,
-) -> Run:
-    """Record one run and return it.
+def invented_id(settings: dict[str, object]) -> str:
+    """Return an id like a run's that no format of run ids changes: runs of the same time are sorted by it."""
+    parts = {"settings": settings, "weights": "ab" * 32, "data": {"forget": "cd" * 32}, "code": "c0de"}
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is recorded of a made-up run.
 
     `flips` are settings of the method that differ from its preset's, `extra` more scores by state and
     quantization, `files` more files of the run's folder; `more` are further settings.
     """
-    own = {"name": method, "share": 0.1, **(flips or {})}
-    settings = {"target": target, "seed": seed, "model": {"name": model}, "method": own, "data": data}
-    settings |= {"quantization": {"schemes": list(quantizations)}, "control": control, **(more or {})}
-    name = run_id(settings, Inputs(weights="ab" * 32, data={"forget": "cd" * 32}, code="c0de"))
-    identity = Identity(
-        run_id=name,
-        model=model,
-        family="clip",
-        stand_in=stand_in,
-        scenario=scenario,
-        data=data,
-        target=target,
-        method=method,
-        seed=seed,
-        judged_on=judged_on,
-    )
-    cost = Cost(
-        seconds=10.5,
-        gradient_seconds=4.25,
-        search_seconds=5.0,
-        forwards=12345,
-        backwards=460,
-        evaluations=96,
-        peak_mb=850.0,
-    )
-    with open_run(output_dir, scenario, method, name) as run:
+
+    target: str = "Taylor Swift"
+    method: str = "razor"
+    scenario: str = "identity"
+    data: str = "portraits"
+    model: str = "clip_tiny"
+    family: str = "clip"
+    stand_in: bool = True
+    seed: int = 0
+    flips: Mapping[str, object] = field(default_factory=dict)
+    judged_on: str = "evaluation"
+    extra: Mapping[tuple[str, str], list[Score]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    offset: float = 0.0
+    quantizations: tuple[str, ...] = ("none", "int8", "int4")
+    control: bool = True
+    more: Mapping[str, object] = field(default_factory=dict)
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    finished: str = "2026-01-02T03:04:05.678+00:00"
+    parts: int = 1
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What the run was asked for."""
+        own = {"name": self.method, "share": 0.1, **self.flips}
+        model = {"name": self.model}
+        first = {"target": self.target, "seed": self.seed, "model": model, "method": own, "data": self.data}
+        last = {"quantization": {"schemes": list(self.quantizations)}, "control": self.control}
+        return first | last | dict(self.more)
+
+    def identity(self, run_id: str) -> Identity:
+        """Return what every row of the run begins with."""
+        return Identity(
+            run_id=run_id,
+            model=self.model,
+            family=self.family,
+            stand_in=self.stand_in,
+            scenario=self.scenario,
+            data=self.data,
+            target=self.target,
+            method=self.method,
+            seed=self.seed,
+            judged_on=self.judged_on,
+        )
+
+    def scores(self) -> dict[tuple[str, str], list[Score]]:
+        """Return the scores by state and quantization."""
+        states = [s for s in LEVELS if self.control or s != "control"]
+        own = {(s, q): measured(s, q, self.offset) for s in states for q in self.quantizations}
+        return own | {key: [*own.get(key, []), *rows] for key, rows in self.extra.items()}
+
+    def record(self, run_id: str) -> RunRecord:
+        """Return the record that completes the run."""
+        return RunRecord(
+            **self.identity(run_id).model_dump(),
+            settings=self.settings,
+            overrides=dict(self.overrides),
+            provenance=provenance(self.seed, self.finished),
+            cost=CostRecord.of(COST, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=5),
+            verdict=Verdict(
+                decision=Decision.ACCEPTED, reasons=["M1 generic 5.5 [2.2, 8.8] ≤ 55 under none, int8, int4"]
+            ),
+            components=heads(self.parts),
+        )
+
+
+def fake_run(output_dir: Path, **asked: Any) -> Run:
+    """Record one run (its fields are those of `Asked`) and return it."""
+    wanted = Asked(**asked)
+    name = invented_id(wanted.settings)
+    with open_run(output_dir, wanted.scenario, wanted.method, name) as run:
         if run.complete:
             return run
-        run.write_config(settings)
-        states = [s for s in LEVELS if control or s != "control"]
-        scores = {(s, q): measured(s, q, offset) for s in states for q in quantizations}
-        run.write_scores(
-            identity, scores | {k: [*scores.get(k, []), *rows] for k, rows in (extra or {}).items()}
-        )
-        for file, text in (files or {}).items():
+        run.write_config(wanted.settings)
+        run.write_scores(wanted.identity(name), wanted.scores())
+        for file, text in wanted.files.items():
             run.path(file).write_text(text, encoding="utf-8")
         run.write_log(events())
         run.path("patch.safetensors").write_bytes(b"patch")
-        run.finish(
-            RunRecord(
-                **identity.model_dump(),
-                settings=settings,
-                provenance=provenance(seed, finished),
-                cost=CostRecord.of(cost, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=5),
-                verdict=Verdict(
-                    decision=Decision.ACCEPTED,
-                    reasons=["M1 generic 5.5 [2.2, 8.8] ≤ 55 under none, int8, int4"],
-                ),
-                components=heads(parts),
-            )
-        )
+        run.finish(wanted.record(name))
     return run
+
+
+def as_format_1(run: Run) -> Run:
+    """Rewrite a recorded run as earlier versions recorded it, and return it."""
+    record = json.loads(run.path("run.json").read_text())
+    del record["overrides"]
+    run.path("run.json").write_text(json.dumps(record | {"format": 1}))
+    rows = run.path("scores.csv").read_text(encoding="utf-8").splitlines()
+    run.path("scores.csv").write_text("".join(f"{r.rsplit(',', 2)[0]}\n" for r in rows), encoding="utf-8")
+    voucher = json.loads(run.path("DONE").read_text())
+    for name in ("run.json", "scores.csv"):
+        voucher["sha256"][name] = hashlib.sha256(run.path(name).read_bytes()).hexdigest()
+    run.path("DONE").write_text(json.dumps(voucher))
+    return Run(run.folder)

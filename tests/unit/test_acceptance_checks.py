@@ -14,18 +14,18 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from razor_cli.acceptance.checks import Check, Report, Request, Status, Subject, accept
-from razor_cli.acceptance.clip import edit, weights, zero_shot
-from razor_cli.acceptance.clip.known import (
-    Checkpoint,
-    Norm,
-    known_checkpoint,
-)
+from razor_cli.acceptance.checks import Check, Report, Request, Status
+from razor_cli.acceptance.clip import edit, patch, weights, zero_shot
+from razor_cli.acceptance.clip.groups import accept
+from razor_cli.acceptance.clip.known import Checkpoint, Norm, known_checkpoint
+from razor_cli.acceptance.clip.subject import Subject
 from razor_cli.contract.components import parameters
 from razor_cli.contract.edit import Edit
 from razor_cli.data.kinds.own import Folder
 from razor_cli.data.sets import ConceptSets
-from razor_cli.engine import lab as lab_module
+from razor_cli.dual import named_losses
+from razor_cli.engine.changes import Weights
+from razor_cli.engine.lab import Lab
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import Library
@@ -121,8 +121,8 @@ def test_small_edits_of_a_sound_model_pass_and_leave_no_trace(subject: Subject) 
 
 
 def test_a_gradient_of_the_wrong_sign_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    right: Callable[[Tensor, Tensor], Tensor] = lab_module.forget_cosine
-    monkeypatch.setattr(lab_module, "forget_cosine", lambda images, texts: -right(images, texts))
+    right: Callable[[Tensor, Tensor], Tensor] = named_losses.forget_cosine
+    monkeypatch.setattr(named_losses, "forget_cosine", lambda images, texts: -right(images, texts))
     found = statuses(edit.checks(subject, no_words))
     wrong = {
         "gradient predicts the change",
@@ -135,8 +135,8 @@ def test_a_gradient_of_the_wrong_sign_is_found(subject: Subject, monkeypatch: py
 
 
 def test_a_gradient_of_the_wrong_size_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    right: Callable[[Tensor, Tensor], Tensor] = lab_module.forget_cosine
-    monkeypatch.setattr(lab_module, "forget_cosine", lambda images, texts: 2 * right(images, texts))
+    right: Callable[[Tensor, Tensor], Tensor] = named_losses.forget_cosine
+    monkeypatch.setattr(named_losses, "forget_cosine", lambda images, texts: 2 * right(images, texts))
     failed = [n for n, s in statuses(edit.checks(subject, no_words)).items() if s == "fail"]
     assert failed == ["gradient predicts the change"]
 
@@ -146,12 +146,12 @@ def test_an_edit_that_leaks_or_leaves_traces_is_found(
 ) -> None:
     right = Razor.edit
 
-    def leaking(self: Razor, model: Clip, sets: ConceptSets, lab: Any) -> Edit:
-        edit = right(self, model, sets, lab)
+    def leaking(self: Razor, lab: Lab) -> Edit:
+        edit, model = right(self, lab), lab.family
         stray = parameters(model)["text_projection"]
-        edit.values["text_projection"] = (stray * 1.001).to(model.storage_dtype("text_projection"))
+        more = {"text_projection": (stray * 1.001).to(model.storage_dtype("text_projection"))}
         stray[0, 0] += 0.25
-        return edit
+        return replace(edit, change=Weights(values=edit.values | more))
 
     monkeypatch.setattr(Razor, "edit", leaking)
     found = statuses(edit.checks(subject, no_words))
@@ -159,8 +159,8 @@ def test_an_edit_that_leaks_or_leaves_traces_is_found(
 
 
 def test_a_patch_that_does_not_go_back_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert edit.patch_checks(subject, no_words)[0].status is Status.PASS
-    right = edit.read_state
+    assert patch.checks(subject, no_words)[0].status is Status.PASS
+    right = patch.read_state
 
     def damaged(path: Path) -> dict[str, Tensor]:
         state = right(path)
@@ -170,8 +170,8 @@ def test_a_patch_that_does_not_go_back_is_found(subject: Subject, monkeypatch: p
 
     for file in subject.folder.iterdir():
         file.unlink()
-    monkeypatch.setattr(edit, "read_state", damaged)
-    check = edit.patch_checks(subject, no_words)[0]
+    monkeypatch.setattr(patch, "read_state", damaged)
+    check = patch.checks(subject, no_words)[0]
     assert check.status is Status.FAIL and "not the base" in check.why
 
 
@@ -179,8 +179,8 @@ def test_a_full_disk_skips_the_patch_with_the_reason(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(edit.shutil, "disk_usage", lambda _: usage)
-    check = edit.patch_checks(subject, no_words)[0]
+    monkeypatch.setattr(patch.shutil, "disk_usage", lambda _: usage)
+    check = patch.checks(subject, no_words)[0]
     assert (
         check.status is Status.SKIPPED
         and "output_dir=DIR" in check.fix

@@ -8,10 +8,12 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_runs import fake_run
+from fake_runs import as_format_1, fake_run, percent
 
 from razor_cli.errors import UserError
 from razor_cli.runs.archive import answer, render
+from razor_cli.runs.folder import open_run
+from razor_cli.runs.records import Identity, Place
 
 NAMES = ["Conan O'Brien", 'the "King"', "Beyoncé", "王小明", "a, b | c", "None", "NA", "007", "true"]
 
@@ -92,6 +94,36 @@ def test_incomplete_runs_are_left_out(tmp_path: Path) -> None:
 )
 def test_other_ways_of_reading_are_answered(outputs: Path, sql: str) -> None:
     assert answer(outputs, sql)[1]
+
+
+def test_keys_of_a_sweep_are_columns_filled_from_the_settings_of_every_run(tmp_path: Path) -> None:
+    for rho in (0.25, 0.5):
+        more = {"quantization": {"schemes": ["none"]}}
+        words = {"method.share": rho, "quantization": "none", "target": "Ada", "method.towers": ["a"]}
+        fake_run(tmp_path, target="Ada", flips={"share": rho}, more=more, overrides=words)
+    as_format_1(fake_run(tmp_path, target="Bo"))  # set nothing, and has a value all the same
+    sql = 'select format, target, "method.share", quantization, "method.towers" from runs order by 1, 3'
+    assert answer(tmp_path, sql)[1] == [
+        (1, "Bo", 0.1, None, None),
+        (2, "Ada", 0.25, "none", '["a"]'),
+        (2, "Ada", 0.5, "none", '["a"]'),
+    ]
+    assert one(tmp_path, 'select typeof("method.share") from runs limit 1') == "DOUBLE"
+
+
+def test_attack_and_step_are_columns_also_beside_scores_of_format_1(tmp_path: Path) -> None:
+    attacked = [percent("m1", "dual/generic", "down", 50.0)]
+    run = fake_run(tmp_path, quantizations=("none",), control=False)
+    as_format_1(fake_run(tmp_path, seed=1, quantizations=("none",), control=False))
+    identity = Identity.model_validate(run.record.model_dump(include=set(Identity.model_fields)))
+    other = {("base", "none"): attacked, Place("edit", "none", "relearn", 50): attacked}
+    with open_run(tmp_path, "identity", "razor", "0123456789abcdef") as fresh:
+        fresh.write_scores(identity.model_copy(update={"run_id": fresh.run_id}), other)
+        fresh.write_log([])
+        fresh.finish(run.record.model_copy(update={"run_id": fresh.run_id}))
+    sql = "select attack, step, typeof(step), count(*) from scores group by all order by 2 nulls first"
+    (plain, relearned) = answer(tmp_path, sql)[1]
+    assert plain[:3] == ("", None, "BIGINT") and relearned == ("relearn", 50, "BIGINT", 1)
 
 
 # Refusals

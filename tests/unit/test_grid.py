@@ -257,7 +257,9 @@ def test_leaving_out_is_offered_only_if_one_word_does_it(extra: Path) -> None:
 # Estimates
 
 
-def test_estimate_grows_with_pictures_and_states(extra: Path) -> None:
+def test_estimate_grows_with_pictures_and_states(extra: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("razor_cli.grid.cost.operations_per_second", lambda _: 1e10)
+
     def seconds(*words: str) -> float:
         (job, *_) = grid.check_all(asked(extra, "scenario=object", *words))[0]
         found = counted(job)

@@ -17,6 +17,7 @@ from benchmark_files import (
     NUMBERS,
     SHARK,
     TENCH,
+    broken_layout,
     write_imagenet,
     write_kit,
     write_parquet,
@@ -228,35 +229,6 @@ def test_suite_has_open_clips_templates_and_no_target(tmp_path: Path) -> None:
     rows = [gallery.texts.index(p) for p in suite.prompts[7:14]]
     mean = texts[rows].mean(0)
     assert prompts.shape == (4, 6) and torch.allclose(prompts[1], mean / mean.norm())
-
-
-def broken_layout(root: Path, which: str) -> Path:
-    if which == "empty":
-        root.mkdir(exist_ok=True)
-    elif which == "no val":
-        write_train(root)
-    elif which == "no answers":
-        _, order = write_train(root)
-        write_val(root / "val", order, flat=True)
-    elif which == "kit without list":
-        _, order = write_train(root)
-        write_val(root / "val", order, flat=True)
-        write_kit(root, order, matlab=False)
-    elif which == "short kit":
-        _, order = write_train(root)
-        write_val(root / "val", order, flat=True)
-        write_kit(root, order[:-1])
-    elif which == "names":
-        for name in ("dog", "cat"):
-            (root / "train" / name).mkdir(parents=True)
-        (root / "val").mkdir()
-    elif which == "other labels":
-        write_parquet(root, {"train": [0, 1000], "validation": [0, 1]}, names=None)
-    elif which == "other names":
-        write_parquet(root, {"train": [0, 1], "validation": [0, 1]}, names=100)
-    else:
-        write_parquet(root, {"train": [0, 1]})
-    return root
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ from rich.console import Console
 from razor_cli.errors import RazorError
 from razor_cli.metrics.score import Score
 from razor_cli.progress import Progress
-from razor_cli.report.terminal import chunks, heading, interval, number, print_report
+from razor_cli.report.blocks import chunks
+from razor_cli.report.cells import heading, interval, number
+from razor_cli.report.terminal import print_report
 from razor_cli.runs.folder import Run, find_run
 
 WIDTHS = (80, 100, 140)

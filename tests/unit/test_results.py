@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -13,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import fake_run
+from fake_runs import as_format_1, fake_run
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from razor_cli.errors import RunError, UserError
 from razor_cli.metrics.score import Score
+from razor_cli.report.terminal import print_report
 from razor_cli.runs.folder import Run, complete_runs, find_run, is_complete, open_run, write_atomic
-from razor_cli.runs.records import Identity, RunRecord, read_scores, scores_csv
+from razor_cli.runs.records import Identity, Place, RunRecord, read_scores, scores_csv, state_order
 
 ID = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -261,7 +264,7 @@ def test_partial_folders_of_dead_processes_are_swept_and_those_of_living_ones_ke
 
 def test_columns_of_the_scores_are_the_agreed_ones_and_then_the_reason(tmp_path: Path) -> None:
     text = (fake_run(tmp_path).folder / "scores.csv").read_text(encoding="utf-8")
-    assert tuple(next(csv.reader(text.splitlines()))) == (*ISSUED, "reason")
+    assert tuple(next(csv.reader(text.splitlines()))) == (*ISSUED, "reason", "attack", "step")
     with pytest.raises(RunError, match="other columns"):
         read_scores(text.replace("ci_low", "low", 1))
 
@@ -281,11 +284,44 @@ def test_number_that_is_not_finite_is_recorded_as_not_computed(value: float) -> 
     assert row.score.reason == f"not computed: the value is {value!r}"
 
 
-def test_prefix_is_not_doubled_and_an_unknown_state_is_refused() -> None:
+def test_prefix_is_not_doubled() -> None:
     text = scores_csv(IDENTITY, {("edit", "none"): [score(value=None, reason="not computed: no pictures")]})
     assert text.count("not computed: ") == 1
-    with pytest.raises(RunError, match="unknown state 'after'"):
-        scores_csv(IDENTITY, {("after", "none"): [score()]})
+
+
+def test_states_are_an_open_set_of_names_with_an_order() -> None:
+    names = ["reseeded", "relearned", "edit", "merged", "base"]
+    (*rows,) = read_scores(scores_csv(IDENTITY, {(n, "none"): [score()] for n in names}))
+    assert [r.state for r in rows] == names
+    assert sorted(names, key=state_order) == ["base", "edit", "reseeded", "relearned", "merged"]
+    for wrong in ("", "After it", "2nd"):
+        with pytest.raises(RunError, match=f"scores of a state '{wrong}'"):
+            scores_csv(IDENTITY, {(wrong, "none"): [score()]})
+
+
+def test_an_attack_and_its_step_stand_in_columns_of_their_own() -> None:
+    places = [
+        Place("edit", "none"),
+        Place("edit", "none", "relearn", 0),
+        Place("edit", "int8", "relearn", 50),
+    ]
+    rows = read_scores(scores_csv(IDENTITY, {p: [score()] for p in places}))
+    assert [Place(r.state, r.quantization, r.attack, r.step) for r in rows] == places
+
+
+def test_scores_of_format_1_are_read_as_before() -> None:
+    lines = scores_csv(IDENTITY, {("edit", "none"): [score()], ("base", "int4"): [score(value=2.0)]})
+    former = "".join(f"{line.rsplit(',', 2)[0]}\n" for line in lines.splitlines())
+    assert former.splitlines()[0].endswith("judged_on,reason") and read_scores(former) == read_scores(lines)
+
+
+def test_record_of_format_1_is_read_and_printed(tmp_path: Path) -> None:
+    run = as_format_1(fake_run(tmp_path))
+    record = find_run(tmp_path, "latest").record
+    assert (record.format, record.overrides) == (1, {}) and record.settings == run.record.settings
+    console = Console(file=io.StringIO(), width=120)
+    print_report(console, find_run(tmp_path, "latest"))
+    assert 'forget "Taylor Swift"' in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @settings(max_examples=40, deadline=None)

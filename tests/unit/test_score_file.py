@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import paper_runs
 import pytest
-import test_readings
+import reading_runs
 import test_tables
-import test_tables_papers
 from fake_runs import fake_run
 
 from razor_cli.config.conf_files import conf_dir, groups, settings_of
@@ -28,10 +28,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return recorded runs for every table: those that the tables' own tests invent."""
     folder = tmp_path_factory.mktemp("outputs")
     test_tables.record(folder)
-    test_tables_papers.record(folder)
+    paper_runs.record_all(folder)
     for changes in ({}, {"rho": 0.25}, {"retries": []}):
         for target in ("Ada Quill", "Nils Abernath"):
-            test_readings.record(folder, target=target, changes=dict(changes), m1=33.33333)
+            reading_runs.record(folder, target=target, changes=dict(changes), m1=33.33333)
     fake_run(folder, target="Tom Cruise", more={"control": False}, control=False, quantizations=("none",))
     return folder
 

@@ -18,8 +18,9 @@ import razor_cli
 from razor_cli.config.check import check
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked, compose
-from razor_cli.config.schema import INVALID, convert, locate
-from razor_cli.config.settings import Engine, Experiment, conf_dir, resolved
+from razor_cli.config.conf_files import GROUPS, conf_dir, targets
+from razor_cli.config.schema import INVALID, class_id, convert, locate, plain
+from razor_cli.config.settings import PLACES, Engine, Experiment, composed, resolved
 from razor_cli.data.kinds.own import Folder
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.files import Library
@@ -154,8 +155,8 @@ MISTAKES = [  # of different settings each, so that one message tells of all
         ("data.alises=[a]", ["did you mean data.aliases?"]),
     ],
     [("method.rho=[0.1]", ["method.rho", "a number"])],
-    [("method=razr", ["method=razr", "slug_code", "did you mean method=razor"])],
-    [("method=null", ["method=null", "allowed: ft, ft_paper, ga"])],
+    [("method=razr", ["method=razr", "slug/code", "did you mean method=razor"])],
+    [("method=null", ["method=null", "allowed: ft, ft/paper, ga"])],
     [("model=clip_vitb23", ["model=clip_vitb23", "model=clip_vitb32"])],
     [("+method=slgu", ["method=slgu", "method=slug"])],
     [("method.rho=a{b", ["method.rho", "cannot be read"])],
@@ -307,17 +308,40 @@ def test_any_changed_value_changes_the_digest_and_what_changes_no_number_does_no
         "grid",
         "dry_run",
         "jobs",
+        "overrides",
     }
 
 
 def test_methods_with_equal_fields_have_different_digests(default: Experiment) -> None:
     other = dataclasses.replace(default, quantization=experiment("quantization=none").quantization)
     assert digest(other) != digest(default)
-    assert resolved(default)["method"]["_target_"] == "razor_cli.methods.razor.Razor"
+    assert resolved(default)["method"]["_target_"] == "Razor"
 
 
-def test_resolved_is_plain_and_reads_back_as_the_same_experiment(default: Experiment) -> None:
-    again = check({**resolved(default), "output_dir": "outputs"})
+@dataclasses.dataclass(frozen=True)
+class Outsider:
+    value: int = 1
+
+
+def test_a_class_is_named_without_its_module_and_one_from_outside_with_its_package() -> None:
+    assert class_id(Folder) == "Data" and class_id(Outsider) == "test_settings.Outsider"
+    assert plain([Outsider()]) == [{"_target_": "test_settings.Outsider", "value": 1}]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_two_classes_of_a_group_have_one_name(group: str) -> None:
+    """Their runs could not be told apart."""
+    classes = {locate(target, PLACES[group], group) for target in targets([conf_dir()], group)}
+    assert classes and len({class_id(cls) for cls in classes}) == len(classes)
+
+
+def test_what_was_set_stands_beside_the_settings(tmp_path: Path) -> None:
+    made = experiment("method=slug", "method.towers=vision", "data.n_forget=20", f"output_dir={tmp_path}")
+    assert made.overrides == {"method": "slug", "method.towers": "vision", "data.n_forget": 20}
+
+
+def test_composed_is_plain_and_reads_back_as_the_same_experiment(default: Experiment) -> None:
+    again = check({**composed(default), "output_dir": "outputs"})
     assert again == default
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import fake_run
+from fake_runs import as_format_1, fake_run
 
+from razor_cli.main import razor_command
 from razor_cli.runs.folder import complete_runs
 from razor_cli.tables import layout, table3
 from razor_cli.tables.base import Panel
@@ -49,6 +50,21 @@ def test_runs_of_an_earlier_version_of_the_code_are_replaced_as_a_whole(
     origin = newer.record.provenance.model_copy(update={"code_version": "beef" * 4})
     monkeypatch.setattr(newer, "record", newer.record.model_copy(update={"provenance": origin}))
     assert usable(runs) == [newer]
+
+
+def test_runs_recorded_in_another_format_are_left_out_with_one_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(2):
+        as_format_1(fake_run(tmp_path, seed=seed))
+    fake_run(tmp_path, seed=2)
+    assert razor_command(["tables", "all", "--output-dir", str(tmp_path), "--out", str(tmp_path / "t")]) == 0
+    said = capsys.readouterr().err
+    assert said.splitlines() == [
+        "2 runs are left out: their records are of another format; `razor show` prints them"
+    ]
+    rows = [r for r in (tmp_path / "t/table3.md").read_text().splitlines() if r.startswith("| razor | none")]
+    assert len(rows) == 1 and "| 1 |" in rows[0]
 
 
 def test_inherited_data_settings_are_conditions(tmp_path: Path) -> None:

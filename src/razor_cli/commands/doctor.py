@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from razor_cli.acceptance.checks import Report, Request
-    from razor_cli.commands.doctor_environment import Row
+    from razor_cli.commands.doctor_machine import Row
     from razor_cli.data.kinds.own import Folder
     from razor_cli.errors import Problem
     from razor_cli.families.clip.spec import ClipSpec
@@ -70,7 +70,7 @@ def doctor(
     request = read_request(
         acceptance, given, random_weights=random_weights, checkpoint=checkpoint, pictures=pictures
     )
-    from razor_cli.acceptance.checks import accept
+    from razor_cli.acceptance.clip.groups import accept
 
     report = accept(request, console)
     print_acceptance(console, report, request)

@@ -43,12 +43,15 @@ def tables(
     from razor_cli.tables.base import render
     from razor_cli.tables.registry import ALL, TABLES, builder
     from razor_cli.tables.score_file import load
+    from razor_cli.tables.selection import of_this_format
 
     if name is None and into is None:
         _list()
         return
     _refuse(name, form, into)
-    runs = load(scores) if scores else complete_runs(output_dir)
+    runs, notes = of_this_format(load(scores) if scores else complete_runs(output_dir))
+    for note in notes:
+        typer.echo(note, err=True)
     if into is not None:
         _fill(into, runs)
     elif name == SCORES:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from razor_cli.config.conf_files import FAMILY, GROUPS, conf_dir, groups, settings_of
+from razor_cli.config.conf_files import FAMILY, GROUPS, conf_dir, groups
+from razor_cli.config.data_keys import own_keys
 from razor_cli.config.family import family_fits
 from razor_cli.config.pairings import pairing_problems
 from razor_cli.config.schema import build, hints, locate, together, unknown
@@ -80,27 +80,8 @@ def _part(group: str, node: Mapping[str, Any], problems: list[Problem]) -> Any:
         problems.append(Problem.of(error))
         return None
     if group == "data":
-        value = _own_keys(cls, value, problems)
+        value = own_keys(cls, value, PLACES["data"], problems)
     return build(cls, value, group, problems)
-
-
-def _own_keys(cls: type, node: Mapping[Any, Any], problems: list[Problem]) -> dict[Any, Any]:
-    """Return data settings less those that only other kinds of data have: a refusal says which do."""
-    own = hints(cls)
-    having = {k: kinds_with(str(k)) for k in node if k not in own and k != "_target_"}
-    for key, kinds in having.items():
-        if kinds:
-            fix = f"{', '.join(f'data={kind}' for kind in kinds)} {'has' if len(kinds) == 1 else 'have'} it"
-            problems.append(replace(unknown(key, "data", own), fix=fix))
-    return {k: v for k, v in node.items() if not having.get(k)}
-
-
-def kinds_with(key: str) -> list[str]:
-    """Return the kinds of data that have a setting."""
-    kinds = groups([conf_dir()])["data"]
-    return [
-        k for k in kinds if key in hints(locate(settings_of("data", k)["_target_"], PLACES["data"], "data"))
-    ]
 
 
 def _all_keys(parts: Mapping[str, object]) -> list[str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.check import check
-from razor_cli.config.command_line import Request
+from razor_cli.config.command_line import Request, values_of
 from razor_cli.config.conf_files import conf_dir
 from razor_cli.config.family import no_answer
 from razor_cli.config.schema import together
-from razor_cli.config.settings import Experiment
+from razor_cli.config.settings import UNRECORDED, Experiment
 from razor_cli.errors import Problem
 
 if TYPE_CHECKING:
@@ -72,4 +73,11 @@ def hydra_errors(request: Request) -> Iterator[None]:
 
 def checked(request: Request) -> Experiment:
     """Return the experiment of a command line without a sweep. Raises ConfigError with every problem."""
-    return check(compose(request), request.problems, request.skip)
+    experiment = check(compose(request), request.problems, request.skip)
+    return replace(experiment, overrides=given(request.overrides))
+
+
+def given(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what overrides of one run set, by key; without Hydra's own, and what changes no number."""
+    pairs = [values_of(o)[:2] for o in overrides if not o.startswith(("hydra", "~"))]
+    return {key: value for key, (value, *_) in pairs if key.partition(".")[0] not in UNRECORDED}

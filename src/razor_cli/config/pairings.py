@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from razor_cli.config.asked import ask_of
 from razor_cli.config.schema import convert, unknown
-from razor_cli.config.settings import Options, Scenario, ask_of
+from razor_cli.config.settings import Options, Scenario
 from razor_cli.contract.family import Spec
 from razor_cli.data.ask import DataSettings
 from razor_cli.errors import Problem, RazorError, nearest

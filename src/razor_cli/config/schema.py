@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -223,20 +223,33 @@ def _scalar(value: object, kind: Any) -> Any:
     return value if type(value) is kind else INVALID
 
 
-def plain(value: object) -> Any:
+def class_id(cls: type) -> str:
+    """Return how run ids name a class: without its module, so that a move renames nothing; with its package
+    if that is not ours.
+    """
+    package = cls.__module__.partition(".")[0]
+    return cls.__qualname__ if package == "razor_cli" else f"{package}.{cls.__qualname__}"
+
+
+def class_path(cls: type) -> str:
+    """Return where a class is found, as a configuration names it."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def plain(value: object, named: Callable[[type], str] = class_id) -> Any:
     """Return a checked object as plain, ordered values: dataclasses with their class, enums by value, paths
     as text.
     """
     if is_dataclass(value) and not isinstance(value, type):
         inner = {
-            f.name: plain(getattr(value, f.name))
+            f.name: plain(getattr(value, f.name), named)
             for f in sorted(dataclasses.fields(value), key=lambda f: f.name)
         }
-        return {"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **inner}
+        return {"_target_": named(type(value)), **inner}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(k): plain(value[k]) for k in sorted(value, key=str)}
-    return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return {str(k): plain(value[k], named) for k in sorted(value, key=str)}
+    return [plain(v, named) for v in value] if isinstance(value, (list, tuple)) else value

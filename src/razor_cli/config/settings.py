@@ -8,13 +8,14 @@ values.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from razor_cli.config.schema import plain
-from razor_cli.data.ask import Ask, Confidence, DataSettings, no_model
+from razor_cli.config.schema import class_path, plain
+from razor_cli.data.ask import DataSettings
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.errors import ConfigError
 
@@ -35,6 +36,7 @@ UNRECORDED = (  # change no number: not in the run id
     "grid",
     "dry_run",
     "jobs",
+    "overrides",
 )
 
 
@@ -134,33 +136,12 @@ class Experiment(Options):
     method: Method
     quantization: Quantization
     metrics: Any  # settings of the family's exam
+    overrides: dict[str, Any] = field(default_factory=dict)  # what the command line or a grid set, by key
 
 
 def classes_of(experiment: Experiment) -> tuple[type, ...]:
     """Return the classes that a configuration chose; what they compute is part of the code's version."""
     return tuple(map(type, (experiment.model, experiment.method, experiment.data, experiment.metrics)))
-
-
-def ask_of(
-    options: Options, scenario: Scenario, model: Spec | None, confidence: Confidence = no_model
-) -> Ask:
-    """Return what a kind of data may need of the rest of a run; nothing depends on a model that was
-    refused.
-    """
-    return Ask(
-        target=options.target,
-        domain=scenario.domain,
-        pictures=scenario.pictures.value,
-        suites=tuple(s.value for s in scenario.suites),
-        taxonomy=scenario.taxonomy,
-        called=scenario.default_target,
-        scenario=scenario.name,
-        model=model.name if model else "",
-        stand_in=model.stand_in if model else True,
-        seed=options.seed,
-        held_back=options.judged_on is JudgedOn.VALIDATION,
-        confidence=confidence,
-    )
 
 
 PLACES = {  # the only code a configuration can name, by group
@@ -177,4 +158,13 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
     """Return every setting that can change a number, plain and in a fixed order: the part of the run id that
     is settings.
     """
-    return {k: v for k, v in plain(experiment).items() if k not in (*UNRECORDED, "_target_")}
+    return _recorded(plain(experiment))
+
+
+def composed(experiment: Experiment) -> dict[str, Any]:
+    """Return the same settings as a configuration that `check` reads back, with classes by their paths."""
+    return _recorded(plain(experiment, class_path))
+
+
+def _recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in settings.items() if k not in (*UNRECORDED, "_target_")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from razor_cli.data.disjoint import check_disjoint
 from razor_cli.data.prompts import DOMAINS
@@ -16,32 +17,47 @@ from razor_cli.errors import DataError
 MIN_RETAIN = 24  # pictures of the whole pool; fewer make no contrastive batch
 
 
-def assemble(
-    *,
-    target: str,
-    aliases: Sequence[str],
-    keywords: Sequence[str],
-    domain: str,
-    own: Pool,
-    retain: Sequence[Pool],
-    classes: dict[str, str],
-    sizes: Sizes,
-    seed: int,
-    suites: Sequence[Suite] = (),
-    notes: Iterable[str] = (),
-    joint: Sequence[str] = (),
-    prompts: dict[str, str] | None = None,
-    generic_prompt: str | None = None,
-) -> ConceptSets:
-    """Draw the six sets from the target's pool and the retain pools, and check that they share no picture.
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What sets are drawn from, and what they are called.
 
     `classes` maps each further concept of the label space to its prompt domain. Retain pictures whose caption
-    holds one of `keywords`, and contents that occur twice, are left out and counted in the notes. `joint` are
-    the concepts that go together as `target`; forget sizes then count for each. `prompts` and
-    `generic_prompt` replace the domain's.
+    holds one of `keywords` are left out. `joint` are the concepts that go together as `target`; forget sizes
+    then count for each. `prompts` replace the domain's.
     """
-    told, gone = list(notes), tuple(joint) or (target,)
-    pools, dropped = _clean(own, retain, mention(keywords, joined=True))
+
+    target: str
+    aliases: Sequence[str]
+    keywords: Sequence[str]
+    domain: str
+    own: Pool
+    retain: Sequence[Pool]
+    classes: dict[str, str]
+    sizes: Sizes
+    seed: int
+    suites: Sequence[Suite] = ()
+    notes: Sequence[str] = ()
+    joint: Sequence[str] = ()
+    prompts: dict[str, str] | None = None
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """The concepts that go."""
+        return tuple(self.joint) or (self.target,)
+
+    def named(self) -> dict[str, str]:
+        """Return the zero-shot prompt of every concept."""
+        domains = {**dict.fromkeys(self.gone, self.domain), **self.classes}
+        return self.prompts or {name: class_prompts([name], d)[name] for name, d in domains.items()}
+
+
+def assemble(draft: Draft) -> ConceptSets:
+    """Draw the six sets from the target's pool and the retain pools, and check that they share no picture.
+
+    Contents that occur twice are left out; what was left out is counted in the notes.
+    """
+    told, sizes, seed = list(draft.notes), draft.sizes, draft.seed
+    pools, dropped = _clean(draft.own, draft.retain, mention(draft.keywords, joined=True))
     told += [f"retain: {n} {what} left out" for what, n in dropped.items() if n]
     told.append(
         "retain: drawn from " + ", ".join(f"{p.source.name} ({p.count()} pictures)" for p in pools[1:])
@@ -51,7 +67,7 @@ def assemble(
     loaders = readers(pools)
 
     def forgotten(name: str, split: str) -> Pairs:
-        wanted = getattr(sizes, name) * max(1, len(joint))
+        wanted = getattr(sizes, name) * max(1, len(draft.joint))
         return finish(name, balanced(own.splits[split], wanted, rng_for(seed, name)), wanted)
 
     def retained(name: str, split: str) -> Pairs:
@@ -62,30 +78,25 @@ def assemble(
         return finish(name, shared(groups, wanted, rng))
 
     def finish(name: str, pictures: list[Picture], wanted: int | None = None) -> Pairs:
-        told.extend(_shortage(name, pictures, wanted or getattr(sizes, name), each=len(joint)))
+        told.extend(_shortage(name, pictures, wanted or getattr(sizes, name), each=len(draft.joint)))
         return Pairs(tuple(pictures), _used(pictures, loaders))
 
+    def judged(split: str) -> Judged:
+        return Judged(forgotten(f"{split}_forget", split), retained(f"{split}_retain", split))
+
     sets = ConceptSets(
-        target=target,
-        aliases=tuple(aliases),
-        domain=domain,
-        joint=tuple(joint),
+        target=draft.target,
+        aliases=tuple(draft.aliases),
+        domain=draft.domain,
+        joint=tuple(draft.joint),
         forget=forgotten("forget", "train"),
         retain=retained("retain", "train"),
-        validation=Judged(
-            forgotten("validation_forget", "validation"), retained("validation_retain", "validation")
-        ),
-        evaluation=Judged(
-            forgotten("evaluation_forget", "evaluation"), retained("evaluation_retain", "evaluation")
-        ),
-        class_names=(*gone, *classes),
-        prompts=prompts
-        or {
-            name: class_prompts([name], d)[name]
-            for name, d in {**dict.fromkeys(gone, domain), **classes}.items()
-        },
-        generic_prompt=generic_prompt or DOMAINS[domain].generic,
-        suites=tuple(suites),
+        validation=judged("validation"),
+        evaluation=judged("evaluation"),
+        class_names=(*draft.gone, *draft.classes),
+        prompts=draft.named(),
+        generic_prompt=DOMAINS[draft.domain].generic,
+        suites=tuple(draft.suites),
         notes=tuple(told),
     )
     check_disjoint(sets)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from razor_cli.data.assemble import assemble, unlike
+from razor_cli.data.assemble import Draft, assemble, unlike
 from razor_cli.data.choices import Names, Templates
 from razor_cli.data.disjoint import check_disjoint
 from razor_cli.data.prompts import DOMAINS, spoken
@@ -119,7 +119,7 @@ def imagenet_sets(ask: ImageNetRequest) -> ConceptSets:
         notes.append(f"retain: {', '.join(twins)} left out, as prompts call it the same as the target")
     suite = _imagenet_suite(source, others, retain["evaluation"], ask.templates, ask.sizes, ask.seed)
     template = DOMAINS[source.domain].zero_shot[0]
-    return assemble(
+    draft = Draft(
         target=target,
         aliases=ask.aliases,
         keywords=(target,),
@@ -133,6 +133,7 @@ def imagenet_sets(ask: ImageNetRequest) -> ConceptSets:
         notes=notes,
         prompts={c: template.format(spoken(source.said(c), source.domain)) for c in (target, *others)},
     )
+    return assemble(draft)
 
 
 def _drawn(

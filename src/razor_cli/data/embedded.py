@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from razor_cli.data.assemble import assemble, make_suite, unlike
+from razor_cli.data.assemble import Draft, assemble, make_suite, unlike
 from razor_cli.data.disjoint import check_unseen
 from razor_cli.data.rendered import Rendered
 from razor_cli.data.sampling import Pool, Sizes
@@ -47,7 +47,7 @@ def embedded_sets(ask: EmbeddedRequest) -> ConceptSets:
     names = (target, *ask.aliases)
     rest = [s for name, s in sources.items() if name != ask.pictures and ask.stand_in]
     others = unlike(source.concepts(), names)
-    sets = assemble(
+    draft = Draft(
         target=target,
         aliases=ask.aliases,
         keywords=names,
@@ -62,6 +62,7 @@ def embedded_sets(ask: EmbeddedRequest) -> ConceptSets:
         ],
         notes=_notes(rest, names, ask.stand_in and ask.cifar is None),
     )
+    sets = assemble(draft)
     check_unseen(sets)
     return sets
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from razor_cli.data.ask import Confidence
-from razor_cli.data.assemble import assemble, make_suite, unlike
+from razor_cli.data.assemble import Draft, assemble, make_suite, unlike
 from razor_cli.data.choices import CoarseText
 from razor_cli.data.disjoint import check_disjoint, check_unseen
 from razor_cli.data.rendered import Rendered
@@ -132,7 +132,7 @@ def fine_sets(ask: FineRequest) -> ConceptSets:
     chosen = choose(ask.target, ask.forget, kin.parents, lambda: fine_confidence(ask), ask.called)
     kept = [n for n in kin.parents if n not in chosen.names]
     rest = _rest(ask)
-    sets = assemble(
+    draft = Draft(
         target=chosen.label,
         aliases=(),
         keywords=chosen.names,
@@ -146,6 +146,7 @@ def fine_sets(ask: FineRequest) -> ConceptSets:
         suites=_suites(rest, chosen, ask),
         notes=[chosen.note, kin.judged],
     )
+    sets = assemble(draft)
     ood = shifted(source, chosen.names, kept, taxonomy, ask.sizes, ask.seed)
     return checked(replace(sets, taxonomy=taxonomy, ood=ood), trained_on_evaluation=ask.pictures == "emoji")
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from razor_cli.data.ask import Confidence
-from razor_cli.data.assemble import assemble, unlike
+from razor_cli.data.assemble import Draft, assemble, unlike
 from razor_cli.data.choices import CoarseText
 from razor_cli.data.disjoint import check_disjoint
 from razor_cli.data.fine_grained import PER_CLASS
@@ -90,7 +90,7 @@ def labelled_sets(ask: LabelledRequest) -> ConceptSets:
     retain = Pool(source=source, splits={s: _groups(source, kept, s, ask.sizes, "retain") for s in SPLITS})
     source.tally.check(ask.max_corrupt)
     _enough(own, ask, chosen.names)
-    sets = assemble(
+    draft = Draft(
         target=chosen.label,
         aliases=(),
         keywords=chosen.names,
@@ -104,6 +104,7 @@ def labelled_sets(ask: LabelledRequest) -> ConceptSets:
         notes=[chosen.note, *source.tally.notes()],
         prompts=_prompts(parents, taxonomy, ask),
     )
+    sets = assemble(draft)
     taken = {
         k for p in (sets.forget, sets.retain, sets.validation.forget, sets.validation.retain) for k in p.keys
     }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from razor_cli.data.assemble import assemble, make_suite, unlike
+from razor_cli.data.assemble import Draft, assemble, make_suite, unlike
 from razor_cli.data.sampling import Pool, Sizes, rng_for
 from razor_cli.data.sets import ConceptSets, Suite
 from razor_cli.data.sources.base import SPLITS, Picture
@@ -71,7 +71,7 @@ class Request:
     def sets(self, own: Pool, retain: Sequence[Pool], notes: Sequence[str]) -> ConceptSets:
         """Draw and check the sets."""
         told = list(notes)
-        return assemble(
+        draft = Draft(
             target=self.target,
             aliases=self.aliases,
             keywords=(*self.names, *self.keywords),
@@ -84,6 +84,7 @@ class Request:
             suites=_suites(self),
             notes=told,
         )
+        return assemble(draft)
 
 
 def folder_sets(ask: Request) -> ConceptSets:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from razor_cli.config.settings import Experiment, resolved
+from razor_cli.config.settings import Experiment, composed
 from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import Change, Companions, Family, Key, Sets
 from razor_cli.engine.changes import Weights
@@ -40,7 +40,7 @@ class Job:
 def compute(job: Job) -> None:
     """Compute everything of one run and record it; nothing is visible under the run's name before the end."""
     e, run, family, sets = job.experiment, job.run, job.family, job.sets
-    run.write_config(resolved(e))
+    run.write_config(composed(e))
     lab = _lab(job)
     with job.progress.stage(f"forgetting {sets.target} with {job.identity.method}") as say:
         lab.say = say

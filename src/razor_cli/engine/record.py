@@ -70,6 +70,7 @@ class Done:
         return RunRecord(
             **whole,
             settings=resolved(e),
+            overrides=e.overrides,
             provenance=origin,
             cost=cost,
             verdict=verdict,

@@ -23,7 +23,7 @@ from typing import Any
 
 from razor_cli.config import command_line, renamed
 from razor_cli.config.check import check
-from razor_cli.config.compose import compose, with_keys
+from razor_cli.config.compose import compose, given, with_keys
 from razor_cli.config.conf_files import bases, groups, roots_of
 from razor_cli.config.overrides import as_typed, quote, shell_command
 from razor_cli.config.schema import together
@@ -228,11 +228,9 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
         try:
             if isinstance(cfg, RazorError):
                 raise cfg
-            experiment = check(
-                with_keys(cfg, {k: v for k, v in point.items() if k not in available}),
-                request.problems,
-                request.skip,
-            )
+            keys = {k: v for k, v in point.items() if k not in available}
+            experiment = check(with_keys(cfg, keys), request.problems, request.skip)
+            experiment = replace(experiment, overrides=given(request.overrides) | keys)
             pictures = _pictures(experiment, sizes)
             jobs.append(
                 Job(

@@ -15,9 +15,8 @@ from razor_cli.metrics.catalog import METRICS, metric_info
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.stats import Interval
 
-Scores = Mapping[
-    tuple[str, str], Sequence[Score]
-]  # (state, quantization) -> scores; full precision is "none"
+# (state, quantization) -> scores; full precision is "none"
+Scores = Mapping[tuple[str, str], Sequence[Score]]
 
 
 class Outcome(StrEnum):
@@ -56,9 +55,8 @@ class Bound:
     variant: str = ""
     at_most: float | None = None
     at_least: float | None = None
-    drop_at_most: float | None = (
-        None  # points under `against`, over the same pictures where such a score exists
-    )
+    # Points under `against`, over the same pictures where such a score exists.
+    drop_at_most: float | None = None
     margin: float = 0.0  # >= 0; how far past the threshold the interval may reach, never the value itself
     state: State = State.EDIT
     against: Against = Against.BASE
@@ -69,8 +67,7 @@ class Bound:
             near = nearest(self.metric, METRICS)
             raise ConfigError(
                 f"acceptance: unknown metric {self.metric!r}",
-                allowed=", ".join(m for m in METRICS if m not in ("zs", "zs_drop"))
-                + ", zs_<suite>, zs_<suite>_drop",
+                allowed=", ".join(METRICS),
                 fix=f"did you mean {' or '.join(near)}?" if near else None,
             )
         given = {

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from razor_cli.metrics.score import Score
 
@@ -63,3 +70,21 @@ def heading(title: str, score: Score | None) -> str:
     return (
         f"{title}\n{' '.join(part for part in (ARROWS.get(score.direction, score.direction), unit) if part)}"
     )
+
+
+def table(title: str | None) -> Table:
+    """Return an empty table as all of a report's tables look."""
+    style: dict[str, Any] = {"title_justify": "left", "title_style": "bold"} if title else {}
+    return Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, **style)
+
+
+def print_fields(console: Console, words: Words, fields: Sequence[tuple[str, str | Text]]) -> None:
+    """Print labels with texts that wrap beside them, not under them."""
+    if not fields:
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, overflow="crop")
+    grid.add_column()
+    for label, text in fields:
+        grid.add_row(Text(label), Text(words(text)) if isinstance(text, str) else text)
+    console.print(grid)

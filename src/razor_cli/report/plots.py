@@ -4,37 +4,19 @@ same bytes.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from razor_cli.runs.folder import write_atomic
+from razor_cli.figure import draw_matrices, name_ticks, new_figure, open_frame, save
 from razor_cli.runs.records import table_csv
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-BEFORE, AFTER = (
-    "#7a7a7a",
-    "#0072b2",
-)  # grey and blue differ in lightness too, so print and colour blindness lose nothing
-DPI = 150
+# Grey and blue differ in lightness too, so print and colour blindness lose nothing.
+BEFORE, AFTER = "#7a7a7a", "#0072b2"
 BINS = 30
-NAMES_SHOWN = 40  # rows or columns of a matrix beyond this are drawn without names
-LONGEST_NAME = 26
-# Tried in order for letters that matplotlib's own font lacks; only those installed are asked for.
-FALLBACK_FONTS = (
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "WenQuanYi Zen Hei",
-    "Arial Unicode MS",
-    "Noto Sans Arabic",
-    "Noto Sans",
-)
 
 
 def similarity_histograms(
@@ -74,7 +56,7 @@ def similarity_histograms(
             ax.axvline(float(values.mean()), color=colour, linestyle="--" if filled else "-", linewidth=1)
         ax.set_title(f"{name} (n = {len(before)})", fontsize=10)
         ax.set_xlabel("cosine of picture and caption")
-        ax.spines[["top", "right"]].set_visible(False)
+        open_frame(ax)
         ax.legend(frameon=False, fontsize=8, loc="upper left")
     axes[0].set_ylabel("pictures (%)")
     top = 1.3 * max(ax.get_ylim()[1] for ax in axes)  # room for the legends; one scale for both
@@ -106,16 +88,10 @@ def cosine_matrices(
     rows, cols = first.shape
     cell = max(0.2, min(0.42, 8.0 / max(rows, cols)))
     figure, axes = new_figure(2 * cell * cols + 4.6, max(2.8, cell * rows + 2.4), 2, title)
-    low, high = float(min(first.min(), second.min())), float(max(first.max(), second.max()))
-    image: Any = None
-    for ax, matrix, name in zip(axes, (first, second), ("before", "after"), strict=True):
-        image = ax.imshow(
-            matrix, cmap="cividis", vmin=low, vmax=high, aspect="equal", interpolation="nearest"
-        )
-        ax.set_title(name, fontsize=10)
+    image = draw_matrices(axes, {"before": first, "after": second}, 10)
+    for ax in axes:
         name_ticks(ax.xaxis, col_names)
         ax.set_xlabel("prompt")
-        ax.tick_params(length=0)
     axes[0].set_ylabel("pictures of")
     name_ticks(axes[0].yaxis, row_names)
     axes[1].set_yticks([])
@@ -139,51 +115,3 @@ def _vector(values: ArrayLike) -> np.ndarray:
     if not len(vector) or not np.isfinite(vector).all():
         raise ValueError("a histogram needs at least one value, and finite ones only")
     return vector
-
-
-def new_figure(
-    width: float, height: float, columns: int, title: str, *, rows: int | None = None
-) -> tuple[Figure, Any]:
-    """Return a figure in inches with its axes: one row of them, or with `rows` an array [rows, columns]."""
-    from matplotlib.backends.backend_agg import (
-        FigureCanvasAgg,
-    )  # without pyplot: no state shared between jobs
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(title, fontsize=11, family=fonts(), parse_math=False)
-    return figure, figure.subplots(1, columns) if rows is None else figure.subplots(
-        rows, columns, squeeze=False
-    )
-
-
-def name_ticks(axis: Any, names: Sequence[str]) -> None:
-    """Write names at the ticks 0, 1, ... of an axis; long ones are cut, too many are left out."""
-    if len(names) > NAMES_SHOWN:
-        axis.set_ticks([])
-        return
-    shown = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in names]
-    axis.set_ticks(range(len(names)), labels=shown)
-    for label in axis.get_ticklabels():
-        label.set(fontsize=7, family=fonts(), parse_math=False)  # a dollar sign in a name is no formula
-        if axis.axis_name == "x":
-            label.set(rotation=45, horizontalalignment="right", rotation_mode="anchor")
-
-
-def fonts() -> list[str]:
-    """Return the fonts to try for names in any script, of those installed."""
-    from matplotlib import font_manager
-
-    installed = set(font_manager.get_font_names())
-    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically and without the time it was drawn at."""
-    out = io.BytesIO()
-    figure.savefig(
-        out, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None}
-    )
-    write_atomic(Path(path), out.getvalue())

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ import pandas as pd
 
 from razor_cli.errors import UserError, nearest
 from razor_cli.runs.folder import EDIT_LOG, SCORES, Run, complete_runs
-from razor_cli.runs.records import EVENT_COLUMNS, SCORE_COLUMNS
+from razor_cli.runs.records import EVENT_COLUMNS, SCORE_COLUMNS, RunRecord
 
-NUMBERS = {"value", "n", "ci_low", "ci_high", "seed"}
+NUMBERS = {"value", "n", "ci_low", "ci_high", "seed", "step"}
 VIEWS = ("scores", "runs", "edit_log")
 READING = ("SELECT", "EXPLAIN")
 RUN_COLUMNS = (
@@ -43,6 +43,7 @@ RUN_COLUMNS = (
     "started",
     "finished",
     "settings",
+    "format",
     "folder",
 )
 
@@ -108,11 +109,13 @@ def scores_frame(runs: Sequence[Run]) -> pd.DataFrame:
     parts = [pd.read_csv(r.path(SCORES), dtype=texts, keep_default_na=False, na_values=empty) for r in runs]  # type: ignore[arg-type]
     frame = pd.concat(parts, ignore_index=True)
     frame["stand_in"] = frame["stand_in"] == "true"
+    frame = frame.reindex(columns=list(SCORE_COLUMNS))  # files of format 1 lack the last ones
+    frame["attack"], frame["step"] = frame["attack"].fillna(""), frame["step"].astype("Int64")
     return frame
 
 
 def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return one row per run."""
+    """Return one row per run, with a column for every key that a command line or grid set in one of them."""
     rows = []
     for run in runs:
         r = run.record
@@ -136,10 +139,35 @@ def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 ),
                 **r.provenance.model_dump(include={"weights_hash", "code_version", "started", "finished"}),
                 "settings": json.dumps(r.settings, ensure_ascii=False, default=str),
+                "format": r.format,
                 "folder": str(run.folder),
             }
         )
-    return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+    for key in sorted({k for run in runs for k in run.record.overrides} - set(RUN_COLUMNS)):
+        frame[key] = _column([_setting(run.record, key) for run in runs])
+    return frame
+
+
+def _setting(record: RunRecord, key: str) -> object:
+    """Return what a run's settings say of a key, whether or not it was set for this run; of a group, which
+    option was chosen.
+    """
+    found: object = record.settings
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return record.overrides.get(key) if found is None or isinstance(found, Mapping) else found
+
+
+def _column(values: Sequence[object]) -> pd.Series[Any]:
+    """Return values as a column of one type: numbers, truth values, or else text."""
+    there = [v for v in values if v is not None]
+    if all(isinstance(v, bool) for v in there):
+        return pd.Series(values, dtype="boolean")
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in there):
+        return pd.Series(values, dtype="Int64" if all(isinstance(v, int) for v in there) else "Float64")
+    text = [v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values]
+    return pd.Series(text, dtype=object)
 
 
 def log_frame(runs: Sequence[Run]) -> pd.DataFrame:

@@ -28,7 +28,7 @@ import yaml  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
 from razor_cli.errors import RunError, UserError
-from razor_cli.runs.records import Identity, RunRecord, ScoreRow, events_csv, read_scores, scores_csv
+from razor_cli.runs.records import Identity, RunRecord, ScoreRow, Where, events_csv, read_scores, scores_csv
 
 if TYPE_CHECKING:  # both need torch or stand above this module
     from razor_cli.contract.edit import Event
@@ -78,8 +78,8 @@ class Run:
         plain = json.loads(json.dumps(settings, default=str))
         write_atomic(self.path(CONFIG), yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
 
-    def write_scores(self, identity: Identity, scores: Mapping[tuple[str, str], Sequence[Score]]) -> None:
-        """Write scores.csv from (state, quantization) -> scores."""
+    def write_scores(self, identity: Identity, scores: Mapping[Where, Sequence[Score]]) -> None:
+        """Write scores.csv from Places, at least (state, quantization), -> scores."""
         write_atomic(self.path(SCORES), scores_csv(identity, scores))
 
     def write_log(self, events: Sequence[Event]) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,7 +44,10 @@ SCORE_COLUMNS = (
     "seed",
     "judged_on",
     "reason",
+    "attack",
+    "step",
 )
+FORMER_COLUMNS = SCORE_COLUMNS[:-2]  # of records of format 1
 EVENT_COLUMNS = (
     "run_id",
     "step",
@@ -61,13 +65,28 @@ EVENT_COLUMNS = (
     "seconds",
     "note",
 )
-STATES = (
-    "base",
-    "control",
-    "edit",
-    "oracle",
-    "reseeded",
-)  # oracle: retrained without the target; reseeded: base of another seed
+# The states there always were, in the order of reports; others come after them. oracle: retrained without the
+# target; reseeded: base of another seed.
+STATES = ("base", "control", "edit", "oracle", "reseeded")
+STATE = re.compile(r"[a-z][a-z0-9_]*")
+FORMAT = 2  # of run.json and scores.csv
+
+
+class Place(NamedTuple):
+    """What was measured: a state at a width, and of an attack on it which one, after how many steps."""
+
+    state: str
+    quantization: str
+    attack: str = ""
+    step: int | None = None
+
+
+Where = TypeVar("Where", bound=tuple[Any, ...])  # a Place, or the beginning of one
+
+
+def state_order(state: str) -> int:
+    """Return where a state stands among others; those that are not known share the end."""
+    return STATES.index(state) if state in STATES else len(STATES)
 
 
 class Identity(BaseModel):
@@ -149,8 +168,9 @@ class Verdict(BaseModel):
 class RunRecord(Identity):
     """run.json."""
 
-    format: int = 1
+    format: int = FORMAT
     settings: dict[str, object]
+    overrides: dict[str, object] = Field(default_factory=dict)  # keys that its command line or grid set
     provenance: Provenance
     cost: CostRecord
     verdict: Verdict | None = None
@@ -165,6 +185,8 @@ class ScoreRow:
     state: str
     quantization: str
     score: Score
+    attack: str = ""
+    step: int | None = None
 
 
 def edited_components(names: Iterable[str], log: Sequence[Event]) -> list[EditedComponent]:
@@ -195,21 +217,25 @@ def edited_components(names: Iterable[str], log: Sequence[Event]) -> list[Edited
     return components
 
 
-def scores_csv(identity: Identity, scores: Mapping[tuple[str, str], Sequence[Score]]) -> str:
-    """Return the text of scores.csv; `scores` maps (state, quantization) to what was measured there.
+def scores_csv(identity: Identity, scores: Mapping[Where, Sequence[Score]]) -> str:
+    """Return the text of scores.csv; `scores` maps Places, at least (state, quantization), to what was
+    measured there.
 
-    A number that is not finite is no measurement: its row says so in `reason`. Raises RunError for an unknown
-    state.
+    A number that is not finite is no measurement: its row says so in `reason`. Raises RunError for a state
+    that is no name.
     """
     rows = []
-    for (state, quantization), measured in scores.items():
-        if state not in STATES:
-            raise RunError(f"scores of an unknown state '{state}' were recorded", allowed=", ".join(STATES))
-        rows += [_score_cells(identity, state, quantization, score) for score in measured]
+    for key, measured in scores.items():
+        place = Place(*key)
+        if not STATE.fullmatch(place.state):
+            raise RunError(
+                f"scores of a state '{place.state}' were recorded", allowed="lower-case letters, digits, _"
+            )
+        rows += [_score_cells(identity, place, score) for score in measured]
     return table_csv(SCORE_COLUMNS, rows)
 
 
-def _score_cells(identity: Identity, state: str, quantization: str, score: Score) -> dict[str, object]:
+def _score_cells(identity: Identity, place: Place, score: Score) -> dict[str, object]:
     value, reason = score.value, score.reason
     if value is not None and not math.isfinite(value):
         reason = f"the value is {float(value)!r}"
@@ -221,8 +247,7 @@ def _score_cells(identity: Identity, state: str, quantization: str, score: Score
         for x in (score.ci_low, score.ci_high)
     )
     return identity.model_dump() | {
-        "state": state,
-        "quantization": quantization,
+        **place._asdict(),
         "metric": score.metric,
         "variant": score.variant,
         "value": value,
@@ -277,9 +302,11 @@ def _cell(value: Any) -> str:
 
 
 def read_scores(text: str) -> list[ScoreRow]:
-    """Return the rows of scores.csv. Raises RunError when its columns are not those of this version."""
+    """Return the rows of scores.csv. Raises RunError when its columns are not those of this version, or of
+    format 1.
+    """
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    if tuple(reader.fieldnames or ()) != SCORE_COLUMNS:
+    if tuple(reader.fieldnames or ()) not in (SCORE_COLUMNS, FORMER_COLUMNS):
         raise RunError(
             "scores.csv has other columns than this version writes", found=", ".join(reader.fieldnames or ())
         )
@@ -298,7 +325,9 @@ def _score_row(row: Mapping[str, str]) -> ScoreRow:
         direction=row["direction"],
         reason=row["reason"],
     )
-    return ScoreRow(state=row["state"], quantization=row["quantization"], score=score)
+    attack, step = row.get("attack", ""), row.get("step", "")
+    place = Place(row["state"], row["quantization"], attack, int(step) if step else None)
+    return ScoreRow(**place._asdict(), score=score)
 
 
 def _number(text: str) -> float | None:

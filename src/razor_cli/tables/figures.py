@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.flips import shown
 from razor_cli.tables.layout import KEY, Line, panel, plural
-from razor_cli.tables.readings import shown
 from razor_cli.tables.selection import UNEDITED, Sample, by_model, flips, sample, usable
 from razor_cli.tables.table3 import MEASURES
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from razor_cli.report.plots import name_ticks, new_figure, save
+from razor_cli.figure import draw_matrices, name_ticks, new_figure, open_frame, save
 from razor_cli.tables.figures import SHOWN, Curve, Matrices
 from razor_cli.tables.layout import half_width
 from razor_cli.tables.quantization import SCHEMES, Point
@@ -22,23 +22,9 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, then darker ones; RAZOR is always the first.
 COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#000000",
-    "#7f3c8d",
-    "#806000",
-    "#a50026",
-    "#3b7a57",
-    "#5a5a5a",
-    "#c51b7d",
-    "#4575b4",
-    "#8c510a",
-    "#01665e",
-)
+    "#0072b2 #d55e00 #009e73 #cc79a7 #e69f00 #56b4e9 #000000 #7f3c8d "
+    "#806000 #a50026 #3b7a57 #5a5a5a #c51b7d #4575b4 #8c510a #01665e"
+).split()
 MARKERS = "osD^vP*X<>hdp8HX"
 ACROSS = 4  # matrices beside one another
 
@@ -82,7 +68,7 @@ def sweep_curves(path: Path, curves: Sequence[Curve], *, title: str = "") -> Non
             ax.set_ylim(-4, 104)
             ax.set_title(measure.heading, fontsize=10)
             ax.set_xlabel(knobs[knob], fontsize=9)
-            ax.spines[["top", "right"]].set_visible(False)
+            open_frame(ax)
             ax.grid(alpha=0.25)
         axes[i][-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     save(figure, path)
@@ -100,18 +86,11 @@ def matrix_grid(path: Path, found: Matrices) -> None:
     figure, axes = new_figure(
         side * columns + 2.4, (side + 0.35) * rows + 1.8, columns, found.title, rows=rows
     )
-    low, high = min(float(m.min()) for m in panels.values()), max(float(m.max()) for m in panels.values())
-    image: Any = None
+    image = draw_matrices(axes.flat[: len(panels)], panels, 9)
     for k, ax in enumerate(axes.flat):
         if k >= len(panels):
             ax.set_axis_off()
             continue
-        name, matrix = list(panels.items())[k]
-        image = ax.imshow(
-            matrix, cmap="cividis", vmin=low, vmax=high, aspect="equal", interpolation="nearest"
-        )
-        ax.set_title(name, fontsize=9)
-        ax.tick_params(length=0)
         ax.set_xticks([])
         ax.set_yticks([])
         if k % columns == 0:
@@ -148,7 +127,7 @@ def quantization_plot(path: Path, points: Sequence[Point], *, title: str = "") -
         right.set(xlabel="codes changed, %", ylabel="recovery, share of the forgetting")
         for ax in (left, right):
             ax.set_title(SCHEMES[scheme], fontsize=10)
-            ax.spines[["top", "right"]].set_visible(False)
+            open_frame(ax)
             ax.grid(alpha=0.25)
             ax.margins(0.08)
     handles, labels = axes[0][0].get_legend_handles_labels()

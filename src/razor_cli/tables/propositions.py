@@ -11,7 +11,7 @@ from pathlib import Path
 
 from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
-from razor_cli.tables.readings import flipped, preset_settings, shown
+from razor_cli.tables.flips import flipped, preset_settings, shown
 
 TITLE = "RAZOR's propositions as measurements"
 Row = Mapping[str, str]
@@ -24,7 +24,7 @@ NAMES = {
     "P4": "P4, scale law of φ",
 }
 NOTES = (
-    "The statements are taken as written in src/razor_cli/propositions.py; the reference quotes only the "
+    "The statements are taken as written in src/razor_cli/studies/finding.py; the reference quotes only the "
     "formula of P4.",
     "P1 is judged by the Target of the method's own settings: on the half of the validation pictures "
     "that the search saw, and on "

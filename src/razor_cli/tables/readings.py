@@ -9,16 +9,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scipy import stats
 
-from razor_cli.config.conf_files import option_of, settings_of
-from razor_cli.errors import ConfigError
-from razor_cli.metrics.score import Score
-from razor_cli.metrics.verdict import Bound, Finding, Scores, judge, parse_bounds
 from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.flips import flipped, preset_settings, shown
+from razor_cli.tables.reached import MISSING, SHOWN, values_of
 
 TITLE = "Which reading of RAZOR works: one switch flipped at a time"
 # Further attempts step in for a switch that does harm, so the recommended preset is flipped without them.
@@ -26,7 +23,6 @@ ATTEMPTS = "retries"
 FIRST = "razor, one attempt"
 FILES = ("razor_paper", "razor")  # the literal preset and the recommended one
 PRESETS = ("razor_paper", FIRST, "razor")  # what switches are flipped from
-UNCOMPARED = ("_target_", "name")
 SETS = (
     "forget",
     "retain",
@@ -35,16 +31,7 @@ SETS = (
     "evaluation_forget",
     "evaluation_retain",
 )
-CLASS = "razor_cli.methods.razor.Razor"
-SHOWN = {  # column: (metric, variant, digits)
-    "M1 mean ↓ %": ("m1", "dual/mean_of_classes", 1),
-    "M1 generic ↓ %": ("m1", "dual/generic", 1),
-    "M2 ↓ ×100": ("m2", "prompt", 1),
-    "M4 drop ↓": ("m4_drop", "dual/generic/base", 1),
-    "M5 ↑ %": ("m5", "retrieval/base", 1),
-    "others' drop ↓": ("others_acc_drop", "macro/base", 1),
-}
-MISSING = "missing"  # points to the joint target
+CLASS = "Razor"
 COLUMNS = (
     "switch",
     "value",
@@ -100,31 +87,6 @@ class Reading:
         return tuple((k, shown(v)) for k, v in self.switches.items())
 
 
-def preset_settings(name: str) -> dict[str, Any]:
-    """Return every setting of the preset with that label, those it inherits included."""
-    return settings_of("method", option_of("method", name))
-
-
-def flipped(method: Mapping[str, object], preset: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings in which a run's method differs from a preset, in the preset's order.
-
-    A setting that only one of them knows is no flip: it came or went with a version.
-    """
-    both = {k: (bare(method[k]), bare(v)) for k, v in preset.items() if k not in UNCOMPARED and k in method}
-    return {k: mine for k, (mine, theirs) in both.items() if mine != theirs}
-
-
-def bare(value: Any) -> Any:
-    """Return a setting without what a schema adds to nested ones: class names, and settings left to their
-    default.
-    """
-    if isinstance(value, list | tuple):
-        return [bare(v) for v in value]
-    if isinstance(value, Mapping):
-        return {k: bare(v) for k, v in value.items() if k != "_target_" and v is not None}
-    return value
-
-
 def read(run: Run, presets: Mapping[str, Mapping[str, object]]) -> Reading | None:
     """Return a run as a reading, or None if it is no run of RAZOR or was judged on evaluation pictures.
 
@@ -158,58 +120,6 @@ def read(run: Run, presets: Mapping[str, Mapping[str, object]]) -> Reading | Non
         code=origin.code_version,
         values=values_of(run),
     )
-
-
-def values_of(run: Run) -> dict[str, float]:
-    """Return what the table shows of a run, by column, and MISSING: points by which it misses its bounds."""
-    scores: dict[tuple[str, str], list[Score]] = {("base", "none"): [], ("edit", "none"): []}
-    for row in run.scores:
-        if (row.state, row.quantization) in scores:
-            scores[row.state, row.quantization].append(row.score)
-    found = {(s.metric, s.variant): s.value for s in scores["edit", "none"] if s.value is not None}
-    values = {column: found[m, v] for column, (m, v, _) in SHOWN.items() if (m, v) in found}
-    cost = run.record.cost
-    values |= {"seconds": cost.seconds, "passes, 1000": (cost.forwards + cost.backwards) / 1000}
-    missing = _missing(run, scores)
-    return values if missing is None else values | {MISSING: missing}
-
-
-def _missing(run: Run, scores: Scores) -> float | None:
-    """Return the points by which values miss the scenario's bounds, added up; None if a bound has
-    no value.
-    """
-    scenario = run.record.settings.get("scenario")
-    acceptance = scenario.get("acceptance") if isinstance(scenario, Mapping) else None
-    try:
-        bounds = parse_bounds(acceptance) if isinstance(acceptance, Mapping) else {}
-    except ConfigError:
-        return None  # of a version with other bounds
-    short = []
-    for finding in judge(scores, bounds).findings:
-        if (points := _short(finding, bounds[finding.name])) is None:
-            return None
-        short.append(points)
-    return sum(short) if short else None
-
-
-def _short(finding: Finding, bound: Bound) -> float | None:
-    if finding.value is None:
-        return None
-    if bound.at_least is not None:
-        return max(0.0, bound.at_least - finding.value)
-    limit = next(v for v in (bound.at_most, bound.drop_at_most) if v is not None)
-    return max(0.0, finding.value - limit)
-
-
-def shown(value: object) -> str:
-    """Return a setting's value as the command line takes it, nested ones in words."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list | tuple):
-        return "; ".join(shown(v) for v in value) or "none"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {shown(v)}" for k, v in value.items())
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def readings(runs: Sequence[Run]) -> list[Reading]:

@@ -210,7 +210,11 @@ def _survived(run: Run) -> Iterator[dict[str, object]]:
     for row in run.survival:
         for column in SURVIVED if row["name"] == WHOLE else ():
             if row[column]:
-                place = {"state": "edit", "quantization": row["scheme"], "metric": SURVIVAL + column}
+                place: dict[str, object] = {
+                    "state": "edit",
+                    "quantization": row["scheme"],
+                    "metric": SURVIVAL + column,
+                }
                 yield place | {"value": _short(float(row[column]))}
 
 

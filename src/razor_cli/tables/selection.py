@@ -15,7 +15,8 @@ from typing import Any
 
 from razor_cli.config.conf_files import labelled, settings_of
 from razor_cli.runs.folder import Run
-from razor_cli.tables.readings import flipped, shown
+from razor_cli.runs.records import FORMAT
+from razor_cli.tables.flips import flipped, shown
 
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
 WHOLE = "(model)"  # the row of survival.csv for all tensors together
@@ -156,6 +157,14 @@ def usable(runs: Sequence[Run], *, plain: bool = True) -> list[Run]:
             own.clear()
         own[_asked(run)] = run
     return _by_time([run for own in points.values() for run in own.values()])
+
+
+def of_this_format(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Return the runs recorded in this version's format, and a note on the others if there are any."""
+    kept = [run for run in runs if run.record.format == FORMAT]
+    others = len(runs) - len(kept)
+    note = f"{others} runs are left out: their records are of another format; `razor show` prints them"
+    return kept, [note] if others else []
 
 
 def _by_time(runs: Iterable[Run]) -> list[Run]:

@@ -10,8 +10,9 @@ from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.selection import UNEDITED, Measure, by_model, published, sample
-from razor_cli.tables.tan import METHODS, NHL, SHAPES, chosen, line, measures, taxonomy
+from razor_cli.tables.tan import chosen, line, taxonomy
 from razor_cli.tables.tan_printed import ITEMS
+from razor_cli.tables.tan_shapes import METHODS, NHL, SHAPES, measures
 
 
 def zero_shot(runs: Sequence[Run], name: str) -> Document:

@@ -13,9 +13,10 @@ from razor_cli.config.conf_files import labelled
 from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.compare import METHODS
-from razor_cli.tables.readings import MISSING, SHOWN, flipped, preset_settings, shown, values_of
+from razor_cli.tables.flips import flipped, preset_settings, shown
+from razor_cli.tables.reached import MISSING, SHOWN, values_of
 from razor_cli.tables.selection import conditions, versions
-from razor_cli.tables.tan import METHODS as TAXONOMY
+from razor_cli.tables.tan_shapes import METHODS as TAXONOMY
 
 TITLE = "What every method's settings were chosen by"
 COLUMNS = ("setting", "targets", "met", "missing", *SHOWN, "seconds")

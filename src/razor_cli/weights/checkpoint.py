@@ -1,7 +1,4 @@
-"""Weights on disk: read them as they are stored, hash them, and write them again with some tensors changed.
-
-Nothing is unpickled beyond tensors: safetensors, or `torch.load(weights_only=True)`.
-"""
+"""Weights on disk: read them as stored, hash them, and write them again with some tensors changed."""
 
 from __future__ import annotations
 
@@ -12,16 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from razor_cli.errors import WeightsError
+from razor_cli.weights.files import WEIGHT_SUFFIXES, read_file, rewrite
 
-TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
-WEIGHT_SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
 # Looked for in a folder, in this order: Hugging Face, then an open_clip local folder.
 FOLDER_FILES = (
     "model.safetensors",
@@ -34,17 +28,7 @@ FOLDER_FILES = (
 # Never copied beside edited weights: they may hold the weights as they were, in another format or in a
 # history.
 OTHER_WEIGHTS = (
-    ".h5",
-    ".msgpack",
-    ".onnx",
-    ".onnx_data",
-    ".npz",
-    ".npy",
-    ".gguf",
-    ".ot",
-    ".pb",
-    ".tflite",
-    ".pkl",
+    *".h5 .msgpack .onnx .onnx_data .npz .npy .gguf .ot .pb .tflite .pkl".split(),
     ".index.json",
 )
 HISTORY_FOLDERS = (".git", ".cache")
@@ -142,61 +126,6 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return find_layout(path).read()
 
 
-def read_file(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of one weights file by name; see `read_state`."""
-    return _load(path)[0]
-
-
-@dataclass(frozen=True)
-class _Wrapping:
-    """What was around the tensors of a torch file, so that it can be put back."""
-
-    state_dict: bool = False
-    prefix: str = ""
-
-
-def _load(path: Path) -> tuple[dict[str, Tensor], _Wrapping]:
-    if path.suffix == ".safetensors":
-        try:
-            return safetensors.torch.load_file(path), _Wrapping()
-        except (safetensors.SafetensorError, OSError) as error:
-            raise WeightsError(f"{path} is damaged or not a safetensors file", found=error) from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a hostile or damaged pickle raises nearly anything
-        raise WeightsError(
-            f"{path} cannot be read as plain weights",
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            fix="load it in the program that wrote it and save its state_dict() as .safetensors",
-        ) from error
-    wrapped = isinstance(content, dict) and isinstance(content.get("state_dict"), dict)
-    state = content["state_dict"] if wrapped else content
-    _check_tensors(path, state)
-    prefix = "module." if state and all(name.startswith("module.") for name in state) else ""
-    return {name[len(prefix) :]: tensor.detach() for name, tensor in state.items()}, _Wrapping(
-        wrapped, prefix
-    )
-
-
-def _check_tensors(path: Path, state: object) -> None:
-    fix = "save the model's state_dict() alone"
-    if not isinstance(state, dict):
-        raise WeightsError(f"{path} holds no state dict", found=type(state).__name__, fix=fix)
-    for name, tensor in state.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise WeightsError(
-                f"{path} holds an entry that is not a named tensor",
-                found=f"{name!r}: {type(tensor).__name__}",
-                fix=fix,
-            )
-        if tensor.layout != torch.strided or tensor.is_quantized:
-            raise WeightsError(
-                f"{path} holds a sparse or quantized tensor",
-                found=name,
-                fix="save the weights before quantization",
-            )
-
-
 def dtype_name(tensor: Tensor) -> str:
     """Return the dtype as it is written in headers: float16, bfloat16, int64, …"""
     return str(tensor.dtype).removeprefix("torch.")
@@ -242,7 +171,7 @@ def write_like(source: Layout, target: Path, changed: Mapping[str, Tensor]) -> N
     folder. Not atomic: the caller moves the finished result into place.
     """
     if not source.is_folder:
-        _rewrite(source.path, target, changed)
+        rewrite(source.path, target, changed)
         return
     for path, kept in _walk(source.path, source):
         copy = target / path.relative_to(source.path)
@@ -252,30 +181,9 @@ def write_like(source: Layout, target: Path, changed: Mapping[str, Tensor]) -> N
     target.mkdir(parents=True, exist_ok=True)
     for file in source.files:
         if read_file(file).keys() & changed.keys():
-            _rewrite(file, target / file.name, changed)
+            rewrite(file, target / file.name, changed)
         else:
             shutil.copyfile(file, target / file.name)
-
-
-def _rewrite(file: Path, target: Path, changed: Mapping[str, Tensor]) -> None:
-    state, wrapping = _load(file)
-    state = {name: changed.get(name, tensor).contiguous() for name, tensor in state.items()}
-    if file.suffix != ".safetensors":
-        # Tensors of torch files may share storage: torch.save would write all of it, a neighbour's old values
-        # with it.
-        state = {name: tensor.clone() for name, tensor in state.items()}
-    if target.suffix == ".safetensors":
-        safetensors.torch.save_file(state, target, metadata=_metadata(file) | {"format": "pt"})
-        return
-    named = {wrapping.prefix + name: tensor for name, tensor in state.items()}
-    torch.save({"state_dict": named} if wrapping.state_dict else named, target)
-
-
-def _metadata(file: Path) -> dict[str, str]:
-    if file.suffix != ".safetensors":
-        return {}
-    with safetensors.safe_open(file, framework="pt") as opened:
-        return dict(opened.metadata() or {})
 
 
 def _walk(root: Path, source: Layout) -> Iterator[tuple[Path, bool]]:

@@ -7,28 +7,28 @@ for random ones as well.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
-from razor_cli.acceptance.checks import Check, Subject, judged, skipped
+from razor_cli.acceptance.checks import Check, Say, judged
+from razor_cli.acceptance.clip.subject import Subject
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters, swapped
 from razor_cli.contract.edit import Edit
+from razor_cli.contract.method import GradientPlan
 from razor_cli.dual.gradients import batches
 from razor_cli.dual.losses import pair_cosines
 from razor_cli.engine.cache import TensorCache
-from razor_cli.engine.lab import GradientPlan, Lab
-from razor_cli.engine.search import norm, stepped
+from razor_cli.engine.lab import Lab
+from razor_cli.engine.search import norm
 from razor_cli.families.clip.family import Clip
-from razor_cli.methods.razor import Direction, Normalize, Razor, Step, TauMode
-from razor_cli.methods.slug import Criterion, Pick, Slug
-from razor_cli.weights.checkpoint import read_state, state_hash
-from razor_cli.weights.patch import apply, revert, undo_path_for, write_patch
+from razor_cli.methods.razor import Razor
+from razor_cli.methods.razor_choices import Normalize, Sign, Step, TauMode
+from razor_cli.methods.slug import Pick, Slug
+from razor_cli.weights.checkpoint import state_hash
 
-Say = Callable[[str], None]
 BATCH = 4  # pairs with a graph at once: a gradient of ViT-L/14 then fits beside its weights
 SMALL = 0.01  # step as a share of the edited norm
 PROBE = 1e-3  # predicted change of the cosine for the first-order check
@@ -52,7 +52,7 @@ class Remembered(TensorCache):
         return self._kept[key], hit
 
 
-def razor(direction: Direction) -> Razor:
+def razor(direction: Sign) -> Razor:
     """Return RAZOR with one small step on its two best components; the forget term outweighs the retain term
     in either sense.
     """
@@ -84,7 +84,7 @@ def slug() -> Slug:
         search_steps=1,
         init_rel=SMALL,
         pick=Pick.DEEPEST,
-        criterion=Criterion.M1_BELOW,
+        criterion="m1",
         criterion_value=100,
         forget_batch=BATCH,
         retain_batch=BATCH,
@@ -96,19 +96,19 @@ def checks(subject: Subject, say: Say) -> list[Check]:
     assert subject.sets is not None
     model = subject.model
     before = state_hash(parameters(model))
-    lab = Lab(model=model, sets=subject.sets, cache=Remembered(), say=say)
+    lab = Lab(family=model, sets=subject.sets, cache=Remembered(), say=say)
     bench = _Bench(model, lab)
     found = [_first_order(bench)]
     say("a small RAZOR edit")
-    forward = razor(Direction.ASCEND).edit(model, subject.sets, lab)
-    back = razor(Direction.DESCEND).edit(model, subject.sets, lab)
+    forward = razor(Sign.ASCEND).edit(lab)
+    back = razor(Sign.DESCEND).edit(lab)
     found += [
         bench.falls("RAZOR step forgets", forward.values),
         bench.rises("RAZOR step reversed", back.values),
     ]
     found.append(_touches("RAZOR touches its components only", model, forward))
     say("a small SLUG edit")
-    single = slug().edit(model, subject.sets, lab)
+    single = slug().edit(lab)
     found += [
         bench.falls("SLUG step forgets", single.values),
         bench.rises("SLUG step reversed", mirrored(model, single.values)),
@@ -239,10 +239,9 @@ def _touches(name: str, model: Clip, edit: Edit, most: int | None = None) -> Che
         strays == 0 and 0 < count <= (most or count),
         expected="0 entries outside",
         found=f"{strays:,}; {count} tensors changed",
-        detail=f"components: {parts}",
         why=why,
         fix=FIX,
-    )
+    ).noting(f"components: {parts}")
 
 
 def _relative(model: Clip, edit: Edit) -> Check:
@@ -255,58 +254,6 @@ def _relative(model: Clip, edit: Edit) -> Check:
         expected=f"{SMALL} of one norm",
         found=", ".join(f"{s:.5f}" for s in sizes) or "no step",
         deviation=f"{100 * off:+.2f} %",
-        detail=", ".join(edit.values),
         why="the step is not the one asked for",
         fix=FIX,
-    )
-
-
-def patch_checks(subject: Subject, say: Say) -> list[Check]:
-    """Return the row on a patch written, applied to a copy of the weights and reverted, bit for bit."""
-    model, folder, name = subject.model, subject.folder, "patch applied and reverted"
-    needed, free = 3 * sum(v.nbytes for v in model.stored.values()), shutil.disk_usage(folder).free
-    if free < 1.1 * needed:
-        why = (
-            f"three copies of the weights need {needed / 2**30:.1f} GB beside the output, "
-            f"{free / 2**30:.1f} GB are free"
-        )
-        return [skipped(name, why=why, fix="make room, or output_dir=DIR on another disk")]
-    values = _any_step(model)
-    base, out, back = (folder / f"{n}.pt" for n in ("base", "edited", "back"))
-    say("copying the weights")
-    torch.save(dict(model.stored), base)
-    write_patch(
-        folder / "edit.safetensors",
-        {n: v.cpu() for n, v in values.items()},
-        model.stored,
-        method="acceptance",
-        target=None,
-    )
-    say("applying")
-    apply(folder / "edit.safetensors", base, out)
-    edited = read_state(out)
-    wrong = [n for n, v in edited.items() if not torch.equal(v, values.get(n, model.stored[n]).cpu())]
-    del edited
-    say("reverting")
-    revert(out, back, undo_path=undo_path_for(out))
-    before, after = state_hash(model.stored), state_hash(read_state(back))
-    passed = not wrong and before == after
-    why = (
-        f"{len(wrong)} tensors differ from the edit, {wrong[0]} first"
-        if wrong
-        else "the reverted weights are not the base"
-    )
-    changed = f"{len(values)} tensors changed and back"
-    expected, found = f"sha256 {before[:12]} again", f"sha256 {after[:12]}, {changed}"
-    return [judged(name, passed, expected=expected, found=found, why=why, fix=FIX)]
-
-
-def _any_step(model: Clip) -> dict[str, Tensor]:
-    """Return a change of one head and one MLP, in the stored dtype: a patch does not ask what an
-    edit is for.
-    """
-    every = model.components(Granularity.HEAD_MLP, Towers.BOTH)
-    chosen = [every[0], every[-1]]
-    directions = [[v.clone() for v in c.views(parameters(model))] for c in chosen]
-    values = stepped(model, chosen, directions, [SMALL] * len(chosen))
-    return {n: v.to(model.storage_dtype(n)) for n, v in values.items()}
+    ).noting(", ".join(edit.values))

@@ -4,21 +4,23 @@ to try it on.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import open_clip
 
-from razor_cli.acceptance.checks import Request, Subject
-from razor_cli.acceptance.clip.known import EMBEDDED, known, known_checkpoint, plain_name
+from razor_cli.acceptance.checks import Request
+from razor_cli.acceptance.clip.known import EMBEDDED, Checkpoint, known, known_checkpoint, plain_name
 from razor_cli.config.conf_files import file_of, values
 from razor_cli.data.ask import Ask
 from razor_cli.data.kinds.cifar10 import Cifar10 as Cifar10Data
 from razor_cli.data.kinds.own import Folder
 from razor_cli.data.kinds.standin import StandIn
 from razor_cli.data.sets import ConceptSets
-from razor_cli.data.sources.cifar10 import at_hand
+from razor_cli.data.sources.cifar10 import Cifar10, at_hand
 from razor_cli.errors import ConfigError, nearest
+from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.load import load
 from razor_cli.families.clip.spec import ClipSpec
@@ -37,9 +39,37 @@ SIZES: dict[str, Any] = {
 MAX_CORRUPT = 0.01  # share of unreadable pictures that stops the acceptance
 
 
-def subject_of(request: Request, weights: str | None, folder: Path) -> Subject:
-    """Load the model and gather the pictures. Raises WeightsError, DataError or ConfigError."""
-    chosen = request.model
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A loaded model, what it claims to be, and the pictures there are to try it on."""
+
+    request: Request
+    model: Clip
+    architecture: str | None
+    checkpoint: Checkpoint | None
+    claim: str  # how it was decided which checkpoint this is
+    sets: ConceptSets | None
+    photographs: Cifar10 | None
+    folder: Path  # for copies; removed at the end
+
+    @property
+    def published(self) -> str | None:
+        """Name of the checkpoint that figures are published of, where it is known."""
+        return self.checkpoint.name if self.checkpoint else None
+
+
+def spec_of(request: Request) -> ClipSpec:
+    """Return the settings of the model, which is a CLIP's here."""
+    assert isinstance(request.model, ClipSpec)
+    return request.model
+
+
+def subject_of(request: Request, made: Path | None, folder: Path) -> Subject:
+    """Load the model, or the weights made for it, and gather the pictures.
+
+    Raises WeightsError, DataError or ConfigError.
+    """
+    chosen = spec_of(request)
     architecture, tag, claim = identify(request)
     photographs = at_hand(request.data.cifar_root)
     if photographs:
@@ -49,7 +79,7 @@ def subject_of(request: Request, weights: str | None, folder: Path) -> Subject:
         name=chosen.name,
         library=chosen.library,
         architecture=chosen.full_architecture,
-        weights=weights,
+        weights=chosen.weights if made is None else str(made),
         device=chosen.device,
     )
     return Subject(
@@ -66,7 +96,7 @@ def subject_of(request: Request, weights: str | None, folder: Path) -> Subject:
 
 def identify(request: Request) -> tuple[str | None, str | None, str]:
     """Return architecture and tag of the checkpoint that the weights claim to be, and who says so."""
-    model = request.model
+    model = spec_of(request)
     architecture = _architecture(model)
     if request.checkpoint:
         return _said(request.checkpoint, architecture)
@@ -81,7 +111,7 @@ def _of_open_clip(request: Request, architecture: str | None) -> tuple[str | Non
     """Tell an open_clip checkpoint by its tag or released file name, else take the one that the preset stands
     for.
     """
-    model, preset = request.model, values(file_of("model", request.preset))
+    model, preset = spec_of(request), values(file_of("model", request.preset))
     tag = _released(architecture, model.weights)
     if tag is not None:
         claim = f"model.weights={model.weights}" if tag == model.weights else "the file's released name"

@@ -5,13 +5,14 @@ needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from razor_cli.acceptance.checks import Check, Subject, judged, skipped
+from razor_cli.acceptance.checks import Check, Say, judged, skipped
 from razor_cli.acceptance.clip.known import Norm, known_architecture
+from razor_cli.acceptance.clip.subject import Subject
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters
 from razor_cli.dual.components import OPEN_CLIP, TowerLayout
@@ -26,7 +27,7 @@ TRAINED = "give the trained checkpoint: model.weights=FILE_OR_TAG"
 GELU = {True: "QuickGELU", False: "GELU"}
 
 
-def checks(subject: Subject, say: Callable[[str], None]) -> list[Check]:
+def checks(subject: Subject, say: Say) -> list[Check]:
     """Return the rows on the weights as such."""
     say("counting")
     found = [*_sizes(subject), _activation(subject), _finite(subject.model)]
@@ -52,7 +53,8 @@ def _equal(
 
 def _sizes(subject: Subject) -> Iterator[Check]:
     model, architecture = subject.model, known_architecture(subject.architecture)
-    components, tensors = len(model.components(Granularity.HEAD_MLP, Towers.BOTH)), len(model.quantizable())
+    components = len(model.components(Granularity.HEAD_MLP, Towers.BOTH))
+    tensors = sum(len(names) for names in model.quantizable().linear.values())
     count = sum(p.numel() for p in model.module.parameters())
     names = {
         "towers": _towers(model),

@@ -4,7 +4,7 @@ quantization.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import open_clip
@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from razor_cli.acceptance.checks import Check, Subject, judged, skipped
+from razor_cli.acceptance.checks import Check, Say, judged, skipped
 from razor_cli.acceptance.clip.known import CIFAR_TEST, published_accuracy
+from razor_cli.acceptance.clip.subject import Subject
 from razor_cli.acceptance.clip.weights import GELU, TRAINED, uses_quick_gelu
 from razor_cli.config.quantization import Quantization
 from razor_cli.data.prompts import DOMAINS, spoken
@@ -27,11 +28,9 @@ from razor_cli.families.clip.family import Clip
 from razor_cli.metrics.stats import Interval, bootstrap_mean, paired_difference, wilson
 from razor_cli.weights.quantization import quantized
 
-Say = Callable[[str], None]
 BATCH = 50  # photographs in memory at once
-TOLERANCE = (
-    0.5  # points: libraries that resize or round otherwise differ by less (0.03 between two published tables)
-)
+# Points: libraries that resize or round otherwise differ by less (0.03 between two published tables).
+TOLERANCE = 0.5
 COMPARED = 200  # photographs on which two states of the same model are compared
 ALLOWED_DROP = {"int8": 1.0, "int4": 5.0}  # points of accuracy that rounding may cost
 CHANCE = 100 / len(CLASSES)
@@ -272,10 +271,9 @@ def _quantized(
         expected=f"drop of {ALLOWED_DROP[scheme]:.0f} points at most",
         found=f"{accuracies}, n {len(own)}",
         deviation=f"drop {value:.1f} ({low:+.1f} to {high:+.1f})",
-        detail=f"{weights.n_tensors} tensors",
         why="rounding costs more than it does to a sound CLIP",
         fix="look for outliers in the weights",
-    )
+    ).noting(f"{weights.n_tensors} tensors")
 
 
 def _without_photographs(subject: Subject) -> Iterator[Check]:

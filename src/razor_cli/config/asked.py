@@ -1,0 +1,29 @@
+"""What the rest of a run says to its data."""
+
+from __future__ import annotations
+
+from razor_cli.config.settings import JudgedOn, Options, Scenario
+from razor_cli.contract.family import Spec
+from razor_cli.data.ask import Ask, Confidence, no_model
+
+
+def ask_of(
+    options: Options, scenario: Scenario, model: Spec | None, confidence: Confidence = no_model
+) -> Ask:
+    """Return what a kind of data may need of the rest of a run; nothing depends on a model that was
+    refused.
+    """
+    return Ask(
+        target=options.target,
+        domain=scenario.domain,
+        pictures=scenario.pictures.value,
+        suites=tuple(s.value for s in scenario.suites),
+        taxonomy=scenario.taxonomy,
+        called=scenario.default_target,
+        scenario=scenario.name,
+        model=model.name if model else "",
+        stand_in=model.stand_in if model else True,
+        seed=options.seed,
+        held_back=options.judged_on is JudgedOn.VALIDATION,
+        confidence=confidence,
+    )

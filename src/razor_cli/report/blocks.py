@@ -1,0 +1,214 @@
+"""The part of a report that shows scores: blocks of readings, sentences, other models, the worst hit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from glob import escape
+
+from rich.console import Console
+from rich.text import Text
+
+from razor_cli.metrics.score import Score
+from razor_cli.report.cells import Words, heading, interval, number, print_fields, table
+from razor_cli.report.layout import Beside, Block, Part, Reading, Sentence, Spread
+from razor_cli.runs.records import NOT_COMPUTED, ScoreRow, state_order
+
+STATE_STYLES = {"base": "", "control": "", "edit": "bold"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric as a column: its heading, and its score under (state, quantization)."""
+
+    heading: str
+    scores: dict[tuple[str, str], Score]
+
+
+def print_part(console: Console, words: Words, part: Part, rows: Sequence[ScoreRow]) -> None:
+    """Print one part of a family's layout from recorded scores, or nothing where it has none."""
+    match part:
+        case Block():
+            columns = [c for reading in part.readings for c in _columns(rows, reading)]
+            _print_scores(console, words, part.title, columns, _results(rows))
+        case Sentence():
+            _print_sentence(console, words, part, rows)
+        case Beside():
+            _print_beside(console, words, part, rows)
+        case Spread():
+            _print_spread(console, words, part, rows)
+
+
+def _columns(rows: Sequence[ScoreRow], reading: Reading) -> list[Column]:
+    """Return the column of a reading, or where it has no heading one for each metric that fits."""
+    if reading.heading:
+        return [_column(rows, reading)]
+    before, _, after = reading.metric.partition("*")
+    metrics = dict.fromkeys(r.score.metric for r in rows if _fits(r.score.metric, reading))
+    names = {m: m.removeprefix(before).removesuffix(after).replace("_", " ") for m in metrics}
+    return [_column(rows, replace(reading, heading=name, metric=escape(m))) for m, name in names.items()]
+
+
+def _fits(metric: str, reading: Reading) -> bool:
+    return fnmatchcase(metric, reading.metric) and not fnmatchcase(metric, reading.but)
+
+
+def _found(rows: Sequence[ScoreRow], reading: Reading) -> dict[tuple[str, str], Score]:
+    """Return the scores of a reading by state and quantization."""
+    return {
+        (r.state, r.quantization): r.score
+        for r in rows
+        if _fits(r.score.metric, reading) and fnmatchcase(r.score.variant, reading.variant)
+    }
+
+
+def _column(rows: Sequence[ScoreRow], reading: Reading) -> Column:
+    found = _found(rows, reading)
+    return Column(heading(reading.heading, next(iter(found.values()), None)), found)
+
+
+def _keys(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
+    """Return every (state, quantization) of a run: states in their order, quantizations as recorded."""
+    return sorted(dict.fromkeys((r.state, r.quantization) for r in rows), key=lambda key: state_order(key[0]))
+
+
+def _results(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
+    """Return the keys of what is reported on its own; a base of another seed is a yardstick for the others
+    only.
+    """
+    return [key for key in _keys(rows) if key[0] != "reseeded"]
+
+
+def _state(key: tuple[str, str]) -> str:
+    return key[0].split(" ")[0]  # a row of the block beside other models carries its width in the first part
+
+
+def _label(key: tuple[str, str]) -> str:
+    return key[0] if key[1] == "none" else " ".join(key)
+
+
+def _print_scores(
+    console: Console, words: Words, title: str, columns: list[Column], keys: list[tuple[str, str]]
+) -> None:
+    """Print columns under one title, in as many tables, one under the other, as the terminal's width asks
+    for.
+    """
+    columns = [c for c in columns if c.scores]
+    notes: list[str] = []
+    cells = {
+        (i, key): _score_cell(words, c.scores.get(key), notes) for i, c in enumerate(columns) for key in keys
+    }
+    heads = [words(c.heading) for c in columns]
+    widths = [
+        1 + max([*map(len, heads[i].split("\n")), *(len(cells[i, k].plain) for k in keys)])
+        for i in range(len(columns))
+    ]
+    room = console.width - max([len("weights"), *(len(_label(key)) for key in keys)])
+    for part, chosen in enumerate(chunks(widths, room)):
+        console.print()
+        shown = table(title if part == 0 else None)
+        shown.add_column("weights", no_wrap=True, overflow="crop")
+        for i in chosen:
+            shown.add_column(heads[i], justify="right", no_wrap=True, overflow="crop")
+        for key, following in zip(keys, [*keys[1:], keys[-1]], strict=True):
+            style = STATE_STYLES.get(_state(key), "")
+            shown.add_row(
+                _label(key),
+                *(cells[i, key] for i in chosen),
+                style=style,
+                end_section=_state(following) != _state(key),
+            )
+        console.print(shown)
+    print_fields(console, words, [(f"[{i}]", note) for i, note in enumerate(notes, 1)])
+
+
+def chunks(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Return column numbers cut into as few groups as fit into `room`, of sizes as equal as possible."""
+    for count in range(1, len(widths) + 1):
+        size = -(-len(widths) // count)
+        groups = [list(range(start, min(start + size, len(widths)))) for start in range(0, len(widths), size)]
+        if count == len(widths) or all(sum(widths[i] + 2 for i in group) <= room for group in groups):
+            return groups
+    return []
+
+
+def _print_beside(console: Console, words: Words, part: Beside, rows: Sequence[ScoreRow]) -> None:
+    """Print how far edit and base are from a model retrained without the target, beside how far two bases
+    are; or nothing.
+    """
+    states = {r.state for r in rows}
+    if not states & {"oracle", "reseeded"}:
+        return
+    columns, oracle = [], "oracle" in states
+    for reading in part.readings:
+        of_oracle, of_base = (
+            _column(rows, replace(reading, metric=reading.metric.format(model=m))) for m in ("oracle", "base")
+        )
+        scores = _beside(of_oracle.scores, ("edit", "base", "reseeded"), "vs oracle") if oracle else {}
+        scores |= _beside(of_base.scores, ("reseeded",) if oracle else ("edit", "reseeded"), "vs base")
+        columns.append(Column((of_oracle if oracle else of_base).heading, scores))
+    for reading in part.of_oracle if oracle else ():
+        own = _column(rows, reading)
+        columns.append(Column(own.heading, _beside(own.scores, ("edit", "base", "reseeded"), "vs oracle")))
+    keys = list(dict.fromkeys(key for c in columns for key in c.scores))
+    _print_scores(console, words, part.title if oracle else part.title_without, columns, keys)
+
+
+def _beside(
+    scores: Mapping[tuple[str, str], Score], states: Sequence[str], name: str
+) -> dict[tuple[str, str], Score]:
+    """Return rows of the block, in the order of `states`: the edit at every width, other models in full
+    precision.
+    """
+    shown = [
+        key for state in states for key in scores if key[0] == state and (state == "edit" or key[1] == "none")
+    ]
+    return {(_label(key), name): scores[key] for key in shown}
+
+
+def _score_cell(words: Words, score: Score | None, footnotes: list[str]) -> Text:
+    if score is None:
+        return Text(words("–"), style="dim")
+    if score.value is None:
+        reason = score.reason if score.reason.startswith(NOT_COMPUTED) else NOT_COMPUTED + score.reason
+        if reason not in footnotes:
+            footnotes.append(reason)
+        return Text(words(f"– [{footnotes.index(reason) + 1}]"), style="dim")
+    return Text(number(score.value, score.unit)) + Text(interval(score), style="dim")
+
+
+def _print_sentence(console: Console, words: Words, part: Sentence, rows: Sequence[ScoreRow]) -> None:
+    each = [
+        f"{width} {number(score.value, score.unit)}{interval(score)}"
+        for (state, width), score in _found(rows, part.reading).items()
+        if state == "edit" and score.value is not None
+    ]
+    if each:
+        print_fields(console, words, [(part.label, f"{part.text}: " + ", ".join(each))])
+
+
+def _print_spread(console: Console, words: Words, part: Spread, rows: Sequence[ScoreRow]) -> None:
+    """Print how each state moved the concepts that should stay: their mean, and the one that lost most."""
+    means, worst = _found(rows, part.mean), _found(rows, part.worst)
+    keys = [
+        key
+        for key in _results(rows)
+        if any(s and s.value is not None for s in (means.get(key), worst.get(key)))
+    ]
+    console.print()
+    if not keys:
+        return
+    shown = table(part.title)
+    shown.add_column("weights", no_wrap=True, overflow="crop")
+    for reading in (part.mean, part.worst):
+        shown.add_column(words(reading.heading), justify="right", no_wrap=True, overflow="crop")
+    shown.add_column(part.which, overflow="fold")
+    notes: list[str] = []
+    for key in keys:
+        hit = worst.get(key)
+        name = hit.variant if hit and hit.value is not None else ""
+        cells = [_score_cell(words, score, notes) for score in (means.get(key), hit)]
+        shown.add_row(_label(key), *cells, Text(words(name)), style=STATE_STYLES.get(key[0], ""))
+    console.print(shown)
+    print_fields(console, words, [(f"[{i}]", note) for i, note in enumerate(notes, 1)])

@@ -1,0 +1,93 @@
+"""What a family's report shows of its scores, and in which order: data that its `layout.py` fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from glob import escape
+from importlib import import_module
+
+from razor_cli.metrics.score import Score
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One column: its heading, and which scores stand in it; metric and variant as the shell matches names.
+
+    Without a heading, every metric that fits is a column of its own, called by what its star stands for.
+    """
+
+    heading: str
+    metric: str
+    variant: str = "*"
+    but: str = ""  # metrics that fit this are left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Readings under one title, a row for each state and width; nothing where none was measured."""
+
+    title: str
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """A line of the edit's scores at every width where it has one."""
+
+    label: str
+    text: str
+    reading: Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """How far the edit is from another model, beside how far two bases are; nothing where none was given.
+
+    `{model}` in a metric is oracle or base: what it is measured from.
+    """
+
+    title: str  # with an oracle
+    title_without: str
+    readings: tuple[Reading, ...]
+    of_oracle: tuple[Reading, ...] = ()  # measured from the oracle only
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A mean over concepts, and the concept that is hit most, which the variant of `worst` names."""
+
+    title: str
+    mean: Reading
+    worst: Reading
+    which: str  # heading of the concept's name
+
+
+Part = Block | Sentence | Beside | Spread
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The parts of a report in their order, and the numbers in a sweep's line for each job."""
+
+    parts: tuple[Part, ...]
+    progress: tuple[Reading, ...] = ()
+
+
+def layout_of(family: str) -> Layout | None:
+    """Return the layout of a family, LAYOUT in `layout.py` of its folder; None for one without."""
+    name = f"razor_cli.families.{family}.layout"
+    try:
+        found: Layout = import_module(name).LAYOUT
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise  # the layout is there, and something it imports is not
+        return None
+    return found
+
+
+def plain(scores: Sequence[Score]) -> Layout:
+    """Return a layout that shows every score there is, by metric."""
+    names = sorted({(s.metric, s.variant) for s in scores})
+    readings = (Reading(f"{m} {v}".rstrip(), escape(m), escape(v)) for m, v in names)
+    return Layout(parts=(Block(title="What was measured", readings=tuple(readings)),))
