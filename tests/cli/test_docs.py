@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import re
 import shlex
@@ -9,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import typer
+from tiny_world import make_clip, make_sets, run
 
 from razor_cli.config.command_line import read, values_of
 from razor_cli.config.compose import checked
@@ -24,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 HISTORY = ROOT / "docs/results/clip_0.1.md"  # as it was: paths and presets of its time
 TEXT = {p: p.read_text(encoding="utf-8") for p in PAGES}
-BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FLAGS = re.MULTILINE | re.DOTALL
+BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", FLAGS)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 INVENTED = ("shrink", "birds")  # examples of what a reader adds
 WRONG = "method.roh=0.2"  # shown because it is refused
@@ -159,6 +163,18 @@ def test_commands_and_their_options_exist(page: str, command: str) -> None:
 def test_make_targets_exist(page: str, command: str) -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert words(command)[1] in targets
+
+
+def test_the_example_of_a_method_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _ = re.findall(r"^```(?:python|yaml)\n(.*?)^```", TEXT[ROOT / "docs/add-a-method.md"], FLAGS)[:2]
+    (tmp_path / "shrink.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    method = importlib.import_module("shrink").Shrink(layer=0, share=0.5)
+    model = make_clip()
+    edit = run(method, model, make_sets())
+    assert edit.components == ["visual.0.mlp"] and edit.values
+    live = dict(model.module.named_parameters())
+    assert all(torch.allclose(v.float(), live[n] / 2, atol=1e-3) for n, v in edit.values.items())
 
 
 def test_tables_of_the_results_are_those_of_the_committed_scores() -> None:
