@@ -8,7 +8,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ from razor_cli.runs.records import CostRecord, Decision, Identity, RunRecord, Ve
 from razor_cli.weights.patch import write_patch
 from razor_cli.weights.survival import Survival, sized, survival_csv, survival_notes, survival_of
 
+Opener = Callable[[Experiment], Clip]
+
 REJECTED = 3  # exit code with exit_on_reject=true
 SHOWN = 12  # concepts in the cosine matrices
 
@@ -68,9 +70,9 @@ def execute(experiment: Experiment, console: Console | None = None) -> int:
     return REJECTED if experiment.exit_on_reject and verdict and verdict.decision is Decision.REJECTED else 0
 
 
-def perform(experiment: Experiment, console: Console) -> tuple[Run, bool]:
+def perform(experiment: Experiment, console: Console, opened: Opener | None = None) -> tuple[Run, bool]:
     """Return the complete run of an experiment, and whether it was computed now; the console is told the
-    stages.
+    stages. `opened` gives the model where the caller keeps one; the run leaves it as it was, to the bit.
     """
     logging.getLogger("root").setLevel(logging.WARNING)  # open_clip logs to the root logger while it loads
     if experiment.threads:
@@ -78,7 +80,7 @@ def perform(experiment: Experiment, console: Console) -> tuple[Run, bool]:
     started, clock = provenance.now(), time.perf_counter()
     progress = Progress(console)
     with progress.stage(f"loading {experiment.model.name}"):
-        m, model = experiment.model, model_of(experiment)
+        m, model = experiment.model, (opened or model_of)(experiment)
     with progress.stage("building the sets"):
         sets = sets_of(experiment, model)
     companions = companions_of(experiment, model, sets)
