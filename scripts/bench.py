@@ -37,9 +37,10 @@ from razor_cli.data.sets import ConceptSets, Judged, Pairs
 from razor_cli.data.sources.portraits import PAPER_NAMES
 from razor_cli.engine.lab import Lab
 from razor_cli.families.clip.load import load
+from razor_cli.grid.blocks import Asked
 from razor_cli.grid.jobs import perform_job
 from razor_cli.grid.kept import Kept
-from razor_cli.grid.points import Asked, Job, check_all
+from razor_cli.grid.points import Job, check_all
 from razor_cli.methods.razor import Razor, Step
 from razor_cli.methods.slug import Criterion, Slug
 from razor_cli.run import sets_of

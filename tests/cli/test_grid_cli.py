@@ -22,6 +22,7 @@ from razor_cli import main, run
 from razor_cli.config.settings import Device, Experiment, Model
 from razor_cli.errors import RunError
 from razor_cli.grid import points as grid
+from razor_cli.grid.blocks import Asked, chosen_blocks, read
 from razor_cli.grid.jobs import perform_job
 from razor_cli.grid.kept import Kept, key_of
 from razor_cli.runs.folder import complete_runs
@@ -212,9 +213,9 @@ def test_kept_model_gives_the_numbers_of_a_fresh_one_and_stays_as_it_was(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["experiment=mine", "method=random", "quantization=int8", "data.n_suite=2"]
-    blocks = grid.chosen_blocks(words, "conf")
+    blocks = chosen_blocks(words, "conf")
     assert blocks is not None
-    jobs, refused = grid.check_all(grid.read(words, *blocks, "conf"))
+    jobs, refused = grid.check_all(read(words, *blocks, "conf"))
     assert len(jobs) == 2 and not refused
     kept, models = Kept(), []
 
@@ -246,7 +247,7 @@ def test_one_model_is_kept_until_another_is_wanted_or_a_job_fails(
     for key in "aabba":
         assert kept.get(key, lambda key=key: opened.append(key) or key) == key  # type: ignore[misc]
     assert opened == ["a", "b", "a"]
-    (job, *_), _ = grid.check_all(grid.Asked(name="", blocks=[{}], words=["method=none"]))
+    (job, *_), _ = grid.check_all(Asked(name="", blocks=[{}], words=["method=none"]))
     monkeypatch.setattr(run, "perform", lambda *_: 1 / 0)
     assert "ZeroDivisionError" in perform_job(1, job.experiment, kept).error
     kept.get("a", lambda: opened.append("again"))

@@ -22,7 +22,7 @@ from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
 from razor_cli.main import razor_command
 from razor_cli.methods.razor_loop import Loop
-from razor_cli.runs.records import table_csv
+from razor_cli.runs.rows import table_csv
 from razor_cli.studies import propositions as p
 from razor_cli.studies import propositions_run as driver
 from razor_cli.tables.propositions import build, read_rows

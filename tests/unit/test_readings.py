@@ -17,7 +17,7 @@ from razor_cli.config.conf_files import values as yaml_values
 from razor_cli.config.schema import Problem, plain
 from razor_cli.config.schema import build as schema_build
 from razor_cli.contract.method import Cost
-from razor_cli.grid.points import chosen_blocks, points
+from razor_cli.grid.blocks import chosen_blocks, points
 from razor_cli.methods.razor import Razor
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import complete_runs, open_run

@@ -26,9 +26,10 @@ from rich.console import Console
 from rich.text import Text
 
 from razor_cli.errors import RazorError, headline
+from razor_cli.grid.blocks import Asked
 from razor_cli.grid.kept import Kept, key_of
 from razor_cli.grid.plan import duration
-from razor_cli.grid.points import Asked, Job
+from razor_cli.grid.points import Job
 
 if TYPE_CHECKING:
     from razor_cli.config.settings import Experiment

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from razor_cli.grid.blocks import Asked
 from razor_cli.grid.cost import (
     COUNTED,
     RECORDED,
@@ -22,7 +23,7 @@ from razor_cli.grid.cost import (
     missing_weights,
     sought,
 )
-from razor_cli.grid.points import Asked, Job, Refused, leaving_out
+from razor_cli.grid.points import Job, Refused, leaving_out
 from razor_cli.runs.folder import complete_runs
 from razor_cli.runs.records import RunRecord
 

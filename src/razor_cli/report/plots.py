@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from razor_cli.runs.folder import write_atomic
-from razor_cli.runs.records import table_csv
+from razor_cli.runs.rows import table_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

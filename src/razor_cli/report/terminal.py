@@ -18,7 +18,8 @@ from rich.text import Text
 from razor_cli.metrics.score import Score
 from razor_cli.report.cells import Words, heading, interval, number
 from razor_cli.runs.folder import DONE, Run
-from razor_cli.runs.records import NOT_COMPUTED, Decision, RunRecord, ScoreRow, state_order
+from razor_cli.runs.records import Decision, RunRecord
+from razor_cli.runs.rows import NOT_COMPUTED, ScoreRow, state_order
 
 # (heading, metric, pattern of the variant): the reading that is shown of each metric
 FORGOTTEN = (

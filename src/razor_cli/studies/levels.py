@@ -15,7 +15,7 @@ from razor_cli.data.sampling import Sizes
 from razor_cli.data.taxonomy import levels
 from razor_cli.errors import ConfigError
 from razor_cli.run import model_of, traced_request
-from razor_cli.runs.records import table_csv
+from razor_cli.runs.rows import table_csv
 
 COLUMNS = ("name", "parent", "confidence", "level")
 

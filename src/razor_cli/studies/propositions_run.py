@@ -35,7 +35,7 @@ from razor_cli.run import kind_of, sets_of
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import write_atomic
-from razor_cli.runs.records import table_csv
+from razor_cli.runs.rows import table_csv
 from razor_cli.studies import propositions as p
 
 RHOS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from razor_cli.contract.components import parameters
 from razor_cli.families.clip.family import Clip
-from razor_cli.runs.records import EditedComponent, table_csv
+from razor_cli.runs.records import EditedComponent
+from razor_cli.runs.rows import table_csv
 from razor_cli.weights.quantization import Quantization, WeightChange, weight_report
 from razor_cli.weights.scope import quantized_names, transposed_weights
 
