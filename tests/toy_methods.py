@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from toy_net import WORDS
 from torch import Tensor
+from toy_net import WORDS
 
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.contract.edit import Edit

@@ -59,8 +59,9 @@ def run_grid(
     from rich.console import Console
 
     from razor_cli.grid import points as grid
+    from razor_cli.grid.blocks import read
 
-    asked = grid.read(arguments, name, blocks, extra)
+    asked = read(arguments, name, blocks, extra)
     jobs, refused = grid.check_all(asked)
     console = Console()
     if "dry_run=true" in [a.lstrip("+").lower() for a in arguments]:
