@@ -229,7 +229,7 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
             if isinstance(cfg, RazorError):
                 raise cfg
             keys = {k: v for k, v in point.items() if k not in available}
-            experiment = check(with_keys(cfg, keys), request.problems, request.skip)
+            experiment = check(with_keys(cfg, keys), request.problems, request.skip, request.allowed)
             experiment = replace(experiment, overrides=given(request.overrides) | keys)
             pictures = _pictures(experiment, sizes)
             jobs.append(

@@ -114,7 +114,7 @@ def of_target(lab: Lab, method: Razor, stage: Stage) -> tuple[list[Finding], Edi
     """Edit once, and return the findings of all four propositions with the edit; the model is as before
     afterwards.
     """
-    model: DualEncoder = lab.family.dual()
+    model: DualEncoder = lab.dual()
     sets: ConceptSets = lab.sets
     with stage(f"forgetting {sets.target} with {method.name}") as say:
         lab.say = say
