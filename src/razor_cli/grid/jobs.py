@@ -30,6 +30,7 @@ from razor_cli.grid.blocks import Asked
 from razor_cli.grid.kept import Kept, key_of
 from razor_cli.grid.plan import duration
 from razor_cli.grid.points import Job
+from razor_cli.report.layout import layout_of
 
 if TYPE_CHECKING:
     from razor_cli.config.settings import Experiment
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from razor_cli.runs.folder import Run
 
 REJECTED = 3
-SHOWN = (("M1", "m1", "dual/mean_of_classes"), ("M4", "m4", "dual/generic"), ("M5", "m5", "retrieval/base"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +180,11 @@ def told(run: Run) -> tuple[str, bool]:
         for r in run.scores
         if (r.state, r.quantization) == ("edit", "none")
     }
+    layout = layout_of(run.record.family)
     numbers = [
-        f"{name} {value:.1f}" for name, *key in SHOWN if (value := found.get((key[0], key[1]))) is not None
+        f"{reading.heading} {value:.1f}"
+        for reading in (layout.progress if layout else ())
+        if (value := found.get((reading.metric, reading.variant))) is not None
     ]
     verdict = run.record.verdict
     words = [" ".join(numbers), *([verdict.decision.value] if verdict else []), f"run {run.run_id}"]
