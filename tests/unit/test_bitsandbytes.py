@@ -90,7 +90,9 @@ def test_bitsandbytes_in_place_covers_in_proj_and_restores(bnb, model, scheme):
 @pytest.mark.parametrize(
     ("scheme", "kind"), [("bnb_int8", "Linear8bitLt"), ("nf4", "Linear4bit"), ("fp4", "Linear4bit")]
 )
-def test_real_modules_agree_with_weights_in_place(bnb, model, scheme, kind, caplog):
+def test_real_modules_agree_with_weights_in_place(bnb, scheme, kind, caplog):
+    # With AVX-512 the library's 4-bit layers are right only where rows are whole blocks of 64 weights.
+    model = TinyClip(width=64)
     before, children, rng = model.bits(), dict(model.module.named_modules()), torch.get_rng_state()
     pixels = gaussian(8, 3, 16, 16) * 50
     options = Quantization(schemes=[scheme], bnb_modules=True)

@@ -15,7 +15,7 @@ from razor_cli.dual.quantizable import expected_count
 from razor_cli.dual.view import DualEncoder, Tower
 from razor_cli.errors import ConfigError, RunError
 from razor_cli.weights.quantization import quantized
-from razor_cli.weights.rounding import rtn_int4, rtn_int8
+from razor_cli.weights.rounding import rtn_asymmetric, rtn_symmetric
 from razor_cli.weights.scope import quantized_names
 
 
@@ -35,7 +35,7 @@ def test_default_covers_every_attention_and_mlp_weight_and_restores(model):
         assert any(name.endswith("in_proj_weight") for name in changed)
         assert not torch.equal(model.encode_image(pixels), plain)
         for name in changed:
-            assert torch.equal(held[name], rtn_int8(before[name]))
+            assert torch.equal(held[name], rtn_symmetric(before[name], 8).values)
     assert all(torch.equal(before[name], value) for name, value in model.bits().items())
     assert torch.equal(model.encode_image(pixels), plain)
     assert record.n_weights == sum(before[name].numel() for name in changed)
@@ -62,9 +62,10 @@ def test_group_and_symmetric_reach_the_weights(model):
     before = parameters(model)[name].clone()
     for options in ({"group": 8}, {"group": 0}, {"symmetric": True}):
         with quantized(model, "int4", Quantization(**options), edited=[]):
-            expected = rtn_int4(before, options.get("group", 64), options.get("symmetric", False))
+            rounded = rtn_symmetric if options.get("symmetric") else rtn_asymmetric
+            expected = rounded(before, 4, options.get("group", 64)).values
             assert torch.equal(parameters(model)[name], expected)
-            assert not torch.equal(expected, rtn_int4(before, 16))
+            assert not torch.equal(expected, rtn_asymmetric(before, 4, 16).values)
 
 
 @pytest.mark.parametrize("scope", [Scope.VISION, Scope.TEXT, Scope.EDITED_TOWER])
@@ -102,9 +103,11 @@ def test_edited_matrices_are_always_quantized_and_vectors_never(model):
         held = parameters(model)
         assert record.n_tensors == 19
         assert torch.equal(
-            held["visual.proj"], rtn_int8(before["visual.proj"].T).T
+            held["visual.proj"], rtn_symmetric(before["visual.proj"].T, 8).values.T
         )  # x @ proj: outputs are columns
-        assert torch.equal(held["visual.conv1.weight"], rtn_int8(before["visual.conv1.weight"]))
+        assert torch.equal(
+            held["visual.conv1.weight"], rtn_symmetric(before["visual.conv1.weight"], 8).values
+        )
         assert torch.equal(held["logit_scale"], before["logit_scale"])
 
 

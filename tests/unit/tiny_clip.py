@@ -29,10 +29,10 @@ class TinyClip:
 
     family, label, stand_in, scale = "clip", "tiny", True, 100.0
 
-    def __init__(self, names: Sequence[str] | None = None) -> None:
+    def __init__(self, names: Sequence[str] | None = None, *, width: int = 32) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.module = CLIP(16, dict(VISION), dict(TEXT)).eval()
+            self.module = CLIP(16, VISION | {"width": width}, TEXT | {"width": width}).eval()
             for parameter in self.module.parameters():
                 parameter.data.normal_(0, 0.2)  # no zeros, no constant tensors: every restored bit is visible
         self.names = names
