@@ -16,6 +16,7 @@ from razor_cli.contract.components import parameters, swapped
 from razor_cli.contract.edit import Edit
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.desk import Desk
+from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 
 NAMES = ("ga_tan", "gdiff", "ga_kl", "relabel", "salun_tan", "me_gd", "task_vector", "npo_kl", "nhl_kl")
@@ -36,7 +37,7 @@ ONE_STEP: dict[str, Any] = {
 def logits(values: dict[str, Tensor], sets: ConceptSets, part: Pairs, level: str = "classes") -> Tensor:
     """Return logits of a set of pictures by the edited model, over class or coarse names."""
     model = make_clip(torch.float32)
-    desk = Desk(model, sets, Lab(model=model, sets=sets), preset("ga_tan"))
+    desk = Desk(Lab(family=model, sets=sets), preset("ga_tan"))
     with swapped(model, {n: v.float() for n, v in values.items()}):
         return getattr(desk, level).logits(desk.encode_image(model.preprocess(part.load())))
 
@@ -105,7 +106,7 @@ def test_every_epoch_logs_accuracy_by_fine_and_coarse_label_on_validation_pictur
 
 @pytest.mark.parametrize("name", ["ga_tan", "gdiff", "ga_kl", "npo_kl", "nhl_kl"])
 def test_forgets_the_concept(name: str) -> None:
-    assert recalled(Edit(values={})) > 0.8
+    assert recalled(Edit(change=Weights())) > 0.8
     assert recalled(strong(name)) < 0.1
 
 
