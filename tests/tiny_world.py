@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from razor_cli.config import renamed
 from razor_cli.config.conf_files import labelled, option_of, settings_of
 from razor_cli.config.schema import build, locate, together
 from razor_cli.config.settings import PLACES
@@ -202,10 +203,18 @@ def bits(model: Clip) -> dict[str, bytes]:
 
 
 def preset(name: str, **changes: Any) -> Any:
-    """Return the method of a preset, named by its label, through its schema; `changes` are settings as yaml
-    would hold them.
+    """Return the method of a preset, named by its label, through its schema; `changes` are settings as a
+    user's yaml or command line has them: mappings are merged key by key, `target.m1` is one of their keys,
+    and a former name of it (`target_m1`) is understood.
     """
-    node = settings_of("method", option_of("method", name)) | changes
+    node = settings_of("method", option_of("method", name))
+    for key, value in renamed.content(changes, "method", {}).items():
+        *parents, last = key.split(".")
+        place = node
+        for parent in parents:
+            place = place[parent]
+        merges = isinstance(value, dict) and isinstance(place.get(last), dict)
+        place[last] = {**place[last], **value} if merges else value
     problems: list[Problem] = []
     method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
     if problems:

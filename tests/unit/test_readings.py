@@ -15,12 +15,21 @@ from tiny_world import preset as built
 from razor_cli.config.schema import build as schema_build
 from razor_cli.config.schema import plain
 from razor_cli.errors import Problem
-from razor_cli.grid.points import chosen_blocks, points
+from razor_cli.grid.blocks import chosen_blocks, points
 from razor_cli.methods.razor import Razor
 from razor_cli.runs.folder import complete_runs
 from razor_cli.tables.base import FORMS, Panel, render
 from razor_cli.tables.flips import flipped, preset_settings
 from razor_cli.tables.readings import build, difference_cell, interval, readings
+
+
+def nested(changes: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
+    """Return changes as a run records them: one key of a mapping beside the preset's others."""
+    found: dict[str, Any] = {}
+    for key, value in changes.items():
+        outer, _, inner = key.partition(".")
+        found[outer] = {**found.get(outer, preset[outer]), inner: value} if inner else value
+    return found
 
 
 def table(folder: Path) -> list[Panel]:
@@ -199,14 +208,14 @@ def test_every_point_of_the_experiment_is_a_reading_of_its_preset() -> None:
         asked.add((point["method"].replace("/", "_"), json.dumps(changes)))
     for name, text in asked:
         problems: list[Problem] = []
-        changes = json.loads(text)
+        changes = nested(json.loads(text), presets[name])
         schema_build(Razor, presets[name] | changes, "method", problems)  # refuses an unknown switch or value
         assert problems == []
         flips |= {(name, k) for k in flipped(changes, presets[name])}
     switches = set(
         "alpha rho selector norm_power tau_mode tau lambda_forget lambda_mismatch mismatch_form mismatch_set "
         "forget_loss normalize granularity towers budget include_projections step_size search_return "
-        "search_floor grow_rounds grow_update refresh_gradients trim_steps".split()
+        "floor grow_rounds grow_update refresh_gradients trim_steps".split()
     )
     for preset in presets:  # a switch that was renamed or that equals the preset anyway would vanish here
         assert {k for p, k in flips if p == preset} >= switches

@@ -21,7 +21,8 @@ from razor_cli.errors import RunError, UserError
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import Run, write_atomic
 from razor_cli.runs.provenance import Provenance, canonical_json
-from razor_cli.runs.records import CostRecord, Decision, RunRecord, ScoreRow, Verdict, table_csv
+from razor_cli.runs.records import CostRecord, Decision, RunRecord, Verdict
+from razor_cli.runs.rows import ScoreRow, table_csv
 from razor_cli.tables.selection import NO_PHOTOGRAPHS, UNCOUNTED, WHOLE, is_own, without_photographs
 
 IDENTITY = (
