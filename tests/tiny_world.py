@@ -204,11 +204,17 @@ def bits(model: Clip) -> dict[str, bytes]:
 
 def preset(name: str, **changes: Any) -> Any:
     """Return the method of a preset, named by its label, through its schema; `changes` are settings as a
-    user's yaml would hold them: mappings are merged key by key, and a former key (`target_m1`) is understood.
+    user's yaml or command line has them: mappings are merged key by key, `target.m1` is one of their keys,
+    and a former name of it (`target_m1`) is understood.
     """
     node = settings_of("method", option_of("method", name))
     for key, value in renamed.content(changes, "method", {}).items():
-        node[key] = {**node[key], **value} if isinstance(value, dict) and key in node else value
+        *parents, last = key.split(".")
+        place = node
+        for parent in parents:
+            place = place[parent]
+        merges = isinstance(value, dict) and isinstance(place.get(last), dict)
+        place[last] = {**place[last], **value} if merges else value
     problems: list[Problem] = []
     method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
     if problems:

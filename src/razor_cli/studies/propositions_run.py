@@ -28,7 +28,7 @@ from razor_cli.methods.razor import Razor
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import write_atomic
-from razor_cli.runs.records import table_csv
+from razor_cli.runs.rows import table_csv
 from razor_cli.studies import proposition_measures as on_model
 from razor_cli.studies.finding import Finding
 from razor_cli.studies.step_claims import retention, scale_law
@@ -114,7 +114,7 @@ def of_target(lab: Lab, method: Razor, stage: Stage) -> tuple[list[Finding], Edi
     """Edit once, and return the findings of all four propositions with the edit; the model is as before
     afterwards.
     """
-    model: DualEncoder = lab.family.dual()
+    model: DualEncoder = lab.dual()
     sets: ConceptSets = lab.sets
     with stage(f"forgetting {sets.target} with {method.name}") as say:
         lab.say = say
