@@ -12,8 +12,10 @@ from torch import Tensor
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.data.sets import Judged
+from razor_cli.dual.goals import GOALS
+from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.search import Aim, Prompt
+from razor_cli.engine.search import Aim
 from razor_cli.families.clip.family import Clip
 from razor_cli.methods.razor_loop import Loop
 from razor_cli.studies import edit_claims, step_claims
@@ -23,11 +25,11 @@ from razor_cli.studies.finding import Finding, Outcome
 SETS = make_sets()
 HEADS = (Granularity.HEAD_MLP, Towers.BOTH)
 EASY = {
-    "target_m1": 60.0,
-    "target_m5": 0.0,
-    "target_m4_drop": 100.0,
-    "search_floor": 0.0,
-    "search_m4_drop": 100.0,
+    "target.m1": 60.0,
+    "target.m5": 0.0,
+    "target.m4_drop": 100.0,
+    "floor.m5": 0.0,
+    "floor.m4_drop": 100.0,
 }
 
 
@@ -86,17 +88,8 @@ def test_leaving_a_component_out_gives_back_its_bits_and_no_others(clip: Clip) -
 
 
 def aim(m1: float) -> Aim:
-    kept = {"m4_generic": 90.0, "util": 90.0}
-    return Aim(
-        base=kept,
-        m1=m1,
-        prompts=Prompt.BOTH,
-        m4_drop=2,
-        m5=98,
-        floor_m5=0,
-        floor_m4_drop=100,
-        floor_others_drop=100,
-    )
+    base = {"m1": 100.0, "m1_generic": 100.0, "m4_generic": 90.0, "util": 90.0}
+    return Aim.against(base, GOALS, {"m1": m1, "m4_drop": 2.0, "m5": 98.0}, {})
 
 
 def metrics(m1: float) -> dict[str, float]:
@@ -126,7 +119,9 @@ def test_a_redundant_component_that_was_planted_is_found(clip: Clip) -> None:
         view.mul_(1.001)
     moved = [*(known[n] for n in edit.components), idle]
     before = bits(clip)
-    found = on_model.needed(clip, SETS, SETS.validation, method, replace(edit, values=changed), moved, "half")
+    found = on_model.needed(
+        clip, SETS, SETS.validation, method, replace(edit, change=Weights(values=changed)), moved, "half"
+    )
     assert bits(clip) == before
     assert found[0].outcome is Outcome.FAILS and idle.name in found[0].note
     notes = {f.at: f.note for f in found[1:]}
@@ -182,7 +177,7 @@ def test_a_line_through_two_points_has_no_interval() -> None:
 @pytest.mark.parametrize("base", ["razor", "razor_paper"])
 def test_the_blended_direction_is_the_methods_own(clip: Clip, base: str, normalize: str) -> None:
     method = preset(base, normalize=normalize)
-    loop = Loop(method, clip, SETS, Lab(model=clip, sets=SETS))
+    loop = Loop(method, Lab(family=clip, sets=SETS))
     forget, retain = loop.lab.gradients(method.plan)
     extra = method.lambda_mismatch if method.forget_loss == "cosine" else 0.0
     for s in loop._score(loop.components, forget, retain):
@@ -194,7 +189,7 @@ def test_the_blended_direction_is_the_methods_own(clip: Clip, base: str, normali
 
 @pytest.mark.parametrize("base", ["razor", "razor_paper"])
 def test_a_larger_rho_adds_more_to_the_forget_loss(clip: Clip, base: str) -> None:
-    method, lab = preset(base), Lab(model=clip, sets=SETS)
+    method, lab = preset(base), Lab(family=clip, sets=SETS)
     forget, retain = lab.gradients(method.plan)
     chosen = on_model.first_choice(clip, clip.components(*HEADS), method, forget, retain)
     before = bits(clip)
@@ -209,7 +204,7 @@ def test_a_larger_rho_adds_more_to_the_forget_loss(clip: Clip, base: str) -> Non
 def test_the_losses_of_pairs_are_those_whose_gradients_the_method_takes(clip: Clip, base: str) -> None:
     method, judged = preset(base), Judged(SETS.forget, SETS.retain)
     weights = parameters(clip)
-    for which, gradient in enumerate(Lab(model=clip, sets=SETS).gradients(method.plan)):
+    for which, gradient in enumerate(Lab(family=clip, sets=SETS).gradients(method.plan)):
         name = max(gradient, key=lambda n: float(gradient[n].norm()))
         step = 3e-3 / float(gradient[name].norm())
         means = []
