@@ -1,6 +1,6 @@
 """Speed ratios at the papers' sizes, every method's cost, the default run's time, and the forgetting table.
 
-    python scripts/bench.py [speed] [methods] [default] [forgetting] [--cifar DIR] [--output DIR]
+    python scripts/bench.py [speed] [methods] [default] [grid] [forgetting] [--cifar DIR] [--output DIR]
 
 Without a part all are run. Ratios are taken inside one process, so they hold on any machine; seconds are of
 this one. Exit code 1 if a number misses its aim. Runs of the forgetting table are recorded like any other and
@@ -13,14 +13,19 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from razor_cli.acceptance.clip.random import write_random
 from razor_cli.bench import sets_of
 from razor_cli.config.command_line import Request
 from razor_cli.config.compose import checked
@@ -31,7 +36,13 @@ from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets, Judged, Pairs
 from razor_cli.data.sources.portraits import PAPER_NAMES
 from razor_cli.engine.lab import Lab
+from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.load import load
+from razor_cli.families.clip.spec import ClipSpec
+from razor_cli.grid.blocks import Asked
+from razor_cli.grid.jobs import perform_job
+from razor_cli.grid.kept import Kept
+from razor_cli.grid.points import Job, check_all
 from razor_cli.methods.razor import Razor
 from razor_cli.methods.razor_choices import Step
 from razor_cli.methods.slug import Slug
@@ -139,6 +150,52 @@ def default(console: Console, output: Path) -> list[Check]:
     return checks
 
 
+def grid(console: Console, output: Path) -> list[Check]:
+    """Time eight short jobs of a grid: with a model opened anew for each, and with the one that is kept.
+
+    The model has the size of ViT-B/32, and weights that were never trained, which cost as much to load.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output) as folder:
+        model = ClipSpec(
+            name="random", stand_in=False, library=Library.OPEN_CLIP, architecture="ViT-B-32-quickgelu"
+        )
+        weights = write_random(model, Path(folder, "random.safetensors"))
+        words = ["model=clip_vitb32", f"model.weights={weights}", "method=none", "quantization=none"]
+        words += ["data=folder", f"data.root={write_noise(Path(folder, 'people'), PAPER_NAMES[:4])}"]
+        words += [f"data.retain_root={write_noise(Path(folder, 'things'), ('kettle', 'violin'))}"]
+        words += ["control=false", "force=true", f"output_dir={output}"]
+        block: dict[str, list[Any]] = {"target": list(PAPER_NAMES[:4]), "seed": [0, 1]}
+        jobs, refused = check_all(Asked(name="", blocks=[block], words=words))
+        assert not refused, refused[0].error
+        kept = Kept()
+        seconds_of(jobs[:1], lambda: kept)  # libraries are imported, pictures of one target drawn
+        once = seconds_of(jobs, lambda: kept)
+        kept.drop()
+        fresh = seconds_of(jobs, Kept)
+    console.print(f"{len(jobs)} jobs: {fresh:.1f} s with a model each, {once:.1f} s with one for all")
+    return [("eight short jobs, a model each / one for all", fresh / once, 1.0, False)]
+
+
+def write_noise(folder: Path, names: Sequence[str], count: int = 12) -> Path:
+    """Write pictures of noise into a folder for each name."""
+    draw = np.random.default_rng(0)
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = draw.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+def seconds_of(jobs: Sequence[Job], keeping: Callable[[], Kept]) -> float:
+    """Return how long jobs take one after the other in this process, each with what `keeping` gives."""
+    started = time.perf_counter()
+    ended = [perform_job(job.number, job.experiment, keeping()) for job in jobs]
+    assert all(e.computed for e in ended), [e.error for e in ended]
+    return time.perf_counter() - started
+
+
 def call(words: list[str]) -> None:
     """Run razor-run and let its errors through."""
     subprocess.run([RAZOR_RUN, *words], check=True, stdout=subprocess.DEVNULL, env=os.environ)
@@ -215,19 +272,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "parts", nargs="*", choices=["speed", "methods", "default", "forgetting", []], default=[]
+        "parts", nargs="*", choices=["speed", "methods", "default", "grid", "forgetting", []], default=[]
     )
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
     args = parser.parse_args()
     console, checks = Console(), []
-    parts = args.parts or ["speed", "methods", "default", "forgetting"]
+    parts = args.parts or ["speed", "methods", "default", "grid", "forgetting"]
     if "speed" in parts:
         checks += speed(console)
     if "methods" in parts:
         methods(console)
     if "default" in parts:
         checks += default(console, args.output)
+    if "grid" in parts:
+        checks += grid(console, args.output / "grid")
     if "forgetting" in parts:
         checks += forgetting(console, args.output, args.cifar)
     table = Table(title="benchmark")

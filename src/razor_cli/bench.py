@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from razor_cli.config.asked import ask_of
 from razor_cli.config.settings import Experiment
-from razor_cli.contract.family import Family
+from razor_cli.contract.family import Family, TwoTowered
 from razor_cli.data.ask import Ask
 from razor_cli.data.sets import ConceptSets
 
@@ -46,6 +46,7 @@ def asked_of(experiment: Experiment, bench: Bench | None = None) -> Ask:
     def confidence(pairs: Any, prompts: Any) -> dict[str, float]:
         from razor_cli.dual.difficulty import class_confidence
 
-        return class_confidence((bench or Bench(experiment)).family.dual(), pairs, prompts)
+        family = cast(TwoTowered, (bench or Bench(experiment)).family)
+        return class_confidence(family.dual(), pairs, prompts)
 
     return ask_of(experiment, experiment.scenario, experiment.model, confidence)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from razor_cli.config.check import check
 from razor_cli.config.command_line import Request
 from razor_cli.config.compose import checked, given, hydra_errors, hydra_here
+from razor_cli.config.outside import allowed
 from razor_cli.config.overrides import shell_command
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment
@@ -58,8 +59,9 @@ def run_grid(
     from rich.console import Console
 
     from razor_cli.grid import points as grid
+    from razor_cli.grid.blocks import read
 
-    asked = grid.read(arguments, name, blocks, extra)
+    asked = read(arguments, name, blocks, extra)
     jobs, refused = grid.check_all(asked)
     console = Console()
     if "dry_run=true" in [a.lstrip("+").lower() for a in arguments]:
@@ -96,7 +98,7 @@ class Job:
         print(f"\n[{HydraConfig.get().job.num + 1}] {shell_command(overrides)}", flush=True)
         outcome = Outcome(overrides=overrides, exit_code=0)
         try:
-            experiment = replace(check(cfg), overrides=given(overrides))
+            experiment = replace(check(cfg, allowed=allowed(overrides)), overrides=given(overrides))
             refuse_grid(experiment)
             from razor_cli.run import execute
 

@@ -135,9 +135,9 @@ def _grid(flags: Namespace) -> tuple[str, list[dict[str, list[Any]]]] | None:
     sweep.
     """
     if not flags.multirun and any("experiment=" in o for o in flags.overrides):
-        from razor_cli.grid import points as grid
+        from razor_cli.grid.blocks import chosen_blocks
 
-        if found := grid.chosen_blocks(flags.overrides, flags.config_dir):
+        if found := chosen_blocks(flags.overrides, flags.config_dir):
             return found
     return ("", [{}]) if _is_on("dry_run", flags.overrides) else None
 

@@ -10,17 +10,21 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from razor_cli import main
-from razor_cli.config.settings import Experiment
+from razor_cli import main, run
+from razor_cli.config.settings import Device, Experiment, Model
 from razor_cli.errors import RunError
 from razor_cli.grid import points as grid
+from razor_cli.grid.blocks import Asked, chosen_blocks, read
+from razor_cli.grid.jobs import perform_job
+from razor_cli.grid.kept import Kept, key_of
 from razor_cli.runs.folder import complete_runs
 
 FILE = """# @package _global_
@@ -56,7 +60,7 @@ class FakeRun(ModuleType):
     def __post_init__(self) -> None:
         super().__init__("razor_cli.run")
 
-    def perform(self, experiment: Experiment, console: Any) -> tuple[Any, bool]:
+    def perform(self, experiment: Experiment, console: Any, opened: Any) -> tuple[Any, bool]:
         key = (experiment.target, experiment.method.name, experiment.seed)
         self.asked.append(key)
         if key[:2] == self.fails_on:
@@ -84,10 +88,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def fake(home: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
-    run = FakeRun()
+    fake_run = FakeRun()
     monkeypatch.setattr(grid, "_pictures", lambda *_: {})
-    monkeypatch.setitem(sys.modules, "razor_cli.run", run)
-    return run
+    monkeypatch.setitem(sys.modules, "razor_cli.run", fake_run)
+    return fake_run
 
 
 def command(*words: str) -> int:
@@ -202,6 +206,62 @@ def test_real_grid_from_plan_to_recorded_runs(home: Path, capsys: pytest.Capture
     assert command("target=Taylor Swift", "method=none", "dry_run=false") == 0
     assert "1 jobs: 0 computed, 1 recorded before" in capsys.readouterr().out
     assert len(complete_runs(home / "outputs")) == 1
+
+
+@pytest.mark.timeout(300)
+def test_kept_model_gives_the_numbers_of_a_fresh_one_and_stays_as_it_was(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["experiment=mine", "method=random", "quantization=int8", "data.n_suite=2"]
+    blocks = chosen_blocks(words, "conf")
+    assert blocks is not None
+    jobs, refused = grid.check_all(read(words, *blocks, "conf"))
+    assert len(jobs) == 2 and not refused
+    kept, models = Kept(), []
+
+    def loading(e: Experiment, real: Any = run.model_of) -> Any:
+        models.append(real(e))
+        return models[-1]
+
+    monkeypatch.setattr(run, "model_of", loading)
+    for folder, keeping in (("fresh", Kept), ("kept", lambda: kept)):
+        for job in jobs:
+            there = replace(job.experiment, output_dir=home / folder)
+            ended = perform_job(job.number, there, keeping())
+            assert ended.computed and not ended.error
+    *fresh, last = models
+    assert len(fresh) == 2  # one a job, and then one for all
+    tensors = zip(last.module.parameters(), fresh[0].module.parameters(), strict=True)
+    assert all(torch.equal(v, w) for v, w in tensors)
+    scores = [
+        {r.run_id: r.path("scores.csv").read_bytes() for r in complete_runs(home / folder)}
+        for folder in ("fresh", "kept")
+    ]
+    assert scores[0] == scores[1] and len(scores[0]) == 2
+
+
+def test_one_model_is_kept_until_another_is_wanted_or_a_job_fails(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, opened = Kept(), []
+    for key in "aabba":
+        assert kept.get(key, lambda key=key: opened.append(key) or key) == key  # type: ignore[misc]
+    assert opened == ["a", "b", "a"]
+    (job, *_), _ = grid.check_all(Asked(name="", blocks=[{}], words=["method=none"]))
+    monkeypatch.setattr(run, "perform", lambda *_: 1 / 0)
+    assert "ZeroDivisionError" in perform_job(1, job.experiment, kept).error
+    kept.get("a", lambda: opened.append("again"))
+    assert opened[-1] == "again"
+
+
+def test_other_settings_or_weights_are_another_model(home: Path) -> None:
+    file = home / "weights.safetensors"
+    file.write_bytes(b"one")
+    models = [Model(), Model(weights=str(file)), Model(weights=str(file), device=Device.CPU)]
+    keys = [key_of(m) for m in models]
+    file.write_bytes(b"other")
+    keys.append(key_of(models[1]))
+    assert len(set(keys)) == 4 and key_of(Model()) == keys[0]
 
 
 @pytest.mark.slow

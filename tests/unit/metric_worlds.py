@@ -1,12 +1,16 @@
 """Small worlds of embeddings for the metric tests."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from razor_cli.dual.measures import Features, SuiteFeatures
+from razor_cli.families.clip.reference import reference
+from razor_cli.families.clip.settings import Metrics
+from razor_cli.families.clip.suite import score_state
 from razor_cli.metrics.score import Score
 
 NAMES = ("Target", "Ann", "Bob")
@@ -69,6 +73,11 @@ def crowd(seed: int, classes: int = 8, dim: int = 16) -> Features:
 def scaled(seed: int, scale: float = 8.0) -> Features:
     """A random world whose model tells its logit scale."""
     return replace(crowd(seed), scale=scale)
+
+
+def evaluate(features: Features, settings: Metrics, **against: Any) -> list[Score]:
+    """Return every score of one state of a model."""
+    return score_state(reference(features), settings, **against)
 
 
 def one(scores: list[Score], metric: str, variant: str) -> Score:

@@ -8,19 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import make_clip, make_sets, preset
+from tiny_world import make_clip, make_sets, preset, run
 from torch import Tensor
 
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.contract.edit import Edit
 from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.dual.choices import Ascended
 from razor_cli.dual.desk import Desk
 from razor_cli.dual.losses import info_nce
-from razor_cli.engine.lab import GradientPlan, Lab
+from razor_cli.dual.steps import forget_loss
+from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_settings import Trained
 from razor_cli.families.clip.family import Clip
 from razor_cli.methods.ft import Ft
-from razor_cli.methods.ga import Ascended, Ga, forget_loss
+from razor_cli.methods.ga import Ga
 from razor_cli.methods.gaft import Gaft
 
 EMPTY = Pairs((), {})
@@ -36,8 +38,8 @@ PLAIN: dict[str, Any] = {
 def edit_of(
     method: Any, sets: ConceptSets | None = None, dtype: torch.dtype = torch.float32
 ) -> tuple[Edit, Clip]:
-    model, sets = make_clip(dtype), sets or make_sets()
-    return method.edit(model, sets, Lab(model=model, sets=sets)), model
+    model = make_clip(dtype)
+    return run(method, model, sets or make_sets()), model
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -46,8 +48,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def losses(model: Clip, values: dict[str, Tensor]) -> dict[str, float]:
     """Return both losses on the training sets with an edit in place."""
-    sets = make_sets()
-    desk = Desk(model, sets, Lab(model=model, sets=sets), Trained())
+    desk = Desk(Lab(family=model, sets=make_sets()), Trained())
     found = {}
     with torch.no_grad(), swapped(model, values):
         for kind in Ascended:
@@ -63,7 +64,8 @@ def test_the_first_step_of_ga_goes_along_the_forget_gradient(kind: Ascended) -> 
     assert losses(model, edit.values)[kind.value] > losses(model, {})[kind.value]
     if kind is Ascended.COSINE:
         sets = make_sets()
-        gradient, _ = Lab(model=model, sets=sets).gradients(GradientPlan())
+        loss = model.loss(kind.value, sets)
+        gradient = loss.gradient(sets.forget, len(sets.forget), tuple(edit.values), lambda *_: None)
         live = parameters(model)
         step = torch.cat([(edit.values[n] - live[n]).reshape(-1) for n in edit.values])
         wanted = torch.cat([lr * gradient[n].reshape(-1) for n in edit.values])

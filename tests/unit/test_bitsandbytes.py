@@ -43,7 +43,7 @@ def test_naive_walk_over_linears_is_refused(model):
     with pytest.raises(RunError, match="cannot become"), replaced_linears(model.module, walk, "nf4"):
         pass
     assert all(model.module.get_submodule(name) is child for name, child in before.items())
-    plain = plain_linears(model.module, model.quantizable())
+    plain = plain_linears(model.module, model.linear())
     naive_linear_walk_check(model.module, plain)
     assert sorted(plain) == sorted(name for name in walk if ".mlp." in name) and len(plain) == 8
 
@@ -80,9 +80,9 @@ def test_bitsandbytes_in_place_covers_in_proj_and_restores(bnb, model, scheme):
     with quantized(model, scheme, Quantization(), edited=["text_projection"]) as record:
         held = model.bits()
         changed = {name for name in before if not torch.equal(before[name], held[name])}
-        assert changed == {*model.quantizable(), "text_projection"}
+        assert changed == {*model.linear(), "text_projection"}
         assert (record.n_tensors, record.n_modules, record.backend) == (17, 0, "bitsandbytes")
-        for name in model.quantizable():
+        for name in model.linear():
             assert torch.equal(held[name], round_bnb(before[name], scheme).values)
     assert all(torch.equal(before[name], value) for name, value in model.bits().items())
 
@@ -90,7 +90,9 @@ def test_bitsandbytes_in_place_covers_in_proj_and_restores(bnb, model, scheme):
 @pytest.mark.parametrize(
     ("scheme", "kind"), [("bnb_int8", "Linear8bitLt"), ("nf4", "Linear4bit"), ("fp4", "Linear4bit")]
 )
-def test_real_modules_agree_with_weights_in_place(bnb, model, scheme, kind, caplog):
+def test_real_modules_agree_with_weights_in_place(bnb, scheme, kind, caplog):
+    # With AVX-512 the library's 4-bit layers are right only where rows are whole blocks of 64 weights.
+    model = TinyClip(width=64)
     before, children, rng = model.bits(), dict(model.module.named_modules()), torch.get_rng_state()
     pixels = gaussian(8, 3, 16, 16) * 50
     options = Quantization(schemes=[scheme], bnb_modules=True)

@@ -30,7 +30,8 @@ from razor_cli.families.clip.suite import Metrics
 from razor_cli.main import run_command
 from razor_cli.report.terminal import print_report
 from razor_cli.runs.folder import Run
-from razor_cli.runs.records import Identity, scores_csv
+from razor_cli.runs.records import Identity
+from razor_cli.runs.rows import scores_csv
 
 SHORT = stand_in_folder("clip_tiny_short")
 

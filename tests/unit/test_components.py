@@ -12,7 +12,6 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from razor_cli.families.clip.libraries import _hf_layout, _open_clip_view
 from tiny_world import make_clip, make_sets, to_pixels, tokenize
 from torch import Tensor
 
@@ -29,6 +28,8 @@ from razor_cli.dual.components import (
 )
 from razor_cli.dual.view import Tower
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.hugging_face import _hf_layout
+from razor_cli.families.clip.open_clip_models import open_clip_view
 
 HF_PARTS = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 
@@ -152,13 +153,14 @@ def test_full_size_counts_without_weights(architecture: str, count: int) -> None
     config = open_clip.get_model_config(architecture)
     with torch.device("meta"):
         module = open_clip.model.CLIP(**config)
-    model = _open_clip_view("full", module, tokenize, to_pixels, {}, "none", architecture, stand_in=False)
+    model = open_clip_view("full", module, tokenize, to_pixels, {}, "none", architecture, stand_in=False)
     found = model.components(Granularity.HEAD_MLP, Towers.BOTH)
     assert len(found) == count
     layers = sum(layout.layers for layout in model.layouts)
     assert len(model.components(Granularity.ATTN_MLP, Towers.BOTH)) == 2 * layers
     assert len(model.components(Granularity.BLOCK, Towers.BOTH)) == layers
-    assert len(model.quantizable()) == 4 * layers
+    covered = model.quantizable()
+    assert sum(map(len, covered.linear.values())) == sum(covered.counted.values()) == 4 * layers
     for a, b in combinations([s for c in found if c.name.startswith("text.0.") for s in c.slices], 2):
         assert a.param != b.param or a.dim != b.dim or a.stop <= b.start or b.stop <= a.start
 

@@ -12,15 +12,15 @@ from pictures import write_folder
 
 from razor_cli.bench import sets_of
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked
 from razor_cli.config.conf_files import settings_of
 from razor_cli.config.schema import build, locate
-from razor_cli.config.settings import PLACES, Problem
+from razor_cli.config.settings import PLACES
 from razor_cli.data.ask import Ask, DataSettings
 from razor_cli.data.kinds.labelled import Labelled
 from razor_cli.data.kinds.own import Folder
 from razor_cli.data.kinds.standin import StandIn
-from razor_cli.errors import ConfigError
-from razor_cli.launch import checked
+from razor_cli.errors import ConfigError, Problem
 
 KINDS = ("standin", "cifar10", "folder", "webdataset", "laion", "imagenet", "labelled")
 FINGERPRINTS = {  # of the sets that data settings of one class for all kinds made

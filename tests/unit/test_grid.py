@@ -4,25 +4,19 @@ one starts.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from razor_cli.config.conf_files import conf_dir, groups
+from razor_cli.engine.estimate import COUNTED
 from razor_cli.errors import ConfigError, DataError
-from razor_cli.families.clip.files import Library
-from razor_cli.families.clip.spec import ClipSpec
-from razor_cli.grid import jobs as grid_jobs
 from razor_cli.grid import points as grid
-from razor_cli.grid.cost import COUNTED, counted, missing_weights
-from razor_cli.grid.plan import Row, duration, totals
+from razor_cli.grid.blocks import Asked, Block, chosen_blocks, narrowed, points, read
+from razor_cli.grid.cost import counted
 
-BLOCKS: list[grid.Block] = [
+BLOCKS: list[Block] = [
     {
         "scenario": ["class"],
         "data": ["cifar10"],
@@ -51,14 +45,14 @@ def extra(tmp_path: Path) -> Path:
     return tmp_path / "conf"
 
 
-def asked(extra: Path, *words: str) -> grid.Asked:
-    found = grid.chosen_blocks(["experiment=mine", *words], str(extra))
+def asked(extra: Path, *words: str) -> Asked:
+    found = chosen_blocks(["experiment=mine", *words], str(extra))
     assert found is not None
-    return grid.read(["experiment=mine", *words], *found, str(extra))
+    return read(["experiment=mine", *words], *found, str(extra))
 
 
 def all_points(given: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return grid.points(grid.narrowed([dict(b) for b in BLOCKS], given))
+    return points(narrowed([dict(b) for b in BLOCKS], given))
 
 
 def test_blocks_are_multiplied_out_in_order_and_each_point_stands_once() -> None:
@@ -69,8 +63,8 @@ def test_blocks_are_multiplied_out_in_order_and_each_point_stands_once() -> None
         ("class", "cifar10", "ship", "razor", 0),
     ]
     assert len(found) == 6 and "data" not in found[4]
-    assert len(grid.points([BLOCKS[0], BLOCKS[0]])) == 4
-    assert grid.points([{"method": []}]) == [] and grid.points([{}]) == [{}]
+    assert len(points([BLOCKS[0], BLOCKS[0]])) == 4
+    assert points([{"method": []}]) == [] and points([{}]) == [{}]
 
 
 def test_command_line_replaces_a_key_in_every_block() -> None:
@@ -112,7 +106,7 @@ def test_listed_methods_choose_and_one_that_no_block_lists_stands_in_everywhere(
     def kept(*methods: str) -> list[tuple[str, int]]:
         return [
             (p["method"], p["seed"])
-            for p in grid.points(grid.narrowed([dict(b) for b in blocks], {"method": list(methods)}))
+            for p in points(narrowed([dict(b) for b in blocks], {"method": list(methods)}))
         ]
 
     assert kept("ft") == [("ft", 0)]
@@ -134,7 +128,7 @@ def test_what_could_mean_several_scenarios_is_refused() -> None:
 
 
 def test_grid_is_found_in_files_of_ones_own_and_in_what_they_build_on(extra: Path) -> None:
-    name, blocks = grid.chosen_blocks(["seed=1", "experiment=heir"], str(extra)) or ("", [])
+    name, blocks = chosen_blocks(["seed=1", "experiment=heir"], str(extra)) or ("", [])
     assert (
         name == "heir"
         and blocks[1]["scenario"] == ["object"]
@@ -147,13 +141,13 @@ def test_grid_is_found_in_files_of_ones_own_and_in_what_they_build_on(extra: Pat
         ["target=A"],
         ["experiment=tiny"],
     ):
-        assert grid.chosen_blocks(words, str(extra)) is None
+        assert chosen_blocks(words, str(extra)) is None
 
 
 def test_malformed_grid_is_refused(extra: Path) -> None:
     (extra / "experiment/mine.yaml").write_text("grid: {method: [none]}\n")
     with pytest.raises(ConfigError, match="grid of experiment=mine must be a list of blocks"):
-        grid.chosen_blocks(["experiment=mine"], str(extra))
+        chosen_blocks(["experiment=mine"], str(extra))
 
 
 def test_jobs_are_the_experiments_that_the_command_line_describes(extra: Path) -> None:
@@ -185,32 +179,9 @@ def test_command_of_a_job_runs_exactly_that_job(extra: Path) -> None:
     jobs, _ = grid.check_all(asked(extra, "seed=3,4", "data.n_forget=20", "jobs=2"))
     for job in (jobs[0], jobs[-1]):
         words = shlex.split(job.command)[1:]
-        assert grid.chosen_blocks(words, str(extra)) is None
-        again = grid.check_all(grid.Asked(name="", blocks=[{}], words=words, extra=str(extra)))[0][
-            0
-        ].experiment
+        assert chosen_blocks(words, str(extra)) is None
+        again = grid.check_all(Asked(name="", blocks=[{}], words=words, extra=str(extra)))[0][0].experiment
         assert vars(again) | {"jobs": 1} == vars(job.experiment) | {"jobs": 1}
-
-
-def test_a_data_setting_goes_to_the_kinds_that_have_it_and_a_line_says_so(
-    extra: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "photos/Ada").mkdir(parents=True)
-    (tmp_path / "photos/Bo").mkdir()
-    own = "  - {scenario: [identity], data: [folder], target: [Ada], method: [none]}\n"
-    (extra / "experiment/mine.yaml").write_text(FILE + own)
-    root = f"data.root={tmp_path / 'photos'}"
-    jobs, refused = grid.check_all(asked(extra, root, "data.forget=[owl]", "data.n_forget=20"))
-    assert [r.point["method"] for r in refused] == ["none", "random", "none", "random", "none"]  # forget
-    assert all("data.forget names concepts" in str(r.error) for r in refused) and len(jobs) == 1
-    jobs, refused = grid.check_all(asked(extra, root))
-    assert refused == [] and [root in j.command for j in jobs] == [False] * 5 + [True]
-    assert jobs[-1].experiment.data.root == tmp_path / "photos"
-    assert grid.left_out(jobs) == [f"{root}: left out of 5 jobs, as data=standin has no such setting"]
-    _, refused = grid.check_all(asked(extra, root, "data.ood_root=X"))
-    assert len(refused) == 6 and all("data.ood_root: there is no such" in str(r.error) for r in refused)
-    _, refused = grid.check_all(asked(extra, root, "data=standin"))
-    assert len(refused) == 6 and all("data.root: there is no such setting" in str(r.error) for r in refused)
 
 
 def test_every_reason_stands_once_with_the_way_around_it(
@@ -272,108 +243,15 @@ def test_estimate_grows_with_pictures_and_states(extra: Path, monkeypatch: pytes
     assert seconds("model=clip_vitb32") > 50 * seconds()
 
 
-def test_weights_that_would_have_to_be_fetched_are_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    real: dict[str, Any] = {"stand_in": False, "library": Library.OPEN_CLIP, "architecture": "ViT-B-32"}
-    assert "not on this machine" in missing_weights(ClipSpec(name="m", weights="laion2b_s34b_b79k", **real))
-    (tmp_path / "w.pt").touch()
-    assert (
-        missing_weights(ClipSpec(name="m", weights=str(tmp_path / "w.pt"), **real))
-        == ""
-        == missing_weights(ClipSpec())
-    )
-
-
-def test_totals_and_durations() -> None:
-    rows = [Row(number=1, label="a", state="recorded"), Row(number=2, label="b", state="cannot: no data")]
-    assert totals(rows) == ["2 jobs: 1 recorded, 1 cannot run"]
-    assert [duration(s) for s in (12.4, 89, 91, 5400, 7200)] == ["12 s", "89 s", "2 min", "1.5 h", "2.0 h"]
-
-
-# Processes
-
-
-def job(number: int) -> grid.Job:
-    return grid.Job(number=number, point={}, experiment=None, command=f"razor-run seed={number}")  # type: ignore[arg-type]
-
-
-def serve(pipe: Any, threads: int) -> None:
-    """Stand for a worker: dies at job 2, is slow at none."""
-    while True:
-        try:
-            number, _ = pipe.recv()
-        except EOFError:
-            return
-        if number == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        pipe.send(grid_jobs.Ended(number=number, seconds=float(threads), computed=True))
-
-
-def test_process_that_dies_takes_only_its_job_with_it() -> None:
-    started, ended = set(), {}
-    for at in grid_jobs.spread([job(n) for n in range(1, 6)], 2, serve):
-        if isinstance(at, grid.Job):
-            started.add(at.number)
-        else:
-            ended[at.number] = at
-    assert started == set(ended) == {1, 2, 3, 4, 5}
-    assert [n for n, e in ended.items() if e.error] == [2]
-    assert "killed by signal 9 (out of memory?)" in ended[2].error
-
-
-def test_processes_end_when_the_loop_is_left() -> None:
-    import multiprocessing
-
-    source = grid_jobs.spread([job(n) for n in (1, 3, 4)], 2, serve)
-    next(source)
-    assert multiprocessing.active_children()
-    source.close()
-    deadline = time.monotonic() + 10
-    while multiprocessing.active_children() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert multiprocessing.active_children() == []
-
-
-def test_termination_ends_the_processes_too() -> None:
-    import multiprocessing
-
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as raised, grid_jobs.ending_on_termination():
-        source = grid_jobs.spread([job(n) for n in (1, 3, 4)], 2, serve)
-        with contextlib.closing(source):
-            next(source)
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-    assert raised.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
-    assert multiprocessing.active_children() == []
-
-
-def test_summary_names_failed_jobs_and_how_to_run_them_again() -> None:
-    jobs = [job(n) for n in (1, 2, 3)]
-    ended = [
-        grid_jobs.Ended(number=1, seconds=1.0, computed=True),
-        grid_jobs.Ended(number=2, seconds=1.0, error="RunError: no\nmore"),
-    ]
-    lines = grid_jobs.summary(ended, jobs, 5.0).splitlines()
-    assert lines[0] == "3 jobs: 1 computed, 0 recorded before, 1 failed, 5 s"
-    assert lines[1:] == [
-        "stopped at the first failure (fail_fast=true): 1 not started",
-        "  job 2: RunError: no",
-        "    rerun: razor-run seed=2",
-    ]
-
-
 # The experiments that ship
 
 
-EXPERIMENTS = [n for n in groups([conf_dir()])["experiment"] if grid.chosen_blocks([f"experiment={n}"])]
+EXPERIMENTS = [n for n in groups([conf_dir()])["experiment"] if chosen_blocks([f"experiment={n}"])]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_choice_in_a_shipped_grid_exists(name: str) -> None:
-    found = grid.chosen_blocks([f"experiment={name}"])
+    found = chosen_blocks([f"experiment={name}"])
     assert found is not None
     options = groups([conf_dir()])
     for block in found[1]:
@@ -387,7 +265,7 @@ def test_shipped_grids_pass_the_check(name: str, tmp_path: Path, monkeypatch: py
     (tmp_path / "cifar10").mkdir()
     monkeypatch.setenv("RAZOR_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(grid, "_pictures", lambda *_: {})  # CIFAR-10 is not here
-    found = grid.chosen_blocks([f"experiment={name}"])
+    found = chosen_blocks([f"experiment={name}"])
     assert found is not None
     kept = [
         {k: v if k == "method" and any("." in x for x in b) else v[:1] for k, v in b.items()}
@@ -397,8 +275,6 @@ def test_shipped_grids_pass_the_check(name: str, tmp_path: Path, monkeypatch: py
     once = {
         repr({k: v for k, v in b.items() if k not in about}): b for b in kept
     }  # flips are the same in every scenario
-    jobs, refused = grid.check_all(
-        grid.Asked(name=name, blocks=list(once.values()), words=[f"experiment={name}"])
-    )
+    jobs, refused = grid.check_all(Asked(name=name, blocks=list(once.values()), words=[f"experiment={name}"]))
     assert [r.error.message() for r in refused] == []
     assert jobs

@@ -16,6 +16,7 @@ from fake_runs import fake_run
 from rich.console import Console
 
 from razor_cli.families.clip import layout as clip
+from razor_cli.grid.jobs import told
 from razor_cli.metrics.catalog import FAMILIES, METRICS, metric_info
 from razor_cli.metrics.info import Role
 from razor_cli.report.layout import Block, Layout, Reading, Sentence, Spread, layout_of
@@ -78,6 +79,13 @@ def test_a_family_without_a_layout_prints_every_score(tmp_path: Path) -> None:
     for row in run.scores:
         assert f"{row.score.metric} {row.score.variant}" in words
     assert "not computed: there is no drift without an edit" in words
+
+
+def test_the_line_of_a_job_has_the_numbers_of_its_familys_layout(tmp_path: Path) -> None:
+    run = fake_run(tmp_path)
+    assert told(run) == (f"M1 4.5 M4 96.0 M5 96.0 · ACCEPTED · run {run.run_id}", False)
+    other = fake_run(tmp_path, family="nobodys", target="Beyoncé")
+    assert told(other) == (f"ACCEPTED · run {other.run_id}", False)
 
 
 def test_a_layout_that_cannot_be_imported_is_no_missing_layout(

@@ -17,14 +17,14 @@ from loading_cases import TINY, architectures, weights_of, written
 from open_clip import factory, pretrained
 from open_clip.tokenizer import bytes_to_unicode
 from PIL import Image
-from razor_cli.families.clip.libraries import load_open_clip
 from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters
-from razor_cli.families.clip import libraries as clip_module
+from razor_cli.families.clip import open_clip_models
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.load import load
+from razor_cli.families.clip.open_clip_models import load_open_clip
 
 __all__ = ["architectures"]  # a fixture
 TEXTS = ["a photo of Taylor Swift.", "an emoji of an owl", "Beyoncé"]
@@ -124,7 +124,7 @@ def test_a_tag_brings_its_own_preprocessing(
         url="nowhere/w.pt", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize_mode="squash"
     )
     monkeypatch.setitem(pretrained._PRETRAINED, "tiny", {"own": entry})
-    for place in (clip_module.open_clip, factory):
+    for place in (open_clip_models.open_clip, factory):
         monkeypatch.setattr(place, "download_pretrained", lambda *_, **__: str(path))
     model = load_open_clip("x", "tiny", "own")
     module, _, transform = open_clip.create_model_and_transforms("tiny", pretrained="own")
@@ -214,4 +214,6 @@ def test_a_hugging_face_folder_gives_the_librarys_own_outputs(
         assert not torch.allclose(texts[0], texts[1], atol=1e-2)
     assert model.scale == pytest.approx(module.logit_scale.exp().item())
     assert len(model.components(Granularity.HEAD_MLP, Towers.BOTH)) == 20
-    assert len(model.quantizable()) == 2 * 2 * 6 and set(model.quantizable()) <= set(parameters(model))
+    covered = model.quantizable()
+    linear = [name for names in covered.linear.values() for name in names]
+    assert len(linear) == sum(covered.counted.values()) == 2 * 2 * 6 and set(linear) <= set(parameters(model))

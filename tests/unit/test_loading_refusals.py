@@ -9,18 +9,18 @@ import open_clip
 import pytest
 import torch
 from loading_cases import TINY, architectures, weights_of, written
-from razor_cli.families.clip.libraries import (
+
+from razor_cli.config.conf_files import file_of, values
+from razor_cli.errors import ConfigError, WeightsError
+from razor_cli.families.clip import open_clip_models
+from razor_cli.families.clip.hugging_face import load_hugging_face
+from razor_cli.families.clip.load import choose_device
+from razor_cli.families.clip.open_clip_models import (
     check_activation,
-    load_hugging_face,
     load_open_clip,
     resolve_weights,
     trained_with_quick_gelu,
 )
-
-from razor_cli.config.conf_files import file_of, values
-from razor_cli.errors import ConfigError, WeightsError
-from razor_cli.families.clip import libraries as clip_module
-from razor_cli.families.clip.load import choose_device
 
 __all__ = ["architectures"]  # a fixture
 
@@ -140,7 +140,7 @@ def test_a_tag_that_cannot_be_fetched_names_the_ways_out(
 ) -> None:
     fetch = open_clip.download_pretrained
     monkeypatch.setattr(
-        clip_module.open_clip, "download_pretrained", lambda cfg: fetch(cfg, cache_dir=str(tmp_path))
+        open_clip_models.open_clip, "download_pretrained", lambda cfg: fetch(cfg, cache_dir=str(tmp_path))
     )
     with pytest.raises(WeightsError) as caught:
         load_open_clip("clip_vitb32", "ViT-B-32-quickgelu", "laion400m_e32")

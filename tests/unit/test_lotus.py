@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import make_clip, make_sets, preset
+from tiny_world import make_clip, make_sets, preset, run
 from torch import Tensor
 
 from razor_cli.contract.components import parameters
@@ -24,13 +24,13 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def edit_of(**changes: Any) -> Edit:
     model, sets = make_clip(), make_sets()
-    return preset("lotus", **changes).edit(model, sets, Lab(model=model, sets=sets))
+    return run(preset("lotus", **changes), model, sets)
 
 
 def objective_of(**changes: Any) -> tuple[Smoothing, Desk]:
     method = preset("lotus", **changes)
     model, sets = make_clip(), make_sets()
-    desk = Desk(model, sets, Lab(model=model, sets=sets), method)
+    desk = Desk(Lab(family=model, sets=sets), method)
     return Smoothing(desk, method), desk
 
 
@@ -84,12 +84,12 @@ def test_a_student_below_the_reference_is_not_trained() -> None:
         "visual.proj"
     ].neg_()  # recognises nothing, though its teacher is itself: the reference is validation
     method = preset("lotus", a_ref="validation")
-    objective = Smoothing(Desk(model, sets, Lab(model=model, sets=sets), method), method)
+    objective = Smoothing(Desk(Lab(family=model, sets=sets), method), method)
     objective.reference = 1.0
     assert objective.stop(1) is True
     from razor_cli.engine.train import train
 
-    edit = train(model, sets, Lab(model=model, sets=sets), method, objective)
+    edit = train(Lab(family=model, sets=sets), method, objective)
     assert edit.values == {} and "stopped before epoch 1" in edit.notes[0]
     for gap, ends in (
         (-0.004, False),

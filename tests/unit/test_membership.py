@@ -13,15 +13,15 @@ import tiny_world
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_worlds import EYE, crowd, one, rows, world
+from metric_worlds import EYE, crowd, evaluate, one, rows, world
 
 from razor_cli.data.disjoint import trained_on
 from razor_cli.data.embedded import EmbeddedRequest, embedded_sets
 from razor_cli.data.sampling import Sizes
 from razor_cli.dual.gallery import Gallery
 from razor_cli.dual.measures import Features
-from razor_cli.engine.evaluation import Evaluator
 from razor_cli.errors import RunError
+from razor_cli.families.clip.exam import ClipExam
 from razor_cli.families.clip.membership import (
     SIGNALS,
     auc_interval,
@@ -31,7 +31,7 @@ from razor_cli.families.clip.membership import (
     signals,
 )
 from razor_cli.families.clip.reference import reference
-from razor_cli.families.clip.suite import Metrics, evaluate
+from razor_cli.families.clip.settings import Metrics
 
 
 def brute(members: torch.Tensor, others: torch.Tensor) -> float:
@@ -193,7 +193,7 @@ def test_members_are_never_among_judged_pictures() -> None:
         Gallery(sets=sets, judged=sets.evaluation, suites=False, members=sets.evaluation.forget)
     one_shared = replace(sets.forget, pictures=(*sets.forget.pictures, sets.evaluation.forget.pictures[0]))
     with pytest.raises(RunError, match="judged as unseen"):
-        Evaluator(model=tiny_world.make_clip(), sets=sets, members=one_shared)
+        ClipExam(model=tiny_world.make_clip(), sets=replace(sets, forget=one_shared))
     asked = EmbeddedRequest(
         pictures="portraits",
         target="Taylor Swift",

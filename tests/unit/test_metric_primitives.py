@@ -5,13 +5,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_worlds import EYE, NAMES, crowd, one, rows, values, world
+from metric_worlds import EYE, NAMES, crowd, evaluate, one, rows, values, world
 from torch.nn import functional as F
 
 from razor_cli.dual.measures import dual_wins, retrieval_hits, search_metrics, top_k_hits
 from razor_cli.errors import RunError
-from razor_cli.families.clip.reference import auc, reference
-from razor_cli.families.clip.suite import Metrics, evaluate
+from razor_cli.families.clip.membership import placements
+from razor_cli.families.clip.reference import reference
+from razor_cli.families.clip.settings import Metrics
 
 
 @settings(max_examples=25, deadline=None)
@@ -58,7 +59,8 @@ def test_rank_of_the_own_class_survives_ties_and_rounding() -> None:
 
 
 def test_auc_by_hand_and_its_direction() -> None:
-    assert auc(torch.tensor([3.0, 1.0]), torch.tensor([2.0, 1.0, 0.0])) == pytest.approx((3 + 1.5) / 6)
+    by_hand = placements(torch.tensor([3.0, 1.0]), torch.tensor([2.0, 1.0, 0.0])).auc
+    assert by_hand == pytest.approx((3 + 1.5) / 6)
     scores = evaluate(crowd(1), Metrics())
     assert one(scores, "mia_auc", "own_caption").n == 9
     f = crowd(1)

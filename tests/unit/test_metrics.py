@@ -1,16 +1,15 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from metric_worlds import EYE, NAMES, crowd, one, rows, values, world
-from omegaconf import OmegaConf
+from metric_worlds import EYE, NAMES, crowd, evaluate, one, rows, values, world
 
+from razor_cli.config.conf_files import settings_of
 from razor_cli.dual.measures import Features, SuiteFeatures, search_metrics
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.reference import reference
-from razor_cli.families.clip.suite import Metrics, evaluate
+from razor_cli.families.clip.settings import Metrics
 from razor_cli.metrics.catalog import metric_info
 
 
@@ -233,8 +232,7 @@ def test_settings_choose_variants_and_refuse_unknown_ones() -> None:
 
 
 def test_yaml_holds_the_defaults_of_the_schema() -> None:
-    path = Path(__file__).parents[2] / "conf" / "metrics" / "default.yaml"
-    node = OmegaConf.to_container(OmegaConf.load(path))
+    node = settings_of("metrics", "default")
     assert node.pop("_target_") == "razor_cli.families.clip.settings.Metrics"
     assert Metrics(**node) == Metrics()
 

@@ -11,16 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from metric_worlds import crowd, one, scaled, values, world
+from metric_worlds import crowd, evaluate, one, scaled, values, world
 
 from razor_cli.dual.measures import Features
 from razor_cli.families.clip.oracle import LN2, VARIANTS, jensen_shannon
 from razor_cli.families.clip.reference import reference
-from razor_cli.families.clip.standins import stand_in_folder
-from razor_cli.families.clip.suite import Metrics, evaluate
+from razor_cli.families.clip.settings import Metrics
 from razor_cli.metrics.catalog import metric_info
 
-SHORT = stand_in_folder("clip_tiny_short")
 DISTANCES = ("jsd", "top1_agreement", "cos")
 
 

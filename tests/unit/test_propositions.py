@@ -25,11 +25,8 @@ from razor_cli.studies.finding import Finding, Outcome
 SETS = make_sets()
 HEADS = (Granularity.HEAD_MLP, Towers.BOTH)
 EASY = {
-    "target.m1": 60.0,
-    "target.m5": 0.0,
-    "target.m4_drop": 100.0,
-    "floor.m5": 0.0,
-    "floor.m4_drop": 100.0,
+    "target": {"m1": 60.0, "m5": 0.0, "m4_drop": 100.0},
+    "floor": {"m5": 0.0, "m4_drop": 100.0},
 }
 
 

@@ -16,7 +16,7 @@ from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.main import razor_command
-from razor_cli.runs.records import table_csv
+from razor_cli.runs.rows import table_csv
 from razor_cli.studies import proposition_measures as on_model
 from razor_cli.studies import propositions_run as driver
 from razor_cli.studies.finding import Outcome

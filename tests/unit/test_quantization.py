@@ -20,7 +20,7 @@ from razor_cli.config.quantization import BACKENDS, Quantization, Scope
 from razor_cli.errors import ConfigError, RunError, UserError
 from razor_cli.weights.bitsandbytes import round_bnb
 from razor_cli.weights.quantization import round_weight, weight_report
-from razor_cli.weights.rounding import rtn_int4, rtn_int4_codes, rtn_int8, rtn_int8_codes, rtn_symmetric
+from razor_cli.weights.rounding import rtn_asymmetric, rtn_symmetric
 
 CONF = Path(__file__).parents[2] / "conf" / "quantization"
 BNB = [name for name, backend in BACKENDS.items() if backend == "bitsandbytes"]
@@ -28,6 +28,16 @@ BNB = [name for name, backend in BACKENDS.items() if backend == "bitsandbytes"]
 
 def gaussian(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 0.02
+
+
+def rtn_int8(weight: Tensor) -> Tensor:
+    """Return `weight` on the int8 grid."""
+    return round_weight(weight, "int8").values
+
+
+def rtn_int4(weight: Tensor, group: int = 64, symmetric: bool = False) -> Tensor:
+    """Return `weight` on the int4 grid."""
+    return round_weight(weight, "int4", Quantization(group=group, symmetric=symmetric)).values
 
 
 def error(rounded: Tensor, weight: Tensor) -> float:
@@ -65,7 +75,7 @@ def test_range_centred_on_zero_is_a_tie_and_still_idempotent(half_width):
         None
     ]
     once = rtn_int4(w)
-    assert set(rtn_int4_codes(w)[0].tolist()) >= {0, 15}
+    assert set(rtn_asymmetric(w, 4, 64).codes[0].tolist()) >= {0, 15}
     torch.testing.assert_close(rtn_int4(once), once, rtol=1e-6, atol=1e-6)
 
 
@@ -98,18 +108,18 @@ def test_levels_per_row_and_group():
     groups = rtn_int4(w, 64).reshape(-1, 64)
     assert max(g.unique().numel() for g in groups) <= 16
     assert max(row.unique().numel() for row in rtn_int4(w, 64)) > 16  # groups have scales of their own
-    assert (rtn_int8_codes(w).abs().amax(1) == 127).all()
-    assert int(rtn_int4_codes(w).min()) == 0 and int(rtn_int4_codes(w).max()) == 15
+    assert (rtn_symmetric(w, 8).codes.abs().amax(1) == 127).all()
+    assert int(rtn_asymmetric(w, 4, 64).codes.min()) == 0 and int(rtn_asymmetric(w, 4, 64).codes.max()) == 15
 
 
 def test_codes_by_hand():
     w = torch.tensor([[-1.27, 0.0, 0.634, 0.02]])
-    assert rtn_int8_codes(w).tolist() == [[-127, 0, 63, 2]]
+    assert rtn_symmetric(w, 8).codes.tolist() == [[-127, 0, 63, 2]]
     # s = 0.2, zero point = round(1 / 0.2) = 5
     w = torch.tensor([[-1.0, 2.0, 0.11, -0.31]])
-    assert rtn_int4_codes(w).tolist() == [[0, 15, 6, 3]]
+    assert rtn_asymmetric(w, 4, 64).codes.tolist() == [[0, 15, 6, 3]]
     torch.testing.assert_close(rtn_int4(w), torch.tensor([[-1.0, 2.0, 0.2, -0.4]]))
-    assert rtn_int4_codes(torch.tensor([[-0.7, 0.31, 0.1]]), symmetric=True).tolist() == [[-7, 3, 1]]
+    assert rtn_symmetric(torch.tensor([[-0.7, 0.31, 0.1]]), 4, 64).codes.tolist() == [[-7, 3, 1]]
 
 
 def test_asymmetric_grid_follows_the_range_and_symmetric_does_not():

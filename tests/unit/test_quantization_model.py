@@ -15,8 +15,8 @@ from razor_cli.dual.quantizable import expected_count
 from razor_cli.dual.view import DualEncoder, Tower
 from razor_cli.errors import ConfigError, RunError
 from razor_cli.weights.quantization import quantized
-from razor_cli.weights.rounding import rtn_int4, rtn_int8
-from razor_cli.weights.scope import quantized_names, transposed_weights
+from razor_cli.weights.rounding import rtn_asymmetric, rtn_symmetric
+from razor_cli.weights.scope import quantized_names
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def test_default_covers_every_attention_and_mlp_weight_and_restores(model):
     with quantized(model, "int8", Quantization(), edited=[]) as record:
         held = model.bits()
         changed = {name for name in before if not torch.equal(before[name], held[name])}
-        assert changed == set(model.quantizable()) and record.n_tensors == len(changed) == 16
+        assert changed == set(model.linear()) and record.n_tensors == len(changed) == 16
         assert any(name.endswith("in_proj_weight") for name in changed)
         assert not torch.equal(model.encode_image(pixels), plain)
         for name in changed:
-            assert torch.equal(held[name], rtn_int8(before[name]))
+            assert torch.equal(held[name], rtn_symmetric(before[name], 8).values)
     assert all(torch.equal(before[name], value) for name, value in model.bits().items())
     assert torch.equal(model.encode_image(pixels), plain)
     assert record.n_weights == sum(before[name].numel() for name in changed)
@@ -58,13 +58,14 @@ def test_none_changes_nothing(model):
 
 
 def test_group_and_symmetric_reach_the_weights(model):
-    name = model.quantizable()[0]
+    name = model.linear()[0]
     before = parameters(model)[name].clone()
     for options in ({"group": 8}, {"group": 0}, {"symmetric": True}):
         with quantized(model, "int4", Quantization(**options), edited=[]):
-            expected = rtn_int4(before, options.get("group", 64), options.get("symmetric", False))
+            rounded = rtn_symmetric if options.get("symmetric") else rtn_asymmetric
+            expected = rounded(before, 4, options.get("group", 64)).values
             assert torch.equal(parameters(model)[name], expected)
-            assert not torch.equal(expected, rtn_int4(before, 16))
+            assert not torch.equal(expected, rtn_asymmetric(before, 4, 16).values)
 
 
 @pytest.mark.parametrize("scope", [Scope.VISION, Scope.TEXT, Scope.EDITED_TOWER])
@@ -74,7 +75,7 @@ def test_scope_and_an_edit_outside_it(model, scope):
         "visual.transformer.resblocks.1.mlp.c_fc.bias",
     ]
     names = quantized_names(model, edited, scope)
-    inside = [n for n in model.quantizable() if n.startswith("visual") == (scope is not Scope.TEXT)]
+    inside = [n for n in model.linear() if n.startswith("visual") == (scope is not Scope.TEXT)]
     extra = edited[:1] if scope is Scope.TEXT else []
     assert names == inside + extra and len(names) == 8 + len(extra)
     before = model.bits()
@@ -92,7 +93,7 @@ def test_edited_matrices_are_always_quantized_and_vectors_never(model):
         "visual.conv1.weight",
     ]
     names = quantized_names(model, edited, Scope.LINEAR)
-    assert set(names) - set(model.quantizable()) == {
+    assert set(names) - set(model.linear()) == {
         "visual.proj",
         "token_embedding.weight",
         "visual.conv1.weight",
@@ -102,21 +103,23 @@ def test_edited_matrices_are_always_quantized_and_vectors_never(model):
         held = parameters(model)
         assert record.n_tensors == 19
         assert torch.equal(
-            held["visual.proj"], rtn_int8(before["visual.proj"].T).T
+            held["visual.proj"], rtn_symmetric(before["visual.proj"].T, 8).values.T
         )  # x @ proj: outputs are columns
-        assert torch.equal(held["visual.conv1.weight"], rtn_int8(before["visual.conv1.weight"]))
+        assert torch.equal(
+            held["visual.conv1.weight"], rtn_symmetric(before["visual.conv1.weight"], 8).values
+        )
         assert torch.equal(held["logit_scale"], before["logit_scale"])
 
 
 def test_options_add_patch_convolution_and_projections(model):
     added = set(quantized_names(model, [], Scope.LINEAR, patch_conv=True, projections=True)) - set(
-        model.quantizable()
+        model.linear()
     )
     assert added == {"visual.conv1.weight", *PROJECTIONS}
     assert "text_projection" not in quantized_names(
         model, [], Scope.VISION, patch_conv=True, projections=True
     )
-    assert transposed_weights(model) == set(PROJECTIONS)
+    assert model.quantizable().transposed == set(PROJECTIONS)
     with quantized(model, "int8", Quantization(patch_conv=True, projections=True), []) as record:
         assert record.n_tensors == 19
 
@@ -132,7 +135,7 @@ def test_edited_tower_without_an_edit_is_refused(model):
 def test_count_is_checked_against_the_architecture():
     whole = TinyClip()
     assert [expected_count(whole, tower) for tower in Tower] == [8, 8]  # type: ignore[arg-type]
-    complete, extra = whole.quantizable(), "transformer.resblocks.0.ln_1.weight"
+    complete, extra = whole.linear(), "transformer.resblocks.0.ln_1.weight"
     without_in_proj = [n for n in complete if not n.endswith("in_proj_weight")]
     for names in (
         without_in_proj,
@@ -151,7 +154,7 @@ def test_count_is_checked_against_the_architecture():
 def test_unknown_parameter_and_nan_in_a_model_are_named(model):
     with pytest.raises(RunError, match=r"visual\.nope"):
         quantized_names(model, ["visual.nope"], Scope.LINEAR)
-    name = model.quantizable()[3]
+    name = model.linear()[3]
     parameters(model)[name][0, 0] = float("nan")
     with (
         pytest.raises(RunError, match=name.replace(".", r"\.")),

@@ -16,7 +16,7 @@ from tiny_world import preset as built
 from razor_cli.config.schema import build as schema_build
 from razor_cli.config.schema import plain
 from razor_cli.errors import Problem
-from razor_cli.grid.points import chosen_blocks, points
+from razor_cli.grid.blocks import chosen_blocks, points
 from razor_cli.methods.razor import Razor
 from razor_cli.runs.folder import complete_runs
 from razor_cli.tables.base import FORMS, Panel, render

@@ -7,32 +7,33 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import make_clip, make_sets, preset
+from tiny_world import make_clip, make_sets, preset, run
 from torch import Tensor
 from tracing_worlds import traced
 
 from razor_cli.contract.edit import Edit
+from razor_cli.dual.choices import Ascended
 from razor_cli.dual.desk import Desk
 from razor_cli.dual.importance import summed_gradient
+from razor_cli.dual.mask import saliency_mask, top_fraction
+from razor_cli.dual.steps import forget_loss
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.objective import Step
 from razor_cli.engine.train import train
 from razor_cli.engine.train_settings import Trained, trained_names
-from razor_cli.methods.ga import Ascended, forget_loss
-from razor_cli.methods.salun import Masked, Salun, random_labels, saliency_mask, top_fraction
-from razor_cli.methods.salun_tan import MaskedTutor
+from razor_cli.methods.salun import Masked, Salun, random_labels
+from razor_cli.methods.salun_tan_tutor import MaskedTutor
 
 DECAYING: dict[str, Any] = {"weight_decay": 0.5, "decay_on": "all", "lr": 1e-3, "epochs": 2, "keep": "last"}
 
 
 def edit_of(name: str = "salun", sets: Any = None, **changes: Any) -> Edit:
     model, sets = make_clip(torch.float32), sets or make_sets()
-    return preset(name, **changes).edit(model, sets, Lab(model=model, sets=sets))
+    return run(preset(name, **changes), model, sets)
 
 
 def desk_of(settings: Trained | None = None) -> Desk:
-    model, sets = make_clip(torch.float32), make_sets()
-    return Desk(model, sets, Lab(model=model, sets=sets), settings or Trained())
+    return Desk(Lab(family=make_clip(torch.float32), sets=make_sets()), settings or Trained())
 
 
 def mask_of(method: Salun) -> dict[str, Tensor]:
@@ -69,7 +70,7 @@ def test_a_full_mask_is_the_unmasked_method_and_an_empty_one_changes_nothing() -
         def after_step(self, params: Any, optimizer: Any) -> None:
             pass
 
-    plain = train(desk.model, desk.sets, desk.lab, method, Unmasked(desk, method, {}))
+    plain = train(desk.lab, method, Unmasked(desk, method, {}))
     masked = edit_of(mask_fraction=1.0, **DECAYING)
     assert plain.values.keys() == masked.values.keys() and plain.values
     assert all(torch.equal(plain.values[n], masked.values[n]) for n in plain.values)
@@ -181,10 +182,10 @@ def test_with_a_taxonomy_and_its_regularisers_weights_outside_the_mask_keep_thei
     model, sets = make_clip(torch.float32), traced()
     kl = {"alpha_coarse": 5.0, "alpha_fine": 20.0}
     method = preset("salun_tan", optimizer=optimizer, batch=4, exclude=[], **kl, **DECAYING)
-    lab = Lab(model=model, sets=sets)
-    masks = MaskedTutor(method, model, sets, lab).mask.masks
+    lab = Lab(family=model, sets=sets)
+    masks = MaskedTutor(method, lab, method.mask_fraction).mask.masks
     assert sum(int(m.sum()) for m in masks.values()) == int(0.1 * sum(m.numel() for m in masks.values()))
-    edit, moved = method.edit(model, sets, lab), 0
+    edit, moved = method.edit(lab), 0
     for name, value in edit.values.items():
         assert torch.equal(value[~masks[name]], model.stored[name][~masks[name]])
         moved += int((value != model.stored[name]).sum())
@@ -193,7 +194,7 @@ def test_with_a_taxonomy_and_its_regularisers_weights_outside_the_mask_keep_thei
 
 def test_the_mask_of_a_taxonomy_follows_all_templates() -> None:
     model, sets, method = make_clip(torch.float32), traced(), preset("salun_tan", mask_fraction=0.3)
-    tutor = MaskedTutor(method, model, sets, Lab(model=model, sets=sets))
+    tutor = MaskedTutor(method, Lab(family=model, sets=sets), method.mask_fraction)
     names = trained_names(model, method)
 
     def loss(template: int | None) -> dict[str, Tensor]:

@@ -390,14 +390,16 @@ def test_users_folder_adds_options(tmp_path: Path) -> None:
     assert "mine" in refusal("method=mine")
 
 
-def test_importing_the_settings_does_not_import_torch() -> None:
-    code = (
-        "import sys, razor_cli.main, razor_cli.config.settings, razor_cli.launch; "
-        "import razor_cli.config.command_line; "
-        "print('torch' in sys.modules)"
-    )
+LIGHT = ("main", "launch", "config.settings", "config.command_line", "config.compose", "grid.blocks")
+LIGHT += ("grid.points", "grid.plan", "grid.cost", "grid.jobs", "runs.folder", "runs.records", "runs.code")
+LIGHT += ("runs.remembered", "runs.provenance", "report.terminal")
+HEAVY = ("torch", "numpy", "pandas", "scipy", "PIL", "matplotlib", "pyarrow", "duckdb", "open_clip")
+
+
+def test_asking_finding_and_reporting_import_nothing_heavy() -> None:
+    code = f"import sys, {', '.join(f'razor_cli.{m}' for m in LIGHT)}; print(set({HEAVY}) & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "set()"
 
 
 def test_conf_is_found_in_the_source_tree_and_inside_an_installed_package(tmp_path: Path) -> None:

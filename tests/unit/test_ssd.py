@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import make_clip, make_sets, preset
+from tiny_world import make_clip, make_sets, preset, run
 from torch import Tensor
 
 from razor_cli.contract.edit import Edit
@@ -25,7 +25,7 @@ EMPTY = Pairs((), {})
 
 def edit_of(sets: Any = None, **changes: Any) -> Edit:
     model, sets = make_clip(), sets or make_sets()
-    return preset("ssd", **changes).edit(model, sets, Lab(model=model, sets=sets))
+    return run(preset("ssd", **changes), model, sets)
 
 
 def moved(edit: Edit) -> dict[str, Tensor]:
@@ -103,7 +103,7 @@ def test_deterministic_and_it_spares_what_is_excluded() -> None:
 
 def test_one_picture_a_batch_is_the_diagonal_fisher() -> None:
     model, sets = make_clip(), make_sets()
-    desk = Desk(model, sets, Lab(model=model, sets=sets), Trained())
+    desk = Desk(Lab(family=model, sets=sets), Trained())
     names = ["visual.proj", "text_projection"]
     loss = loss_of(desk, desk.forget, Loss.CLASSIFIER_CE)
     count, total = importance_sum(desk, names, desk.forget, 1, loss)

@@ -19,7 +19,7 @@ from fake_runs import fake_run
 
 from razor_cli.config import command_line
 from razor_cli.errors import ConfigError
-from razor_cli.grid import points as grid
+from razor_cli.grid.blocks import chosen_blocks, read
 from razor_cli.main import razor_command
 from razor_cli.runs.folder import complete_runs
 from razor_cli.tables.base import FORMS, Document, Panel, render
@@ -219,9 +219,9 @@ def test_commands_named_in_cells_are_accepted(document: Document) -> None:
     assert len(cells) == 12
     for cell in cells:
         words = shlex.split(cell.split("razor-run ")[1])
-        found = grid.chosen_blocks(words)
+        found = chosen_blocks(words)
         assert found is not None
-        (block,) = grid.read(words, *found).blocks  # one scenario and one method
+        (block,) = read(words, *found).blocks  # one scenario and one method
         assert f"method={block['method'][0]}" == words[-1] and len(block["method"]) == 1
         assert command_line.read(words[2:]).problems == []  # both choices exist
 

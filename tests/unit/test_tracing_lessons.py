@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 from tiny_world import TARGET, make_clip, make_sets, preset, run
+from torch import Tensor
 from tracing_worlds import CLASSES, joint_sets, traced, tutor
 
 from razor_cli.data.sets import ConceptSets
 from razor_cli.dual.losses_tracing import fine_kl, reference_kl
 from razor_cli.errors import ConfigError, DataError
-from razor_cli.methods import tracing
-from razor_cli.methods.tracing import own_classes
+from razor_cli.methods import tracing_tutor
+from razor_cli.methods.tracing_tutor import own_classes
 
 
 @pytest.mark.parametrize(
@@ -30,13 +31,19 @@ def test_regularisers_and_their_gradients_vanish_at_the_unedited_weights(sets: C
     fine = {"forgotten": lesson.forgotten, "mask": method.kl_fine_mask, "reduction": method.kl_reduction}
     kept, own = lesson.kept, lesson.fine
     terms = (
-        reference_kl(kept.logits, kept.reference, method.kl_reduction),
-        fine_kl(own.logits, own.reference, own.labels, **fine),
+        lambda reference: reference_kl(kept.logits, reference, method.kl_reduction),
+        lambda reference: fine_kl(own.logits, reference, own.labels, **fine),
     )
-    for term in terms:
-        assert abs(term.item()) < 1e-6
+
+    def steepest(term: Tensor) -> float:
         found = torch.autograd.grad(term, names, retain_graph=True, allow_unused=True)
-        assert max(float(g.abs().max()) for g in found if g is not None) < 1e-5
+        return max(float(g.abs().max()) for g in found if g is not None)
+
+    for term, reference in zip(terms, (kept.reference, own.reference), strict=True):
+        assert abs(term(reference).item()) < 1e-6
+        # Logits are computed in two orders, so they differ by rounding, and so do the gradients: relative to
+        # the pull of a reference that prefers no name. One that is off by 1 % pulls with 3e-4 of that.
+        assert steepest(term(reference)) < 3e-6 * steepest(term(torch.zeros_like(reference)))
 
 
 def test_students_see_one_template_and_the_frozen_model_the_mean_of_all() -> None:
@@ -100,7 +107,7 @@ def test_a_large_retain_label_space_is_cut_to_classes_and_batch(monkeypatch: pyt
     whole = (
         tutor(preset("npo_kl"), few).lesson(torch.arange(3), torch.tensor([1, 2, 6]), 0).kept
     )  # Cleo, Dan, Cleo
-    monkeypatch.setattr(tracing, "JOINT_LIMIT", 3)
+    monkeypatch.setattr(tracing_tutor, "JOINT_LIMIT", 3)
     cut = tutor(preset("npo_kl"), few).lesson(torch.arange(3), torch.tensor([1, 2, 6]), 0).kept
     assert whole.logits.shape == (3, 6) and cut.logits.shape == cut.reference.shape == (3, 4)
     assert cut.labels.tolist() == [2, 3, 2]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from metric_worlds import EYE, crowd, one, values, world
+from metric_worlds import EYE, crowd, evaluate, one, values, world
 from torch.nn import functional as F
 
 from razor_cli.dual.criteria import forget_metrics, upper_bounds
@@ -21,7 +21,7 @@ from razor_cli.dual.measures import (
     search_metrics,
 )
 from razor_cli.families.clip.reference import reference
-from razor_cli.families.clip.suite import Metrics, evaluate
+from razor_cli.families.clip.settings import Metrics
 from razor_cli.metrics.tradeoff import Accuracies, tradeoff
 
 BASE = {"df_coarse": 86.20, "df_fine": 93.40, "dr_coarse": 50.88, "dr_fine": 65.55}

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, Slice, parameters
+from razor_cli.contract.family import Quantizable
+from razor_cli.dual.quantizable import quantizable_of
 from razor_cli.dual.view import Tower
 
 VISION = {"layers": 2, "width": 32, "head_width": 8, "patch_size": 8, "image_size": 16}
@@ -27,10 +29,10 @@ class TinyClip:
 
     family, label, stand_in, scale = "clip", "tiny", True, 100.0
 
-    def __init__(self, names: Sequence[str] | None = None) -> None:
+    def __init__(self, names: Sequence[str] | None = None, *, width: int = 32) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.module = CLIP(16, dict(VISION), dict(TEXT)).eval()
+            self.module = CLIP(16, VISION | {"width": width}, TEXT | {"width": width}).eval()
             for parameter in self.module.parameters():
                 parameter.data.normal_(0, 0.2)  # no zeros, no constant tensors: every restored bit is visible
         self.names = names
@@ -43,7 +45,7 @@ class TinyClip:
         self, granularity: Granularity, towers: Towers, include_projections: bool = False
     ) -> list[Component]:
         assert granularity is Granularity.TENSOR and towers is Towers.BOTH
-        found = [(n, Tower.VISION if n.startswith("visual") else Tower.TEXT, 0) for n in self.quantizable()]
+        found = [(n, Tower.VISION if n.startswith("visual") else Tower.TEXT, 0) for n in self.linear()]
         if include_projections:
             found += [
                 ("token_embedding.weight", Tower.TEXT, -1),
@@ -51,12 +53,16 @@ class TinyClip:
             ]
         return [Component(n, "tensor", tower, layer, (Slice(n),)) for n, tower, layer in found]
 
-    def quantizable(self) -> list[str]:
-        return (
-            list(self.names)
-            if self.names is not None
-            else [n for n in parameters(self) if n.endswith(SUFFIXES)]
-        )
+    def linear(self) -> list[str]:
+        """Return what it says are its attention and MLP weights."""
+        own = [n for n in parameters(self) if n.endswith(SUFFIXES)]
+        return own if self.names is None else list(self.names)
+
+    def quantizable(self) -> Quantizable:
+        by_tower: dict[Tower, list[str]] = {Tower.VISION: [], Tower.TEXT: []}
+        for name in self.linear():
+            by_tower[Tower.VISION if name.startswith("visual") else Tower.TEXT].append(name)
+        return quantizable_of(self, by_tower)  # type: ignore[arg-type]
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         return self.module.encode_image(pixels, normalize=True)

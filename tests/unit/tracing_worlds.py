@@ -11,7 +11,7 @@ from tiny_world import OTHERS, TARGET, Noise, make_clip, make_sets, pairs
 from razor_cli.data.sets import ConceptSets, Taxonomy
 from razor_cli.engine.lab import Lab
 from razor_cli.families.clip.family import Clip
-from razor_cli.methods.tracing import Tutor
+from razor_cli.methods.tracing_tutor import Tutor
 
 CLASSES = (TARGET, *OTHERS)
 
@@ -40,4 +40,4 @@ def joint_sets() -> ConceptSets:
 
 def tutor(method: Any, sets: ConceptSets, model: Clip | None = None, seed: int = 0) -> Tutor:
     model = model or make_clip(torch.float32)
-    return Tutor(method, model, sets, Lab(model=model, sets=sets, seed=seed))
+    return Tutor(method, Lab(family=model, sets=sets, seed=seed))

@@ -50,16 +50,17 @@ def measure(words: list[str]) -> None:
 
     from razor_cli.errors import ConfigError
     from razor_cli.grid import points as grid
+    from razor_cli.grid.blocks import chosen_blocks, read
     from razor_cli.progress import Progress
 
     arguments = ["experiment=propositions", *words]
-    found = grid.chosen_blocks(arguments)
+    found = chosen_blocks(arguments)
     if found is None:
         raise ConfigError(
             "grid= and experiment= are settled here",
             fix="leave them out; target= and method= narrow the grid",
         )
-    asked = grid.read(arguments, *found)
+    asked = read(arguments, *found)
     jobs, refused = grid.check_all(asked)
     if refused:
         raise grid.refusal(asked, jobs, refused)

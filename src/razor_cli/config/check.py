@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from razor_cli.config import outside
 from razor_cli.config.conf_files import FAMILY, GROUPS, conf_dir, groups
 from razor_cli.config.data_keys import own_keys
 from razor_cli.config.family import family_fits
@@ -15,12 +16,16 @@ from razor_cli.errors import ConfigError, Problem
 
 
 def check(
-    cfg: Mapping[Any, Any], earlier: list[Problem] | None = None, skip: frozenset[str] = frozenset()
+    cfg: Mapping[Any, Any],
+    earlier: list[Problem] | None = None,
+    skip: frozenset[str] = frozenset(),
+    allowed: frozenset[str] = frozenset(),
 ) -> Experiment:
     """Return the experiment that a composed configuration describes. Reads no weights and no pictures.
 
     `earlier` are problems found while composing, reported together with these; groups in `skip` were replaced
-    by their default meanwhile, so nothing is said about them.
+    by their default meanwhile, so nothing is said about them. `allowed` are packages from outside whose
+    classes `_target_` may name.
 
     Raises:
         ConfigError: one error with every problem, each with its full key, what is allowed and the nearest
@@ -29,7 +34,8 @@ def check(
     """
     problems = list(earlier or [])
     node = _resolve(cfg, problems)
-    parts = {group: _part(group, node, problems if group not in skip else []) for group in GROUPS}
+    problems += outside.problems(node.get(outside.KEY) or [], allowed)
+    parts = {group: _part(group, node, allowed, problems if group not in skip else []) for group in GROUPS}
     options = build(Options, {k: v for k, v in node.items() if k in hints(Options)}, "", problems)
     known = _all_keys(parts)
     for key in node:
@@ -65,7 +71,7 @@ def _resolve(cfg: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:
     return {str(k): v for k, v in content.items()}
 
 
-def _part(group: str, node: Mapping[str, Any], problems: list[Problem]) -> Any:
+def _part(group: str, node: Mapping[str, Any], allowed: frozenset[str], problems: list[Problem]) -> Any:
     """Return the checked object of one group, or None."""
     options = ", ".join(groups([conf_dir()]).get(group, []))
     value = node.get(group)
@@ -75,7 +81,7 @@ def _part(group: str, node: Mapping[str, Any], problems: list[Problem]) -> Any:
         )
         return None
     try:
-        cls = locate(value["_target_"], PLACES[group], group)
+        cls = locate(value["_target_"], PLACES[group], group, allowed)
     except ConfigError as error:
         problems.append(Problem.of(error))
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
 
-from razor_cli.config import family, renamed
+from razor_cli.config import family, outside, renamed
 from razor_cli.config.conf_files import file_of, groups, roots_of, settings_of, targets
 from razor_cli.config.overrides import quote, quote_override
 from razor_cli.config.schema import hints, locate
@@ -27,9 +27,10 @@ class Request:
     problems: list[Problem]
     skip: frozenset[str]
     roots: tuple[Path, ...] = ()
+    allowed: frozenset[str] = frozenset()  # packages from outside whose classes may be named
 
 
-def text_kinds(roots: Sequence[Path]) -> Callable[[str], Collection[str]]:
+def text_kinds(roots: Sequence[Path], allowed: Collection[str] = ()) -> Callable[[str], Collection[str]]:
     """Return what tells whether a key takes text (`text`, `list`, `null`), read from the schemas' field
     types.
     """
@@ -42,7 +43,7 @@ def text_kinds(roots: Sequence[Path]) -> Callable[[str], Collection[str]]:
         found = []
         for target in sorted(targets(roots, group)):
             try:
-                found.append(locate(target, PLACES[group], group))
+                found.append(locate(target, PLACES[group], group, allowed))
             except ConfigError:
                 continue  # the check reports it if it is chosen
         return tuple(found)
@@ -77,13 +78,13 @@ def read(arguments: Sequence[str], *, multirun: bool = False, extra: str | None 
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    roots = roots_of(extra)
-    parser, available, kinds = OverridesParser.create(), groups(roots), text_kinds(roots)
+    roots, allowed = roots_of(extra), outside.allowed([outside.word(a) for a in arguments])
+    parser, available, kinds = OverridesParser.create(), groups(roots), text_kinds(roots, allowed)
     kept: list[str] = []
     problems: list[Problem] = []
     skip: set[str] = set()
     for argument in arguments:
-        text = quote_override(renamed.word(argument, available), kinds, multirun=multirun)
+        text = quote_override(renamed.word(outside.word(argument), available), kinds, multirun=multirun)
         try:
             override = parser.parse_override(text)
         except HydraException as error:
@@ -113,7 +114,9 @@ def read(arguments: Sequence[str], *, multirun: bool = False, extra: str | None 
             kept.append("++" + text.lstrip("+"))
     kept = [t for t in kept if t.lstrip("+").split("=")[0].split(".")[0] not in skip]
     kept += [f"hydra.searchpath=[{quote(_search_path(roots[1]))}]"] if extra else []
-    return Request(overrides=kept, problems=problems, skip=frozenset(skip), roots=tuple(roots))
+    return Request(
+        overrides=kept, problems=problems, skip=frozenset(skip), roots=tuple(roots), allowed=allowed
+    )
 
 
 def _search_path(folder: Path) -> str:

@@ -73,7 +73,7 @@ def hydra_errors(request: Request) -> Iterator[None]:
 
 def checked(request: Request) -> Experiment:
     """Return the experiment of a command line without a sweep. Raises ConfigError with every problem."""
-    experiment = check(compose(request), request.problems, request.skip)
+    experiment = check(compose(request), request.problems, request.skip, request.allowed)
     return replace(experiment, overrides=given(request.overrides))
 
 

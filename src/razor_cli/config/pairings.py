@@ -44,8 +44,8 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
         ]
     found = []
     for key in ("target", "floor"):
-        for name in getattr(method, key, {}):
-            if name not in model.goals:
+        for name, number in getattr(method, key, {}).items():
+            if number is not None and name not in model.goals:
                 found.append(unknown(name, f"method.{key}", model.goals))
     losses = [getattr(method, "forget_loss", None), *(r.forget_loss for r in getattr(method, "retries", ()))]
     for loss in losses:

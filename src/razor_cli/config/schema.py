@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -42,28 +42,33 @@ def hints(cls: type) -> dict[str, Any]:
     return {f.name: types[f.name] for f in fields(cls) if f.init}
 
 
-def locate(target: object, place: str, key: str) -> type:
-    """Return the dataclass that `_target_` names; only classes inside `place`, a prefix within razor_cli, are
-    reachable.
+def locate(target: object, place: str, key: str, allowed: Collection[str] = ()) -> type:
+    """Return the dataclass that `_target_` names; only classes inside `place`, a prefix within razor_cli, and
+    of the `allowed` packages are reachable.
 
     Raises:
         ConfigError: another place, no such module or class, or a class that is no frozen dataclass.
 
     """
     where = f"{key}._target_"
+    package = target.partition(".")[0] if isinstance(target, str) else ""
+    ours = package == "razor_cli" and f"{target}.".startswith(place)
     if (
         not isinstance(target, str)
-        or not re.fullmatch(r"razor_cli(\.\w+)+", target)
-        or not f"{target}.".startswith(place)
+        or not re.fullmatch(r"\w+(\.\w+)+", target)
+        or not (ours or package in allowed)
     ):
         raise ConfigError(
-            f"{where} may not point there: no code outside {place} is run", allowed=f"{place}*", found=target
+            f"{where} may not point there: no code outside {place} is run",
+            allowed=f"{place}*",
+            found=target,
+            fix=f"allow_code={package}, if you trust that code" if package and not ours else None,
         )
     module, name = target.rsplit(".", 1)
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("razor_cli"):
+        if error.name is None or not module.startswith(error.name):
             raise
         found = None
     if not (isinstance(found, type) and is_dataclass(found) and found.__dataclass_params__.frozen):  # type: ignore[attr-defined]

@@ -32,6 +32,7 @@ UNRECORDED = (  # change no number: not in the run id
     "debug",
     "threads",
     "cache_gb",
+    "allow_code",
     "fail_fast",
     "grid",
     "dry_run",
@@ -106,6 +107,7 @@ class Options:
     debug: bool = False  # show the traceback of a failure
     threads: int | None = None  # CPU threads; null: as torch decides
     cache_gb: float = 20.0  # what gradients and embeddings of unedited models may take on disk
+    allow_code: list[str] = field(default_factory=list)  # packages from outside that `_target_` may name
     patch_names_target: bool = False  # the patch names the target instead of its hash
 
     def __post_init__(self) -> None:

@@ -287,16 +287,20 @@ class Family(Protocol):
         """Return the evaluation over evaluation data."""
         ...
 
-    def dual(self, tower: str = "") -> Any:
-        """Return the pair of towers with one space (dual.view.DualEncoder), where DUAL is offered."""
-        ...
-
     def quantizable(self) -> Quantizable:
         """Return what quantization covers."""
         ...
 
     def companions(self, target: str) -> Companions:
         """Return the models that a run on this target is held against; none for most."""
+        ...
+
+
+class TwoTowered(Protocol):
+    """A family that offers DUAL."""
+
+    def dual(self, tower: str = "") -> Any:
+        """Return the pair of towers with one space (dual.view.DualEncoder)."""
         ...
 
 

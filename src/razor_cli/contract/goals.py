@@ -60,10 +60,10 @@ def bounds_of(wanted: Mapping[str, float | None], goals: Goals, base: Mapping[st
     forget: list[Limit] = []
     lose: dict[str, float] = {}
     for name, number in wanted.items():
+        if number is None or goals[name].meaning is Meaning.SHARE:
+            continue
         goal = goals[name]
         found = [_first(names, base) for names in goal.metrics]
-        if number is None or goal.meaning is Meaning.SHARE:
-            continue
         if goal.meaning is Meaning.AT_MOST:
             slopes = [_first(names, base) for names in goal.slopes] or [None] * len(found)
             forget += [Limit(metric=m, most=number, slope=s) for m, s in zip(found, slopes, strict=True) if m]

@@ -136,7 +136,7 @@ class Desk:
 
     def __init__(self, lab: Lab, settings: Training) -> None:
         self.lab, self.settings = lab, settings
-        self.model: DualEncoder = lab.family.dual()
+        self.model: DualEncoder = lab.dual()
         self.sets: ConceptSets = lab.sets
         self.forget, self.retain = Samples(self, self.sets.forget), Samples(self, self.sets.retain)
 

@@ -53,7 +53,7 @@ def compute(job: Job) -> None:
     scores = _scored(job, lab, changes, companions)
     survival = survival_of(family, weights_of(edit), e.quantization)
     write_atomic(run.path("survival.csv"), survival_csv(survival))
-    size = save_change(run.path(""), edit, family, job.identity, name_target=e.patch_names_target)
+    size = save_change(run.path(""), edit, family, job.identity, e)
     done = Done(
         experiment=e,
         identity=job.identity,

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.cost import Cost
-from razor_cli.contract.family import RETAIN, Board, Family, Loss, Named, Say
+from razor_cli.contract.family import RETAIN, Board, Family, Loss, Named, Say, TwoTowered
 from razor_cli.contract.method import GradientPlan
 from razor_cli.engine.cache import TensorCache, content_key
 
@@ -59,6 +59,10 @@ class Lab:
         """
         every = (c for g in Granularity for c in self.family.components(g, Towers.BOTH, True))
         return tuple(dict.fromkeys(p for c in every for p in c.params))
+
+    def dual(self, tower: str = "") -> Any:
+        """Return the two towers of a family that offers them (dual.view.DualEncoder)."""
+        return cast(TwoTowered, self.family).dual(tower)
 
     def generator(self) -> torch.Generator:
         """Return a fresh random generator of the run's seed."""

@@ -85,7 +85,7 @@ def weights_of(edit: Edit) -> dict[str, torch.Tensor]:
 
 
 def save_change(
-    folder: Path, edit: Edit, family: Family, identity: Identity, *, name_target: bool
+    folder: Path, edit: Edit, family: Family, identity: Identity, experiment: Experiment
 ) -> int | None:
     """Write the patch, or the adapter, and return its size in bytes; None where nothing is stored."""
     tensors = {n: v.cpu() for n, v in edit.values.items()}
@@ -103,7 +103,8 @@ def save_change(
         family.stored,
         method=identity.method,
         target=identity.target,
-        name_target=name_target,
+        name_target=experiment.patch_names_target,
         settings=settings,
+        libraries=experiment.model.libraries,
     )
     return path.stat().st_size

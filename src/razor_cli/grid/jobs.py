@@ -26,15 +26,18 @@ from rich.console import Console
 from rich.text import Text
 
 from razor_cli.errors import RazorError, headline
+from razor_cli.grid.blocks import Asked
+from razor_cli.grid.kept import Kept, key_of
 from razor_cli.grid.plan import duration
-from razor_cli.grid.points import Asked, Job
+from razor_cli.grid.points import Job
+from razor_cli.report.layout import layout_of
 
 if TYPE_CHECKING:
     from razor_cli.config.settings import Experiment
+    from razor_cli.contract.family import Family, Spec
     from razor_cli.runs.folder import Run
 
 REJECTED = 3
-SHOWN = (("M1", "m1", "dual/mean_of_classes"), ("M4", "m4", "dual/generic"), ("M5", "m5", "retrieval/base"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,18 +145,25 @@ def summary(ended: Sequence[Ended], jobs: Sequence[Job], seconds: float) -> str:
     return "\n".join(lines)
 
 
-def perform_job(number: int, experiment: Experiment) -> Ended:
-    """Run one job quietly; a failure is returned, not raised."""
+def perform_job(number: int, experiment: Experiment, kept: Kept) -> Ended:
+    """Run one job quietly with the model that is kept, if it is the job's; a failure is returned, not
+    raised.
+    """
     from razor_cli.run import perform
+
+    def opener(spec: Spec) -> Family:
+        model: Family = kept.get(key_of(spec), spec.open)
+        return model
 
     clock = time.perf_counter()
     _forget_peak()
     quiet = io.StringIO()
     try:
         with redirect_stdout(quiet):
-            run, computed = perform(experiment, Console(file=quiet))
+            run, computed = perform(experiment, Console(file=quiet), opener=opener)
             said, rejected = told(run)
     except Exception as error:  # every kind of failure is reported, and the next job starts
+        kept.drop()
         text = f"{type(error).__name__}: {error}" if isinstance(error, RazorError) else headline(error)
         return Ended(
             number=number, seconds=time.perf_counter() - clock, error=text, trace=traceback.format_exc()
@@ -170,8 +180,11 @@ def told(run: Run) -> tuple[str, bool]:
         for r in run.scores
         if (r.state, r.quantization) == ("edit", "none")
     }
+    layout = layout_of(run.record.family)
     numbers = [
-        f"{name} {value:.1f}" for name, *key in SHOWN if (value := found.get((key[0], key[1]))) is not None
+        f"{reading.heading} {value:.1f}"
+        for reading in (layout.progress if layout else ())
+        if (value := found.get((reading.metric, reading.variant))) is not None
     ]
     verdict = run.record.verdict
     words = [" ".join(numbers), *([verdict.decision.value] if verdict else []), f"run {run.run_id}"]
@@ -190,9 +203,10 @@ def _forget_peak() -> None:
 
 def in_turn(jobs: Sequence[Job]) -> Generator[Job | Ended]:
     """Run jobs in this process; yields each as it starts, and how it ended."""
+    kept = Kept()
     for job in jobs:
         yield job
-        yield perform_job(job.number, job.experiment)
+        yield perform_job(job.number, job.experiment, kept)
 
 
 @dataclass
@@ -273,6 +287,7 @@ def _serve(pipe: Connection, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    kept = Kept()
     with (
         Path(os.devnull).open("w") as nowhere,
         redirect_stderr(nowhere),
@@ -280,7 +295,7 @@ def _serve(pipe: Connection, threads: int) -> None:
         while True:
             try:
                 number, experiment = pipe.recv()
-                pipe.send(perform_job(number, experiment))
+                pipe.send(perform_job(number, experiment, kept))
             except (
                 EOFError,
                 BrokenPipeError,

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from razor_cli.engine.estimate import COUNTED
+from razor_cli.grid.blocks import Asked
 from razor_cli.grid.cost import (
     RECORDED,
     Estimate,
@@ -21,7 +22,7 @@ from razor_cli.grid.cost import (
     finished,
     sought,
 )
-from razor_cli.grid.points import Asked, Job, Refused, leaving_out, left_out
+from razor_cli.grid.points import Job, Refused, leaving_out, left_out
 from razor_cli.runs.folder import complete_runs
 from razor_cli.runs.records import RunRecord
 

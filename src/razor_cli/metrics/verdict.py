@@ -70,11 +70,8 @@ class Bound:
                 allowed=", ".join(METRICS),
                 fix=f"did you mean {' or '.join(near)}?" if near else None,
             )
-        given = {
-            n: getattr(self, n)
-            for n in ("at_most", "at_least", "drop_at_most")
-            if getattr(self, n) is not None
-        }
+        thresholds = {n: getattr(self, n) for n in ("at_most", "at_least", "drop_at_most")}
+        given = {n: value for n, value in thresholds.items() if value is not None}
         if len(given) != 1:
             raise ConfigError(
                 f"acceptance: a bound on {self.metric} needs exactly one threshold",

@@ -13,7 +13,7 @@ from rich.text import Text
 from razor_cli.metrics.score import Score
 from razor_cli.report.cells import Words, heading, interval, number, print_fields, table
 from razor_cli.report.layout import Beside, Block, Part, Reading, Sentence, Spread
-from razor_cli.runs.records import NOT_COMPUTED, ScoreRow, state_order
+from razor_cli.runs.rows import NOT_COMPUTED, ScoreRow, state_order
 
 STATE_STYLES = {"base": "", "control": "", "edit": "bold"}
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from razor_cli.figure import draw_matrices, name_ticks, new_figure, open_frame, save
-from razor_cli.runs.records import table_csv
+from razor_cli.runs.rows import table_csv
 
 # Grey and blue differ in lightness too, so print and colour blindness lose nothing.
 BEFORE, AFTER = "#7a7a7a", "#0072b2"

@@ -15,7 +15,8 @@ import pandas as pd
 
 from razor_cli.errors import UserError, nearest
 from razor_cli.runs.folder import EDIT_LOG, SCORES, Run, complete_runs
-from razor_cli.runs.records import EVENT_COLUMNS, SCORE_COLUMNS, RunRecord
+from razor_cli.runs.records import RunRecord
+from razor_cli.runs.rows import EVENT_COLUMNS, SCORE_COLUMNS
 
 NUMBERS = {"value", "n", "ci_low", "ci_high", "seed", "step"}
 VIEWS = ("scores", "runs", "edit_log")

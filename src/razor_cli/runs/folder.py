@@ -28,7 +28,8 @@ import yaml  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
 from razor_cli.errors import RunError, UserError
-from razor_cli.runs.records import Identity, RunRecord, ScoreRow, Where, events_csv, read_scores, scores_csv
+from razor_cli.runs.records import Identity, RunRecord
+from razor_cli.runs.rows import ScoreRow, Where, events_csv, read_scores, scores_csv
 
 if TYPE_CHECKING:  # both need torch or stand above this module
     from razor_cli.contract.edit import Event

@@ -12,7 +12,7 @@ from razor_cli.config.settings import Experiment
 from razor_cli.data.ask import Traced
 from razor_cli.data.taxonomy import levels
 from razor_cli.errors import ConfigError
-from razor_cli.runs.records import table_csv
+from razor_cli.runs.rows import table_csv
 
 COLUMNS = ("name", "parent", "confidence", "level")
 

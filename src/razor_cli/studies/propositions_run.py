@@ -28,7 +28,7 @@ from razor_cli.methods.razor import Razor
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import write_atomic
-from razor_cli.runs.records import table_csv
+from razor_cli.runs.rows import table_csv
 from razor_cli.studies import proposition_measures as on_model
 from razor_cli.studies.finding import Finding
 from razor_cli.studies.step_claims import retention, scale_law
@@ -62,7 +62,8 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     path = experiment.output_dir / "propositions" / f"{name}.csv"
     if path.is_file() and not experiment.force:
         return path, False
-    lab = Lab(family=family, sets=sets, cache=shared_cache(experiment.output_dir), seed=experiment.seed)
+    cache = shared_cache(experiment.output_dir, experiment.cache_gb * 2**30)
+    lab = Lab(family=family, sets=sets, cache=cache, seed=experiment.seed)
     findings, edit = of_target(lab, method, stage)
     origin = provenance.collect(
         inputs,
@@ -114,7 +115,7 @@ def of_target(lab: Lab, method: Razor, stage: Stage) -> tuple[list[Finding], Edi
     """Edit once, and return the findings of all four propositions with the edit; the model is as before
     afterwards.
     """
-    model: DualEncoder = lab.family.dual()
+    model: DualEncoder = lab.dual()
     sets: ConceptSets = lab.sets
     with stage(f"forgetting {sets.target} with {method.name}") as say:
         lab.say = say

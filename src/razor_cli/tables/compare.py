@@ -12,6 +12,7 @@ from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.quantization import recovery
 from razor_cli.tables.selection import UNEDITED, Measure, by_model, left_out, sample, usable, versions
 from razor_cli.tables.table3 import MEASURES as FIVE
+from razor_cli.tables.table3 import OTHERS
 
 TITLE = "Every method on the same targets, measured"
 METHODS = (
@@ -37,14 +38,7 @@ QUALITY = (
     Measure(
         key="fa", title="FA top-1", unit="↓ %", metric="fa_top1", variant="all_classes", direction="down"
     ),
-    Measure(
-        key="others",
-        title="others' drop",
-        unit="↓ points",
-        metric="others_acc_drop",
-        variant="macro/base",
-        direction="down",
-    ),
+    OTHERS,
     recovery("int4", key="rec4", title="recovery at int4"),
 )
 ORACLE = (

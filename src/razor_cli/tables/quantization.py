@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
@@ -22,6 +22,7 @@ from razor_cli.tables.selection import (
     usable,
     versions,
 )
+from razor_cli.tables.table3 import MEASURES
 
 TITLE = "Edit size, codes changed, and what quantization brings back, measured"
 SCHEMES = {"int8": "8bit", "int4": "4bit"}
@@ -69,43 +70,22 @@ def recovery(scheme: str, key: str = "rec", title: str = "recovery") -> Measure:
 
 def measures(scheme: str) -> tuple[Measure, ...]:
     """Return the columns of one width."""
+    m1, m5 = (next(m for m in MEASURES if m.key == key) for key in ("m1", "m5"))
+    codes = Measure(
+        key="codes",
+        title="codes changed",
+        unit="%",
+        metric="survival.codes_changed",
+        quantization=scheme,
+        scale=100.0,
+    )
     return (
         SIZE,
-        Measure(
-            key="codes",
-            title="codes changed",
-            unit="%",
-            metric="survival.codes_changed",
-            quantization=scheme,
-            scale=100.0,
-        ),
+        codes,
         recovery(scheme),
-        Measure(
-            key="m1",
-            title="M1",
-            unit="↓ %",
-            metric="m1",
-            variant="dual/mean_of_classes",
-            direction="down",
-            quantization=scheme,
-        ),
-        Measure(
-            key="m1f",
-            title="M1 at full precision",
-            unit="↓ %",
-            metric="m1",
-            variant="dual/mean_of_classes",
-            direction="down",
-        ),
-        Measure(
-            key="m5",
-            title="M5",
-            unit="↑",
-            metric="m5",
-            variant="retrieval/base",
-            direction="up",
-            quantization=scheme,
-        ),
+        replace(m1, quantization=scheme),
+        replace(m1, key="m1f", title="M1 at full precision"),
+        replace(m5, quantization=scheme),
     )
 
 

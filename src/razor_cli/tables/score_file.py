@@ -21,7 +21,8 @@ from razor_cli.errors import RunError, UserError
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import Run, write_atomic
 from razor_cli.runs.provenance import Provenance, canonical_json
-from razor_cli.runs.records import CostRecord, Decision, RunRecord, ScoreRow, Verdict, table_csv
+from razor_cli.runs.records import CostRecord, Decision, RunRecord, Verdict
+from razor_cli.runs.rows import ScoreRow, table_csv
 from razor_cli.tables.selection import NO_PHOTOGRAPHS, UNCOUNTED, WHOLE, is_own, without_photographs
 
 IDENTITY = (
@@ -36,8 +37,18 @@ IDENTITY = (
     "seed",
     "judged_on",
 )
+FORMAT = "format"  # of the run's record; tables leave other formats out
 ORIGIN = ("package_version", "code_version", "weights_hash", "started", "finished")
-RUN = (*IDENTITY, "verdict", *ORIGIN, "set_sizes", "data_fingerprints", "settings", "without_photographs")
+RUN = (
+    *IDENTITY,
+    FORMAT,
+    "verdict",
+    *ORIGIN,
+    "set_sizes",
+    "data_fingerprints",
+    "settings",
+    "without_photographs",
+)
 NUMBER = (
     "state",
     "quantization",
@@ -155,7 +166,7 @@ def _shared(run: Run) -> dict[str, object]:
     record, origin = run.record, run.record.provenance
     prints = {name: text[:SHORT] for name, text in origin.data_fingerprints.items()}
     return {
-        **record.model_dump(include=set(IDENTITY)),
+        **record.model_dump(include={*IDENTITY, FORMAT}),
         **origin.model_dump(include=set(ORIGIN)),
         "verdict": record.verdict.decision.value if record.verdict else None,
         "set_sizes": canonical_json(origin.set_sizes),
@@ -169,6 +180,9 @@ def _settings(run: Run) -> dict[str, object]:
     """Return the settings that tables look at, without paths."""
     recorded = run.record.settings
     found: dict[str, object] = {"control": recorded.get("control")}
+    model = recorded.get("model")
+    if isinstance(model, Mapping) and "family" in model:
+        found["model"] = {"family": model["family"]}  # presets are looked up by it
     for group in GROUPS:
         own = recorded.get(group)
         if isinstance(own, Mapping):
@@ -179,7 +193,7 @@ def _settings(run: Run) -> dict[str, object]:
 def _scores(run: Run) -> Iterator[dict[str, object]]:
     for row in run.scores:
         score, numbers = row.score, [row.score.value, row.score.ci_low, row.score.ci_high]
-        if score.value is not None and is_read(score.metric, score.variant):
+        if score.value is not None and not row.attack and is_read(score.metric, score.variant):
             value, low, high = (None if x is None else _short(x) for x in numbers)
             yield {
                 "state": row.state,
@@ -228,7 +242,7 @@ def _run(rows: Sequence[Mapping[str, str]], file: Path) -> Kept:
     cost = {r["metric"].removeprefix(COST): r["value"] for r in rows if r["metric"].startswith(COST)}
     record = RunRecord.model_validate(
         {
-            **{name: first[name] for name in IDENTITY},
+            **{name: first[name] for name in (*IDENTITY, FORMAT)},
             "settings": json.loads(first["settings"]),
             "provenance": _origin(first),
             "cost": CostRecord.model_validate(cost),

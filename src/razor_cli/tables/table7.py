@@ -11,7 +11,7 @@ from razor_cli.runs.folder import Run
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.selection import Measure, by_model, flips, published, sample, usable, versions
-from razor_cli.tables.table3 import MEASURES
+from razor_cli.tables.table3 import MEASURES, OTHERS
 
 TITLE = "RAZOR Table 7, ablation: published numbers beside measured ones"
 FULL = "Full (All Losses + Iteration)"
@@ -20,14 +20,7 @@ ATTEMPTS = (
 )
 PRESETS = ("razor", "razor_paper")
 COST = (
-    Measure(
-        key="others",
-        title="others' drop",
-        unit="↓ points",
-        metric="others_acc_drop",
-        variant="macro/base",
-        direction="down",
-    ),
+    OTHERS,
     Measure(key="seconds", title="edit", unit="s", metric="cost.seconds", digits=1),
 )
 

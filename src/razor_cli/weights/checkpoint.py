@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -16,15 +17,7 @@ from torch import Tensor
 from razor_cli.errors import WeightsError
 from razor_cli.weights.files import WEIGHT_SUFFIXES, read_file, rewrite
 
-# Looked for in a folder, in this order: Hugging Face, then an open_clip local folder.
-FOLDER_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.bin",
-)
+FAMILIES = Path(__file__).parents[1] / "families"
 # Never copied beside edited weights: they may hold the weights as they were, in another format or in a
 # history.
 OTHER_WEIGHTS = (
@@ -32,6 +25,20 @@ OTHER_WEIGHTS = (
     ".index.json",
 )
 HISTORY_FOLDERS = (".git", ".cache")
+
+
+def _folder_files() -> tuple[str, ...]:
+    """Return the names that are looked for in a folder, in this order: Hugging Face's, then what the families
+    declare in the `files.py` of their folders, which is data without torch.
+    """
+    whole = ("model.safetensors", "pytorch_model.bin")
+    found = [name for file in whole for name in (file, f"{file}.index.json")]
+    for place in sorted(FAMILIES.glob("*/files.py")):
+        found += import_module(f"razor_cli.families.{place.parent.name}.files").FOLDER_FILES
+    return tuple(found)
+
+
+FOLDER_FILES = _folder_files()
 
 
 class _Index(BaseModel):
@@ -77,7 +84,7 @@ class Layout:
 
 
 def find_layout(path: str | Path) -> Layout:
-    """Return the layout of a weights file or of a Hugging Face or open_clip folder; raises WeightsError."""
+    """Return the layout of a weights file or of a model's folder; raises WeightsError."""
     path = Path(path)
     if path.is_file():
         if path.suffix not in WEIGHT_SUFFIXES:
@@ -88,9 +95,7 @@ def find_layout(path: str | Path) -> Layout:
             )
         return Layout(path=path, files=(path,))
     if not path.is_dir():
-        raise WeightsError(
-            f"no weights at {path}", fix="name a weights file, or a Hugging Face or open_clip folder"
-        )
+        raise WeightsError(f"no weights at {path}", fix="name a weights file, or the folder of a model")
     for name in FOLDER_FILES:
         found = path / name
         if found.is_file():

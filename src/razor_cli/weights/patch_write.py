@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +25,7 @@ from razor_cli.weights.patch_format import (
     target_hash,
 )
 
-LIBRARIES = ("torch", "safetensors", "open_clip_torch", "transformers")
+LIBRARIES = ("torch", "safetensors")  # beside those of the model's family
 
 
 def write_patch(
@@ -37,13 +37,15 @@ def write_patch(
     target: str | None,
     name_target: bool = False,
     settings: Mapping[str, object] | None = None,
+    libraries: Sequence[str] = (),
 ) -> PatchHeader:
     """Write the patch that turns `base` into `base` with `values`, atomically, and return its header.
 
     `base` is the whole state as stored (`checkpoint.read_state` of the weights). Values equal to the base are
     left out; names that share memory in `base` all get the new values. `target` is stored as a hash, and by
-    name only with `name_target`; `settings` are JSON values and must not name it. Raises PatchError for
-    unknown names, other shapes, and values that the base's dtype cannot hold.
+    name only with `name_target`; `settings` are JSON values and must not name it; `libraries` are those whose
+    versions are kept. Raises PatchError for unknown names, other shapes, and values that the base's dtype
+    cannot hold.
     """
     stored = _as_stored(values, base)
     before = tensor_hashes(base)
@@ -60,7 +62,7 @@ def write_patch(
     try:
         header = PatchHeader(
             created_by=f"razor-cli {__version__}",
-            versions=_versions(),
+            versions=_versions(libraries),
             method=method,
             settings=json.loads(json.dumps(dict(settings or {}), allow_nan=False)),
             target_sha256=None if target is None else target_hash(target),
@@ -82,9 +84,9 @@ def write_patch(
     return header
 
 
-def _versions() -> dict[str, str]:
+def _versions(more: Sequence[str]) -> dict[str, str]:
     found = {}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *more):
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found

@@ -77,34 +77,6 @@ def rtn_asymmetric(weight: Tensor, bits: int, group: int = 0) -> Rounded:
     return _by_group(weight, group, rounded)
 
 
-def rtn_int8(weight: Tensor) -> Tensor:
-    """Return `weight` [out, ...] on the int8 grid: one symmetric scale per output channel (dimension 0),
-    max|w| / 127.
-    """
-    return rtn_symmetric(weight, 8).values
-
-
-def rtn_int8_codes(weight: Tensor) -> Tensor:
-    """Return the codes of `rtn_int8`, in -127..127."""
-    return rtn_symmetric(weight, 8).codes
-
-
-def rtn_int4(weight: Tensor, group: int = 64, symmetric: bool = False) -> Tensor:
-    """Return `weight` [out, ...] on the int4 grid: groups of `group` inputs, the last may be shorter; 0 =
-    whole row.
-    """
-    return _int4(weight, group, symmetric).values
-
-
-def rtn_int4_codes(weight: Tensor, group: int = 64, symmetric: bool = False) -> Tensor:
-    """Return the codes of `rtn_int4`, in 0..15 (symmetric: -7..7)."""
-    return _int4(weight, group, symmetric).codes
-
-
-def _int4(weight: Tensor, group: int, symmetric: bool) -> Rounded:
-    return rtn_symmetric(weight, 4, group) if symmetric else rtn_asymmetric(weight, 4, group)
-
-
 def _on_grid(low: Tensor, high: Tensor, scale: Tensor, zero: Tensor, top: int) -> Tensor:
     """Return the scale, taken from the range's far end where a group of one sign has that end on its grid
     already.

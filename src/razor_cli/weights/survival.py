@@ -15,7 +15,8 @@ from torch import Tensor
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
 from razor_cli.contract.family import Family
-from razor_cli.runs.records import EditedComponent, table_csv
+from razor_cli.runs.records import EditedComponent
+from razor_cli.runs.rows import table_csv
 from razor_cli.weights.quantization import WeightChange, weight_report
 from razor_cli.weights.scope import quantized_names
 

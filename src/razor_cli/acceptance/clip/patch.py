@@ -14,6 +14,7 @@ from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters
 from razor_cli.engine.search import stepped
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.weights.checkpoint import read_state, state_hash
 from razor_cli.weights.patch import apply, revert, undo_path_for, write_patch
 
@@ -38,6 +39,7 @@ def checks(subject: Subject, say: Say) -> list[Check]:
         model.stored,
         method="acceptance",
         target=None,
+        libraries=ClipSpec.libraries,
     )
     say("applying")
     apply(folder / "edit.safetensors", base, out)

@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+# Weights in a local folder of open_clip, beside the names that Hugging Face's libraries write.
+FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 # Files of a transformers folder that decide answers beside the weights.
 BESIDE_WEIGHTS = (
     "config.json",

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from razor_cli.families.clip.predictions import Predictions, probabilities
 from razor_cli.families.clip.reference import Reference
-from razor_cli.families.clip.scoring import missing, scored
 from razor_cli.metrics import stats
 from razor_cli.metrics.score import Score
+from razor_cli.metrics.scored import missing, scored
 from razor_cli.metrics.stats import Interval
 
 Z = NormalDist().inv_cdf(0.975)  # of 95 % intervals

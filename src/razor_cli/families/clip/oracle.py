@@ -17,10 +17,10 @@ from torch import Tensor
 from razor_cli.families.clip.membership import NO_MEMBERS, NO_ORACLE, NO_SCALE
 from razor_cli.families.clip.predictions import Predictions, probabilities
 from razor_cli.families.clip.reference import Reference
-from razor_cli.families.clip.scoring import missing, scored
 from razor_cli.families.clip.settings import Metrics
 from razor_cli.metrics import stats
 from razor_cli.metrics.score import Score
+from razor_cli.metrics.scored import missing, scored
 from razor_cli.metrics.stats import Interval
 
 WHOLE = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from razor_cli.dual.measures import (
@@ -90,12 +89,3 @@ def reference(features: Features) -> Reference:
         head=predictions(f),
         traced={name: traced_hits(t) for name, t in f.traced.items()},
     )
-
-
-def auc(members: Tensor, others: Tensor) -> float:
-    """Return the share of (member, other) pairs in which the member scores higher, ties half
-    (Mann-Whitney).
-    """
-    below = torch.searchsorted(others.sort().values, members, right=False)
-    not_above = torch.searchsorted(others.sort().values, members, right=True)
-    return float((below + not_above).double().mean() / (2 * len(others)))

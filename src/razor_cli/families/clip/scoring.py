@@ -11,8 +11,8 @@ from torch import Tensor
 from razor_cli.families.clip.reference import Reference
 from razor_cli.families.clip.settings import M1Mode, M3Scale, Metrics
 from razor_cli.metrics import stats
-from razor_cli.metrics.catalog import metric_info
 from razor_cli.metrics.score import Score
+from razor_cli.metrics.scored import missing, scored
 from razor_cli.metrics.stats import Interval
 
 RECOVERY_FLOOR = 5.0  # points of forgetting below which "how much came back" has no meaning
@@ -226,36 +226,3 @@ def _why_no_dual(variant: str) -> str:
     if variant == "dual/per_image_class":
         return "a forget picture has no retain class of its own"
     return "the target's domain has no other class"
-
-
-def scored(metric: str, variant: str, interval: Interval, unit: str | None = None) -> Score:
-    """Return a measured score; direction, and the unit unless given, are those of the catalog."""
-    info = metric_info(metric)
-    assert info is not None, metric
-    return Score(
-        metric=metric,
-        variant=variant,
-        value=interval.value,
-        n=interval.n,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        unit=unit or info.unit,
-        direction=info.direction,
-    )
-
-
-def missing(metric: str, variant: str, reason: str, unit: str | None = None) -> Score:
-    """Return a score that could not be had, with the reason."""
-    info = metric_info(metric)
-    assert info is not None, metric
-    return Score(
-        metric=metric,
-        variant=variant,
-        value=None,
-        n=0,
-        ci_low=None,
-        ci_high=None,
-        unit=unit or info.unit,
-        direction=info.direction,
-        reason=f"not computed: {reason}",
-    )

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from razor_cli.families.clip.reference import Reference
-from razor_cli.families.clip.scoring import missing, scored
 from razor_cli.families.clip.settings import Metrics
 from razor_cli.metrics import stats
 from razor_cli.metrics.score import Score
+from razor_cli.metrics.scored import missing, scored
 from razor_cli.metrics.stats import Interval
 from razor_cli.metrics.tradeoff import ACCURACIES, Accuracies, Tradeoff, tradeoff
 
