@@ -1,0 +1,81 @@
+"""Jobs of a grid in processes of their own, and what is said of them at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from razor_cli.grid import jobs
+from razor_cli.grid.points import Job
+
+
+def job(number: int) -> Job:
+    return Job(number=number, point={}, experiment=None, command=f"razor-run seed={number}")  # type: ignore[arg-type]
+
+
+def serve(pipe: Any, threads: int) -> None:
+    """Stand for a worker: dies at job 2, is slow at none."""
+    while True:
+        try:
+            number, _ = pipe.recv()
+        except EOFError:
+            return
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        pipe.send(jobs.Ended(number=number, seconds=float(threads), computed=True))
+
+
+def test_process_that_dies_takes_only_its_job_with_it() -> None:
+    started, ended = set(), {}
+    for at in jobs.spread([job(n) for n in range(1, 6)], 2, serve):
+        if isinstance(at, Job):
+            started.add(at.number)
+        else:
+            ended[at.number] = at
+    assert started == set(ended) == {1, 2, 3, 4, 5}
+    assert [n for n, e in ended.items() if e.error] == [2]
+    assert "killed by signal 9 (out of memory?)" in ended[2].error
+
+
+def test_processes_end_when_the_loop_is_left() -> None:
+    source = jobs.spread([job(n) for n in (1, 3, 4)], 2, serve)
+    next(source)
+    assert multiprocessing.active_children()
+    source.close()
+    deadline = time.monotonic() + 10
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert multiprocessing.active_children() == []
+
+
+def test_termination_ends_the_processes_too() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as raised, jobs.ending_on_termination():
+        source = jobs.spread([job(n) for n in (1, 3, 4)], 2, serve)
+        with contextlib.closing(source):
+            next(source)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+    assert raised.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
+    assert multiprocessing.active_children() == []
+
+
+def test_summary_names_failed_jobs_and_how_to_run_them_again() -> None:
+    planned = [job(n) for n in (1, 2, 3)]
+    ended = [
+        jobs.Ended(number=1, seconds=1.0, computed=True),
+        jobs.Ended(number=2, seconds=1.0, error="RunError: no\nmore"),
+    ]
+    lines = jobs.summary(ended, planned, 5.0).splitlines()
+    assert lines[0] == "3 jobs: 1 computed, 0 recorded before, 1 failed, 5 s"
+    assert lines[1:] == [
+        "stopped at the first failure (fail_fast=true): 1 not started",
+        "  job 2: RunError: no",
+        "    rerun: razor-run seed=2",
+    ]
