@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from razor_cli.runs import records
+from razor_cli.runs import records, rows
 from razor_cli.runs.provenance import Provenance
 from razor_cli.weights.survival import Survival
 
 PAGE = (Path(__file__).parents[2] / "docs/columns.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, set[str]] = {
-    "scores.csv": set(records.SCORE_COLUMNS),
-    "edit_log.csv": set(records.EVENT_COLUMNS),
+    "scores.csv": set(rows.SCORE_COLUMNS),
+    "edit_log.csv": set(rows.EVENT_COLUMNS),
     "survival.csv": {f.name for f in fields(Survival)},
     "run.json": set(records.RunRecord.model_fields),
     "provenance": set(Provenance.model_fields),

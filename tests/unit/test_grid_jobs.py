@@ -10,9 +10,9 @@ import time
 from typing import Any
 
 import pytest
-from razor_cli.points import Job
 
 from razor_cli.grid import jobs
+from razor_cli.grid.points import Job
 
 
 def job(number: int) -> Job:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from razor_cli.points import Asked, check_all
 
 from razor_cli.engine.estimate import COUNTED
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.grid.cost import counted
 from razor_cli.grid.plan import Row, duration, totals
+from razor_cli.grid.points import Asked, check_all
 
 
 def test_estimate_grows_with_pictures_and_states(monkeypatch: pytest.MonkeyPatch) -> None:
