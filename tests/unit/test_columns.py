@@ -44,8 +44,8 @@ def test_page_names_what_the_code_writes(section: str) -> None:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_column_has_a_meaning(section: str) -> None:
     (text,) = re.findall(rf"^##+ {re.escape(section)}\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
-    rows = [row.strip("|").split("|") for row in re.findall(r"^\| `.*$", text, re.MULTILINE)]
-    assert rows and all(len(row) == 4 and row[3].strip() for row in rows)
+    cells = [row.strip("|").split("|") for row in re.findall(r"^\| `.*$", text, re.MULTILINE)]
+    assert cells and all(len(row) == 4 and row[3].strip() for row in cells)
 
 
 def test_every_part_of_a_record_has_a_section() -> None:
