@@ -169,6 +169,16 @@ def test_jobs_are_the_experiments_that_the_command_line_describes(extra: Path) -
     assert {j.experiment.quantization.schemes[0] for j in jobs} == {"none"} and str(first.output_dir) == "a b"
     assert [j.number for j in jobs] == list(range(1, 11)) and first.grid == []
     assert jobs[0].pictures["forget"] == 20
+    assert last.overrides == {
+        "experiment": "mine",
+        "scenario": "object",
+        "target": "owl",
+        "method": "none",
+        "data.aliases": ["hoot", "uhu"],
+        "seed": 4,
+        "model.device": "cpu",
+        "data.n_forget": 20,
+    }
 
 
 def test_command_of_a_job_runs_exactly_that_job(extra: Path) -> None:
