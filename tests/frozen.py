@@ -139,18 +139,19 @@ def frozen_edits() -> dict[str, dict[str, Any]]:
 
 
 def scores(folder: Path) -> list[list[str]]:
-    """Run RAZOR on the embedded model and few pictures; return the rows of its scores.csv without the run's
-    id, header first.
+    """Run RAZOR on the embedded model and few pictures; return the rows of its scores.csv in the columns of
+    format 1, without the run's id, header first.
     """
     from razor_cli.main import run_command
+    from razor_cli.runs.rows import FORMER_COLUMNS
 
     places = {"RAZOR_CACHE": str(folder / "cache"), "RAZOR_DATA_DIR": str(folder / "data"), "COLUMNS": "140"}
     with patched.dict(os.environ, places), redirect_stdout(io.StringIO()):
         assert run_command([*SMALL_RUN, f"output_dir={folder / 'outputs'}"]) == 0
     [written] = (folder / "outputs").rglob("scores.csv")
     rows = read_csv(written)
-    dropped = rows[0].index("run_id")
-    return [row[:dropped] + row[dropped + 1 :] for row in rows]
+    kept = [rows[0].index(name) for name in FORMER_COLUMNS if name != "run_id"]
+    return [[row[i] for i in kept] for row in rows]
 
 
 def read_csv(path: Path) -> list[list[str]]:

@@ -9,9 +9,9 @@ import pytest
 from razor_cli.commands.list import Kind, whole
 from razor_cli.config import renamed
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import compose
 from razor_cli.config.conf_files import conf_dir, groups
-from razor_cli.grid import points as grid
-from razor_cli.launch import compose
+from razor_cli.grid import blocks
 from razor_cli.main import run_command
 
 
@@ -65,7 +65,7 @@ def test_an_old_name_is_the_new_one_and_said_once(
 def test_old_names_in_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ("method=razor,razor_paper", "method=choice(razor, razor_paper)"):
         assert "razor/paper" in read([words], multirun=True).overrides[0]
-    asked = grid.read(["method=razor,razor_paper"], "", [{}])
+    asked = blocks.read(["method=razor,razor_paper"], "", [{}])
     assert asked.blocks == [{"method": ["razor", "razor/paper"]}]
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -73,14 +73,14 @@ def test_old_names_in_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
 def test_old_names_in_the_grid_of_an_experiment(tmp_path: Path, moved: None) -> None:
     text = "# @package _global_\ngrid:\n  - {method: [razor, razor_paper], method.share: [0.5], seed: 1}\n"
     folder = write(tmp_path, "experiment/mine", text)
-    found = grid.chosen_blocks(["experiment=mine"], folder)
+    found = blocks.chosen_blocks(["experiment=mine"], folder)
     assert found == ("mine", [{"method": ["razor", "razor/paper"], "method.rho": [0.5], "seed": [1]}])
 
 
 def test_an_old_name_narrows_a_shipped_grid() -> None:
-    found = grid.chosen_blocks(["experiment=propositions"])
+    found = blocks.chosen_blocks(["experiment=propositions"])
     assert found is not None
-    asked = grid.read(["experiment=propositions", "method=razor_paper"], *found)
+    asked = blocks.read(["experiment=propositions", "method=razor_paper"], *found)
     assert {tuple(b["method"]) for b in asked.blocks} == {("razor/paper",)}
 
 
@@ -142,6 +142,6 @@ def test_a_sweep_reads_the_users_files_too(
 ) -> None:
     folder = write(tmp_path, "method/mine", "defaults: [razor_paper, _self_]\nshare: 0.25\n")
     seen: list[Any] = []
-    monkeypatch.setattr("razor_cli.launch.check", lambda cfg: seen.append(cfg.method) or 1 / 0)
+    monkeypatch.setattr("razor_cli.launch.check", lambda cfg, **_: seen.append(cfg.method) or 1 / 0)
     assert run_command(["-m", "--config-dir", folder, "method=mine,razor_paper"]) == 1
     assert [(m.name, m.rho) for m in seen] == [("razor_paper", 0.25), ("razor_paper", 0.5)]

@@ -14,17 +14,28 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from razor_cli.families.clip.libraries import load_hugging_face, load_open_clip
 from safetensors.torch import save_file
 from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters
+from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.hugging_face import load_hugging_face
+from razor_cli.families.clip.load import stored_hash
+from razor_cli.families.clip.open_clip_models import load_open_clip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 TEXTS = ["a photo of Taylor Swift.", "a photo of a person."]
 PICTURE = Image.fromarray(np.random.default_rng(0).uniform(0, 255, (230, 300, 3)).astype(np.uint8), "RGB")
+
+
+def linear_weights(model: Clip) -> list[str]:
+    """Return what quantization covers, as many as the model's modules hold."""
+    covered = model.quantizable()
+    linear = [name for names in covered.linear.values() for name in names]
+    assert len(linear) == sum(covered.counted.values())
+    return linear
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -43,7 +54,8 @@ def test_open_clip_file(tmp_path: Path, architecture: str, count: int, suffix: s
     gc.collect()
     model = load_open_clip("full", architecture, str(path))
     assert len(model.components(Granularity.HEAD_MLP, Towers.BOTH)) == count
-    assert len(model.quantizable()) == 4 * sum(layout.layers for layout in model.layouts)
+    assert len(linear_weights(model)) == 4 * sum(layout.layers for layout in model.layouts)
+    assert stored_hash("open_clip", architecture, path) == model.weights_hash()
     with torch.no_grad():
         assert torch.allclose(model.encode_image(model.preprocess([PICTURE])), images, atol=1e-6)
         assert torch.allclose(model.encode_text(model.tokenize(TEXTS)), texts, atol=1e-6)
@@ -73,7 +85,9 @@ def test_hugging_face_folder(tmp_path: Path) -> None:
     module.save_pretrained(tmp_path)
     model = load_hugging_face("hf", str(tmp_path))
     assert len(model.components(Granularity.HEAD_MLP, Towers.BOTH)) == 264
-    assert len(model.quantizable()) == 6 * 24 and set(model.quantizable()) <= set(parameters(model))
+    linear = linear_weights(model)
+    assert len(linear) == 6 * 24 and set(linear) <= set(parameters(model))
+    assert stored_hash("hf", None, tmp_path) == model.weights_hash()
     with torch.no_grad():
         pixels, tokens = model.preprocess([PICTURE]), model.tokenize(["abc", "z"])
         assert pixels.shape == (1, 3, 224, 224) and len(tokens) == 2 and tokens.shape[1] < 77  # no padding

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_world
@@ -17,16 +19,23 @@ from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
+from razor_cli.contract.family import Change, Key
 from razor_cli.data.embedded import EmbeddedRequest, embedded_sets
 from razor_cli.data.sampling import Sizes
+from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.cache import TensorCache
-from razor_cli.engine.evaluation import Evaluator, score_all
+from razor_cli.engine.changes import Weights
+from razor_cli.engine.evaluation import Evaluator
 from razor_cli.errors import WeightsError
+from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.companions import load_companions
+from razor_cli.families.clip.exam import Answers, ClipExam
+from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.load import load
 from razor_cli.families.clip.reference import reference
+from razor_cli.families.clip.settings import Metrics
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.families.clip.standins import stand_in_folder
-from razor_cli.families.clip.suite import Metrics
 from razor_cli.main import run_command
 from razor_cli.report.terminal import print_report
 from razor_cli.runs.folder import Run
@@ -47,39 +56,39 @@ def other_weights(path: Path, seed: int, without: str | None = None) -> Path:
     return path
 
 
+def exam_of(model: Clip, sets: ConceptSets, cache: TensorCache | None = None) -> ClipExam:
+    return model.exam(sets, Metrics(bootstrap_draws=100), cache, lambda _: None)
+
+
+def measured(
+    model: Clip, exam: ClipExam, changes: Mapping[str, Change], schemes: list[str], **more: Any
+) -> dict[Key, Answers]:
+    """Return the answers of every state under every scheme."""
+    evaluator = Evaluator(family=model, exam=exam, settings=Quantization(schemes=["int8"]), **more)
+    return dict(evaluator.states(changes, schemes))
+
+
 def test_other_models_are_states_of_their_own_and_decide_nothing_about_the_edit(tmp_path: Path) -> None:
     model, sets = tiny_world.make_clip(), tiny_world.make_sets()
     files = {
         s: str(other_weights(tmp_path / f"{s}.safetensors", i)) for i, s in enumerate(("oracle", "reseeded"))
     }
-    found = load_companions(
-        model, sets.target, oracle={sets.target: files["oracle"]}, reseeded=files["reseeded"]
-    )
+    beside = CompanionFiles(oracle={sets.target: files["oracle"]}, reseeded=files["reseeded"])
+    found = load_companions(model, sets.target, beside)
     assert set(found.states) == {"oracle", "reseeded"} and found.notes == ()
-    edit = {
-        "visual.transformer.resblocks.0.mlp.c_fc.weight": parameters(model)[
-            "visual.transformer.resblocks.0.mlp.c_fc.weight"
-        ]
-        + 0.1
-    }
-    before, settings = tiny_world.bits(model), Quantization(schemes=["int8"])
-    cache = TensorCache(tmp_path / "cache")
-    alone = Evaluator(model=model, sets=sets, members=sets.forget)
-    plain = dict(alone.states({"base": {}, "edit": edit}, ["none", "int8"], settings))
-    changes = {"base": {}, "edit": edit, **found.states}
+    name, before = "visual.transformer.resblocks.0.mlp.c_fc.weight", tiny_world.bits(model)
+    own = {"base": Weights(), "edit": Weights(values={name: parameters(model)[name] + 0.1})}
+    plain = measured(model, exam_of(model, sets), own, ["none", "int8"])
+    exam = exam_of(model, sets, TensorCache(tmp_path / "cache"))
     for _ in range(2):  # the second time from the cache
-        evaluator = Evaluator(model=model, sets=sets, members=sets.forget, cache=cache, hashes=found.hashes)
-        states = dict(evaluator.states(changes, ["none", "int8"], settings))
-        for key, state in plain.items():
-            assert torch.equal(state.retain_cosine, states[key].retain_cosine), (
-                key
-            )  # not even what is quantized
-        assert not torch.equal(
-            states["oracle", "none"].retain_cosine, states["reseeded", "none"].retain_cosine
-        )
-        assert not torch.equal(states["oracle", "none"].retain_cosine, states["oracle", "int8"].retain_cosine)
+        states = measured(model, exam, own | dict(found.states), ["none", "int8"], hashes=found.hashes)
+        cosines = {key: answers.reference.retain_cosine for key, answers in states.items()}
+        for key, answers in plain.items():  # not even what is quantized
+            assert torch.equal(answers.reference.retain_cosine, cosines[key]), key
+        assert not torch.equal(cosines["oracle", "none"], cosines["reseeded", "none"])
+        assert not torch.equal(cosines["oracle", "none"], cosines["oracle", "int8"])
     assert tiny_world.bits(model) == before
-    scores = score_all(states, Metrics(bootstrap_draws=100), 0)
+    scores = exam.scores(states, 0)
     assert one(scores["oracle", "none"], "oracle_jsd", "forget").value == 0
     assert (
         one(scores["oracle", "int8"], "oracle_jsd", "forget").value > 0
@@ -93,31 +102,38 @@ def test_other_models_are_states_of_their_own_and_decide_nothing_about_the_edit(
 
 def test_an_oracle_of_another_target_is_not_used(tmp_path: Path) -> None:
     model, file = tiny_world.make_clip(), str(other_weights(tmp_path / "o.safetensors", 1))
-    none = load_companions(model, "Ada", oracle={"Ben": file}, reseeded=None)
-    assert (
-        not none.states
-        and not none.fingerprints()
-        and "retrained without Ben; this run forgets Ada" in none.notes[0]
-    )
-    spelled = load_companions(model, "ada", oracle={"Ada": file}, reseeded=None)
+    none = load_companions(model, "Ada", CompanionFiles(oracle={"Ben": file}))
+    assert not none.states and not none.hashes
+    assert "retrained without Ben; this run forgets Ada" in none.notes[0]
+    spelled = load_companions(model, "ada", CompanionFiles(oracle={"Ada": file}))
     assert set(spelled.states) == {"oracle"} and not spelled.notes
-    taken = load_companions(model, "Ada", oracle=file, reseeded=None)
-    assert "taken to be retrained without Ada" in taken.notes[0]
-    assert taken.fingerprints() == {"weights_oracle": taken.hashes["oracle"]}
-    inside = load_companions(model, "Ada", oracle={"Ada": "o.safetensors"}, reseeded=None, folder=tmp_path)
-    assert inside.hashes == taken.hashes
-    assert load_companions(model, "Ada", oracle=None, reseeded=None).states == {}
+    taken = load_companions(model, "Ada", CompanionFiles(oracle=file))
+    assert "taken to be retrained without Ada" in taken.notes[0] and set(taken.hashes) == {"oracle"}
+    inside = CompanionFiles(oracle={"Ada": "o.safetensors"}, folder=tmp_path)
+    assert load_companions(model, "Ada", inside).hashes == taken.hashes
+    assert load_companions(model, "Ada", CompanionFiles()).states == {}
+
+
+def test_settings_know_the_hashes_of_other_models_without_loading_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAZOR_CACHE", str(tmp_path / "cache"))
+    one, two = (str(other_weights(tmp_path / f"{s}.safetensors", i)) for i, s in enumerate("ab"))
+    spec = ClipSpec(oracle={"Ada": one}, reseeded=two)
+    found = load_companions(tiny_world.make_clip(), "Ada", spec.files)
+    assert spec.beside("Ada") == found.hashes and len(set(found.hashes.values())) == 2
+    assert set(spec.beside("Ben")) == {"reseeded"} and ClipSpec().beside("Ada") == {}
 
 
 def test_weights_that_are_missing_or_do_not_fit_are_refused(tmp_path: Path) -> None:
     model = tiny_world.make_clip()
     with pytest.raises(WeightsError, match=r"model\.oracle: no such file"):
-        load_companions(model, "Ada", oracle=str(tmp_path / "none.safetensors"), reseeded=None)
+        load_companions(model, "Ada", CompanionFiles(oracle=str(tmp_path / "none.safetensors")))
     short = other_weights(tmp_path / "short.safetensors", 1, without="text_projection")
     with pytest.raises(
         WeightsError, match=r"(?s)model\.reseeded='short.safetensors'.*missing: text_projection"
     ):
-        load_companions(model, "Ada", oracle=None, reseeded=str(short))
+        load_companions(model, "Ada", CompanionFiles(reseeded=str(short)))
 
 
 def test_settings_take_a_file_or_a_mapping() -> None:
@@ -157,17 +173,14 @@ def test_embedded_oracle_never_learned_the_target_and_knows_the_rest() -> None:
         pictures="portraits", target="Taylor Swift", domain="person", suites=(), sizes=sizes
     )
     sets = embedded_sets(asked)
-    chosen = {
+    chosen: dict[str, Any] = {
         "oracle": {"Taylor Swift": "oracle_taylor_swift.safetensors"},
         "reseeded": "reseeded.safetensors",
     }
-    found = load_companions(model, sets.target, **chosen, folder=SHORT)
-    states = dict(
-        Evaluator(model=model, sets=sets, members=sets.forget).states(
-            {"base": {}, **found.states}, ["none"], Quantization()
-        )
-    )
-    scores = {state: measured for (state, _), measured in score_all(states, Metrics(), 0).items()}
+    found = load_companions(model, sets.target, CompanionFiles(**chosen, folder=SHORT))
+    exam = exam_of(model, sets)
+    states = measured(model, exam, {"base": Weights(), **found.states}, ["none"])
+    scores = {state: own for (state, _), own in exam.scores(states, 0).items()}
     for state in ("base", "reseeded"):
         assert one(scores[state], "fa_top1", "all_classes").value > 75
     assert one(scores["oracle"], "fa_top1", "all_classes").value < 25
@@ -184,9 +197,10 @@ def test_embedded_oracle_never_learned_the_target_and_knows_the_rest() -> None:
 def report_of(folder: Path, states: tuple[str, ...]) -> str:
     """Print a run whose scores are those of small worlds."""
     run = fake_run(folder)
-    found = {(s, "none"): reference(scaled(i)) for i, s in enumerate(states)}
+    found = {(s, "none"): Answers(reference=reference(scaled(i))) for i, s in enumerate(states)}
+    exam = exam_of(tiny_world.make_clip(), tiny_world.make_sets())
     identity = Identity(**{k: getattr(run.record, k) for k in Identity.model_fields})
-    text = scores_csv(identity, score_all(found, Metrics(bootstrap_draws=100), 0))
+    text = scores_csv(identity, exam.scores(found, 0))
     (run.folder / "scores.csv").write_text(text, encoding="utf-8")
     out = io.StringIO()
     print_report(Console(file=out, width=160), Run(run.folder))

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_world import make_clip, make_sets, preset, run
 from torch import Tensor
 
@@ -18,10 +19,11 @@ from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.edit import Edit
-from razor_cli.dual.board import Board
+from razor_cli.contract.method import GradientPlan
+from razor_cli.dual.board import DualBoard
 from razor_cli.engine import cache as cache_module
 from razor_cli.engine.cache import TensorCache, content_key
-from razor_cli.engine.lab import GradientPlan, Lab, shared_cache
+from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.families.clip.family import Clip
 
 SETS = make_sets()
@@ -56,7 +58,7 @@ def test_the_fast_board_encodes_less(clip: Clip) -> None:
     spent = {}
     for fast in (True, False):
         cost = Cost()
-        board = Board(clip, SETS, cost, fast=fast)
+        board = DualBoard(clip, SETS, cost, fast=fast)
         board.prepare([late])
         counts = []
         for c in (late, text):
@@ -64,7 +66,7 @@ def test_the_fast_board_encodes_less(clip: Clip) -> None:
             board.trial(values[c.name], [c])
             counts.append(cost.forwards - before)
         before = cost.forwards
-        board.trial(values[late.name], [late], forget_only=True)
+        board.trial(values[late.name], [late], wanted={"fa_top5"})
         spent[fast] = [*counts, cost.forwards - before]
     assert spent[False] == [44, 44, 44]
     assert spent[True] == [15, 0, 4]
@@ -98,7 +100,7 @@ def test_a_second_edit_takes_its_gradients_from_the_cache(clip: Clip, tmp_path: 
 
 
 def hits(model: Clip, cache: TensorCache, sets: Any = SETS, **plan: Any) -> int:
-    lab = Lab(model=model, sets=sets, cache=cache)
+    lab = Lab(family=model, sets=sets, cache=cache)
     keywords = {k: plan.pop(k) for k in ("sample", "at_base") if k in plan}
     lab.gradients(GradientPlan(**plan), **keywords)
     return lab.cost.gradient_cache_hits
@@ -112,7 +114,7 @@ def test_whatever_changes_a_gradient_misses_the_cache(clip: Clip, clip32: Clip, 
     for other in plans:  # each changes one of the two gradients, and leaves the other in the cache
         assert hits(clip, cache, **other) == 1, other
         fresh, kept = (
-            Lab(model=clip, sets=SETS, cache=c).gradients(GradientPlan(**other)) for c in (None, cache)
+            Lab(family=clip, sets=SETS, cache=c).gradients(GradientPlan(**other)) for c in (None, cache)
         )
         assert all(torch.equal(a[n], b[n]) for a, b in zip(fresh, kept, strict=True) for n in a), other
     assert hits(clip, cache, chunk=64) == 0
@@ -124,19 +126,33 @@ def test_whatever_changes_a_gradient_misses_the_cache(clip: Clip, clip32: Clip, 
     assert hits(clip, cache) <= 1
 
 
+def test_gradients_are_those_of_what_may_be_edited_in_memory_and_on_disk(clip: Clip, tmp_path: Path) -> None:
+    lab = Lab(family=clip, sets=SETS, cache=TensorCache(tmp_path))
+    for granularity in Granularity:  # one set for all, so that methods share what is cached
+        owned = {p for c in clip.components(granularity, Towers.BOTH, True) for p in c.params}
+        assert owned <= set(lab.editable)
+    every = parameters(clip).keys()
+    assert {"logit_scale", "positional_embedding", "token_embedding.weight"} <= every - set(lab.editable)
+    found = dict(zip(("cosine", "retain"), lab.gradients(GradientPlan()), strict=True))
+    assert all(set(load_file(p)) == set(lab.editable) for p in tmp_path.glob("*.safetensors"))
+    for name, part in (("cosine", SETS.forget), ("retain", SETS.retain)):
+        whole = clip.loss(name, SETS).gradient(part, 128, every, lambda *_: None)
+        assert found[name].keys() == set(lab.editable) and whole.keys() == every
+        assert all(torch.equal(found[name][n], whole[n]) for n in lab.editable)
+
+
 def test_edited_weights_never_reach_the_cache(clip: Clip, tmp_path: Path) -> None:
     cache = TensorCache(tmp_path)
     settings = {
         "tau": float("inf"),
         "grow_rounds": 2,
-        "target_m1": 0.0,
-        "target_m5": 100.0,
+        "target": {"m1": 0.0, "m5": 100.0},
         "search_steps": 2,
     }
     run(preset("razor_paper", **settings), clip, SETS, cache=cache)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
-    g_f, g_r = Lab(model=clip, sets=SETS).gradients(GradientPlan())
-    cached = Lab(model=clip, sets=SETS, cache=cache)
+    g_f, g_r = Lab(family=clip, sets=SETS).gradients(GradientPlan())
+    cached = Lab(family=clip, sets=SETS, cache=cache)
     for fresh, kept in zip((g_f, g_r), cached.gradients(GradientPlan()), strict=True):
         assert all(torch.equal(fresh[n], kept[n]) for n in fresh)
     assert cached.cost.gradient_cache_hits == 2
@@ -248,6 +264,21 @@ def test_a_failing_computation_leaves_nothing_and_frees_the_lock(tmp_path: Path)
         cache.get("k", never)
     assert cache.load("k") is None
     check(cache.get("k", entry)[0])
+
+
+def test_beyond_its_limit_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:
+    unbounded = TensorCache(tmp_path)
+    for age, key in enumerate(("new", "middle", "old")):
+        unbounded.get(key, entry)
+        os.utime(unbounded.path(key), (1e9 - age, 1e9 - age))
+    size = unbounded.path("old").stat().st_size
+    bounded = TensorCache(tmp_path, limit=3 * size)
+    assert bounded.get("old", never)[1]  # now it is the last that was used
+    bounded.get("another", entry)
+    assert {p.stem for p in tmp_path.glob("*.safetensors")} == {"new", "old", "another"}
+    assert {p.stem for p in tmp_path.glob("*.lock")} <= {"new", "old", "another"}
+    TensorCache(tmp_path, limit=1).get("large", entry)  # what was just computed stays
+    assert [p.stem for p in tmp_path.glob("*.safetensors")] == ["large"]
 
 
 def test_the_cache_is_one_folder_for_all_runs_of_an_output_folder(tmp_path: Path) -> None:

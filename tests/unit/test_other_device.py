@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from other_device import OtherDevice
-from tiny_world import make_clip, make_sets, preset
+from tiny_world import make_clip, make_sets, preset, run
 from tracing_worlds import traced
 
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.edit import Edit
 from razor_cli.engine.cache import TensorCache
-from razor_cli.engine.evaluation import Evaluator, score_all
-from razor_cli.engine.lab import Lab
-from razor_cli.families.clip.suite import Metrics
+from razor_cli.engine.changes import Weights
+from razor_cli.engine.evaluation import Evaluator
+from razor_cli.families.clip.settings import Metrics
 from razor_cli.metrics.score import Score
 
 METHODS = (
@@ -45,9 +45,9 @@ def edited(name: str, cache: TensorCache | None = None, *, elsewhere: bool) -> E
     if hasattr(method, "epochs"):
         method = preset(name, epochs=2, lr=1e-4)
     if not elsewhere:
-        return method.edit(model, sets, Lab(model=model, sets=sets, cache=cache))
+        return run(method, model, sets, cache=cache)
     with OtherDevice(model):
-        return method.edit(model, sets, Lab(model=model, sets=sets, cache=cache))
+        return run(method, model, sets, cache=cache)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -71,11 +71,12 @@ def scores(*, elsewhere: bool) -> list[Score]:
     model, sets, edit = make_clip(), traced(), edited("razor", elsewhere=False)
 
     def found() -> list[Score]:
-        evaluator = Evaluator(model=model, sets=sets, members=sets.forget)
-        states = evaluator.states(
-            {"base": {}, "edit": edit.values}, ["none", "int8", "int4", "nf4"], Quantization()
-        )
-        return [s for own in score_all(dict(states), Metrics(), 0).values() for s in own]
+        exam = model.exam(sets, Metrics(), None, lambda _: None)
+        settings = Quantization(schemes=["none", "int8", "int4", "nf4"])
+        change = Weights(values={name: value.to(model.device) for name, value in edit.values.items()})
+        changes = {"base": Weights(), "edit": change, "control": change.random_like(model, 0)}
+        states = dict(Evaluator(family=model, exam=exam, settings=settings).states(changes))
+        return [s for own in exam.scores(states, 0).values() for s in own]
 
     if not elsewhere:
         return found()
