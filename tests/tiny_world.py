@@ -202,6 +202,12 @@ def bits(model: Clip) -> dict[str, bytes]:
     return {n: v.numpy().tobytes() for n, v in parameters(model).items()}
 
 
+@cache
+def shipped(name: str) -> dict[str, Any]:
+    """Return every setting of the preset with that label, read once."""
+    return settings_of("method", option_of("method", name))
+
+
 def unfolded(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings in which `target.m1` lies in the mapping `target`, those in lists included."""
     found: dict[str, Any] = {}
@@ -227,7 +233,7 @@ def preset(name: str, **changes: Any) -> Any:
     and a former name of it (`target_m1`) is understood.
     """
     changes = unfolded(renamed.content(changes, "method", {}))
-    node = merged(settings_of("method", option_of("method", name)), changes)
+    node = merged(shipped(name), changes)
     problems: list[Problem] = []
     method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
     if problems:

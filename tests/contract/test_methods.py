@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +27,80 @@ from torch import Tensor
 from razor_cli.config.conf_files import settings_of
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.edit import Edit
-from razor_cli.dual.board import Board
-from razor_cli.engine.evaluation import Evaluator, score_all
+from razor_cli.contract.method import Method
+from razor_cli.dual.board import DualBoard
+from razor_cli.engine.changes import Weights
+from razor_cli.engine.evaluation import Evaluator
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_settings import Training
 from razor_cli.errors import ConfigError
-from razor_cli.families.clip.suite import Metrics
+from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.settings import Metrics
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.weights.patch import apply, read_patch, revert, undo_path_for, write_patch
 
 PRESETS = sorted(preset_names())
-every_preset = pytest.mark.parametrize("name", PRESETS)
-_edits: dict[str, Edit] = {}
+every_preset = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.xdist_group(f"methods_{n}")) for n in PRESETS]
+)  # one process for all tests of a preset: its edit is shared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """An edit, and what there was of process and model before and after it."""
+
+    edit: Edit
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+def state_of(model: Clip) -> dict[str, Any]:
+    """Return what an edit must leave as it is."""
+    modules = list(model.module.modules())
+    return {
+        "torch": torch.random.get_rng_state().tolist(),
+        "random": random.getstate(),
+        "numpy": np.random.get_state()[1].tolist(),
+        "gradients": torch.is_grad_enabled(),
+        "dtype": torch.get_default_dtype(),
+        "bits": bits(model),
+        "requires": [p.requires_grad for p in model.module.parameters()],
+        "grads": [p.grad for p in model.module.parameters()],
+        "training": [m.training for m in modules],
+        "hooks": [("forward" in vars(m), len(m._forward_hooks), len(m._forward_pre_hooks)) for m in modules],
+    }
+
+
+@cache
+def observed(name: str) -> Observed:
+    """Return the edit of a preset as its yaml has it, with seed 0; computed once."""
+    model, sets = make_clip(), make_sets()
+    torch.manual_seed(5)
+    random.seed(5)
+    np.random.seed(5)
+    before = state_of(model)
+    edit = run(preset(name), model, sets)
+    return Observed(edit=edit, before=before, after=state_of(model))
 
 
 def edit_of(name: str) -> Edit:
-    """Return the edit of a preset as its yaml has it, with seed 0; computed once."""
-    if name not in _edits:
-        _edits[name] = run(preset(name), make_clip(), make_sets())
-    return _edits[name]
+    return observed(name).edit
+
+
+def short(name: str) -> Method:
+    """Return a preset that does not train for long: two epochs, of several batches each, as others would."""
+    long = isinstance(preset(name), Training)
+    return preset(name, **({"epochs": 2, "batch": 6, "keep": "last"} if long else {}))
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(a[n].dtype == b[n].dtype and torch.equal(a[n], b[n]) for n in a)
+
+
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with those of a mapping as `target.m1`."""
+    inner = {f"{k}.{n}": v for k, vs in settings.items() if isinstance(vs, dict) for n, v in vs.items()}
+    return settings | inner
 
 
 def test_methods_are_found() -> None:
@@ -57,24 +111,29 @@ def test_methods_are_found() -> None:
 def test_builds_from_its_yaml_and_is_named_like_it(name: str) -> None:
     method = preset(name)
     assert method.name == name
-    assert method.families and isinstance(method.stochastic, bool)
+    assert method.needs <= ClipSpec.offers and isinstance(method.stochastic, bool)
 
 
 @every_preset
 def test_unknown_and_mistyped_settings_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"method\.no_such_setting"):
         preset(name, no_such_setting=1)
-    for key, value in settings_of("method", preset_names()[name]).items():
+    for key, value in flat(settings_of("method", preset_names()[name])).items():
         if isinstance(value, (bool, int, float)):
             with pytest.raises(ConfigError, match=rf"method\.{key}"):
                 preset(name, **{key: "many"})
 
 
+@cache
+def short_edit_of(name: str) -> Edit:
+    return run(short(name), make_clip(), make_sets()) if short(name) != preset(name) else edit_of(name)
+
+
 @every_preset
 def test_same_seed_gives_the_same_edit_even_after_another_method_ran(name: str) -> None:
-    first, model, sets = edit_of(name), make_clip(), make_sets()
+    first, model, sets = short_edit_of(name), make_clip(), make_sets()
     run(preset("random" if name != "random" else "razor"), model, sets)
-    again = run(preset(name), model, sets)
+    again = run(short(name), model, sets)
     assert same(first.values, again.values)
     assert first.components == again.components
     assert [(e.action, e.component, e.step_size) for e in first.log] == [
@@ -84,11 +143,9 @@ def test_same_seed_gives_the_same_edit_even_after_another_method_ran(name: str) 
 
 @every_preset
 def test_another_seed_matters_exactly_to_stochastic_methods(name: str) -> None:
-    method = preset(name)
-    if isinstance(method, Training):  # one batch that holds every picture leaves nothing to draw
-        method = preset(name, batch=4)
-    first, other = (run(method, make_clip(), make_sets(), seed=seed) for seed in (0, 1))
-    assert same(first.values, other.values) is not method.stochastic
+    method = short(name)
+    other = run(method, make_clip(), make_sets(), seed=1)
+    assert same(short_edit_of(name).values, other.values) is not method.stochastic
 
 
 @every_preset
@@ -121,56 +178,37 @@ def test_values_are_in_the_storage_dtype_and_finite(name: str) -> None:
 
 @every_preset
 def test_process_state_and_model_are_untouched(name: str) -> None:
-    model, sets = make_clip(), make_sets()
-    before = bits(model)
-    grads = [p.requires_grad for p in model.module.parameters()]
-    torch.manual_seed(5)
-    random.seed(5)
-    np.random.seed(5)
-    state: list[Any] = [
-        torch.random.get_rng_state().tolist(),
-        random.getstate(),
-        np.random.get_state()[1].tolist(),
-    ]
-    run(preset(name), model, sets)
-    now: list[Any] = [
-        torch.random.get_rng_state().tolist(),
-        random.getstate(),
-        np.random.get_state()[1].tolist(),
-    ]
-    assert now == state
-    assert torch.is_grad_enabled() and torch.get_default_dtype() is torch.float32
-    assert bits(model) == before
-    assert [p.requires_grad for p in model.module.parameters()] == grads
-    assert all(p.grad is None for p in model.module.parameters())
-    assert not model.module.training
-    assert not any("forward" in vars(m) or m._forward_hooks for m in model.module.modules())
+    seen = observed(name)
+    assert [k for k, v in seen.after.items() if v != seen.before[k]] == []
+    assert seen.after["gradients"] is True and seen.after["dtype"] is torch.float32
+    assert not any(seen.after["training"]) and seen.after["grads"] == [None] * len(seen.after["grads"])
+    assert set(seen.after["hooks"]) == {(False, 0, 0)}
 
 
 @every_preset
 def test_model_is_restored_when_a_trial_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, sets = make_clip(), make_sets()
-    before, real, calls = bits(model), Board.trial, []
+    before, real, calls = bits(model), DualBoard.trial, []
 
-    def fragile(self: Board, *args: Any, **keywords: Any) -> Any:
+    def fragile(self: DualBoard, *args: Any, **keywords: Any) -> Any:
         calls.append(1)
         if len(calls) > 9:  # razor has applied a component by then
             raise KeyboardInterrupt
         return real(self, *args, **keywords)
 
-    def fatal(self: Board) -> Any:  # what trained methods score their first epoch with
+    def fatal(self: DualBoard) -> Any:  # what trained methods score their first epoch with
         calls.append(1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Board, "trial", fragile)
-    monkeypatch.setattr(Board, "rescore", fatal)
-    lab = Lab(model=model, sets=sets)
+    monkeypatch.setattr(DualBoard, "trial", fragile)
+    monkeypatch.setattr(DualBoard, "rescore", fatal)
+    lab = Lab(family=model, sets=sets)
     if name in {"none", "random"}:
-        preset(name).edit(model, sets, lab)
+        preset(name).edit(lab)
         assert not calls
     else:
         with pytest.raises(KeyboardInterrupt):
-            preset(name).edit(model, sets, lab)
+            preset(name).edit(lab)
     assert bits(model) == before
     assert torch.is_grad_enabled()
 
@@ -198,10 +236,11 @@ def test_none_leaves_every_evaluation_score_equal_to_the_base() -> None:
     model, sets = make_clip(), make_sets()
     edit = edit_of("none")
     assert edit.values == {} and edit.components == []
-    evaluator = Evaluator(model=model, sets=sets, members=sets.forget)
     settings = Quantization(schemes=["none", "int8"])
-    found = dict(evaluator.states({"base": {}, "edit": edit.values}, settings.schemes, settings))
-    scores = score_all(found, Metrics(), 0)
+    exam = model.exam(sets, Metrics(), None, lambda _: None)
+    evaluator = Evaluator(family=model, exam=exam, settings=settings)
+    found = dict(evaluator.states({"base": Weights(), "edit": edit.change}))
+    scores = exam.scores(found, 0)
     for scheme in settings.schemes:
         base, now = (
             {(s.metric, s.variant): s.value for s in scores[(state, scheme)]} for state in ("base", "edit")
