@@ -202,19 +202,32 @@ def bits(model: Clip) -> dict[str, bytes]:
     return {n: v.numpy().tobytes() for n, v in parameters(model).items()}
 
 
+def unfolded(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings in which `target.m1` lies in the mapping `target`, those in lists included."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        first, _, rest = key.partition(".")
+        inner = unfolded({rest: value}) if rest else value
+        if isinstance(inner, list):
+            inner = [unfolded(v) if isinstance(v, dict) else v for v in inner]
+        found = merged(found, {first: inner})
+    return found
+
+
+def merged(below: Any, above: Any) -> Any:
+    """Return a setting with another one over it: mappings key by key, all else replaced."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        return below | {k: merged(below.get(k), v) for k, v in above.items()}
+    return above
+
+
 def preset(name: str, **changes: Any) -> Any:
     """Return the method of a preset, named by its label, through its schema; `changes` are settings as a
     user's yaml or command line has them: mappings are merged key by key, `target.m1` is one of their keys,
     and a former name of it (`target_m1`) is understood.
     """
-    node = settings_of("method", option_of("method", name))
-    for key, value in renamed.content(changes, "method", {}).items():
-        *parents, last = key.split(".")
-        place = node
-        for parent in parents:
-            place = place[parent]
-        merges = isinstance(value, dict) and isinstance(place.get(last), dict)
-        place[last] = {**place[last], **value} if merges else value
+    changes = unfolded(renamed.content(changes, "method", {}))
+    node = merged(settings_of("method", option_of("method", name)), changes)
     problems: list[Problem] = []
     method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
     if problems:

@@ -18,7 +18,7 @@ from razor_cli.config.command_line import read, values_of
 from razor_cli.config.compose import checked
 from razor_cli.config.overrides import quote
 from razor_cli.errors import RazorError
-from razor_cli.grid import points as grid
+from razor_cli.grid import blocks, points
 from razor_cli.main import COMMANDS, build_app, parse
 from razor_cli.tables import in_page, score_file
 from razor_cli.tables.registry import TABLES
@@ -116,9 +116,9 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], l
 def first_point(arguments: list[str]) -> list[str]:
     """Return the words of a single run that a command line stands for: of a sweep or a grid the first."""
     flags = parse(arguments)
-    if not flags.multirun and (asked := grid.chosen_blocks(flags.overrides)):
-        found = grid.read(flags.overrides, *asked)
-        own = shlex.split(grid.alone(found, grid.points(found.blocks)[0]))[1:]
+    if not flags.multirun and (asked := blocks.chosen_blocks(flags.overrides)):
+        found = blocks.read(flags.overrides, *asked)
+        own = shlex.split(points.alone(found, blocks.points(found.blocks)[0]))[1:]
         return [w for w in own if not w.startswith("targets=")]
     if not flags.multirun:
         return list(flags.overrides)

@@ -17,10 +17,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from razor_cli import main, run
-from razor_cli.config.settings import Device, Experiment, Model
+from razor_cli.config.settings import Experiment
+from razor_cli.contract.choices import Device
 from razor_cli.errors import RunError
+from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.grid import points as grid
 from razor_cli.grid.blocks import Asked, chosen_blocks, read
 from razor_cli.grid.jobs import perform_job
@@ -60,7 +63,7 @@ class FakeRun(ModuleType):
     def __post_init__(self) -> None:
         super().__init__("razor_cli.run")
 
-    def perform(self, experiment: Experiment, console: Any, opened: Any) -> tuple[Any, bool]:
+    def perform(self, experiment: Experiment, console: Any, *, opener: Any) -> tuple[Any, bool]:
         key = (experiment.target, experiment.method.name, experiment.seed)
         self.asked.append(key)
         if key[:2] == self.fails_on:
@@ -68,7 +71,9 @@ class FakeRun(ModuleType):
         print("not to be seen")
         console.print("nor this")
         verdict = SimpleNamespace(decision=SimpleNamespace(value=self.decision))
-        run = SimpleNamespace(scores=[], record=SimpleNamespace(verdict=verdict), run_id="0123456789abcdef")
+        run = SimpleNamespace(
+            scores=[], record=SimpleNamespace(verdict=verdict, family="clip"), run_id="0123456789abcdef"
+        )
         computed = key not in self.done
         self.done.add(key)
         return run, computed
@@ -219,11 +224,11 @@ def test_kept_model_gives_the_numbers_of_a_fresh_one_and_stays_as_it_was(
     assert len(jobs) == 2 and not refused
     kept, models = Kept(), []
 
-    def loading(e: Experiment, real: Any = run.model_of) -> Any:
-        models.append(real(e))
+    def opening(spec: ClipSpec, real: Any = ClipSpec.open) -> Any:
+        models.append(real(spec))
         return models[-1]
 
-    monkeypatch.setattr(run, "model_of", loading)
+    monkeypatch.setattr(ClipSpec, "open", opening)
     for folder, keeping in (("fresh", Kept), ("kept", lambda: kept)):
         for job in jobs:
             there = replace(job.experiment, output_dir=home / folder)
@@ -248,7 +253,7 @@ def test_one_model_is_kept_until_another_is_wanted_or_a_job_fails(
         assert kept.get(key, lambda key=key: opened.append(key) or key) == key  # type: ignore[misc]
     assert opened == ["a", "b", "a"]
     (job, *_), _ = grid.check_all(Asked(name="", blocks=[{}], words=["method=none"]))
-    monkeypatch.setattr(run, "perform", lambda *_: 1 / 0)
+    monkeypatch.setattr(run, "perform", lambda *_, **__: 1 / 0)
     assert "ZeroDivisionError" in perform_job(1, job.experiment, kept).error
     kept.get("a", lambda: opened.append("again"))
     assert opened[-1] == "again"
@@ -256,12 +261,12 @@ def test_one_model_is_kept_until_another_is_wanted_or_a_job_fails(
 
 def test_other_settings_or_weights_are_another_model(home: Path) -> None:
     file = home / "weights.safetensors"
-    file.write_bytes(b"one")
-    models = [Model(), Model(weights=str(file)), Model(weights=str(file), device=Device.CPU)]
+    save_file({"a": torch.zeros(2)}, file)
+    models = [ClipSpec(), ClipSpec(weights=str(file)), ClipSpec(weights=str(file), device=Device.CPU)]
     keys = [key_of(m) for m in models]
-    file.write_bytes(b"other")
+    save_file({"a": torch.ones(3)}, file)
     keys.append(key_of(models[1]))
-    assert len(set(keys)) == 4 and key_of(Model()) == keys[0]
+    assert len(set(keys)) == 4 and key_of(ClipSpec()) == keys[0]
 
 
 @pytest.mark.slow

@@ -247,6 +247,9 @@ def test_sweep_makes_a_run_of_every_point(null: Said, do: Do) -> None:
     )  # a point of a sweep is the same run as one alone
     targets = {r.run_id: r.record.target for r in swept.runs}
     assert (targets[first], targets[second]) == ("Taylor Swift", "Elon Musk")
+    set_there = next(r.record.overrides for r in swept.runs if r.run_id == second)
+    assert (set_there["target"], set_there["method"], set_there["data.n_forget"]) == ("Elon Musk", "none", 8)
+    assert "output_dir" not in set_there
     assert "forgetting Elon Musk" in swept.text and "forgetting Taylor Swift" not in swept.text
 
 

@@ -134,5 +134,5 @@ def test_literal_preset_is_the_paper_and_the_others_say_how_they_differ() -> Non
         "code",
         10,
         0.1,
-        "top5_zero",
+        "fa_top5",
     )

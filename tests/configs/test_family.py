@@ -8,19 +8,19 @@ import pytest
 
 from razor_cli.config.check import check
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import checked, compose
 from razor_cli.errors import ConfigError
-from razor_cli.launch import checked, compose
 from razor_cli.main import run_command
 
 OVERRIDE = "defaults:\n  - override /family@_global_.family: toy\n\n"
 TOY = {  # a family in a user's folder: one yaml declares it, the others answer for it
     "family/toy": "# @package _global_\nfamily: toy\n",
-    "model/toy_x": f"{OVERRIDE}_target_: razor_cli.config.settings.Model\nname: toy_x\nfamily: toy\n",
+    "model/toy_x": f"{OVERRIDE}_target_: razor_cli.families.clip.spec.ClipSpec\nname: toy_x\nfamily: toy\n",
     "model/toy_y": "defaults:\n  - toy_x\n  - _self_\n\nname: toy_y\n",
     "method/razor/toy": "defaults:\n  - /method/razor/paper@_here_\n  - _self_\n\nname: razor\nrho: 0.125\n",
     "scenario/identity/toy": "suites: []\nacceptance:\n  gone: {metric: recognised, at_most: 5}\n",
-    "data/standin/toy": "_target_: razor_cli.config.settings.Data\nn_forget: 7\n",
-    "metrics/default/toy": "_target_: razor_cli.families.clip.suite.Metrics\nbootstrap_draws: 321\n",
+    "data/standin/toy": "_target_: razor_cli.data.kinds.standin.StandIn\nn_forget: 7\n",
+    "metrics/default/toy": "_target_: razor_cli.families.clip.settings.Metrics\nbootstrap_draws: 321\n",
     "experiment/toys": "# @package _global_\ndefaults:\n  - override /model: toy_x\n\nseed: 4\n",
 }
 

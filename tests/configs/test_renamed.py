@@ -9,9 +9,9 @@ import pytest
 from razor_cli.commands.list import Kind, whole
 from razor_cli.config import renamed
 from razor_cli.config.command_line import read
+from razor_cli.config.compose import compose
 from razor_cli.config.conf_files import conf_dir, groups
 from razor_cli.grid import points as grid
-from razor_cli.launch import compose
 from razor_cli.main import run_command
 
 

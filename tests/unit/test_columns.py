@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from razor_cli.runs import records
+from razor_cli.runs import records, rows
 from razor_cli.runs.provenance import Provenance
 from razor_cli.weights.survival import Survival
 
 PAGE = (Path(__file__).parents[2] / "docs/columns.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, set[str]] = {
-    "scores.csv": set(records.SCORE_COLUMNS),
-    "edit_log.csv": set(records.EVENT_COLUMNS),
+    "scores.csv": set(rows.SCORE_COLUMNS),
+    "edit_log.csv": set(rows.EVENT_COLUMNS),
     "survival.csv": {f.name for f in fields(Survival)},
     "run.json": set(records.RunRecord.model_fields),
     "provenance": set(Provenance.model_fields),
@@ -44,8 +44,8 @@ def test_page_names_what_the_code_writes(section: str) -> None:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_column_has_a_meaning(section: str) -> None:
     (text,) = re.findall(rf"^##+ {re.escape(section)}\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
-    rows = [row.strip("|").split("|") for row in re.findall(r"^\| `.*$", text, re.MULTILINE)]
-    assert rows and all(len(row) == 4 and row[3].strip() for row in rows)
+    cells = [row.strip("|").split("|") for row in re.findall(r"^\| `.*$", text, re.MULTILINE)]
+    assert cells and all(len(row) == 4 and row[3].strip() for row in cells)
 
 
 def test_every_part_of_a_record_has_a_section() -> None:

@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from razor_cli.config.conf_files import conf_dir, groups
-from razor_cli.engine.estimate import COUNTED
 from razor_cli.errors import ConfigError, DataError
 from razor_cli.grid import points as grid
 from razor_cli.grid.blocks import Asked, Block, chosen_blocks, narrowed, points, read
-from razor_cli.grid.cost import counted
 
 BLOCKS: list[Block] = [
     {
@@ -171,6 +169,16 @@ def test_jobs_are_the_experiments_that_the_command_line_describes(extra: Path) -
     assert {j.experiment.quantization.schemes[0] for j in jobs} == {"none"} and str(first.output_dir) == "a b"
     assert [j.number for j in jobs] == list(range(1, 11)) and first.grid == []
     assert jobs[0].pictures["forget"] == 20
+    assert last.overrides == {
+        "experiment": "mine",
+        "scenario": "object",
+        "target": "owl",
+        "method": "none",
+        "data.aliases": ["hoot", "uhu"],
+        "seed": 4,
+        "model.device": "cpu",
+        "data.n_forget": 20,
+    }
 
 
 def test_command_of_a_job_runs_exactly_that_job(extra: Path) -> None:
@@ -182,6 +190,27 @@ def test_command_of_a_job_runs_exactly_that_job(extra: Path) -> None:
         assert chosen_blocks(words, str(extra)) is None
         again = grid.check_all(Asked(name="", blocks=[{}], words=words, extra=str(extra)))[0][0].experiment
         assert vars(again) | {"jobs": 1} == vars(job.experiment) | {"jobs": 1}
+
+
+def test_a_data_setting_goes_to_the_kinds_that_have_it_and_a_line_says_so(
+    extra: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos/Ada").mkdir(parents=True)
+    (tmp_path / "photos/Bo").mkdir()
+    own = "  - {scenario: [identity], data: [folder], target: [Ada], method: [none]}\n"
+    (extra / "experiment/mine.yaml").write_text(FILE + own)
+    root = f"data.root={tmp_path / 'photos'}"
+    jobs, refused = grid.check_all(asked(extra, root, "data.forget=[owl]", "data.n_forget=20"))
+    assert [r.point["method"] for r in refused] == ["none", "random", "none", "random", "none"]  # forget
+    assert all("data.forget names concepts" in str(r.error) for r in refused) and len(jobs) == 1
+    jobs, refused = grid.check_all(asked(extra, root))
+    assert refused == [] and [root in j.command for j in jobs] == [False] * 5 + [True]
+    assert jobs[-1].experiment.data.root == tmp_path / "photos"
+    assert grid.left_out(jobs) == [f"{root}: left out of 5 jobs, as data=standin has no such setting"]
+    _, refused = grid.check_all(asked(extra, root, "data.ood_root=X"))
+    assert len(refused) == 6 and all("data.ood_root: there is no such" in str(r.error) for r in refused)
+    _, refused = grid.check_all(asked(extra, root, "data=standin"))
+    assert len(refused) == 6 and all("data.root: there is no such setting" in str(r.error) for r in refused)
 
 
 def test_every_reason_stands_once_with_the_way_around_it(
@@ -223,27 +252,6 @@ def test_unknown_target_is_refused_before_anything_runs(extra: Path) -> None:
 def test_leaving_out_is_offered_only_if_one_word_does_it(extra: Path) -> None:
     jobs, refused = grid.check_all(asked(extra, "scenario=identity,object", "data.n_forget=0,20"))
     assert jobs and refused and grid.leaving_out(jobs, refused) == ""
-
-
-# Estimates
-
-
-def test_estimate_grows_with_pictures_and_states(extra: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("razor_cli.grid.cost.operations_per_second", lambda _: 1e10)
-
-    def seconds(*words: str) -> float:
-        (job, *_) = grid.check_all(asked(extra, "scenario=object", *words))[0]
-        found = counted(job)
-        assert found.source == COUNTED and found.memory_mb > 500
-        return found.seconds
-
-    assert seconds() < seconds("method=slug") and seconds("method=none") < seconds(
-        "method=none", "quantization=all"
-    )
-    assert seconds("model=clip_vitb32") > 50 * seconds()
-
-
-# The experiments that ship
 
 
 EXPERIMENTS = [n for n in groups([conf_dir()])["experiment"] if chosen_blocks([f"experiment={n}"])]

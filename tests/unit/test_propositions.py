@@ -11,8 +11,8 @@ from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters, swapped
-from razor_cli.contract.goals import Limit
 from razor_cli.data.sets import Judged
+from razor_cli.dual.goals import GOALS
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import Aim
@@ -85,8 +85,8 @@ def test_leaving_a_component_out_gives_back_its_bits_and_no_others(clip: Clip) -
 
 
 def aim(m1: float) -> Aim:
-    kept = {"m4_generic": 90.0, "util": 90.0}
-    return Aim(base=kept, forget=(Limit(metric="m1", most=m1),), keep={"m4_generic": 2.0, "util": 2.0})
+    base = {"m1": 100.0, "m1_generic": 100.0, "m4_generic": 90.0, "util": 90.0}
+    return Aim.against(base, GOALS, {"m1": m1, "m4_drop": 2.0, "m5": 98.0}, {})
 
 
 def metrics(m1: float) -> dict[str, float]:

@@ -16,6 +16,7 @@ from razor_cli.contract.components import Component, parameters, swapped
 from razor_cli.contract.edit import Edit, Event
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.losses import pair_cosines
+from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.search import norm
 from razor_cli.families.clip.family import Clip
@@ -138,9 +139,12 @@ def test_squared_and_absolute_mismatch_vanish_at_the_start_and_pull_back_later(
 
 
 def test_squared_mismatch_has_no_gradient_at_the_start_by_its_own_formula(clip32: Clip) -> None:
-    loop = Loop(preset("razor_anchor"), clip32, SETS, Lab(model=clip32, sets=SETS))
+    loop = Loop(preset("razor_anchor"), Lab(family=clip32, sets=SETS))
+    drift = clip32.loss("mismatch_squared", SETS).anchored(Weights())
     for component in loop.components[:6]:
-        views = loop.blend.drift_gradient(SETS.retain, component, {})
+        found = drift.gradient(SETS.retain, 128, component.params, loop.lab.tick)
+        assert set(found) == set(component.params)
+        views = component.views(found)
         reference = component.vector(drift_by_hand(clip32, SETS.retain, None, 1))
         assert norm(views) <= 1e-5 * float(reference.norm())
 
@@ -150,7 +154,7 @@ def test_squared_mismatch_has_no_gradient_at_the_start_by_its_own_formula(clip32
 def test_the_blend_is_equation_seven(clip32: Clip, normalize: str, direction: str) -> None:
     weights = {"lambda_forget": 2.0, "rho": 0.25, "lambda_retain": 3.0, "lambda_mismatch": 0.5}
     method = preset("razor_paper", normalize=normalize, forget_direction=direction, **weights)
-    loop = Loop(method, clip32, SETS, Lab(model=clip32, sets=SETS))
+    loop = Loop(method, Lab(family=clip32, sets=SETS))
     forget, retain = loop.lab.gradients(method.plan)
     for s in loop._score(loop.components[::5], forget, retain):
         found = torch.cat([v.reshape(-1) for v in loop.blend.direction(s, forget, retain, {})])

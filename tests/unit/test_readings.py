@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from reading_runs import record
+from tiny_world import merged, unfolded
 from tiny_world import preset as built
 
 from razor_cli.config.schema import build as schema_build
@@ -21,15 +22,6 @@ from razor_cli.runs.folder import complete_runs
 from razor_cli.tables.base import FORMS, Panel, render
 from razor_cli.tables.flips import flipped, preset_settings
 from razor_cli.tables.readings import build, difference_cell, interval, readings
-
-
-def nested(changes: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
-    """Return changes as a run records them: one key of a mapping beside the preset's others."""
-    found: dict[str, Any] = {}
-    for key, value in changes.items():
-        outer, _, inner = key.partition(".")
-        found[outer] = {**found.get(outer, preset[outer]), inner: value} if inner else value
-    return found
 
 
 def table(folder: Path) -> list[Panel]:
@@ -80,6 +72,20 @@ def test_flips_are_found_without_a_label_and_pairs_share_their_target(tmp_path: 
         "+2.5",
         "1",
     )
+
+
+def test_each_goal_of_target_and_floor_is_a_switch_of_its_own(tmp_path: Path) -> None:
+    ours = preset_settings("razor")
+    record(tmp_path, m1=40.0)
+    record(tmp_path, changes={"floor": ours["floor"] | {"m5": 97.0}}, m1=30.0)
+    record(tmp_path, changes={"target": ours["target"] | {"m1": None, "m1_mean": 30.0}}, m1=20.0)
+    (panel,) = table(tmp_path)
+    assert {(r[0], r[1]) for r in panel.rows} == {
+        ("preset", "razor"),
+        ("floor.m5", "97"),
+        ("target.m1, target.m1_mean", "null, 30"),
+    }
+    assert cells(panel, "floor.m5")["Δ M1 mean"] == "-10.0"
 
 
 @pytest.mark.parametrize("other", [{"weights": "ef" * 32}, {"pictures": "ef" * 32}])
@@ -208,14 +214,15 @@ def test_every_point_of_the_experiment_is_a_reading_of_its_preset() -> None:
         asked.add((point["method"].replace("/", "_"), json.dumps(changes)))
     for name, text in asked:
         problems: list[Problem] = []
-        changes = nested(json.loads(text), presets[name])
-        schema_build(Razor, presets[name] | changes, "method", problems)  # refuses an unknown switch or value
+        changes = json.loads(text)
+        node = merged(presets[name], unfolded(changes))
+        schema_build(Razor, node, "method", problems)  # refuses an unknown switch or value
         assert problems == []
-        flips |= {(name, k) for k in flipped(changes, presets[name])}
+        flips |= {(name, k) for k in flipped(node, presets[name])}
     switches = set(
         "alpha rho selector norm_power tau_mode tau lambda_forget lambda_mismatch mismatch_form mismatch_set "
         "forget_loss normalize granularity towers budget include_projections step_size search_return "
-        "floor grow_rounds grow_update refresh_gradients trim_steps".split()
+        "floor.m5 grow_rounds grow_update refresh_gradients trim_steps".split()
     )
     for preset in presets:  # a switch that was renamed or that equals the preset anyway would vanish here
         assert {k for p, k in flips if p == preset} >= switches

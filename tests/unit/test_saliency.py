@@ -14,10 +14,11 @@ from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, Slice, parameters
+from razor_cli.contract.method import GradientPlan
 from razor_cli.dual.gradients import set_gradient
 from razor_cli.dual.losses import forget_cosine
 from razor_cli.dual.view import Tower
-from razor_cli.engine.lab import GradientPlan, Lab
+from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import measure, pareto_front, ratio_saliency, select, threshold
 from razor_cli.families.clip.family import Clip
 from razor_cli.methods.razor_loop import Loop
@@ -66,7 +67,7 @@ def model(taught: Any) -> Clip:
 
 @pytest.fixture(scope="module")
 def gradients(model: Clip) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    return Lab(model=model, sets=make_sets()).gradients(GradientPlan())
+    return Lab(family=model, sets=make_sets()).gradients(GradientPlan())
 
 
 def ranking(
@@ -89,7 +90,7 @@ def test_without_alpha_the_ranking_ignores_the_retain_set(model: Clip, gradients
 
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 1.0])
 def test_the_same_set_and_loss_on_both_sides_leave_nothing_to_select(model: Clip, alpha: float) -> None:
-    forget, _ = Lab(model=model, sets=make_sets()).gradients(GradientPlan())
+    forget, _ = Lab(family=model, sets=make_sets()).gradients(GradientPlan())
     again = set_gradient(model, make_sets().forget, forget_cosine, 128, 128, lambda _: None)
     for s in measure(
         model.components(Granularity.HEAD_MLP, Towers.BOTH),
@@ -161,9 +162,7 @@ def test_every_selector_names_what_it_ranks_by(clip: Clip) -> None:
     for selector in ("phi", "gradient_norm", "cosine", "random"):
         loop = Loop(
             preset("razor_paper", selector=selector, tau_mode="topk", tau=3),
-            clip,
-            sets,
-            Lab(model=clip, sets=sets),
+            Lab(family=clip, sets=sets),
         )
         scored = loop._score(loop.components, *loop.lab.gradients(loop.method.plan))
         names[selector] = [s.component.name for s in loop._choose(scored)]

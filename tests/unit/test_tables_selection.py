@@ -79,6 +79,12 @@ def test_inherited_data_settings_are_conditions(tmp_path: Path) -> None:
     assert run("portraits") == ()
 
 
+def test_the_class_of_a_data_setting_is_no_condition(tmp_path: Path) -> None:
+    recorded = {"_target_": "StandIn", "n_forget": 16}  # a run records its classes by their short names
+    run = fake_run(tmp_path, data="portraits", more={"data": recorded})
+    assert conditions(run) == ("data.n_forget=16",)
+
+
 @pytest.mark.parametrize("more", [{"metrics": {"qu_cap": False}}, {"data": {"kind": "standin", "seed": 3}}])
 def test_other_metrics_and_draws_are_conditions(tmp_path: Path, more: dict[str, Any]) -> None:
     fake_run(tmp_path)

@@ -14,7 +14,7 @@ from razor_cli.errors import RunError
 from razor_cli.metrics.score import Score
 
 if TYPE_CHECKING:  # the first needs torch, which reading a record must not
-    from razor_cli.contract.method import Event
+    from razor_cli.contract.edit import Event
     from razor_cli.runs.records import Identity
 
 NOT_COMPUTED = "not computed: "

@@ -62,7 +62,8 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     path = experiment.output_dir / "propositions" / f"{name}.csv"
     if path.is_file() and not experiment.force:
         return path, False
-    lab = Lab(family=family, sets=sets, cache=shared_cache(experiment.output_dir), seed=experiment.seed)
+    cache = shared_cache(experiment.output_dir, experiment.cache_gb * 2**30)
+    lab = Lab(family=family, sets=sets, cache=cache, seed=experiment.seed)
     findings, edit = of_target(lab, method, stage)
     origin = provenance.collect(
         inputs,

@@ -18,10 +18,18 @@ def preset_settings(name: str) -> dict[str, Any]:
 def flipped(method: Mapping[str, object], preset: Mapping[str, object]) -> dict[str, object]:
     """Return the settings in which a run's method differs from a preset, in the preset's order.
 
-    A setting that only one of them knows is no flip: it came or went with a version.
+    A setting that only one of them knows is no flip: it came or went with a version. Of a mapping each key is
+    a setting of its own, `floor.m5`, and one that is not there is null.
     """
-    both = {k: (bare(method[k]), bare(v)) for k, v in preset.items() if k not in UNCOMPARED and k in method}
-    return {k: mine for k, (mine, theirs) in both.items() if mine != theirs}
+    flips: dict[str, object] = {}
+    for key in (k for k in preset if k not in UNCOMPARED and k in method):
+        mine, theirs = bare(method[key]), bare(preset[key])
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            inner = dict.fromkeys((*theirs, *mine))
+            flips |= {f"{key}.{k}": mine.get(k) for k in inner if mine.get(k) != theirs.get(k)}
+        elif mine != theirs:
+            flips[key] = mine
+    return flips
 
 
 def bare(value: Any) -> Any:

@@ -95,7 +95,7 @@ GROUPS = (
 COST, SURVIVAL = "cost.", "survival."
 SURVIVED = ("weights", "moved", "rel_update", "codes_changed")
 SHORT = 12  # hex digits of a fingerprint, enough to tell sets apart
-DIGITS = ".6g"  # of a number; tables print fewer
+DIGITS = ".9g"  # of a number: more than tables need, so that they come out the same
 
 
 class Kept(Run):
@@ -233,7 +233,7 @@ def _survived(run: Run) -> Iterator[dict[str, object]]:
 
 
 def _short(value: float) -> str:
-    """Return a number in six digits, a count in all of its own."""
+    """Return a number in nine digits, a count in all of its own."""
     return str(int(value)) if value == int(value) else f"{value:{DIGITS}}"
 
 

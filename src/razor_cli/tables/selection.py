@@ -28,7 +28,7 @@ BUILT_IN = {
 }  # groups whose recorded settings do not say which option they are
 PATHS = ("root", "retain_root", "names_file", "taxonomy", "prompts")  # shown by their last part
 UNCOUNTED = {  # settings that do not decide which numbers come out, and paths
-    "data": (*PATHS, "cifar_root", "celeba_root", "imagenet_root", "ood_root", "suite_roots"),
+    "data": ("_target_", *PATHS, "cifar_root", "celeba_root", "imagenet_root", "ood_root", "suite_roots"),
     "scenario": ("_target_", "name", "default_target", "acceptance"),
     "metrics": ("_target_",),
     "quantization": ("_target_", "schemes"),
