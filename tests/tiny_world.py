@@ -15,13 +15,10 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
+from presets import preset
 from safetensors.torch import load_file
 from torch import Tensor
 
-from razor_cli.config import renamed
-from razor_cli.config.conf_files import labelled, option_of, settings_of
-from razor_cli.config.schema import build, locate, together
-from razor_cli.config.settings import PLACES
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.edit import Edit
@@ -32,7 +29,6 @@ from razor_cli.data.sources.base import Picture
 from razor_cli.dual.gradients import batches
 from razor_cli.dual.losses import info_nce
 from razor_cli.engine.lab import Lab
-from razor_cli.errors import Problem
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.fit import fill
 from razor_cli.families.clip.open_clip_models import open_clip_view
@@ -200,50 +196,6 @@ def make_clip(dtype: torch.dtype = torch.float16, *, taught: bool = True) -> Cli
 def bits(model: Clip) -> dict[str, bytes]:
     """Return the raw bytes of every parameter."""
     return {n: v.numpy().tobytes() for n, v in parameters(model).items()}
-
-
-@cache
-def shipped(name: str) -> dict[str, Any]:
-    """Return every setting of the preset with that label, read once."""
-    return settings_of("method", option_of("method", name))
-
-
-def unfolded(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings in which `target.m1` lies in the mapping `target`, those in lists included."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        first, _, rest = key.partition(".")
-        inner = unfolded({rest: value}) if rest else value
-        if isinstance(inner, list):
-            inner = [unfolded(v) if isinstance(v, dict) else v for v in inner]
-        found = merged(found, {first: inner})
-    return found
-
-
-def merged(below: Any, above: Any) -> Any:
-    """Return a setting with another one over it: mappings key by key, all else replaced."""
-    if isinstance(below, dict) and isinstance(above, dict):
-        return below | {k: merged(below.get(k), v) for k, v in above.items()}
-    return above
-
-
-def preset(name: str, **changes: Any) -> Any:
-    """Return the method of a preset, named by its label, through its schema; `changes` are settings as a
-    user's yaml or command line has them: mappings are merged key by key, `target.m1` is one of their keys,
-    and a former name of it (`target_m1`) is understood.
-    """
-    changes = unfolded(renamed.content(changes, "method", {}))
-    node = merged(shipped(name), changes)
-    problems: list[Problem] = []
-    method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
-    if problems:
-        raise together(problems)
-    return method
-
-
-def preset_names() -> dict[str, str]:
-    """Return the preset of each method, by its label."""
-    return labelled("method")
 
 
 def run(method: Method, model: Clip, sets: ConceptSets, **lab: Any) -> Edit:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_world import bits, make_sets, preset, run
+from presets import preset
+from tiny_world import bits, make_sets, run
 from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers

@@ -9,7 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_world import make_clip, make_sets, preset
+from presets import preset
+from tiny_world import make_clip, make_sets
 from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers
