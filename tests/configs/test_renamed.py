@@ -8,11 +8,15 @@ import pytest
 
 from razor_cli.commands.list import Kind, whole
 from razor_cli.config import renamed
+from razor_cli.config.check import check
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import compose
 from razor_cli.config.conf_files import conf_dir, groups
+from razor_cli.errors import ConfigError
 from razor_cli.grid import blocks
 from razor_cli.main import run_command
+
+FLOORS = "method.retries=[{floor: {m5: 99, m4_drop: 3}}]"
 
 
 @pytest.fixture(autouse=True)
@@ -145,3 +149,26 @@ def test_a_sweep_reads_the_users_files_too(
     monkeypatch.setattr("razor_cli.launch.check", lambda cfg, **_: seen.append(cfg.method) or 1 / 0)
     assert run_command(["-m", "--config-dir", folder, "method=mine,razor_paper"]) == 1
     assert [(m.name, m.rho) for m in seen] == [("razor_paper", 0.25), ("razor_paper", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("top5_zero", "fa_top5"), ("top1_zero", "fa_top1"), ("m1_below", "m1_mean")]
+)
+def test_old_values_of_a_criterion_are_understood(
+    old: str, new: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read([f"method.criterion={old}"]).overrides == read([f"method.criterion={new}"]).overrides
+    assert f"method.criterion={old} is now method.criterion={new}" in capsys.readouterr().err
+
+
+def test_old_keys_within_the_list_of_retries(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["target=Taylor Swift", "method=razor", "method.retries=[{search_floor: 99, search_m4_drop: 3}]"]
+    experiment = check(compose(read(words)))
+    assert experiment.method.retries == check(compose(read([*words[:2], FLOORS]))).method.retries
+    assert "method.search_floor is now method.floor.m5" in capsys.readouterr().err
+
+
+def test_a_key_that_nothing_stands_for_is_refused_with_what_to_say() -> None:
+    with pytest.raises(ConfigError, match="target_m1_prompts is gone") as caught:
+        read(["method.target_m1_prompts=mean"])
+    assert "method.target.m1_mean=X" in str(caught.value)

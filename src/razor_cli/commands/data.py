@@ -1,4 +1,4 @@
-"""`razor data prepare cifar10 | build compcars, imgnetdogs, levels | inspect | check`."""
+"""`razor data prepare cifar10 | build compcars, imgnetdogs, levels | inspect | check | clean`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from razor_cli.commands.data_check import check
+from razor_cli.commands.data_clean import clean
 
 if TYPE_CHECKING:
     from razor_cli.data.builders import Built
@@ -30,6 +31,7 @@ build = typer.Typer(
 )
 app.add_typer(build, name="build")
 app.command("check")(check)
+app.command("clean")(clean)
 
 
 @prepare.callback()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from razor_cli.config import outside
+from razor_cli.config import outside, renamed
 from razor_cli.config.conf_files import FAMILY, GROUPS, conf_dir, groups
 from razor_cli.config.data_keys import own_keys
 from razor_cli.config.family import family_fits
@@ -33,7 +33,7 @@ def check(
 
     """
     problems = list(earlier or [])
-    node = _resolve(cfg, problems)
+    node = renamed.within(_resolve(cfg, problems))
     problems += outside.problems(node.get(outside.KEY) or [], allowed)
     parts = {group: _part(group, node, allowed, problems if group not in skip else []) for group in GROUPS}
     options = build(Options, {k: v for k, v in node.items() if k in hints(Options)}, "", problems)

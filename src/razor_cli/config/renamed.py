@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from razor_cli.config.overrides import OVERRIDE
+from razor_cli.errors import ConfigError
 
 VARIANTS = {  # method: variants that were methods of their own, `razor_paper` for `razor/paper`
     "ft": ("paper",),
@@ -35,6 +36,11 @@ FLOORS = {"search_floor": "m5", "search_m4_drop": "m4_drop", "search_others_drop
 KEYS = {  # full key: full key
     **{f"method.target_{goal}": f"method.target.{goal}" for goal in GOALS},
     **{f"method.{old}": f"method.floor.{goal}" for old, goal in FLOORS.items()},
+}
+VALUES = {"method.criterion": {"top5_zero": "fa_top5", "top1_zero": "fa_top1", "m1_below": "m1_mean"}}
+GONE = {  # full key: what says the same now
+    "method.target_m1_prompts": "method.target.m1 asks for both prompts; for one say method.target.m1=null "
+    "and method.target.m1_mean=X or method.target.m1_generic=X"
 }
 AGAIN = {"method": ("retries",)}  # lists whose items hold settings of their group once more
 NAME = re.compile(r"[\w/]+")
@@ -64,20 +70,42 @@ def word(text: str, own: Mapping[str, Collection[str]]) -> str:
     plus, name, value = match["plus"], match["key"], match["value"]
     if name in OPTIONS and not value.startswith("{"):
         value = NAME.sub(lambda m: option(name, m[0], own.get(name, ())), value)
+    elif name in VALUES:
+        value = NAME.sub(lambda m: meant(name, m[0]), value)
     return f"{plus}{key(name)}={value}"
 
 
 def key(name: str) -> str:
-    """Return the present name of a full key."""
+    """Return the present name of a full key. Raises ConfigError for one that nothing stands for any more."""
+    if name in GONE:
+        raise ConfigError(f"{name} is gone", fix=GONE[name])
     if name in KEYS:
         announce(name, KEYS[name])
     return KEYS.get(name, name)
 
 
+def meant(name: str, value: Any) -> Any:
+    """Return the present word for the value of a full key."""
+    new = VALUES.get(name, {}).get(value, value) if isinstance(value, str) else value
+    if new != value:
+        announce(f"{name}={value}", f"{name}={new}")
+    return new
+
+
+def within(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a whole configuration in which what lists hold of a group's settings has present names."""
+    found = dict(node)
+    for group, names in AGAIN.items():
+        if isinstance(part := found.get(group), Mapping):
+            lists = {n: part[n] for n in names if isinstance(part.get(n), list)}
+            found[group] = {**part, **_settings(lists, group)}
+    return found
+
+
 def block(content: Mapping[str, Any], own: Mapping[str, Collection[str]]) -> dict[str, Any]:
     """Return a block of a grid, full keys with lists of values, with present names."""
     return {
-        key(k): [option(k, v, own.get(k, ())) if isinstance(v, str) else v for v in values]
+        key(k): [meant(k, option(k, v, own.get(k, ()))) if isinstance(v, str) else v for v in values]
         for k, values in content.items()
     }
 
@@ -98,14 +126,14 @@ def _settings(node: Mapping[str, Any], place: str) -> dict[str, Any]:
     moved: dict[str, Any] = {}
     for name, value in node.items():
         full = f"{place}.{name}" if place else str(name)
-        if full in KEYS:
+        if full in KEYS or full in GONE:
             moved[key(full).removeprefix(f"{place}." if place else "")] = value
         elif isinstance(value, Mapping):
             changed[name] = _settings(value, full)
         elif isinstance(value, list) and name in AGAIN.get(place, ()):
             changed[name] = [_settings(v, place) if isinstance(v, Mapping) else v for v in value]
         else:
-            changed[name] = value
+            changed[name] = meant(full, value)
     for path, value in moved.items():
         *parents, last = path.split(".")
         inner = changed
