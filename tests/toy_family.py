@@ -18,14 +18,12 @@ from razor_cli.contract.components import Component, Slice, swapped
 from razor_cli.contract.family import BOARD, RETAIN, Companions, Quantizable
 from razor_cli.contract.goals import Goal, Meaning
 from razor_cli.contract.spec import Estimate
-from razor_cli.metrics.score import Score
 from razor_cli.metrics.scored import scored
 from razor_cli.metrics.stats import paired_difference, wilson
 from razor_cli.runs.remembered import file_hash
 
 KNOWN = Goal(meaning=Meaning.AT_MOST, metrics=(("known",),), slopes=(("sure",),))
 GOALS = {"known": KNOWN, "kept_drop": Goal(meaning=Meaning.DROP, metrics=(("kept",),))}
-TOWER = "text"
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Exam:
         known, _, kept = self.sets.hits(self.toy.module, "evaluation")
         return known, kept
 
-    def scores(self, found: Mapping[Any, tuple[Tensor, Tensor]], seed: int) -> dict[Any, list[Score]]:
+    def scores(self, found: Mapping[Any, tuple[Tensor, Tensor]], seed: int) -> dict[Any, Any]:
         base = found["base", "none"][1]
         return {key: list(self._scores(*answers, base)) for key, answers in found.items()}
 
@@ -88,16 +86,17 @@ class Exam:
 class Toy:
     module: nn.Module
     stored: Mapping[str, Tensor]
+    digest: str
     label, stand_in, device = "toy", True, "cpu"
 
     def storage_dtype(self, name: str) -> torch.dtype:
         return torch.float32
 
     def weights_hash(self) -> str:
-        return str(sum(float(v.double().sum()) for v in self.stored.values()))
+        return self.digest
 
     def tensors(self) -> list[Component]:
-        return [Component(n, "tensor", TOWER, -1, (Slice(n),)) for n, _ in self.module.named_parameters()]
+        return [Component(n, "tensor", "text", -1, (Slice(n),)) for n, _ in self.module.named_parameters()]
 
     def components(self, *asked: Any, **more: Any) -> list[Component]:
         return [c for c in self.tensors() if "blocks" in c.name and "weight" in c.name]
@@ -115,8 +114,8 @@ class Toy:
         return Exam(self, sets)
 
     def quantizable(self) -> Quantizable:
-        names = dict.fromkeys([c.name for c in self.components()], TOWER)
-        return Quantizable(linear={TOWER: [*names]}, counted={TOWER: DEPTH}, blocks=names, home=names)
+        names = dict.fromkeys([c.name for c in self.components()], "text")
+        return Quantizable(linear={"text": [*names]}, counted={"text": DEPTH}, blocks=names, home=names)
 
     def companions(self, target: str) -> Companions:
         return Companions()
@@ -148,4 +147,4 @@ class ToySpec:
     def open(self) -> Toy:
         net, stored = Net().eval(), load_file(self.weights)
         net.load_state_dict(stored)
-        return Toy(net, stored)
+        return Toy(net, stored, self.weights_hash())

@@ -33,7 +33,7 @@ def _panel(place: tuple[str, str, str, str], runs: Sequence[Run]) -> Panel:
     stand_in = " STAND-IN" if runs[0].record.stand_in else ""
     metrics = list(dict.fromkeys(_name(row) for run in runs for row in run.scores))
     rows = [tuple(cells) for run in runs for cells in _rows(run, metrics)]
-    columns = ("method", "seed", "weights", *metrics)
+    columns = ("run", "method", "seed", "weights", *metrics)
     return Panel(title=f"{model}{stand_in}, {scenario} ({data}): {target}", columns=columns, rows=rows)
 
 
@@ -42,7 +42,7 @@ def _rows(run: Run, metrics: Sequence[str]) -> list[list[str]]:
     found: dict[tuple[str, str], dict[str, str]] = {}
     for row in run.scores:
         found.setdefault((row.state, row.quantization), {})[_name(row)] = _cell(row)
-    head = [run.record.method, str(run.record.seed)]
+    head = [run.run_id, run.record.method, str(run.record.seed)]
     return [
         [*head, f"{state} {width}" if width != "none" else state, *(cells.get(m, NONE) for m in metrics)]
         for (state, width), cells in found.items()
