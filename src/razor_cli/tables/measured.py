@@ -23,18 +23,23 @@ def build(runs: Sequence[Run]) -> Document:
     return Document(name="measured", title=TITLE, panels=panels)
 
 
-def _place(run: Run) -> tuple[str, str, str, str]:
+def _place(run: Run) -> tuple[str, str, str, str, str]:
+    """Return what makes a panel of its own: numbers on validation pictures never stand among others."""
     r = run.record
-    return r.model, r.scenario, r.data, r.target
+    return r.model, r.scenario, r.data, r.target, r.judged_on
 
 
-def _panel(place: tuple[str, str, str, str], runs: Sequence[Run]) -> Panel:
-    model, scenario, data, target = place
+def _panel(place: tuple[str, str, str, str, str], runs: Sequence[Run]) -> Panel:
+    model, scenario, data, target, judged = place
     stand_in = " STAND-IN" if runs[0].record.stand_in else ""
     metrics = list(dict.fromkeys(_name(row) for run in runs for row in run.scores))
     rows = [tuple(cells) for run in runs for cells in _rows(run, metrics)]
     columns = ("run", "method", "seed", "weights", *metrics)
-    return Panel(title=f"{model}{stand_in}, {scenario} ({data}): {target}", columns=columns, rows=rows)
+    return Panel(
+        title=f"{model}{stand_in}, {scenario} ({data}), {judged} pictures: {target}",
+        columns=columns,
+        rows=rows,
+    )
 
 
 def _rows(run: Run, metrics: Sequence[str]) -> list[list[str]]:
