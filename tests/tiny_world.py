@@ -15,11 +15,12 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
+from preset_settings import merged, shipped, unfolded
 from safetensors.torch import load_file
 from torch import Tensor
 
 from razor_cli.config import renamed
-from razor_cli.config.conf_files import labelled, option_of, settings_of
+from razor_cli.config.conf_files import labelled
 from razor_cli.config.schema import build, locate, together
 from razor_cli.config.settings import PLACES
 from razor_cli.contract.choices import Granularity, Towers
@@ -200,31 +201,6 @@ def make_clip(dtype: torch.dtype = torch.float16, *, taught: bool = True) -> Cli
 def bits(model: Clip) -> dict[str, bytes]:
     """Return the raw bytes of every parameter."""
     return {n: v.numpy().tobytes() for n, v in parameters(model).items()}
-
-
-@cache
-def shipped(name: str) -> dict[str, Any]:
-    """Return every setting of the preset with that label, read once."""
-    return settings_of("method", option_of("method", name))
-
-
-def unfolded(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings in which `target.m1` lies in the mapping `target`, those in lists included."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        first, _, rest = key.partition(".")
-        inner = unfolded({rest: value}) if rest else value
-        if isinstance(inner, list):
-            inner = [unfolded(v) if isinstance(v, dict) else v for v in inner]
-        found = merged(found, {first: inner})
-    return found
-
-
-def merged(below: Any, above: Any) -> Any:
-    """Return a setting with another one over it: mappings key by key, all else replaced."""
-    if isinstance(below, dict) and isinstance(above, dict):
-        return below | {k: merged(below.get(k), v) for k, v in above.items()}
-    return above
 
 
 def preset(name: str, **changes: Any) -> Any:

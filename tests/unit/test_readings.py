@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from preset_settings import merged, unfolded
 from reading_runs import record
-from tiny_world import merged, unfolded
 from tiny_world import preset as built
 
 from razor_cli.config.schema import build as schema_build
