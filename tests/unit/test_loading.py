@@ -1,6 +1,4 @@
-"""Real checkpoint layouts, loaded by our path and by the libraries' own: equal outputs. And what is refused,
-with what advice.
-"""
+"""Real checkpoint layouts, loaded by our path and by the libraries' own: equal outputs."""
 
 from __future__ import annotations
 
@@ -23,8 +21,10 @@ from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters
 from razor_cli.families.clip import open_clip_models
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.load import load
 from razor_cli.families.clip.open_clip_models import load_open_clip
+from razor_cli.families.clip.spec import ClipSpec
 
 __all__ = ["architectures"]  # a fixture
 TEXTS = ["a photo of Taylor Swift.", "an emoji of an owl", "Beyoncé"]
@@ -217,3 +217,20 @@ def test_a_hugging_face_folder_gives_the_librarys_own_outputs(
     covered = model.quantizable()
     linear = [name for names in covered.linear.values() for name in names]
     assert len(linear) == sum(covered.counted.values()) == 2 * 2 * 6 and set(linear) <= set(parameters(model))
+
+
+@pytest.mark.parametrize("library", list(Library))
+def test_settings_know_the_hash_that_the_loaded_model_has(
+    architectures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Library
+) -> None:
+    monkeypatch.setenv("RAZOR_CACHE", str(tmp_path / "cache"))
+    if library is Library.STAND_IN:
+        spec = ClipSpec()
+    elif library is Library.HF:
+        folder = hf_folder(tmp_path / "hf", own=True, together=True)
+        spec = ClipSpec(name="hf_clip", stand_in=False, library=library, weights=str(folder))
+    else:
+        path = written(tmp_path / "w.pt", weights_of("tiny-quickgelu"))
+        settings: dict[str, Any] = {"architecture": "tiny", "variant": "quickgelu", "weights": str(path)}
+        spec = ClipSpec(name="own", stand_in=False, library=library, **settings)
+    assert spec.weights_hash() == spec.open().weights_hash()

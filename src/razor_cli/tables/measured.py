@@ -1,0 +1,61 @@
+"""Every score of every recorded run, whatever its family: a table for what no paper has laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from razor_cli.runs.folder import Run
+from razor_cli.runs.rows import ScoreRow
+from razor_cli.tables.base import Document, Panel
+
+TITLE = "What was measured, run by run"
+NONE = "–"
+
+
+def build(runs: Sequence[Run]) -> Document:
+    """Return a panel for each model, scenario and target, a row for each method, seed, state and width."""
+    known = sorted(runs, key=lambda r: (_place(r), r.record.method, r.record.seed, r.run_id))
+    panels = [_panel(place, list(group)) for place, group in groupby(known, key=_place)]
+    return Document(name="measured", title=TITLE, panels=panels)
+
+
+def _place(run: Run) -> tuple[str, str, str, str]:
+    r = run.record
+    return r.model, r.scenario, r.data, r.target
+
+
+def _panel(place: tuple[str, str, str, str], runs: Sequence[Run]) -> Panel:
+    model, scenario, data, target = place
+    stand_in = " STAND-IN" if runs[0].record.stand_in else ""
+    metrics = list(dict.fromkeys(_name(row) for run in runs for row in run.scores))
+    rows = [cells for run in runs for cells in _rows(run, metrics)]
+    columns = ["method", "seed", "weights", *metrics]
+    return Panel(title=f"{model}{stand_in}, {scenario} ({data}): {target}", columns=columns, rows=rows)
+
+
+def _rows(run: Run, metrics: Sequence[str]) -> list[list[str]]:
+    """Return a row for every state and width of a run."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in run.scores:
+        found.setdefault((row.state, row.quantization), {})[_name(row)] = _cell(row)
+    head = [run.record.method, str(run.record.seed)]
+    return [
+        [*head, f"{state} {width}" if width != "none" else state, *(cells.get(m, NONE) for m in metrics)]
+        for (state, width), cells in found.items()
+    ]
+
+
+def _name(row: ScoreRow) -> str:
+    return f"{row.score.metric} {row.score.variant} ({row.score.unit})"
+
+
+def _cell(row: ScoreRow) -> str:
+    s = row.score
+    if s.value is None:
+        return NONE
+    return (
+        f"{s.value:.4g}"
+        if s.ci_low is None or s.ci_high is None
+        else f"{s.value:.4g} [{s.ci_low:.4g}, {s.ci_high:.4g}]"
+    )
