@@ -40,7 +40,7 @@ from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.load import load
 from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.grid.blocks import Asked
-from razor_cli.grid.jobs import perform_job
+from razor_cli.grid.job import perform_job
 from razor_cli.grid.kept import Kept
 from razor_cli.grid.points import Job, check_all
 from razor_cli.methods.razor import Razor

@@ -15,14 +15,10 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
-from preset_settings import merged, shipped, unfolded
+from presets import preset
 from safetensors.torch import load_file
 from torch import Tensor
 
-from razor_cli.config import renamed
-from razor_cli.config.conf_files import labelled
-from razor_cli.config.schema import build, locate, together
-from razor_cli.config.settings import PLACES
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.edit import Edit
@@ -33,7 +29,6 @@ from razor_cli.data.sources.base import Picture
 from razor_cli.dual.gradients import batches
 from razor_cli.dual.losses import info_nce
 from razor_cli.engine.lab import Lab
-from razor_cli.errors import Problem
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.fit import fill
 from razor_cli.families.clip.open_clip_models import open_clip_view
@@ -201,25 +196,6 @@ def make_clip(dtype: torch.dtype = torch.float16, *, taught: bool = True) -> Cli
 def bits(model: Clip) -> dict[str, bytes]:
     """Return the raw bytes of every parameter."""
     return {n: v.numpy().tobytes() for n, v in parameters(model).items()}
-
-
-def preset(name: str, **changes: Any) -> Any:
-    """Return the method of a preset, named by its label, through its schema; `changes` are settings as a
-    user's yaml or command line has them: mappings are merged key by key, `target.m1` is one of their keys,
-    and a former name of it (`target_m1`) is understood.
-    """
-    changes = unfolded(renamed.content(changes, "method", {}))
-    node = merged(shipped(name), changes)
-    problems: list[Problem] = []
-    method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
-    if problems:
-        raise together(problems)
-    return method
-
-
-def preset_names() -> dict[str, str]:
-    """Return the preset of each method, by its label."""
-    return labelled("method")
 
 
 def run(method: Method, model: Clip, sets: ConceptSets, **lab: Any) -> Edit:

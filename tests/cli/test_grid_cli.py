@@ -26,7 +26,7 @@ from razor_cli.errors import RunError
 from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.grid import points as grid
 from razor_cli.grid.blocks import Asked, chosen_blocks, read
-from razor_cli.grid.jobs import perform_job
+from razor_cli.grid.job import perform_job
 from razor_cli.grid.kept import Kept, key_of
 from razor_cli.runs.folder import complete_runs
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import frozen
+import presets
 import pytest
 import tiny_world
 import torch
@@ -22,9 +23,9 @@ _computed: dict[str, dict[str, Any]] = {}
 def computed(name: str) -> dict[str, Any]:
     """Return the record of the edit of the method `name`; computed once."""
     if name not in _computed:
-        presets = tiny_world.preset_names()
-        assert name in presets, f"no preset is named {name} any more"
-        _computed[name] = frozen.edit_record(presets[name])
+        known = presets.preset_names()
+        assert name in known, f"no preset is named {name} any more"
+        _computed[name] = frozen.edit_record(known[name])
     return _computed[name]
 
 

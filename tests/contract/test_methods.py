@@ -11,17 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_world import (
-    all_components,
-    bits,
-    changed,
-    leaked,
-    make_clip,
-    make_sets,
-    preset,
-    preset_names,
-    run,
-)
+from presets import preset, preset_names
+from tiny_world import all_components, bits, changed, leaked, make_clip, make_sets, run
 from torch import Tensor
 
 from razor_cli.config.conf_files import settings_of

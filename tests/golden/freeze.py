@@ -26,6 +26,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import frozen
+import presets
 import tiny_world
 
 ELSEWHERE = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}
@@ -46,7 +47,7 @@ def freeze_edits() -> None:
 
 def compute_edits() -> dict[str, dict[str, object]]:
     """Return the record of every preset's edit, by the method's name."""
-    return {name: frozen.edit_record(preset) for name, preset in tiny_world.preset_names().items()}
+    return {name: frozen.edit_record(preset) for name, preset in presets.preset_names().items()}
 
 
 def freeze_scores() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_world import make_sets, preset, run
+from presets import preset
+from tiny_world import make_sets, run
 from torch import Tensor
 
 from razor_cli.engine.cache import TensorCache

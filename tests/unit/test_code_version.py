@@ -18,6 +18,7 @@ from razor_cli.runs.code import CHOSEN, NOT_COMPUTING, PACKAGE, code_version, ve
 # Every room of the house, by what a change in it does. A new one belongs into one of these, with a reason.
 COMPUTING = {
     "atomic.py",
+    "bench.py",
     "config",
     "contract",
     "data",
@@ -97,10 +98,14 @@ def test_it_changes_with_shared_code_the_family_and_the_method(package: Path) ->
 
 
 def test_it_changes_with_what_the_method_imports_late_and_with_the_control(package: Path) -> None:
-    for name in ("methods/razor_loop.py", "methods/razor_blend.py", "methods/random_control.py"):
+    for name in (
+        "methods/razor_loop.py",
+        "methods/razor_body.py",
+        "engine/changes.py",
+    ):  # the last: its control
         assert changes(package, name, appended), name
-    assert changes(package, "methods/salun.py", appended, SalunTan)
-    assert changes(package, "methods/ft.py", appended, SalunTan)  # through salun
+    assert changes(package, "methods/salun_tan_tutor.py", appended, SalunTan)
+    assert changes(package, "methods/tracing_lesson.py", appended, SalunTan)  # through its tutor
 
 
 def test_it_changes_with_data_that_ships_and_with_a_file_that_comes_or_goes(package: Path) -> None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_world import Noise, make_clip, make_sets, preset, run
+from presets import preset
+from tiny_world import Noise, make_clip, make_sets, run
 
 from razor_cli.data.sets import Pairs
-from razor_cli.dual.desk import Desk, Samples
+from razor_cli.dual.desk import Desk
+from razor_cli.dual.samples import Samples
 from razor_cli.engine.choices import Precision
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_settings import Trained
@@ -38,7 +40,7 @@ def test_a_batch_holds_its_own_pictures_captions_and_labels(monkeypatch: pytest.
         drawn.tokens[drawn.rows], model.tokenize([sets.retain.captions[i] for i in index.tolist()])
     )
     assert [sets.class_names[c] for c in drawn.labels.tolist()] == [p.concept for p in pictures]
-    monkeypatch.setattr("razor_cli.dual.desk.KEPT_BYTES", 10)  # too large to keep: loaded for each batch
+    monkeypatch.setattr("razor_cli.dual.samples.KEPT_BYTES", 10)  # too large to keep: loaded for each batch
     assert torch.equal(Samples(desk, sets.retain).take(index).pixels, drawn.pixels)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from presets import preset
 from safetensors.torch import load_file
-from tiny_world import TARGET, make_sets, preset, run
+from tiny_world import TARGET, make_sets, run
 from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
+from presets import preset
 from safetensors.torch import load_file
-from tiny_world import make_clip, make_sets, preset, run
+from tiny_world import make_clip, make_sets, run
 from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers

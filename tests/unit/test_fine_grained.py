@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_world import OTHERS, TARGET, Noise, make_clip, make_sets, pairs, preset, run
+from presets import preset
+from tiny_world import OTHERS, TARGET, Noise, make_clip, make_sets, pairs, run
 from torch import Tensor
 
 from razor_cli.data.choices import CoarseText

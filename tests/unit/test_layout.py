@@ -16,7 +16,7 @@ from fake_runs import fake_run
 from rich.console import Console
 
 from razor_cli.families.clip import layout as clip
-from razor_cli.grid.jobs import told
+from razor_cli.grid.job import told
 from razor_cli.metrics.catalog import FAMILIES, METRICS, metric_info
 from razor_cli.metrics.info import Role
 from razor_cli.report.layout import Block, Layout, Reading, Sentence, Spread, layout_of

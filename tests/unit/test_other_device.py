@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from other_device import OtherDevice
-from tiny_world import make_clip, make_sets, preset, run
+from presets import preset
+from tiny_world import make_clip, make_sets, run
 from tracing_worlds import traced
 
 from razor_cli.config.quantization import Quantization

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import bits, changed, leaked, make_clip, make_sets, preset, run, without
+from presets import preset
+from tiny_world import bits, changed, leaked, make_clip, make_sets, run, without
 
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.edit import Edit, Event
@@ -78,7 +79,7 @@ def phi(s: Saliency) -> float:
 def test_the_one_component_is_the_most_salient(clip: Clip) -> None:
     method = preset("razor_paper", **ONE, step="fixed", step_size=0.1)
     loop = Loop(method, Lab(family=clip, sets=SETS))
-    scored = loop._score(loop.components, *loop.lab.gradients(method.plan))
+    scored = loop._scored(loop.components, *loop.lab.gradients(method.plan))
     assert run(method, clip, SETS).components == [max(scored, key=phi).component.name]
 
 

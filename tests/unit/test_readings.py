@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from preset_settings import merged, unfolded
+from presets import merged, unfolded
+from presets import preset as built
 from reading_runs import record
-from tiny_world import preset as built
 
 from razor_cli.config.schema import build as schema_build
 from razor_cli.config.schema import plain

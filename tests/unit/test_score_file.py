@@ -20,7 +20,7 @@ from razor_cli.tables import compare, in_page, quantization, score_file, table3,
 from razor_cli.tables.base import render
 from razor_cli.tables.registry import TABLES, builder
 
-FILES_OF_THEIR_OWN = ("figure6", "propositions")  # read more of a run than its scores
+FILES_OF_THEIR_OWN = ("figure6", "propositions", "measured")  # read more of a run than a score file keeps
 
 
 @pytest.fixture(scope="module")

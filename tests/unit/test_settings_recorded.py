@@ -88,6 +88,7 @@ def test_any_changed_value_changes_the_digest_and_what_changes_no_number_does_no
     assert len(paths) > 80
     same = {".".join(p) for p in paths if digest(with_changed(default, p)) == digest(default)}
     assert same == {
+        "allow_code",
         "output_dir",
         "force",
         "exit_on_reject",

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import changed, make_clip, make_sets, preset, random_module, run, view
+from presets import preset
+from tiny_world import changed, make_clip, make_sets, random_module, run, view
 from torch import Tensor
 
 from razor_cli.contract.choices import Granularity, Towers

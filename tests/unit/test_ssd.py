@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import make_clip, make_sets, preset, run
+from presets import preset
+from tiny_world import make_clip, make_sets, run
 from torch import Tensor
 
 from razor_cli.contract.edit import Edit

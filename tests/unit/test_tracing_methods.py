@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import bits, make_clip, make_sets, preset, run, without
+from presets import preset
+from tiny_world import bits, make_clip, make_sets, run, without
 from torch import Tensor
 from tracing_worlds import joint_sets, traced, tutor
 

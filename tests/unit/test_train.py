@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import make_clip, make_sets, preset, run, without
+from presets import preset
+from tiny_world import make_clip, make_sets, run, without
 from torch import Tensor
 
 from razor_cli.contract.choices import Towers

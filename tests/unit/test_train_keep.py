@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tiny_world import make_clip, make_sets, preset, run
+from presets import preset
+from tiny_world import make_clip, make_sets, run
 
 from razor_cli.dual.goals import GOALS
 from razor_cli.engine.choices import Keep

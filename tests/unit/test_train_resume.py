@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_world import bits, make_clip, make_sets, preset, run
+from presets import preset
+from tiny_world import bits, make_clip, make_sets, run
 from torch import Tensor
 from tracing_worlds import traced
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from razor_cli.atomic import staged
 
 if TYPE_CHECKING:
-    from razor_cli.contract.family import Spec
+    from razor_cli.contract.spec import Spec
     from razor_cli.data.kinds.own import Folder
 
 Say = Callable[[str], None]

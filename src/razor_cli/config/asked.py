@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from razor_cli.config.settings import JudgedOn, Options, Scenario
-from razor_cli.contract.family import Spec
+from razor_cli.contract.spec import Spec
 from razor_cli.data.ask import Ask, Confidence, no_model
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from razor_cli.config.asked import ask_of
 from razor_cli.config.schema import convert, unknown
 from razor_cli.config.settings import Options, Scenario
-from razor_cli.contract.family import Spec
+from razor_cli.contract.spec import Spec
 from razor_cli.data.ask import DataSettings
 from razor_cli.errors import Problem, RazorError, nearest
 

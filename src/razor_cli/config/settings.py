@@ -21,8 +21,8 @@ from razor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from razor_cli.config.quantization import Quantization
-    from razor_cli.contract.family import Spec
     from razor_cli.contract.method import Method
+    from razor_cli.contract.spec import Spec
 
 
 UNRECORDED = (  # change no number: not in the run id

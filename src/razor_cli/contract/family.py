@@ -1,5 +1,4 @@
-"""What a model family promises: the settings that open it, the loaded model, its losses, its boards and
-exams.
+"""What a loaded model promises: its components, losses, boards, exams and what quantization covers.
 
 Nothing here is inherited from. A family is a folder below `families/` whose classes have these shapes; what
 stands above them in the house knows the shapes only.
@@ -11,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from razor_cli.contract.components import Component
     from razor_cli.contract.cost import Cost
     from razor_cli.contract.goals import Goals
-    from razor_cli.errors import Problem
     from razor_cli.metrics.score import Score
 
 BOARD, DUAL = "board", "dual"  # what a family may offer, and a method need
@@ -33,56 +31,6 @@ Metrics = Mapping[str, float]  # of a board: name -> value in printed units
 Named = dict[str, "Tensor"]  # parameter -> value or gradient
 Say = Callable[[str], None]
 Tick = Callable[[int, int], None]  # told of pictures sent forward, and of those sent backward
-
-
-class Part(Protocol):
-    """One set of examples, listed and not yet loaded."""
-
-    def __len__(self) -> int: ...
-
-    def head(self, count: int | None) -> Part:
-        """Return the first `count` examples; all of them for None."""
-        ...
-
-    def fingerprint(self) -> str:
-        """Return a hash of what the examples are."""
-        ...
-
-
-class Sets(Protocol):
-    """What an edit of one target and its proof need. Families and data agree on everything beyond this."""
-
-    @property
-    def target(self) -> str:
-        """Return the concept that goes."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Return what a reader of the run must know of the sets."""
-        ...
-
-    @property
-    def forget(self) -> Part:
-        """Return the examples of the target that gradients see."""
-        ...
-
-    @property
-    def retain(self) -> Part:
-        """Return the examples of what must stay that gradients see."""
-        ...
-
-    def fingerprints(self) -> dict[str, str]:
-        """Return a hash for every set: the part of a run's id that is data."""
-        ...
-
-    def sizes(self) -> dict[str, int]:
-        """Return how many examples each set has."""
-        ...
-
-    def record(self) -> Mapping[str, Sequence[str]]:
-        """Return the examples of every set by name, for split.json."""
-        ...
 
 
 class Change(Protocol):
@@ -301,75 +249,4 @@ class TwoTowered(Protocol):
 
     def dual(self, tower: str = "") -> Any:
         """Return the pair of towers with one space (dual.view.DualEncoder)."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a job does, counted: what an estimate of its cost is made of."""
-
-    seen: int  # examples whose gradients an epoch takes
-    tried: int  # examples of a trial of a step search
-    judged: int  # examples of one evaluation
-    epochs: float
-    trained: bool  # an optimiser keeps its memory
-    trials: float
-    states: int  # evaluations
-    processes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """Seconds and peak memory in MB (2**20 bytes) of one job, and where they come from."""
-
-    seconds: float
-    memory_mb: float
-    source: str
-
-
-class Spec(Protocol):
-    """The settings that a model is opened from; conf/model/*.yaml. A frozen dataclass that
-    imports no torch.
-    """
-
-    family: ClassVar[str]
-    offers: ClassVar[frozenset[str]]  # BOARD, DUAL …
-    libraries: ClassVar[tuple[str, ...]]  # distributions that compute, for provenance
-    goals: ClassVar[Goals]  # what a method's `target` and `floor` may name
-    losses: ClassVar[tuple[str, ...]]  # what its `forget_loss` may name
-
-    @property
-    def name(self) -> str:
-        """Return the label in tables."""
-        ...
-
-    @property
-    def stand_in(self) -> bool:
-        """Tell whether the model is a stand-in, whose numbers are never printed in a column of a real one."""
-        ...
-
-    def problems(self) -> list[Problem]:
-        """Return what keeps the model from being opened, found before any weight is read."""
-        ...
-
-    def missing(self) -> str:
-        """Return what is missing before the model can be opened without a network, or nothing."""
-        ...
-
-    def weights_hash(self) -> str:
-        """Return the hash of the weights, from the files and remembered: nothing is loaded twice for it."""
-        ...
-
-    def beside(self, target: str) -> Mapping[str, str]:
-        """Return the hashes of the companions of a run on this target, by state."""
-        ...
-
-    def cost(self, work: Work) -> Estimate:
-        """Return what a job would cost, counted."""
-        ...
-
-    def open(self) -> Family:
-        """Return the loaded model on its device. Raises WeightsError or ConfigError where it
-        cannot be had.
-        """
         ...

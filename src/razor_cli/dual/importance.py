@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from razor_cli.contract.family import Named
-from razor_cli.dual.desk import Desk, Drawn, Samples
+from razor_cli.dual.desk import Desk
+from razor_cli.dual.samples import Drawn, Samples
 
 
 def gradients_over(

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from razor_cli.contract.family import Named
-from razor_cli.dual.desk import Desk, Drawn
+from razor_cli.dual.desk import Desk
 from razor_cli.dual.importance import summed_gradient
+from razor_cli.dual.samples import Drawn
 
 MOMENTA = ("momentum_buffer", "exp_avg")  # what SGD and AdamW keep of past gradients
 

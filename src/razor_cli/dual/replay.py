@@ -47,8 +47,8 @@ def _short_cut(blocks: Sequence[nn.Module], layer: int, saved: Any) -> Iterator[
         return saved
 
     for block in blocks[: layer - 1]:
-        block.forward = skip  # type: ignore[method-assign, assignment]
-    blocks[layer - 1].forward = resume  # type: ignore[method-assign]
+        block.forward = skip
+    blocks[layer - 1].forward = resume
     try:
         yield
     finally:

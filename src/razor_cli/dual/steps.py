@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from razor_cli.dual.choices import Ascended
-from razor_cli.dual.desk import Desk, Drawn
+from razor_cli.dual.desk import Desk
 from razor_cli.dual.losses import assigned_cross_entropy, forget_cosine, info_nce
+from razor_cli.dual.samples import Drawn
 from razor_cli.engine.objective import Step
 from razor_cli.engine.train_settings import Trained
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from razor_cli.config.settings import Experiment, composed
 from razor_cli.contract.edit import Edit
-from razor_cli.contract.family import Change, Companions, Family, Key, Sets
+from razor_cli.contract.family import Change, Companions, Family, Key
+from razor_cli.contract.sets import Sets
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.evaluation import BASE, CONTROL, EDIT, Evaluator
 from razor_cli.engine.lab import Lab, shared_cache

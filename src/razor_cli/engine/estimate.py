@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 
-from razor_cli.contract.family import Estimate, Work
+from razor_cli.contract.spec import Estimate, Work
 
 COUNTED = "count of passes"
 SHARE_OF_PEAK = (

@@ -135,7 +135,7 @@ class _Run:
         value = float(loss.detach())
         if not math.isfinite(value) or not loss.requires_grad:  # a loss that no trained weight has a part in
             return value
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.objective.before_step(self.params)
         self.optimizer.step()
         with torch.no_grad():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from razor_cli.config.settings import Experiment, classes_of, resolved
-from razor_cli.contract.family import Estimate, Work
+from razor_cli.contract.spec import Estimate, Work
 from razor_cli.grid.points import Job
 from razor_cli.runs.code import code_version
 from razor_cli.runs.provenance import canonical_json

@@ -6,16 +6,14 @@ nothing behind, and the same command goes on where it was. A process that dies t
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import closing, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -25,32 +23,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from razor_cli.errors import RazorError, headline
 from razor_cli.grid.blocks import Asked
-from razor_cli.grid.kept import Kept, key_of
+from razor_cli.grid.job import Ended, perform_job
+from razor_cli.grid.kept import Kept
 from razor_cli.grid.plan import duration
 from razor_cli.grid.points import Job
-from razor_cli.report.layout import layout_of
 
 if TYPE_CHECKING:
-    from razor_cli.config.settings import Experiment
-    from razor_cli.contract.family import Family, Spec
-    from razor_cli.runs.folder import Run
+    pass
 
 REJECTED = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How one job ended. `error` is the whole message, empty for a job that ended well."""
-
-    number: int
-    seconds: float
-    computed: bool = False  # false: it was recorded before, or failed
-    said: str = ""  # its numbers and run id, one line
-    rejected: bool = False
-    error: str = ""
-    trace: str = ""
 
 
 def run_grid(
@@ -143,62 +125,6 @@ def summary(ended: Sequence[Ended], jobs: Sequence[Job], seconds: float) -> str:
     for one in failed:
         lines += [f"  job {one.number}: {one.error.splitlines()[0]}", f"    rerun: {commands[one.number]}"]
     return "\n".join(lines)
-
-
-def perform_job(number: int, experiment: Experiment, kept: Kept) -> Ended:
-    """Run one job quietly with the model that is kept, if it is the job's; a failure is returned, not
-    raised.
-    """
-    from razor_cli.run import perform
-
-    def opener(spec: Spec) -> Family:
-        model: Family = kept.get(key_of(spec), spec.open)
-        return model
-
-    clock = time.perf_counter()
-    _forget_peak()
-    quiet = io.StringIO()
-    try:
-        with redirect_stdout(quiet):
-            run, computed = perform(experiment, Console(file=quiet), opener=opener)
-            said, rejected = told(run)
-    except Exception as error:  # every kind of failure is reported, and the next job starts
-        kept.drop()
-        text = f"{type(error).__name__}: {error}" if isinstance(error, RazorError) else headline(error)
-        return Ended(
-            number=number, seconds=time.perf_counter() - clock, error=text, trace=traceback.format_exc()
-        )
-    return Ended(
-        number=number, seconds=time.perf_counter() - clock, computed=computed, said=said, rejected=rejected
-    )
-
-
-def told(run: Run) -> tuple[str, bool]:
-    """Return a line on a complete run, and whether it was rejected."""
-    found = {
-        (r.score.metric, r.score.variant): r.score.value
-        for r in run.scores
-        if (r.state, r.quantization) == ("edit", "none")
-    }
-    layout = layout_of(run.record.family)
-    numbers = [
-        f"{reading.heading} {value:.1f}"
-        for reading in (layout.progress if layout else ())
-        if (value := found.get((reading.metric, reading.variant))) is not None
-    ]
-    verdict = run.record.verdict
-    words = [" ".join(numbers), *([verdict.decision.value] if verdict else []), f"run {run.run_id}"]
-    return " · ".join(filter(None, words)), bool(verdict and verdict.decision.value == "REJECTED")
-
-
-def _forget_peak() -> None:
-    """Start this process's peak of memory anew, so that a job does not report that of the one before; Linux
-    only.
-    """
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
 
 
 def in_turn(jobs: Sequence[Job]) -> Generator[Job | Ended]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from razor_cli.config.schema import plain
-from razor_cli.contract.family import Spec
+from razor_cli.contract.spec import Spec
 from razor_cli.runs.provenance import canonical_json
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from razor_cli.contract.edit import Edit
-    from razor_cli.dual.desk import Desk, Samples
+    from razor_cli.dual.desk import Desk
+    from razor_cli.dual.samples import Samples
     from razor_cli.engine.lab import Lab
 
 
@@ -114,7 +115,7 @@ class Smoothing(Objective):
         """Return the teacher's accuracy on validation pictures of the classes."""
         import torch
 
-        from razor_cli.dual.desk import Samples
+        from razor_cli.dual.samples import Samples
 
         judged = self.desk.sets.validation
         parts = [Samples(self.desk, p) for p in (judged.forget, judged.retain)]

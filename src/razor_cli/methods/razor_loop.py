@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-import torch
 from torch import Tensor
 
-from razor_cli.contract.components import Component, parameters, swapped
+from razor_cli.contract.components import Component, swapped
 from razor_cli.contract.edit import Edit, Event
 from razor_cli.contract.family import Metrics, Named
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.saliency import Saliency, measure, select
+from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import Aim, Found, bisect, norm, stepped
 from razor_cli.methods.razor_blend import Blend
-from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Selector, Step, StepScale
+from razor_cli.methods.razor_body import Body, State
+from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Step, StepScale
+from razor_cli.methods.razor_pick import chosen, event, ranks, scored
 from razor_cli.methods.razor_settings import RazorSettings
 
 
@@ -37,24 +38,20 @@ class Loop:
         self.generator = lab.generator()
         self.log: list[Event] = []
         self.notes: list[str] = []
-        self.active: list[Component] = []
-        self.moved: list[Component] = []
-        self.values: dict[str, Tensor] = {}
         self._moved_since = False
 
     def run(self) -> Edit:
         """Compute the edit."""
         with self.lab.timed(), ExitStack() as stack:
-            touched = dict.fromkeys(p for c in self.components for p in c.params)
-            self._original = {n: parameters(self.family)[n].clone() for n in touched}
-            stack.enter_context(swapped(self.family, self._original))  # restores every bit, whatever happens
+            self.body = Body(self.family, self.components)
+            stack.enter_context(swapped(self.family, self.body.original))  # restores every bit at the end
             self._plan, self._first = self.method.plan, self.lab.gradients(self.method.plan)
             self.aim = self._make_aim()
             self._attempt()
             self._retry()
         return Edit(
-            change=Weights(values=self.values),
-            components=[c.name for c in self.moved],
+            change=Weights(values=self.body.values),
+            components=[c.name for c in self.body.moved],
             log=self.log,
             cost=self.lab.cost,
             notes=self.notes,
@@ -87,55 +84,47 @@ class Loop:
             self.method, how = retry.applied(first), f"attempt {number}: {retry}"
             self.blend.method = self.method
             self.log.append(Event(step=len(self.log), action="retry", after=dict(board.current), note=how))
-            before, reached, mark = (self.values, self.active, self.moved), dict(board.current), len(self.log)
+            before, reached, mark = self.body.state, dict(board.current), len(self.log)
             self._put(({}, [], []))
             self.aim = self._make_aim()
             self._attempt()
             better = self.aim.met(board.current) or self.aim.score(board.current) > self.aim.score(reached)
             if not better:
                 self._put(before)
-            for event in (
+            for line in (
                 self.log[: mark - 1] if better else self.log[mark:]
-            ):  # steps of an edit that is not the result
-                if event.action != "retry" and not event.action.startswith("dropped"):
-                    event.action = f"dropped {event.action}"
+            ):  # of an edit that is not the result
+                if line.action != "retry" and not line.action.startswith("dropped"):
+                    line.action = f"dropped {line.action}"
             self.notes.append(f"Target missed; {how}: {'kept' if better else 'no better'}")
 
-    def _put(self, state: tuple[dict[str, Tensor], list[Component], list[Component]]) -> None:
-        """Hold another edit of the original weights in place of the present one."""
-        live, touched = parameters(self.family), {c.name: c for c in (*self.moved, *state[2])}
-        for name in self.values:
-            live[name].copy_(self._original[name])
-        self.values, self.active, self.moved = state
-        for name, value in self.values.items():
-            live[name].copy_(value)
-        if (
-            touched
-        ):  # what enters the changed blocks is the same in both states, but may have been dropped for memory
-            self.lab.board.prepare(list(touched.values()))
-            self.lab.board.commit(list(touched.values()))
+    def _put(self, state: State) -> None:
+        """Hold another edit of the original weights; what enters its blocks may have been dropped."""
+        if touched := self.body.put(state):
+            self.lab.board.prepare(touched)
+            self.lab.board.commit(touched)
 
     def _stage_two(self, forget: Named, retain: Named) -> None:
-        scored = self._score(self.components, forget, retain)
-        chosen = self._choose(scored)
-        self.lab.say(f"selected {len(chosen)} of {len(scored)} components")
-        for s in chosen:
-            self.log.append(self._event("select", s))
-        (self._together if self.method.order is Order.JOINT else self._one_by_one)(chosen, forget, retain)
+        rated = self._scored(self.components, forget, retain)
+        found = chosen(self.method, rated, self.generator)
+        self.lab.say(f"selected {len(found)} of {len(rated)} components")
+        for s in found:
+            self.log.append(event(len(self.log), "select", s))
+        (self._together if self.method.order is Order.JOINT else self._one_by_one)(found, forget, retain)
 
-    def _one_by_one(self, chosen: Sequence[Saliency], forget: Named, retain: Named) -> None:
+    def _one_by_one(self, found: Sequence[Saliency], forget: Named, retain: Named) -> None:
         """Search a step for each component, the most salient first (Algorithm 1)."""
-        for rank, selected in enumerate(chosen):
+        for rank, selected in enumerate(found):
             s = selected
             if rank and self.method.refresh_gradients:
                 forget, retain = self._renewed()
-                s = self._score([selected.component], forget, retain)[0]
-            self._step([s], forget, retain, self._share(rank), f"component {rank + 1} of {len(chosen)}")
-            self.active.append(s.component)
+                s = self._scored([selected.component], forget, retain)[0]
+            self._step([s], forget, retain, self._share(rank), f"component {rank + 1} of {len(found)}")
+            self.body.active.append(s.component)
             if self._done():
                 return
 
-    def _together(self, chosen: Sequence[Saliency], forget: Named, retain: Named) -> None:
+    def _together(self, found: Sequence[Saliency], forget: Named, retain: Named) -> None:
         """Search one relative step for all components at once; again along renewed gradients, if there are to
         be any.
 
@@ -143,11 +132,11 @@ class Loop:
         alone. Each round looks at steps up to half of what the one before did: less is left to do, and less
         may be spent on it.
         """
-        self.active += [s.component for s in chosen]
+        self.body.active += [s.component for s in found]
         for number in range(self.method.joint_rounds if self.method.refresh_gradients else 1):
             if number:
                 forget, retain = self._renewed()
-            group = self._score([s.component for s in chosen], forget, retain)
+            group = self._scored([s.component for s in found], forget, retain)
             self._step(
                 group,
                 forget,
@@ -176,20 +165,20 @@ class Loop:
                 return
             self.lab.say(f"growth round {number + 1} of {self.method.grow_rounds}")
             forget, retain = self._renewed()
-            names = {c.name for c in self.active}
+            names = {c.name for c in self.body.active}
             outside = [c for c in self.components if c.name not in names]
             if not outside:
                 return self._stop("every component is in use")
-            scored = self._score(outside, forget, retain)
-            best = max(range(len(scored)), key=self._rank(scored).__getitem__)
-            if scored[best].phi <= 0:
+            rated = self._scored(outside, forget, retain)
+            best = max(range(len(rated)), key=ranks(self.method, rated, self.generator).__getitem__)
+            if rated[best].phi <= 0:
                 return self._stop("no component left with a positive saliency")
-            self.log.append(self._event("grow", scored[best]))
-            group = [scored[best]]
+            self.log.append(event(len(self.log), "grow", rated[best]))
+            group = [rated[best]]
             if self.method.grow_update is GrowUpdate.ALL_ACTIVE:
-                group = self._score(self.active, forget, retain) + group
+                group = self._scored(self.body.active, forget, retain) + group
             self._step(group, forget, retain, 1.0, f"growth round {number + 1}")
-            self.active.append(scored[best].component)
+            self.body.active.append(rated[best].component)
         if not self.aim.met(self.lab.board.current):
             self._stop(f"Target not met after {self.method.grow_rounds} growth rounds")
 
@@ -209,19 +198,19 @@ class Loop:
         comes back.
         """
         board, before = self.lab.board, dict(self.lab.board.current)
-        if not self.method.trim_steps or not self.moved or not self.aim.met(before):
+        if not self.method.trim_steps or not self.body.moved or not self.aim.met(before):
             return
         started, low, high = time.perf_counter(), 0.0, 1.0
         with self.lab.searching():
-            board.prepare(self.moved)
+            board.prepare(self.body.moved)
             for _ in range(self.method.trim_steps):
                 middle = (low + high) / 2
                 self.lab.say(f"trimming: {middle:.3f} of the edit")
-                enough = self.aim.met(board.trial(self._scaled(middle), self.moved))
+                enough = self.aim.met(board.trial(self.body.scaled(middle), self.body.moved))
                 low, high = (low, middle) if enough else (middle, high)
             if high < 1.0:
-                self._take(self._scaled(high))
-                board.commit(self.moved)
+                self.body.take(self.body.scaled(high))
+                board.commit(self.body.moved)
         after, seconds = dict(board.current), time.perf_counter() - started
         note = f"the edit times {high:.4g} meets the Target"
         self.log.append(
@@ -236,57 +225,14 @@ class Loop:
             )
         )
 
-    def _scaled(self, share: float) -> dict[str, Tensor]:
-        """Return theta_0 plus a share of the edit so far, rounded to the storage dtype."""
-        values = {}
-        for name, edited in self.values.items():
-            base = self._original[name]
-            moved = base + share * (edited.to(base.dtype) - base)
-            values[name] = moved.to(self.family.storage_dtype(name)).to(base.dtype)
-        return values
-
-    def _take(self, values: dict[str, Tensor]) -> None:
-        live = parameters(self.family)
-        self._moved_since = True
-        for name, value in values.items():
-            live[name].copy_(value)
-            self.values[name] = value.to(self.family.storage_dtype(name))
-
     def _stop(self, reason: str) -> None:
         self.notes.append(reason)
         self.log.append(
             Event(step=len(self.log), action="stop", after=dict(self.lab.board.current), note=reason)
         )
 
-    def _score(self, components: Sequence[Component], forget: Named, retain: Named) -> list[Saliency]:
-        m = self.method
-        return measure(
-            components,
-            parameters(self.family),
-            forget,
-            retain,
-            alpha=m.alpha,
-            epsilon=m.epsilon,
-            power=m.norm_power,
-        )
-
-    def _rank(self, scored: Sequence[Saliency]) -> list[float]:
-        """Return what components are ranked by: phi, or what a rival rule would use."""
-        rule = self.method.selector
-        if rule is Selector.GRADIENT_NORM:
-            return [s.forget_norm for s in scored]
-        if rule is Selector.COSINE:
-            return [1 - s.cosine for s in scored]
-        if rule is Selector.RANDOM:
-            return torch.rand(len(scored), generator=self.generator).tolist()
-        return [s.phi for s in scored]
-
-    def _choose(self, scored: Sequence[Saliency]) -> list[Saliency]:
-        m = self.method
-        every = m.selector is Selector.ALL
-        ranks = self._rank(scored)
-        kept = select(ranks, m.tau, "all" if every else m.tau_mode.value, None if every else m.max_components)
-        return [scored[i] for i in kept]
+    def _scored(self, components: Sequence[Component], forget: Named, retain: Named) -> list[Saliency]:
+        return scored(self.method, self.family, components, forget, retain)
 
     def _step(
         self,
@@ -302,7 +248,7 @@ class Loop:
         """
         started = time.perf_counter()
         board, components = self.lab.board, [s.component for s in group]
-        base = {n: self._original[n] for n in self.values}
+        base = {n: self.body.original[n] for n in self.body.values}
         directions = [self.blend.direction(s, forget, retain, base) for s in group]
         before = dict(board.current)
         units = [self._unit(s, d) for s, d in zip(group, directions, strict=True)]
@@ -322,12 +268,12 @@ class Loop:
         if found.step_size > 0:
             self._apply(components, directions, [found.step_size * u for u in units])
         for s, d, u in zip(group, directions, units, strict=True):
-            event = self._event("apply" if found.step_size > 0 else "refuse", s)
-            event.step_size = found.step_size * u
-            event.relative_step = found.step_size * u * norm(d) / s.weight_norm if s.weight_norm else 0.0
-            event.before, event.after = before, dict(found.metrics)
-            event.seconds = (time.perf_counter() - started) / len(group)
-            self.log.append(event)
+            line = event(len(self.log), "apply" if found.step_size > 0 else "refuse", s)
+            line.step_size = found.step_size * u
+            line.relative_step = found.step_size * u * norm(d) / s.weight_norm if s.weight_norm else 0.0
+            line.before, line.after = before, dict(found.metrics)
+            line.seconds = (time.perf_counter() - started) / len(group)
+            self.log.append(line)
 
     def _find(self, trial: Callable[[float], Metrics], share: float, before: Metrics, reach: float) -> Found:
         m = self.method
@@ -347,23 +293,7 @@ class Loop:
     def _apply(
         self, components: Sequence[Component], directions: Sequence[Sequence[Tensor]], sizes: Sequence[float]
     ) -> None:
-        self._take(stepped(self.family, components, directions, sizes))
-        known = {c.name for c in self.moved}
-        self.moved += [c for c in components if c.name not in known]
+        self._moved_since = True
+        self.body.take(stepped(self.family, components, directions, sizes), components)
         with self.lab.searching():
             self.lab.board.commit(components)
-
-    def _event(self, action: str, s: Saliency) -> Event:
-        c = s.component
-        return Event(
-            step=len(self.log),
-            action=action,
-            component=c.name,
-            kind=c.kind,
-            tower=str(c.tower),
-            phi=s.phi,
-            weight_norm=s.weight_norm,
-            forget_norm=s.forget_norm,
-            retain_norm=s.retain_norm,
-            cosine=s.cosine,
-        )

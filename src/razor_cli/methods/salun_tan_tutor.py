@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from razor_cli.contract.family import Named
-from razor_cli.dual.desk import Drawn
 from razor_cli.dual.losses_tracing import cross_entropy
 from razor_cli.dual.mask import Mask, saliency_mask
+from razor_cli.dual.samples import Drawn
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.train_settings import trained_names
 from razor_cli.methods.tracing_lesson import Taught

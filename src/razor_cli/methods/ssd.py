@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from razor_cli.contract.family import Named
-    from razor_cli.dual.desk import Desk, Drawn, Samples
+    from razor_cli.dual.desk import Desk
+    from razor_cli.dual.samples import Drawn, Samples
     from razor_cli.engine.lab import Lab
 
 
@@ -133,7 +134,7 @@ class Ssd:
         """
         import torch
 
-        from razor_cli.dual.desk import Samples
+        from razor_cli.dual.samples import Samples
 
         batches = [len(Samples.cut(torch.arange(n), self._size)) for n in (forget, retain)]
         largest = sum(batches) / max(1, batches[0])

@@ -107,7 +107,7 @@ def scores_frame(runs: Sequence[Run]) -> pd.DataFrame:
     empty = {
         c: [""] for c in NUMBERS
     }  # only in numbers is an empty cell a missing one; a target may be called "None"
-    parts = [pd.read_csv(r.path(SCORES), dtype=texts, keep_default_na=False, na_values=empty) for r in runs]  # type: ignore[arg-type]
+    parts = [pd.read_csv(r.path(SCORES), dtype=texts, keep_default_na=False, na_values=empty) for r in runs]
     frame = pd.concat(parts, ignore_index=True)
     frame["stand_in"] = frame["stand_in"] == "true"
     frame = frame.reindex(columns=list(SCORE_COLUMNS))  # files of format 1 lack the last ones
@@ -176,7 +176,7 @@ def log_frame(runs: Sequence[Run]) -> pd.DataFrame:
     after_<metric>.
     """
     texts = {c: str for c in ("run_id", "action", "component", "kind", "tower", "note")}
-    parts = [pd.read_csv(r.path(EDIT_LOG), dtype=texts) for r in runs]  # type: ignore[arg-type]
+    parts = [pd.read_csv(r.path(EDIT_LOG), dtype=texts) for r in runs]
     kept = [p for p in parts if len(p)]
     return (
         pd.concat(kept, ignore_index=True)

@@ -156,9 +156,7 @@ def _counted(
         return [f for i in inside if i.split(".")[0] in rooms for f in _files_of(i, files)]
 
     found = {n for n in files if n.split("/")[0] not in CHOSEN}
-    # A shared room may name a method (every run has a control), but speaks of families to all alike.
-    waiting = [f for n in found for f in needed(files[n], ("methods",))]
-    waiting += [n for n in files if n.startswith(f"families/{family}/")]
+    waiting = [n for n in files if n.startswith(f"families/{family}/")]
     waiting += [f for source in outside.values() for f in needed(source, CHOSEN)]
     waiting += [f for m in (f"families.{family}", *modules) for f in _files_of(m, files)]
     while waiting:

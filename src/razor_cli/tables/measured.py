@@ -14,7 +14,10 @@ NONE = "–"
 
 
 def build(runs: Sequence[Run]) -> Document:
-    """Return a panel for each model, scenario and target, a row for each method, seed, state and width."""
+    """Return a panel for each model, scenario and target, a row for each method, seed, state and width.
+
+    A score file keeps the scores that the other tables read, so of one it shows those.
+    """
     known = sorted(runs, key=lambda r: (_place(r), r.record.method, r.record.seed, r.run_id))
     panels = [_panel(place, list(group)) for place, group in groupby(known, key=_place)]
     return Document(name="measured", title=TITLE, panels=panels)
@@ -29,8 +32,8 @@ def _panel(place: tuple[str, str, str, str], runs: Sequence[Run]) -> Panel:
     model, scenario, data, target = place
     stand_in = " STAND-IN" if runs[0].record.stand_in else ""
     metrics = list(dict.fromkeys(_name(row) for run in runs for row in run.scores))
-    rows = [cells for run in runs for cells in _rows(run, metrics)]
-    columns = ["method", "seed", "weights", *metrics]
+    rows = [tuple(cells) for run in runs for cells in _rows(run, metrics)]
+    columns = ("method", "seed", "weights", *metrics)
     return Panel(title=f"{model}{stand_in}, {scenario} ({data}): {target}", columns=columns, rows=rows)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from razor_cli.contract.choices import Device
-from razor_cli.contract.family import BOARD, DUAL, Estimate, Work
+from razor_cli.contract.family import BOARD, DUAL
 from razor_cli.contract.goals import Goals
+from razor_cli.contract.spec import Estimate, Work
 from razor_cli.dual.choices import FORGET_LOSSES
 from razor_cli.dual.goals import GOALS
 from razor_cli.errors import ConfigError, Problem

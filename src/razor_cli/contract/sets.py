@@ -1,0 +1,56 @@
+"""What an edit of one target and its proof need: parts of data, and the sets they make up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class Part(Protocol):
+    """One set of examples, listed and not yet loaded."""
+
+    def __len__(self) -> int: ...
+
+    def head(self, count: int | None) -> Part:
+        """Return the first `count` examples; all of them for None."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a hash of what the examples are."""
+        ...
+
+
+class Sets(Protocol):
+    """What an edit of one target and its proof need. Families and data agree on everything beyond this."""
+
+    @property
+    def target(self) -> str:
+        """Return the concept that goes."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the run must know of the sets."""
+        ...
+
+    @property
+    def forget(self) -> Part:
+        """Return the examples of the target that gradients see."""
+        ...
+
+    @property
+    def retain(self) -> Part:
+        """Return the examples of what must stay that gradients see."""
+        ...
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return a hash for every set: the part of a run's id that is data."""
+        ...
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many examples each set has."""
+        ...
+
+    def record(self) -> Mapping[str, Sequence[str]]:
+        """Return the examples of every set by name, for split.json."""
+        ...

@@ -1,0 +1,58 @@
+"""An edit while it grows: what has moved, by how much, and the weights it began from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from razor_cli.contract.components import Component, parameters
+from razor_cli.contract.family import Family
+
+State = tuple[dict[str, Tensor], list[Component], list[Component]]  # values, active and moved components
+
+
+class Body:
+    """Edited values in storage dtype, held in the live parameters; `original` are those of the checkpoint."""
+
+    def __init__(self, family: Family, components: Sequence[Component]) -> None:
+        self.family = family
+        live = parameters(family)
+        touched = dict.fromkeys(p for c in components for p in c.params)
+        self.original = {n: live[n].clone() for n in touched}
+        self.values: dict[str, Tensor] = {}
+        self.active: list[Component] = []
+        self.moved: list[Component] = []
+
+    @property
+    def state(self) -> State:
+        """Return what `put` brings back."""
+        return self.values, self.active, self.moved
+
+    def put(self, state: State) -> list[Component]:
+        """Hold another edit of the original weights in place of this one; return the components of both."""
+        live, touched = parameters(self.family), {c.name: c for c in (*self.moved, *state[2])}
+        for name in self.values:
+            live[name].copy_(self.original[name])
+        self.values, self.active, self.moved = state
+        for name, value in self.values.items():
+            live[name].copy_(value)
+        return list(touched.values())
+
+    def take(self, values: Mapping[str, Tensor], components: Sequence[Component] = ()) -> None:
+        """Move parameters to `values`, and count `components` among what has moved."""
+        live = parameters(self.family)
+        for name, value in values.items():
+            live[name].copy_(value)
+            self.values[name] = value.to(self.family.storage_dtype(name))
+        known = {c.name for c in self.moved}
+        self.moved += [c for c in components if c.name not in known]
+
+    def scaled(self, share: float) -> dict[str, Tensor]:
+        """Return theta_0 plus a share of the edit so far, rounded to the storage dtype."""
+        values = {}
+        for name, edited in self.values.items():
+            base = self.original[name]
+            moved = base + share * (edited.to(base.dtype) - base)
+            values[name] = moved.to(self.family.storage_dtype(name)).to(base.dtype)
+        return values

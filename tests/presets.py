@@ -1,0 +1,56 @@
+"""The shipped presets of methods, by their labels, with changes over them as a user would write them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from razor_cli.config import renamed
+from razor_cli.config.conf_files import labelled, option_of, settings_of
+from razor_cli.config.schema import build, locate, together
+from razor_cli.config.settings import PLACES
+from razor_cli.errors import Problem
+
+
+@cache
+def shipped(name: str) -> dict[str, Any]:
+    """Return every setting of the preset with that label, read once."""
+    return settings_of("method", option_of("method", name))
+
+
+def unfolded(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings in which `target.m1` lies in the mapping `target`, those in lists included."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        first, _, rest = key.partition(".")
+        inner = unfolded({rest: value}) if rest else value
+        if isinstance(inner, list):
+            inner = [unfolded(v) if isinstance(v, dict) else v for v in inner]
+        found = merged(found, {first: inner})
+    return found
+
+
+def merged(below: Any, above: Any) -> Any:
+    """Return a setting with another one over it: mappings key by key, all else replaced."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        return below | {k: merged(below.get(k), v) for k, v in above.items()}
+    return above
+
+
+def preset(name: str, **changes: Any) -> Any:
+    """Return the method of a preset, named by its label, through its schema; `changes` are settings as a
+    user's yaml or command line has them: mappings are merged key by key, `target.m1` is one of their keys,
+    and a former name of it (`target_m1`) is understood.
+    """
+    changes = unfolded(renamed.content(changes, "method", {}))
+    node = merged(shipped(name), changes)
+    problems: list[Problem] = []
+    method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
+    if problems:
+        raise together(problems)
+    return method
+
+
+def preset_names() -> dict[str, str]:
+    """Return the preset of each method, by its label."""
+    return labelled("method")
