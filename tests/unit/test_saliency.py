@@ -23,6 +23,7 @@ from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import measure, pareto_front, ratio_saliency, select, threshold
 from razor_cli.families.clip.family import Clip
 from razor_cli.methods.razor_loop import Loop
+from razor_cli.methods.razor_pick import chosen
 
 PART = Component("part", "head", Tower.TEXT, 0, (Slice("w", 0, 0, 1), Slice("b")))
 WEIGHTS = {
@@ -165,8 +166,8 @@ def test_every_selector_names_what_it_ranks_by(clip: Clip) -> None:
             preset("razor_paper", selector=selector, tau_mode="topk", tau=3),
             Lab(family=clip, sets=sets),
         )
-        scored = loop._score(loop.components, *loop.lab.gradients(loop.method.plan))
-        names[selector] = [s.component.name for s in loop._choose(scored)]
+        scored = loop._scored(loop.components, *loop.lab.gradients(loop.method.plan))
+        names[selector] = [s.component.name for s in chosen(loop.method, scored, loop.generator)]
         key = {
             "gradient_norm": lambda s: -s.forget_norm,
             "cosine": lambda s: s.cosine,
