@@ -50,6 +50,7 @@ from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.tables.compare import METHODS
 
 PAPER = {"forget": 4000, "retain": 7900, "validation_forget": 200, "validation_retain": 300}
+PARTS = ("speed", "methods", "default", "grid", "forgetting")
 CIFAR_CLASSES = ("airplane", "dog", "ship")
 RAZOR_RUN = Path(sys.executable).with_name("razor-run")
 Check = tuple[str, float, float, bool]  # what, measured, aim, smaller is better
@@ -229,14 +230,8 @@ def forgetting(console: Console, output: Path, cifar: Path | None) -> list[Check
         runs = [r for r in runs if r.record.settings["method"]["rho"] != 0.4]  # type: ignore[index]
         met = show_targets(console, scenario, runs, "edit")
         show_targets(console, scenario, runs, "control")
-        checks.append(
-            (
-                f"{scenario}: targets that meet every aim at every width, of {len(targets)}",
-                float(met),
-                0.8 * len(targets),
-                False,
-            )
-        )
+        what = f"{scenario}: targets that meet every aim at every width, of {len(targets)}"
+        checks.append((what, float(met), 0.8 * len(targets), False))
     return checks
 
 
@@ -249,13 +244,10 @@ def show_targets(console: Console, scenario: str, runs: list[Run], state: str) -
     for run in sorted(runs, key=lambda r: r.record.target):
         fine = True
         for width in dict.fromkeys(row.quantization for row in run.scores):
+            own = [s.score for s in run.scores if (s.state, s.quantization) == (state, width)]
+            found = {(s.metric, s.variant): s.value for s in own}
             cells = []
             for metric, variant, good in AIMS.values():
-                found = {
-                    (s.score.metric, s.score.variant): s.score.value
-                    for s in run.scores
-                    if (s.state, s.quantization) == (state, width)
-                }
                 value = found.get((metric, variant))
                 right = value is not None and good(value)
                 fine &= right
@@ -271,14 +263,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "parts", nargs="*", choices=["speed", "methods", "default", "grid", "forgetting", []], default=[]
-    )
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
     args = parser.parse_args()
     console, checks = Console(), []
-    parts = args.parts or ["speed", "methods", "default", "grid", "forgetting"]
+    parts = args.parts or PARTS
     if "speed" in parts:
         checks += speed(console)
     if "methods" in parts:

@@ -71,7 +71,7 @@ def test_the_same_runs_give_the_same_bytes_and_a_copy_of_a_copy_is_no_other(
 
 
 def test_own_pictures_are_not_kept(tmp_path: Path) -> None:
-    fake_run(tmp_path, data="folder", more={"data": {"kind": "folder", "root": "/home/somebody/album"}})
+    fake_run(tmp_path, data="folder", more={"data": {"kind": "folder", "root": "somewhere/album"}})
     with pytest.raises(UserError, match="pictures of your own"):
         score_file.save(tmp_path / "scores.csv", complete_runs(tmp_path))
     fake_run(tmp_path, target="Lady Gaga")
