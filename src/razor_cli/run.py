@@ -6,6 +6,7 @@ A run that is recorded already is recognised before anything is loaded, and befo
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 
@@ -35,9 +36,16 @@ def execute(experiment: Experiment, console: Console | None = None) -> int:
     return REJECTED if experiment.exit_on_reject and verdict and verdict.decision is Decision.REJECTED else 0
 
 
-def perform(experiment: Experiment, console: Console, *, opener: Opener | None = None) -> tuple[Run, bool]:
+def perform(
+    experiment: Experiment,
+    console: Console,
+    *,
+    opener: Opener | None = None,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Run, bool]:
     """Return the complete run of an experiment, and whether it was computed now; the console is told the
-    stages. `opener` opens the model where it is needed; a process of many runs may keep one open.
+    stages. `opener` opens the model where it is needed; a process of many runs may keep one open. `say` hears
+    of a wait for another process; without it the console does.
     """
     started, clock, progress = provenance.now(), time.perf_counter(), Progress(console)
     bench, spec = Bench(experiment, opener), experiment.model
@@ -59,7 +67,7 @@ def perform(experiment: Experiment, console: Console, *, opener: Opener | None =
         judged_on=experiment.judged_on.value,
     )
     where = (experiment.output_dir, identity.scenario, identity.method, identity.run_id)
-    with open_run(*where, force=experiment.force) as run:
+    with open_run(*where, force=experiment.force, say=say or console.print) as run:
         computed = not run.complete
         if computed:
             from razor_cli.engine.compute import Job, compute

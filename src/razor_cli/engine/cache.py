@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from razor_cli.atomic import staged
+
 
 def content_key(parts: Mapping[str, object]) -> str:
     """Return the hash that names a cache entry; equal parts give equal names whatever their order."""
@@ -52,13 +54,9 @@ class TensorCache:
 
     def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Write an entry atomically."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f"{key}.{os.getpid()}.tmp"
-        try:
-            save_file({n: t.contiguous() for n, t in tensors.items()}, temporary)
-            temporary.replace(self.path(key))
-        finally:
-            temporary.unlink(missing_ok=True)
+        with staged(self.path(key)) as part:
+            save_file({n: t.contiguous() for n, t in tensors.items()}, part)
+            part.replace(self.path(key))
         self.trim(keep=key)
 
     def trim(self, keep: str = "") -> None:
