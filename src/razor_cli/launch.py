@@ -139,7 +139,7 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
 
 def _kept(outcomes: Sequence[Outcome]) -> str:
     done = sum(not o.error for o in outcomes)
-    return f"{done} jobs of the sweep are recorded and kept; the same command goes on with the others"
+    return f"{done} jobs of the sweep are recorded and kept; the same command does the others"
 
 
 def summary(outcomes: Sequence[Outcome], *, stopped: bool = False) -> str:

@@ -135,7 +135,7 @@ def summary(ended: Sequence[Ended], jobs: Sequence[Job], seconds: float) -> str:
 def kept(ended: Sequence[Ended], jobs: Sequence[Job]) -> str:
     """Return what a stop leaves of a grid, and how to go on."""
     done = sum(not e.error for e in ended)
-    return f"{done} of {len(jobs)} jobs are recorded and kept; the same command goes on with the others"
+    return f"{done} of {len(jobs)} jobs had ended; what is recorded is kept, the same command does the others"
 
 
 def in_turn(jobs: Sequence[Job], say: Say) -> Generator[Job | Ended]:

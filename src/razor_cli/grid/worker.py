@@ -20,12 +20,14 @@ def serve(pipe: Connection, threads: int) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the parent answers it
     signal.signal(signal.SIGTERM, _stop)
+    code = 0
     try:
         _work(pipe, threads)
     except (EOFError, BrokenPipeError):  # the parent has no more jobs
-        return
-    except Stopped as stop:  # what the job had begun is removed by now; nothing else is worth a wait
-        os._exit(128 + stop.number)
+        pass
+    except Stopped as stop:
+        code = 128 + stop.number
+    os._exit(code)  # what a job had begun is removed by now; nothing else is worth a wait
 
 
 def _stop(number: int, _: object) -> NoReturn:
