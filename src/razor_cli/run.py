@@ -6,13 +6,12 @@ A run that is recorded already is recognised before anything is loaded, and befo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from rich.console import Console
 
 from razor_cli.bench import Bench, Opener, sets_of
 from razor_cli.config.settings import Experiment, classes_of, resolved
-from razor_cli.progress import Progress
+from razor_cli.progress import Progress, Say
 from razor_cli.report.terminal import print_report
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
@@ -41,7 +40,7 @@ def perform(
     console: Console,
     *,
     opener: Opener | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Say | None = None,
 ) -> tuple[Run, bool]:
     """Return the complete run of an experiment, and whether it was computed now; the console is told the
     stages. `opener` opens the model where it is needed; a process of many runs may keep one open. `say` hears

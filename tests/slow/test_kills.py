@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of runs, sweeps, grids and patches: nothing complete is lost, nothing half stays."""
+"""SIGKILL at random moments of runs, sweeps, grids and patches: nothing is lost and nothing half stays."""
 
 from __future__ import annotations
 
@@ -154,10 +154,7 @@ def test_killed_patches_are_applied_whole_or_not_at_all(home: Path) -> None:
         old = pair(out)
         while killed(lambda: apply(second), draw.uniform(0, 1.1 * max(took))):
             pass
-        assert pair(out)[1] in (
-            old[1],
-            pair(whole[second])[1],
-        )  # no undo under its lasting name but a whole one
+        assert pair(out)[1] in (old[1], pair(whole[second])[1])  # under its lasting name a whole one
         assert finished(lambda: razor_command(["patch", "show", str(first)]))[0] == 0  # the next start
         assert stops.left_over(home) == []
         assert pair(out) in (old, pair(whole[second]))

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,6 +67,7 @@ def test_process_that_does_not_end_is_killed_and_what_it_says_is_passed_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(jobs, "PATIENCE", 0.2)
+    named: Any = SimpleNamespace(number=1, experiment=None, label="razor on owl")
     said: list[str] = []
 
     def hear(text: str) -> None:
@@ -73,8 +75,8 @@ def test_process_that_does_not_end_is_killed_and_what_it_says_is_passed_on(
         raise Stopped(signal.SIGTERM)
 
     with pytest.raises(Stopped):
-        list(jobs.spread([job(1)], 1, hear, deaf))
-    assert said == [f"{job(1).label}: is deaf"] and multiprocessing.active_children() == []
+        list(jobs.spread([named], 1, hear, deaf))
+    assert said == ["razor on owl: is deaf"] and multiprocessing.active_children() == []
 
 
 def test_summary_names_failed_jobs_and_how_to_run_them_again() -> None:
