@@ -61,9 +61,8 @@ def orderly() -> Iterator[Watch]:
             signal.signal(number, stop)
         yield watch
     finally:
-        if watch.stop is None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         over.set()
         signal.set_wakeup_fd(earlier)
         os.close(told)  # which ends the guard
