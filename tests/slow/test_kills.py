@@ -63,15 +63,15 @@ def finished(work: Callable[[], int]) -> tuple[int, float]:
     return os.waitstatus_to_exitcode(status), time.monotonic() - began
 
 
-def killed(work: Callable[[], int], seconds: float) -> bool:
-    """Do some work in a child and kill it after a time; return whether it had ended well before."""
-    child = forked(work)
-    end = time.monotonic() + seconds
+def killed(work: Callable[[], int], seconds: float) -> float:
+    """Do some work in a child and kill it after a time; return 0, or how long it took if it ended before."""
+    child, began = forked(work), time.monotonic()
+    end = began + seconds
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             assert os.waitstatus_to_exitcode(status) == 0
-            return True
+            return time.monotonic() - began
         time.sleep(0.001)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -79,7 +79,7 @@ def killed(work: Callable[[], int], seconds: float) -> bool:
     while stops.living(child):
         assert time.monotonic() < gone, "processes outlive their parent"
         time.sleep(0.01)
-    return False
+    return 0.0
 
 
 def files(outputs: Path) -> dict[str, dict[str, bytes]]:
@@ -104,8 +104,8 @@ def test_killed_runs_lose_nothing(home: Path, kind: str) -> None:
     moments = []
     while killings < KILLS:
         seconds = draw.uniform(0, 1.1 * whole)
-        if killed(command(seed), seconds):
-            seed += 1
+        if took := killed(command(seed), seconds):
+            seed, whole = seed + 1, took
         else:
             killings += 1
             moments.append(seconds)
