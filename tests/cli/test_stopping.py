@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stopped_runs as stops
@@ -37,7 +38,7 @@ def start(home: Path) -> Iterator[Start]:
     """Give `stopped_runs.start` in `home`; what it started is gone afterwards."""
     children = []
 
-    def call(*words: str, **how: object) -> subprocess.Popen[str]:
+    def call(*words: str, **how: Any) -> subprocess.Popen[str]:
         children.append(stops.start(home, *words, **how))
         return children[-1]
 
@@ -135,7 +136,7 @@ def test_who_waits_says_so_can_be_stopped_and_takes_over_from_a_dead_process(
 @pytest.mark.parametrize("how", ["closed", "no reader", "full"])
 def test_run_that_cannot_print_is_recorded(home: Path, start: Start, how: str) -> None:
     if how == "closed":
-        child = start("method=none", preexec_fn=lambda: [os.close(n) for n in (0, 1, 2)])
+        child = start("method=none", preexec_fn=lambda: os.closerange(0, 3))
         assert child.wait(120) == 0
     elif how == "no reader":
         child = start("method=none")

@@ -95,7 +95,8 @@ def files(outputs: Path) -> dict[str, dict[str, object]]:
 
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_killed_runs_lose_nothing(home: Path, kind: str) -> None:
-    draw, killings, seed, before = random.Random(kind), 0, 0, {}
+    draw, killings, seed = random.Random(kind), 0, 0
+    before: dict[str, dict[str, object]] = {}
 
     def command(seed: int, place: str = "outputs") -> Callable[[], int]:
         words = [*stops.WORDS, *COMMANDS[kind], f"seed={seed}", f"output_dir={place}"]
