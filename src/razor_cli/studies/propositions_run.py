@@ -80,7 +80,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
         "provenance": origin.model_dump(),
         "components": edit.components,
         "cost": asdict(edit.cost),
-        "notes": edit.notes,
+        "notes": [*edit.notes, *cache.notes(), *sets.mended()],
     }
     _write(path, experiment, sets.target, record, findings)
     return path, True
