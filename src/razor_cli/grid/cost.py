@@ -8,27 +8,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from razor_cli.config.settings import Experiment, classes_of, resolved
+from razor_cli.config.settings import Experiment, resolved
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.grid.points import Job
-from razor_cli.runs.code import code_version
 from razor_cli.runs.provenance import canonical_json
 from razor_cli.runs.records import RunRecord
 
 RECORDED = "recorded runs"
-
-
-def finished(records: Sequence[RunRecord]) -> frozenset[tuple[str, str]]:
-    """Return of recorded runs the settings, as text, and the version of the code that computed them."""
-    return frozenset((canonical_json(r.settings), r.provenance.code_version) for r in records)
-
-
-def sought(experiment: Experiment) -> tuple[str, str]:
-    """Return an experiment's settings and code as `finished` writes them; own pictures may have changed
-    since a run.
-    """
-    settings = canonical_json(json.loads(canonical_json(resolved(experiment))))
-    return settings, code_version(experiment.model.family, *classes_of(experiment))
 
 
 def estimate(job: Job, records: Sequence[RunRecord]) -> Estimate:
