@@ -41,5 +41,5 @@ def checksum(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         found = zlib.crc32(f"{name}|{value.dtype}|{tuple(value.shape)}".encode(), found)
-        found = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy(), found)
+        found = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data, found)
     return f"{found:08x}"
