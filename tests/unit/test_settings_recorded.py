@@ -91,7 +91,7 @@ def test_any_changed_value_changes_the_digest_and_what_changes_no_number_does_no
         "allow_code",
         "output_dir",
         "force",
-        "exit_on_reject",
+        "exit_on",
         "debug",
         "threads",
         "cache_gb",
