@@ -74,11 +74,8 @@ class FakeRun(ModuleType):
         print("not to be seen")
         console.print("nor this")
         m1 = scored("m1", "dual/generic", Interval(*self.m1, 100))
-        run = SimpleNamespace(
-            scores=[ScoreRow(state="edit", quantization="none", score=m1)],
-            record=SimpleNamespace(family="clip"),
-            run_id="0123456789abcdef",
-        )
+        rows = [ScoreRow(state="edit", quantization="none", score=m1)]
+        run = SimpleNamespace(scores=rows, record=SimpleNamespace(family="clip"), run_id="0123456789abcdef")
         computed = key not in self.done
         self.done.add(key)
         return run, computed
