@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from razor_cli.config.asked import ask_of
-from razor_cli.config.settings import Experiment, classes_of, resolved
+from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
 from razor_cli.contract.family import Family, TwoTowered
 from razor_cli.data.ask import Ask
 from razor_cli.data.sets import ConceptSets
@@ -66,7 +66,7 @@ def identified(experiment: Experiment, sets: ConceptSets) -> tuple[provenance.In
     code = code_version(spec.family, *classes_of(experiment))
     inputs = provenance.Inputs(weights=spec.weights_hash(), data=sets.fingerprints() | beside, code=code)
     return inputs, Identity(
-        run_id=provenance.run_id(resolved(experiment), inputs),
+        run_id=provenance.run_id(deciding(resolved(experiment)), inputs),
         model=spec.name,
         family=spec.family,
         stand_in=spec.stand_in,

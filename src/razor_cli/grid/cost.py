@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from razor_cli.config.settings import Experiment, resolved
+from razor_cli.config.settings import Experiment, deciding, resolved
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.grid.points import Job
 from razor_cli.runs.provenance import canonical_json
@@ -33,7 +33,7 @@ def _alike(experiment: Experiment, records: Sequence[RunRecord]) -> list[RunReco
     """Return runs of the same method and model with sets of the same size, narrowed to the most similar ones
     there are.
     """
-    wanted = json.loads(canonical_json(resolved(experiment)))
+    wanted = json.loads(canonical_json(deciding(resolved(experiment))))
     own = (
         experiment.method.name,
         experiment.model.name,
@@ -42,7 +42,7 @@ def _alike(experiment: Experiment, records: Sequence[RunRecord]) -> list[RunReco
     found = [r for r in records if (r.method, r.model, r.data) == own]
     found = [r for r in found if _sizes(r.settings) == _sizes(wanted)]
     for key in ("scenario", "quantization", "control", "method"):
-        found = [r for r in found if r.settings.get(key) == wanted.get(key)] or found
+        found = [r for r in found if deciding(r.settings).get(key) == wanted.get(key)] or found
     return found
 
 

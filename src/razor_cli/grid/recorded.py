@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from razor_cli.bench import identified
 from razor_cli.config.asked import ask_of
-from razor_cli.config.settings import Experiment, classes_of, resolved
+from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
 from razor_cli.data.sets import ConceptSets
 from razor_cli.errors import RazorError
 from razor_cli.runs.code import code_version
@@ -28,12 +28,12 @@ class Recorded:
 
     def __init__(self, records: Sequence[RunRecord]) -> None:
         self._ids = {r.run_id for r in records}
-        self._like = {(canonical_json(r.settings), r.provenance.code_version) for r in records}
+        self._like = {(canonical_json(deciding(r.settings)), r.provenance.code_version) for r in records}
         self._sets: dict[str, ConceptSets] = {}
 
     def state(self, experiment: Experiment) -> str:
         """Return whether an experiment is recorded; what its settings name is read, and no model opened."""
-        settings = canonical_json(json.loads(canonical_json(resolved(experiment))))
+        settings = canonical_json(json.loads(canonical_json(deciding(resolved(experiment)))))
         code = code_version(experiment.model.family, *classes_of(experiment))
         if experiment.force or (settings, code) not in self._like:
             return NO
