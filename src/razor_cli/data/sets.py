@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from PIL import Image
 
 from razor_cli.data.prompts import DOMAINS, spoken
+from razor_cli.data.sampling import rng_for
 from razor_cli.data.sources.base import Picture, Source
 
 
@@ -18,6 +19,7 @@ class Pairs:
 
     pictures: tuple[Picture, ...]
     sources: dict[str, Source] = field(repr=False)  # by domain
+    crops: int | None = None  # seed of a random crop of each picture (`drawn`); None: as they are
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -41,7 +43,7 @@ class Pairs:
 
     def of(self, concept: str) -> Pairs:
         """Return the pictures of one concept."""
-        return Pairs(tuple(p for p in self.pictures if p.concept == concept), self.sources)
+        return replace(self, pictures=tuple(p for p in self.pictures if p.concept == concept))
 
     def load(self, start: int = 0, stop: int | None = None) -> list[Image.Image]:
         """Return the pictures start:stop as RGB images, in order."""
@@ -55,11 +57,19 @@ class Pairs:
 
     def head(self, count: int | None) -> Pairs:
         """Return the first `count` pictures; all of them for None."""
-        return Pairs(self.pictures[:count], self.sources)
+        return replace(self, pictures=self.pictures[:count])
+
+    def drawn(self, seed: int) -> Pairs:
+        """Return the pictures in an order that the seed draws, each to be cropped at random as open_clip crops
+        what it trains on. What cuts them is the model's side (dual/crops.py): it knows the size.
+        """
+        pictures = rng_for(seed, "drawn").sample(self.pictures, len(self))
+        return replace(self, pictures=tuple(pictures), crops=seed)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of keys, views and captions. File sources put the content hash into the key."""
         lines = [f"{p.key}\t{p.view}\t{c}" for p, c in zip(self.pictures, self.captions, strict=True)]
+        lines += [] if self.crops is None else [f"crops\t{self.crops}"]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
