@@ -60,8 +60,8 @@ class Pairs:
         return replace(self, pictures=self.pictures[:count])
 
     def drawn(self, seed: int) -> Pairs:
-        """Return the pictures in an order that the seed draws, each to be cropped at random as open_clip crops
-        what it trains on. What cuts them is the model's side (dual/crops.py): it knows the size.
+        """Return the pictures in an order that the seed draws, each to be cropped at random as open_clip
+        crops what it trains on. The model's side cuts them (dual/crops.py), as it knows the size.
         """
         pictures = rng_for(seed, "drawn").sample(self.pictures, len(self))
         return replace(self, pictures=tuple(pictures), crops=seed)
