@@ -19,14 +19,14 @@ from razor_cli.families.clip.family import Clip
 from razor_cli.tables.flips import flipped, preset_settings
 
 SETS = make_sets()
-DEPARTURES = {
+DEPARTURES: dict[str, Any] = {
     "max_components": 8,
     "mismatch_at": "stage",
     "must_improve": True,
     "early_stop": True,
     "retain_batch": 128,
 }
-MET = {"target.m1": 100.0, "target.m5": 0.0, "target.m4_drop": 100.0}
+MET: dict[str, Any] = {"target.m1": 100.0, "target.m5": 0.0, "target.m4_drop": 100.0}
 
 
 def edit(model: Clip, base: str = "razor_paper", **settings: Any) -> Edit:
@@ -84,7 +84,12 @@ def test_the_literal_preset_moves_every_chosen_component_before_it_looks_at_the_
 
 
 def test_the_literal_preset_takes_steps_that_score_no_better(clip: Clip) -> None:
-    settings = {"forget_direction": "descend", "grow_rounds": 0, "floor.m5": 0.0, "floor.m4_drop": 100.0}
+    settings: dict[str, Any] = {
+        "forget_direction": "descend",
+        "grow_rounds": 0,
+        "floor.m5": 0.0,
+        "floor.m4_drop": 100.0,
+    }
     literal, bounded = (
         edit(clip, must_improve=must, lambda_mismatch=0.0, lambda_retain=0.0, **settings)
         for must in (False, True)
