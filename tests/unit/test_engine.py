@@ -84,14 +84,14 @@ def same(a: Edit, b: Edit) -> bool:
 def test_a_second_edit_takes_its_gradients_from_the_cache(clip: Clip, tmp_path: Path) -> None:
     cache = TensorCache(tmp_path / "cache")
     edits = [
-        run(preset("razor_paper", grow_rounds=0, search_steps=3), clip, SETS, cache=cache) for _ in range(2)
+        run(preset("razor_bounded", grow_rounds=0, search_steps=3), clip, SETS, cache=cache) for _ in range(2)
     ]
     assert [e.cost.gradient_cache_hits for e in edits] == [0, 2]
     assert edits[0].cost.backwards == 44 and edits[1].cost.backwards == 0
     assert same(*edits)
-    assert same(edits[0], run(preset("razor_paper", grow_rounds=0, search_steps=3), clip, SETS))
+    assert same(edits[0], run(preset("razor_bounded", grow_rounds=0, search_steps=3), clip, SETS))
     other = run(
-        preset("razor_paper", rho=0.9, alpha=0.1, tau=0.2, grow_rounds=0, search_steps=3),
+        preset("razor_bounded", rho=0.9, alpha=0.1, tau=0.2, grow_rounds=0, search_steps=3),
         clip,
         SETS,
         cache=cache,
@@ -150,7 +150,7 @@ def test_edited_weights_never_reach_the_cache(clip: Clip, tmp_path: Path) -> Non
         "target": {"m1": 0.0, "m5": 100.0},
         "search_steps": 2,
     }
-    run(preset("razor_paper", **settings), clip, SETS, cache=cache)
+    run(preset("razor_bounded", **settings), clip, SETS, cache=cache)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
     g_f, g_r = Lab(family=clip, sets=SETS).gradients(GradientPlan())
     cached = Lab(family=clip, sets=SETS, cache=cache)

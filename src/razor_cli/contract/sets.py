@@ -15,6 +15,12 @@ class Part(Protocol):
         """Return the first `count` examples; all of them for None."""
         ...
 
+    def drawn(self, seed: int) -> Part:
+        """Return the examples as a training of the family's own would meet them: in an order that the seed
+        draws, and varied at random.
+        """
+        ...
+
     def fingerprint(self) -> str:
         """Return a hash of what the examples are."""
         ...

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from PIL import Image
 
 from razor_cli.data.prompts import DOMAINS, spoken
 from razor_cli.data.rendered import Rendered
+from razor_cli.data.sampling import rng_for
 from razor_cli.data.sources.base import Picture, Source
 
 
@@ -20,6 +21,7 @@ class Pairs:
 
     pictures: tuple[Picture, ...]
     sources: dict[str, Source] = field(repr=False)  # by domain
+    crops: int | None = None  # seed of a random crop of each picture (`drawn`); None: as they are
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -43,7 +45,7 @@ class Pairs:
 
     def of(self, concept: str) -> Pairs:
         """Return the pictures of one concept."""
-        return Pairs(tuple(p for p in self.pictures if p.concept == concept), self.sources)
+        return replace(self, pictures=tuple(p for p in self.pictures if p.concept == concept))
 
     def load(self, start: int = 0, stop: int | None = None) -> list[Image.Image]:
         """Return the pictures start:stop as RGB images, in order."""
@@ -57,7 +59,14 @@ class Pairs:
 
     def head(self, count: int | None) -> Pairs:
         """Return the first `count` pictures; all of them for None."""
-        return Pairs(self.pictures[:count], self.sources)
+        return replace(self, pictures=self.pictures[:count])
+
+    def drawn(self, seed: int) -> Pairs:
+        """Return the pictures in an order that the seed draws, each to be cropped at random as open_clip
+        crops what it trains on. The model's side cuts them (dual/crops.py), as it knows the size.
+        """
+        pictures = rng_for(seed, "drawn").sample(self.pictures, len(self))
+        return replace(self, pictures=tuple(pictures), crops=seed)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of keys, views, captions and labels. File sources put the content hash into the
@@ -67,6 +76,7 @@ class Pairs:
             f"{p.key}\t{p.view}\t{c}" + (f"\t{p.domain}\t{p.concept}" if p.caption else "")
             for p, c in zip(self.pictures, self.captions, strict=True)
         ]
+        lines += [] if self.crops is None else [f"crops\t{self.crops}"]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

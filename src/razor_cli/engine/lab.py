@@ -17,6 +17,7 @@ from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import RETAIN, Board, Family, Loss, Named, Say, TwoTowered
 from razor_cli.contract.method import GradientPlan
+from razor_cli.contract.sets import Part
 from razor_cli.engine.cache import TensorCache, content_key
 
 ENGINE = 3  # raise when a change here alters gradients or answers, so that cached ones are not taken for new
@@ -78,15 +79,19 @@ class Lab:
         so many examples of each set (growth rounds may be scored on a sample).
         """
         with self._counting():
-            forget = self._gradient(
-                "forget", plan.forget_loss, plan.forget_batch, plan.chunk, at_base, sample
+            forget, retain = (part.head(sample) for part in (self.sets.forget, self.sets.retain))
+            if plan.retain_seed is not None:
+                retain = retain.drawn(plan.retain_seed)
+            return (
+                self._gradient("forget", forget, plan.forget_loss, plan.forget_batch, plan.chunk, at_base),
+                self._gradient("retain", retain, RETAIN, plan.retain_batch, plan.chunk, at_base),
             )
-            return forget, self._gradient("retain", RETAIN, plan.retain_batch, plan.chunk, at_base, sample)
 
     def forget_gradient(self, plan: GradientPlan) -> Named:
         """Return g_f at the unedited weights, alone: g_r is the same for every forget loss."""
         with self._counting():
-            return self._gradient("forget", plan.forget_loss, plan.forget_batch, plan.chunk, True, None)
+            forget, size = self.sets.forget, plan.forget_batch
+            return self._gradient("forget", forget, plan.forget_loss, size, plan.chunk, True)
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -95,10 +100,11 @@ class Lab:
         self.cost.gradient_seconds += time.perf_counter() - started
 
     def _gradient(
-        self, which: str, name: str, size: int, chunk: int, at_base: bool, sample: int | None
+        self, which: str, part: Part, name: str, size: int | None, chunk: int, at_base: bool
     ) -> Named:
-        part = getattr(self.sets, which).head(sample)
+        """Return the gradient of a named loss over a part in batches of `size`; None: one batch of all."""
         loss = self.family.loss(name, self.sets)
+        size = max(1, len(part)) if size is None else size
         done = 0
 
         def tick(forwards: int, backwards: int) -> None:

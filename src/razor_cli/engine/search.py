@@ -116,14 +116,21 @@ def bisect(
     share: float,
     rule: Return,
     start: Metrics,
+    must_improve: bool = True,
 ) -> Found:
-    """Bisect on [0, upper]: an acceptable midpoint raises the lower end, any other lowers the upper end."""
+    """Bisect on [0, upper]: an acceptable midpoint raises the lower end, any other lowers the upper end.
+
+    What is returned must score better than `start`, no step at all; without `must_improve` the best
+    acceptable trial is returned whatever `start` scores, as Algorithm 2 begins with s_best = -inf.
+    """
     low, high = 0.0, upper
     best, best_metrics, best_score = 0.0, start, aim.score(start)
     if (
         rule is Return.SMALLEST_SUFFICIENT and best_score == 0.0
     ):  # forgotten already: the smallest step is none
         return Found(step_size=0.0, metrics=start, trials=0)
+    if not must_improve:
+        best_score = -math.inf
     for _ in range(steps):
         middle = (low + high) / 2
         metrics = trial(middle)

@@ -15,6 +15,8 @@ from razor_cli.runs.provenance import canonical_json
 from razor_cli.runs.records import RunRecord
 
 RECORDED = "recorded runs"
+USUAL_COMPONENTS = 8  # that a search steps through
+UNBOUNDED_COMPONENTS = 16  # where the method bounds none: what saliency chose on the embedded model
 
 
 def estimate(job: Job, records: Sequence[RunRecord]) -> Estimate:
@@ -62,6 +64,8 @@ def counted(job: Job) -> Estimate:
     }
     searched = knobs.get("search_steps", 0)
     rounds = knobs.get("grow_rounds", 0)
+    unbounded = vars(e.method).get("max_components", USUAL_COMPONENTS) is None
+    chosen = UNBOUNDED_COMPONENTS if unbounded else knobs.get("max_components", USUAL_COMPONENTS)
     work = Work(
         seen=n["forget"] + n["retain"],
         tried=n["validation_forget"] + n["validation_retain"],
@@ -70,7 +74,7 @@ def counted(job: Job) -> Estimate:
         + len(e.scenario.suites) * e.data.at_most["suite"],
         epochs=knobs.get("epochs", 1) + (rounds / 2 if searched else 0),
         trained="epochs" in knobs,
-        trials=searched * (knobs.get("max_components", 8) + rounds),
+        trials=searched * (chosen + rounds),
         states=(3 if e.control else 2) * len({"none", *e.quantization.schemes}),
         processes=e.jobs,
     )

@@ -48,6 +48,15 @@ class Pick(StrEnum):
     DEEPEST = "deepest"
 
 
+class RetainPath(StrEnum):
+    """How retain pictures reach their gradient: in the order of the list as they are evaluated, or shuffled
+    and cropped at random, as the published code's data path hands out what it trains on.
+    """
+
+    LISTED = "listed"
+    TRAINING = "training"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One evaluated step of one tensor."""
@@ -64,7 +73,6 @@ class Slug:
     """Hyper-parameters of SLUG; each knob is explained in conf/method/slug.yaml."""
 
     needs: ClassVar[frozenset[str]] = frozenset({BOARD})
-    stochastic: ClassVar[bool] = False
 
     name: str = "slug"  # label in tables and folder of the runs
     forget_loss: str = "cosine"  # a name that the model's family has a loss for
@@ -81,6 +89,7 @@ class Slug:
     fast: bool = True
     forget_batch: int = 16
     retain_batch: int = 16
+    retain_path: RetainPath = RetainPath.LISTED
 
     def __post_init__(self) -> None:
         ranges = {
@@ -95,6 +104,11 @@ class Slug:
                     f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}"
                 )
 
+    @property
+    def stochastic(self) -> bool:
+        """Tell whether another seed gives another edit: only a training's path draws."""
+        return self.retain_path is RetainPath.TRAINING
+
     def edit(self, lab: Lab) -> Edit:
         """Return the best single-tensor step along +g_f on the Pareto front of every tower."""
         from razor_cli.engine.changes import Weights
@@ -104,7 +118,10 @@ class Slug:
         with lab.timed():
             self._metric(lab.board)  # refused before any gradient is taken
             plan = GradientPlan(
-                forget_loss=self.forget_loss, forget_batch=self.forget_batch, retain_batch=self.retain_batch
+                forget_loss=self.forget_loss,
+                forget_batch=self.forget_batch,
+                retain_batch=self.retain_batch,
+                retain_seed=lab.seed if self.retain_path is RetainPath.TRAINING else None,
             )
             forget, retain = lab.gradients(plan)
             front = self._front(family, forget, retain)

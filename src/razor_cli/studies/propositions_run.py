@@ -48,7 +48,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     """
     method, m = experiment.method, experiment.model
     if not isinstance(method, Razor):
-        allowed = "method=razor, razor/paper, razor/alg1, razor/anchor"
+        allowed = "method=razor, razor/paper, razor/bounded, razor/alg1, razor/anchor"
         raise ConfigError("the propositions are RAZOR's", allowed=allowed, found=f"method={method.name}")
     sweep(experiment.output_dir)
     started = provenance.now()
