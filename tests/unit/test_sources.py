@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 from razor_cli.commands.data import app
 from razor_cli.data.sources.base import SPLITS, Picture
 from razor_cli.data.sources.folder import Folder
+from razor_cli.data.sources.patterns import expand
 from razor_cli.data.sources.photo import mention, same
 from razor_cli.data.sources.pixels import SHORT_SIDE, decode, examine
-from razor_cli.data.sources.webdataset import WebDataset, expand
+from razor_cli.data.sources.webdataset import WebDataset
 from razor_cli.errors import DataError
 
 

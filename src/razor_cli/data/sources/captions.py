@@ -52,6 +52,9 @@ def captions_of(folder: Path, pictures: Sequence[str], label: str, tally: Tally)
     merged = told | {n: text for n, text in beside.items() if text or n not in told}
     empty = [n for n, text in merged.items() if not text]
     tally.count("empty captions, read as none", f"{label}/{empty[0] if empty else ''}", len(empty))
+    bare = [n for n in pictures if n not in merged] if merged else []
+    what = "pictures without a caption beside others that have one"
+    tally.count(what, f"{label}/{bare[0] if bare else ''}", len(bare))
     return {name: text for name, text in merged.items() if text}
 
 
@@ -89,7 +92,8 @@ def _listed(folder: Path, pictures: Sequence[str], label: str, tally: Tally) -> 
 
 def _beside(folder: Path, pictures: Sequence[str], label: str, tally: Tally) -> dict[str, str]:
     """Return the texts NAME.txt of pictures NAME.*; an empty one is an empty text."""
-    texts, stems = {}, defaultdict(list)
+    texts: dict[str, str] = {}
+    stems = defaultdict(list)
     for name in pictures:
         stems[os.path.splitext(name)[0]].append(name)  # noqa: PTH122 (a Path for each name is slow)
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):

@@ -15,8 +15,8 @@ from pathlib import Path
 from PIL import Image
 
 from razor_cli.data.sources.base import Picture
-from razor_cli.data.sources.photo import ENDINGS, content_key, hash_of, same
-from razor_cli.data.sources.pixels import decode, read_picture
+from razor_cli.data.sources.photo import ENDINGS, content_key, hash_of, same, unchanged
+from razor_cli.data.sources.pixels import bytes_of, decode, read_picture
 from razor_cli.data.sources.tally import Tally
 from razor_cli.data.texts import read_lines
 from razor_cli.errors import DataError, nearest
@@ -135,7 +135,8 @@ class CelebA:
 
     def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:
         """Read drawn photographs as RGB."""
-        return [decode(self._files[p.key].read_bytes()) for p in pictures]
+        places = [(p.key, self._files[p.key]) for p in pictures]
+        return [decode(unchanged(key, bytes_of(path), path)) for key, path in places]
 
     def file_of(self, picture: Picture) -> str:
         """Return the file name of a drawn photograph."""

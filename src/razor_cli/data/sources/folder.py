@@ -12,8 +12,8 @@ from PIL import Image
 
 from razor_cli.data.sources.base import SPLITS, Picture
 from razor_cli.data.sources.captions import LISTS, captions_of
-from razor_cli.data.sources.photo import ENDINGS, content_key, halves, same
-from razor_cli.data.sources.pixels import Look, decode, read_picture
+from razor_cli.data.sources.photo import ENDINGS, content_key, halves, same, unchanged
+from razor_cli.data.sources.pixels import Look, bytes_of, decode, read_picture
 from razor_cli.data.sources.tally import Tally
 from razor_cli.errors import DataError, nearest
 
@@ -93,12 +93,7 @@ class Folder:
         images = []
         for picture in pictures:
             path = self._paths[picture.key]
-            try:
-                images.append(decode(path.read_bytes()))
-            except OSError as error:
-                raise DataError(
-                    f"{self.setting}: '{path}' could be read before and no longer can", found=error
-                ) from error
+            images.append(decode(unchanged(picture.key, bytes_of(path), path)))
         return images
 
     def unknown(self, name: str) -> DataError:

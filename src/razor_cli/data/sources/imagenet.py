@@ -26,7 +26,7 @@ from razor_cli.data.prompts import DOMAINS, spoken
 from razor_cli.data.sources.base import Picture
 from razor_cli.data.sources.imagenet_layouts import Layout, find_layout
 from razor_cli.data.sources.imagenet_rows import Item
-from razor_cli.data.sources.photo import content_key, hash_of, same
+from razor_cli.data.sources.photo import content_key, hash_of, same, unchanged
 from razor_cli.data.sources.pixels import decode, examine
 from razor_cli.data.sources.tally import Tally
 from razor_cli.errors import DataError, RunError, nearest
@@ -223,9 +223,7 @@ class ImageNet:
             data = self._kept.get(picture.key)
             if data is None:
                 data = self.layout.read([item])[0]
-            if not data:
-                raise DataError(f"{self.setting}: '{item.place}' could be read before and no longer can")
-            images.append(decode(data))
+            images.append(decode(unchanged(picture.key, data, item.place)))
         return images
 
     def _picture(self, key: str, concept: str) -> Picture:

@@ -115,6 +115,7 @@ class Folders:
         self.parts, self.root, self.tally, self.setting = dict(parts), root, tally, tally.setting
         self.wnids, self.numbers = list(wnids), {w: i for i, w in enumerate(wnids)}
         self.unknown: dict[str, list[str]] = {}
+        self._listed: dict[Path, list[Path]] = {}
         self._labels = {part: self._list(part) for part in parts}
         if not self._labels["train"]:
             named = ", ".join(self.unknown["train"][:5])
@@ -134,14 +135,19 @@ class Folders:
         if part == "val" and self._flat is not None:
             files = [self.parts["val"] / name for name in self._flat.get(label, [])]
         else:
-            folder = self.parts[part] / self.wnids[label]
-            found = os.scandir(folder) if folder.is_dir() else ()
-            files = sorted(
-                Path(e.path)
-                for e in found
-                if Path(e.name).suffix.lower() in ENDINGS and not e.name.startswith(".")
-            )
+            files = self._in_folder(self.parts[part] / self.wnids[label])
         return [Item(place=str(f.relative_to(self.root)), file=f) for f in files]
+
+    def _in_folder(self, folder: Path) -> list[Path]:
+        """Return the photographs of a class's folder in order; what else is there is counted, once."""
+        if folder not in self._listed:
+            there = sorted(os.scandir(folder), key=lambda e: e.name) if folder.is_dir() else []
+            shown = [Path(e.path) for e in there if not e.name.startswith(".")]
+            self._listed[folder] = [p for p in shown if p.suffix.lower() in ENDINGS]
+            for path in (p for p in shown if p.suffix.lower() not in ENDINGS):
+                what = f"{path.suffix.lower() or 'other'} files and folders in classes, which are not read"
+                self.tally.count(what, str(path.relative_to(self.root)))
+        return self._listed[folder]
 
     def shuffled(self, items: list[Item], rng: random.Random) -> list[Item]:
         """Return the items in random order."""

@@ -16,8 +16,8 @@ from PIL import Image
 
 from razor_cli.data.sources.base import SPLITS, Picture
 from razor_cli.data.sources.layouts import CIFAR100_ROW, Listing, Photo, listing
-from razor_cli.data.sources.photo import content_key
-from razor_cli.data.sources.pixels import Look, decode, read_picture
+from razor_cli.data.sources.photo import content_key, unchanged
+from razor_cli.data.sources.pixels import Look, bytes_of, decode, read_picture
 from razor_cli.data.sources.tally import Tally
 from razor_cli.data.taxonomy import Branch
 from razor_cli.errors import DataError, nearest
@@ -102,7 +102,7 @@ class Labelled:
 
     def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:
         """Read pictures as RGB, at most 512 pixels on the shorter side."""
-        return [self._image(self._photos[p.key]) for p in pictures]
+        return [self._image(p.key, self._photos[p.key]) for p in pictures]
 
     @cached_property
     def _by_class(self) -> dict[str, dict[str, list[Photo]]]:
@@ -130,27 +130,24 @@ class Labelled:
         if "#" not in photo.path:
             data, look = read_picture(self.listing.root / photo.path)
             return content_key(self.name, data), look
-        try:
-            data = self._bytes(photo)
-        except OSError as error:
-            return "", Look(flaw=f"cannot be read ({error.strerror})")
-        return content_key(self.name, data), Look()
+        data = self._bytes(photo)
+        whole = len(data) == CIFAR100_ROW - 2
+        return content_key(self.name, data), Look(flaw=None if whole else "a row that cannot be read")
 
     def _bytes(self, photo: Photo) -> bytes:
+        """Return the bytes of a file or of a row; none if they cannot be read."""
         file, _, row = photo.path.partition("#")
         if not row:
-            return (self.listing.root / file).read_bytes()
-        with (self.listing.root / file).open("rb") as stream:
-            stream.seek(int(row) * CIFAR100_ROW + 2)
-            return stream.read(CIFAR100_ROW - 2)
-
-    def _image(self, photo: Photo) -> Image.Image:
+            return bytes_of(self.listing.root / file)
         try:
-            data = self._bytes(photo)
-        except OSError as error:
-            raise DataError(
-                f"{self.setting}: '{photo.path}' could be read before and no longer can", found=error
-            ) from error
+            with (self.listing.root / file).open("rb") as stream:
+                stream.seek(int(row) * CIFAR100_ROW + 2)
+                return stream.read(CIFAR100_ROW - 2)
+        except OSError:
+            return b""
+
+    def _image(self, key: str, photo: Photo) -> Image.Image:
+        data = unchanged(key, self._bytes(photo), photo.path)
         if "#" not in photo.path:
             return decode(data)
         return Image.fromarray(np.frombuffer(data, np.uint8).reshape(3, 32, 32).transpose(1, 2, 0).copy())

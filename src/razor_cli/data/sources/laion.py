@@ -14,6 +14,7 @@ from typing import Any
 from razor_cli.data.sources.members import MAX_TEXT, TEXTS, stem_of
 from razor_cli.data.sources.parquet import footer_of
 from razor_cli.data.sources.photo import ENDINGS
+from razor_cli.data.sources.pixels import bytes_of
 from razor_cli.data.sources.webdataset import NO_CAPTION, NO_PICTURE, Entry, WebDataset
 from razor_cli.data.texts import one_line
 from razor_cli.errors import DataError
@@ -141,10 +142,7 @@ class Laion(WebDataset):
         shard = self.shards[entry.shard]
         if not shard.is_dir():
             return super()._read(entry)
-        try:
-            return (shard / entry.name).read_bytes()
-        except OSError:
-            return b""  # named as an empty file, as everything that cannot be read
+        return bytes_of(shard / entry.name)
 
     def _rows(self, shard: Path) -> Rows:
         """Return the metadata beside a shard (00000.tar or 00000/ -> 00000.parquet, also inside the folder),
@@ -171,7 +169,7 @@ class Laion(WebDataset):
                 fix="move it away, or run img2dataset on it",
             )
         caption = next((c for c in CAPTIONS if c in names), None)
-        wanted = [c for c in ("key", "status", caption) if c in names]
+        wanted = [c for c in ("key", "status", caption) if c is not None and c in names]
         told: dict[str, str] = {}
         failed: dict[str, str] = {}
         twice: dict[str, None] = {}

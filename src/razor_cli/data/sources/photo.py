@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from razor_cli.errors import DataError
+
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR")
 
@@ -16,6 +18,19 @@ UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MY
 def content_key(source: str, data: bytes) -> str:
     """Return the key of a picture file: equal bytes have equal keys, whatever their names."""
     return f"{source}/{hashlib.sha256(data).hexdigest()[:16]}"
+
+
+def unchanged(key: str, data: bytes, where: object) -> bytes:
+    """Return the bytes of a picture that is read again. Raises DataError if they are not those that were
+    examined.
+    """
+    if content_key("", data) != f"/{hash_of(key)}":
+        raise DataError(
+            f"'{where}' is no longer the picture that was examined",
+            found=f"{len(data):,} other bytes" if data else "nothing that can be read",
+            fix="leave the pictures alone while a run works, and start it again",
+        )
+    return data
 
 
 def hash_of(key: str) -> str:

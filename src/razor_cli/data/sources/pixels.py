@@ -88,6 +88,14 @@ def read_picture(path: Path) -> tuple[bytes, Look]:
     return data, examine(data)
 
 
+def bytes_of(path: Path) -> bytes:
+    """Return the bytes of a file; none if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def decode(data: bytes) -> Image.Image:
     """Return a checked picture as RGB, upright by its EXIF orientation, reduced to 512 pixels on the shorter
     side.

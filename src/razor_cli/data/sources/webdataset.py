@@ -8,9 +8,7 @@ a few pictures out of many are read at random, and nothing is ever unpickled or 
 
 from __future__ import annotations
 
-import glob
 import random
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +20,8 @@ from PIL import Image
 
 from razor_cli.data.sources.base import Picture
 from razor_cli.data.sources.members import Sample, samples_of
-from razor_cli.data.sources.photo import content_key, mention, same
+from razor_cli.data.sources.patterns import asked_for
+from razor_cli.data.sources.photo import content_key, mention, same, unchanged
 from razor_cli.data.sources.pixels import decode, examine
 from razor_cli.data.sources.tally import Tally
 from razor_cli.data.texts import decoded, one_line, parsed_object
@@ -30,7 +29,6 @@ from razor_cli.errors import DataError, nearest
 
 PACKED = (".tar.*", ".tgz", ".tbz2", ".txz", ".zip")
 GRAMS = 20_000  # so many word groups of captions are compared for the nearest words
-MAX_SHARDS = 1_000_000  # files that a pattern may count
 NO_CAPTION = "pictures without a caption"
 NO_PICTURE = "captions without a picture"
 UNREADABLE = "captions that cannot be read"
@@ -137,12 +135,20 @@ class WebDataset:
 
     def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:
         """Read drawn pictures as RGB, at most 512 pixels on the shorter side."""
-        return [decode(self._read(self._found[p.key])) for p in pictures]
+        found = [(p.key, self._found[p.key]) for p in pictures]
+        return [
+            decode(unchanged(key, self._read(entry), f"{self.shards[entry.shard]}:{entry.name}"))
+            for key, entry in found
+        ]
 
     def _read(self, entry: Entry) -> bytes:
-        with self.shards[entry.shard].open("rb") as stream:
-            stream.seek(entry.offset)
-            return stream.read(entry.size)
+        """Return a picture's bytes; none if they cannot be read, which is named as an empty file."""
+        try:
+            with self.shards[entry.shard].open("rb") as stream:
+                stream.seek(entry.offset)
+                return stream.read(entry.size)
+        except OSError:
+            return b""
 
     def _list_shards(self) -> list[Path]:
         packed: list[str] = []
@@ -150,7 +156,7 @@ class WebDataset:
             shards = sorted(s for s in self.root.rglob("*.tar") if not s.name.startswith("."))
             packed = sorted(p.name for ending in PACKED for p in self.root.rglob(f"*{ending}"))
         else:
-            shards = self._asked_for()
+            shards = asked_for(str(self.root), self.tally)
         for shard in shards:
             self.stay_inside(shard)
         if not shards:
@@ -165,21 +171,6 @@ class WebDataset:
             )
         self.tally.count("compressed shards, which are not read", packed[0] if packed else "", len(packed))
         return shards
-
-    def _asked_for(self) -> list[Path]:
-        """Return the files of a pattern; those that its numbers count and that are not there are counted."""
-        found: set[Path] = set()
-        missing = []
-        for part in expand(str(self.root)):
-            magic = glob.has_magic(part) and not Path(part).exists()
-            files = [Path(p) for p in glob.glob(part)] if magic else [Path(part)]  # noqa: PTH207 (may be absolute)
-            there = {f for f in files if f.is_file()}
-            found |= there
-            missing += [] if there else [Path(part).name]
-        if found and missing:
-            first = ", ".join(missing[:3])
-            self.tally.count("shards of the pattern that are not there", first, len(missing))
-        return sorted(found)
 
     def stay_inside(self, shard: Path) -> None:
         """Raise DataError for a shard that is a link out of the root."""
@@ -271,23 +262,3 @@ class WebDataset:
             found="nearest words in captions: " + (", ".join(near) if near else "none alike"),
             fix="correct target, set data.keyword, add spellings to data.aliases, or use other shards",
         )
-
-
-def expand(pattern: str) -> list[str]:
-    """Return the patterns that `{000..009}` in a shard pattern counts; `*`, `?` and `[…]` are left as they
-    are.
-    """
-    found = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
-    if found is None:
-        return [pattern]
-    first, last = found[1], found[2]
-    low, high = sorted((int(first), int(last)))
-    rest = expand(pattern[found.end() :])
-    if (high - low + 1) * len(rest) > MAX_SHARDS:
-        raise DataError(
-            f"a pattern of shards counts more than {MAX_SHARDS:,} files",
-            found=found[0],
-            fix="point the setting at the folder",
-        )
-    numbers = [str(n).zfill(len(first)) for n in range(low, high + 1)]
-    return [pattern[: found.start()] + n + tail for n in numbers for tail in rest]
