@@ -252,7 +252,7 @@ def _devkit(truth: Path, stems: Sequence[str], setting: str) -> dict[str, str]:
     wnids: dict[int, str] = {}
     if (listing := truth.parent / "map_clsloc.txt").is_file():
         for number, row in enumerate((line.split() for line in read_lines(listing)), 1):
-            if len(row) < 2 or not row[1].isdecimal():
+            if len(row) < 2 or not _is_number(row[1]):
                 continue
             if wnids.setdefault(int(row[1]), row[0]) != row[0]:
                 raise DataError(f"'{listing}', line {number}: {row[1]} stands above with another class")
@@ -272,11 +272,15 @@ def _devkit(truth: Path, stems: Sequence[str], setting: str) -> dict[str, str]:
             f"'{truth}': {len(numbers)} lines for {len(stems)} photographs",
             allowed="one line per photograph of val/",
         )
-    if wrong := [n for n in numbers if not n.isdecimal() or int(n) not in wnids]:
+    if wrong := [n for n in numbers if not _is_number(n) or int(n) not in wnids]:
         raise DataError(
             f"'{truth}': '{wrong[0]}' is no class number of the kit", allowed=f"1 to {max(wnids)}"
         )
     return {stem: wnids[int(n)] for stem, n in zip(stems, numbers, strict=True)}
+
+
+def _is_number(word: str) -> bool:
+    return word.isdecimal() and len(word) < 10
 
 
 def _matlab(meta: Path) -> dict[int, str]:

@@ -1,4 +1,6 @@
-"""Which files a pattern of shards means: `{000..009}` counts, so each was asked for; `*` takes what is there."""
+"""Which files a pattern of shards means: `{000..009}` counts, so each was asked for; `*` takes what is
+there.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ def asked_for(pattern: str, tally: Tally) -> list[Path]:
 
 def expand(pattern: str) -> list[str]:
     """Return the patterns that `{000..009}` in a pattern counts; `*`, `?` and `[…]` are left as they are."""
-    found = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
+    found = re.search(r"\{(\d{1,12})\.\.(\d{1,12})\}", pattern)
     if found is None:
         return [pattern]
     first, last = found[1], found[2]
