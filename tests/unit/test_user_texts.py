@@ -150,6 +150,12 @@ def test_malformed_objects_name_the_line(line: str, tmp_path: Path) -> None:
         read()
 
 
+@pytest.mark.parametrize("place", ["/dev/zero", "."])
+def test_what_is_no_file_is_not_read(place: str) -> None:
+    with pytest.raises(DataError, match=r"data\.names_file.*is no file"):
+        read_names(Path(place))
+
+
 def test_halves_of_characters_do_not_reach_a_hash(tmp_path: Path) -> None:
     file, read = caption_list(tmp_path, "captions.jsonl")
     rows = [f'{{"file": "{n:03}.png", "caption": "\\ud83d {n} \\ud83d\\ude00"}}' for n in range(8)]

@@ -8,6 +8,7 @@ import codecs
 import csv
 import io
 import json
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,10 +53,12 @@ def read_text(path: Path, *, setting: str = "", max_bytes: int = MAX_FILE) -> st
     """
     where = f"{setting}: '{path}'" if setting else f"'{path}'"
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a device or a pipe may never end
+            raise DataError(f"{where} is no file", allowed="a text file")
+        if status.st_size > max_bytes:
             allowed = f"at most {max_bytes:,} bytes of text"
-            raise DataError(f"{where} is too large", found=f"{size:,} bytes", allowed=allowed)
+            raise DataError(f"{where} is too large", found=f"{status.st_size:,} bytes", allowed=allowed)
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{where} cannot be read", found=error.strerror or error) from error

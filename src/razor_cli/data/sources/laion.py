@@ -15,7 +15,7 @@ from razor_cli.data.sources.members import MAX_TEXT, TEXTS, stem_of
 from razor_cli.data.sources.parquet import footer_of
 from razor_cli.data.sources.photo import ENDINGS
 from razor_cli.data.sources.pixels import bytes_of
-from razor_cli.data.sources.webdataset import NO_CAPTION, NO_PICTURE, Entry, WebDataset
+from razor_cli.data.sources.webdataset import NO_CAPTION, NO_PICTURE, UNREADABLE, Entry, WebDataset
 from razor_cli.data.texts import one_line
 from razor_cli.errors import DataError
 
@@ -126,16 +126,17 @@ class Laion(WebDataset):
         """Return the caption in NAME.txt, else the key `caption` of NAME.json, on one line."""
         for ending in (".txt", ".json"):
             file = stem.with_name(f"{stem.name}{ending}")
+            shown = f"{stem.parent.name}/{file.name}"
             try:
                 if not file.is_file():
                     continue
                 if file.stat().st_size > MAX_TEXT:
                     what = f"captions of more than {MAX_TEXT:,} bytes, which are not read"
-                    self.tally.count(what, f"{stem.parent.name}/{file.name}")
-                elif caption := self.caption_in(file.read_bytes(), str(file)):
+                    self.tally.count(what, shown)
+                elif caption := self.caption_in(file.read_bytes(), shown):
                     return caption
             except OSError:
-                self.tally.count("captions that cannot be read", f"{stem.parent.name}/{file.name}")
+                self.tally.count(UNREADABLE, shown)
         return ""
 
     def _read(self, entry: Entry) -> bytes:

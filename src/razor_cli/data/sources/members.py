@@ -40,11 +40,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Members that belong together; `alone` tells whether no other sample of the shard has this name."""
+    """Members that belong together."""
 
     name: str
     members: dict[str, Member]  # by ending
-    alone: bool
 
     def pictures(self) -> list[Member]:
         """Return the pictures, in the order of the shard."""
@@ -76,9 +75,9 @@ def samples_of(path: Path, tally: Tally) -> list[Sample]:
     try:
         with path.open("rb") as stream:
             for info in _headers(stream):
-                shard_name, member = _member(path.name, info, tally)
+                name, member = _member(path.name, info, tally)
                 if member is not None:
-                    shard.add(shard_name, member)
+                    shard.add(name, member)
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         tally.examined += 1
         tally.corrupt[path.name] = f"damaged tar file after {len(shard.runs)} samples ({error})"
@@ -148,7 +147,7 @@ def _told_apart(shard: str, name: str, runs: Sequence[Sequence[Member]], tally: 
     """Return the samples of one name, by the order of their members."""
     often = Counter(m.ending for run in runs for m in run)
     if max(often.values()) == 1:
-        return [Sample(name=name, members={m.ending: m for run in runs for m in run}, alone=True)]
+        return [Sample(name=name, members={m.ending: m for run in runs for m in run})]
     found: list[dict[str, Member]] = []
     for run in runs:
         pieces: list[dict[str, Member]] = [{}]
@@ -163,4 +162,4 @@ def _told_apart(shard: str, name: str, runs: Sequence[Sequence[Member]], tally: 
             tally.count(what, f"{shard}:{name}")
     if len(found) > 1:
         tally.count("samples that share their name, kept apart by their order", f"{shard}:{name}", len(found))
-    return [Sample(name=name, members=members, alone=False) for members in found]
+    return [Sample(name=name, members=members) for members in found]
