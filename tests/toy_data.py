@@ -41,6 +41,9 @@ class Sets:
     def sizes(self) -> dict[str, int]:
         return {name: len(part) for name, part in self.parts.items()}
 
+    def mended(self) -> list[str]:
+        return []
+
     def record(self) -> dict[str, list[str]]:
         return {name: [f"{WORDS[w]}/{seed}" for w, seed in part] for name, part in self.parts.items()}
 

@@ -213,14 +213,14 @@ def forked(work: Callable[[], object]) -> int:
 def test_a_kill_at_any_moment_leaves_no_half_entry(
     tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, real_save, real_replace = TensorCache(tmp_path), cache_module.save_file, os.replace
+    cache, real_save, real_replace = TensorCache(tmp_path), cache_module.write_checked, os.replace
 
     def die(*_: object) -> NoReturn:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    def half(tensors: Any, path: Path) -> None:
-        real_save(tensors, path)
+    def half(path: Path, tensors: Any) -> None:
+        real_save(path, tensors)
         os.truncate(path, path.stat().st_size // 2)
         die()
 
@@ -230,7 +230,7 @@ def test_a_kill_at_any_moment_leaves_no_half_entry(
 
     with monkeypatch.context() as patch:  # the child inherits it
         if moment == "half written":
-            patch.setattr(cache_module, "save_file", half)
+            patch.setattr(cache_module, "write_checked", half)
         elif moment != "computing":
             patch.setattr(cache_module.os, "replace", die if moment == "before the move" else moved)
         child = forked(lambda: cache.get("k", die if moment == "computing" else entry))

@@ -44,11 +44,17 @@ class Sets(Protocol):
         ...
 
     def fingerprints(self) -> dict[str, str]:
-        """Return a hash for every set: the part of a run's id that is data."""
+        """Return a hash for every set, and of the words that go with them: the part of a run's id that is
+        data.
+        """
         ...
 
     def sizes(self) -> dict[str, int]:
         """Return how many examples each set has."""
+        ...
+
+    def mended(self) -> Sequence[str]:
+        """Return what was damaged where examples are kept and was made anew, known once they were loaded."""
         ...
 
     def record(self) -> Mapping[str, Sequence[str]]:

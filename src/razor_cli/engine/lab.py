@@ -118,9 +118,7 @@ class Lab:
         return {n: v.to(self.family.device) for n, v in found.items()}  # from disk they come to the CPU
 
     def _parts(self, loss: Loss) -> dict[str, object]:
-        family = self.family
-        where = {"engine": ENGINE, "torch": torch.__version__, "device": family.device}
-        return where | {"weights": family.weights_hash(), "editable": self.editable, "loss": dict(loss.key)}
+        return unedited(self.family) | {"editable": self.editable, "loss": dict(loss.key)}
 
     def tick(self, forwards: int, backwards: int) -> None:
         """Count pictures sent through a tower."""
@@ -160,6 +158,19 @@ class Lab:
 def peak_mb() -> float:
     """Return the process's peak resident memory so far in megabytes (Linux reports kilobytes)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def unedited(family: Family, weights: str | None = None) -> dict[str, object]:
+    """Return what the answers of an unedited model depend on beside the question; `weights` is the hash of
+    other ones that it holds.
+    """
+    return {
+        "engine": ENGINE,
+        "torch": torch.__version__,
+        "device": family.device,
+        "weights": weights or family.weights_hash(),
+        "preparation": family.preparation(),
+    }
 
 
 def shared_cache(output_dir: Path, limit: float | None = None) -> TensorCache:

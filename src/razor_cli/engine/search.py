@@ -14,6 +14,9 @@ from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.family import Board, Family, Metrics
 from razor_cli.contract.goals import Goals, Limit, bounds_of
 from razor_cli.engine.choices import Return
+from razor_cli.metrics.info import NOT_RECOGNISED
+
+NOTHING_TO_FORGET = f"nothing to forget: {NOT_RECOGNISED}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,11 @@ class Aim:
         return all(found[x.metric] <= x.most for x in self.forget) and all(
             self.lost(found, name) <= points for name, points in self.keep.items()
         )
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether there is nothing to forget: the unedited model is no higher than the Target asks."""
+        return bool(self.forget) and all(self.base[x.metric] <= x.most for x in self.forget)
 
     def lost(self, found: Metrics, name: str) -> float:
         """Return the points of a metric that were lost; negative where it gained."""

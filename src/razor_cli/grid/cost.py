@@ -8,27 +8,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from razor_cli.config.settings import Experiment, classes_of, resolved
+from razor_cli.config.settings import Experiment, deciding, resolved
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.grid.points import Job
-from razor_cli.runs.code import code_version
 from razor_cli.runs.provenance import canonical_json
 from razor_cli.runs.records import RunRecord
 
 RECORDED = "recorded runs"
-
-
-def finished(records: Sequence[RunRecord]) -> frozenset[tuple[str, str]]:
-    """Return of recorded runs the settings, as text, and the version of the code that computed them."""
-    return frozenset((canonical_json(r.settings), r.provenance.code_version) for r in records)
-
-
-def sought(experiment: Experiment) -> tuple[str, str]:
-    """Return an experiment's settings and code as `finished` writes them; own pictures may have changed
-    since a run.
-    """
-    settings = canonical_json(json.loads(canonical_json(resolved(experiment))))
-    return settings, code_version(experiment.model.family, *classes_of(experiment))
 
 
 def estimate(job: Job, records: Sequence[RunRecord]) -> Estimate:
@@ -47,7 +33,7 @@ def _alike(experiment: Experiment, records: Sequence[RunRecord]) -> list[RunReco
     """Return runs of the same method and model with sets of the same size, narrowed to the most similar ones
     there are.
     """
-    wanted = json.loads(canonical_json(resolved(experiment)))
+    wanted = json.loads(canonical_json(deciding(resolved(experiment))))
     own = (
         experiment.method.name,
         experiment.model.name,
@@ -56,7 +42,7 @@ def _alike(experiment: Experiment, records: Sequence[RunRecord]) -> list[RunReco
     found = [r for r in records if (r.method, r.model, r.data) == own]
     found = [r for r in found if _sizes(r.settings) == _sizes(wanted)]
     for key in ("scenario", "quantization", "control", "method"):
-        found = [r for r in found if r.settings.get(key) == wanted.get(key)] or found
+        found = [r for r in found if deciding(r.settings).get(key) == wanted.get(key)] or found
     return found
 
 

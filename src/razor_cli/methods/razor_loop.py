@@ -16,7 +16,7 @@ from razor_cli.contract.family import Metrics, Named
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency
-from razor_cli.engine.search import Aim, Found, bisect, norm, stepped
+from razor_cli.engine.search import NOTHING_TO_FORGET, Aim, Found, bisect, norm, stepped
 from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_body import Body, State
 from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Step, StepScale
@@ -47,6 +47,7 @@ class Loop:
             stack.enter_context(swapped(self.family, self.body.original))  # restores every bit at the end
             self._plan, self._first = self.method.plan, self.lab.gradients(self.method.plan)
             self.aim = self._make_aim()
+            self.notes += [NOTHING_TO_FORGET] if self.aim.idle else []
             self._attempt()
             self._retry()
         return Edit(
@@ -156,7 +157,7 @@ class Loop:
 
     def _done(self) -> bool:
         if met := self.method.early_stop and self.aim.met(self.lab.board.current):
-            self._stop("Target met on validation data")
+            self._stop(NOTHING_TO_FORGET if self.aim.idle else "Target met on validation data")
         return met
 
     def _grow(self) -> None:
@@ -226,7 +227,7 @@ class Loop:
         )
 
     def _stop(self, reason: str) -> None:
-        self.notes.append(reason)
+        self.notes += [reason] if reason not in self.notes else []
         self.log.append(
             Event(step=len(self.log), action="stop", after=dict(self.lab.board.current), note=reason)
         )

@@ -98,6 +98,7 @@ class Slug:
     def edit(self, lab: Lab) -> Edit:
         """Return the best single-tensor step along +g_f on the Pareto front of every tower."""
         from razor_cli.engine.changes import Weights
+        from razor_cli.engine.search import NOTHING_TO_FORGET
 
         family = lab.family
         with lab.timed():
@@ -123,12 +124,13 @@ class Slug:
         note = "no trial met the criterion"
         if chosen:
             note = f"chose {chosen.component.name} at {chosen.relative:.3g} of its norm"
+        idle = self._is_forgotten(lab.board.base, self._metric(lab.board))
         return Edit(
             change=Weights(values=values),
             components=[c.name for c in moved],
             log=log,
             cost=lab.cost,
-            notes=[note],
+            notes=[NOTHING_TO_FORGET, note] if idle else [note],
         )
 
     def _metric(self, board: Board) -> str:
@@ -144,6 +146,10 @@ class Slug:
                 fix="method.criterion=m1_mean, or name more classes: data.class_names=[...]",
             )
         return found
+
+    def _is_forgotten(self, metrics: Metrics, metric: str) -> bool:
+        most = USUAL_VALUE.get(metric, ELSE) if self.criterion_value is None else self.criterion_value
+        return metrics[metric] <= most
 
     def _front(self, family: Family, forget: Named, retain: Named) -> list[Saliency]:
         """Return the Pareto front of each tower: high |g_f|/|theta| against low alignment."""
@@ -177,7 +183,6 @@ class Slug:
         directions = self._directions(group, forget, lab)
         size, low, high = self.init_rel * s.weight_norm / s.forget_norm, 0.0, None
         board, metric, trials = lab.board, self._metric(lab.board), []
-        most = USUAL_VALUE.get(metric, ELSE) if self.criterion_value is None else self.criterion_value
         with lab.searching():
             board.prepare(group)
             for _ in range(self.search_steps):
@@ -188,7 +193,7 @@ class Slug:
                     step_size=size,
                     relative=size * s.forget_norm / s.weight_norm,
                     metrics=metrics,
-                    forgotten=metrics[metric] <= most,
+                    forgotten=self._is_forgotten(metrics, metric),
                 )
                 trials.append(trial)
                 low, high = (low, size) if trial.forgotten else (size, high)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from razor_cli.bench import sets_of
-from razor_cli.config.settings import Experiment, resolved
+from razor_cli.config.settings import Experiment, deciding, resolved
 from razor_cli.contract.components import parameters
 from razor_cli.contract.edit import Edit
 from razor_cli.data.disjoint import six_sets
@@ -54,7 +54,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     with stage(f"loading {m.name}"):
         family = m.open()
         sets = sets_of(experiment)
-    settings = resolved(experiment) | {"propositions": on_model.choices()}
+    settings = deciding(resolved(experiment)) | {"propositions": on_model.choices()}
     inputs = provenance.Inputs(
         weights=family.weights_hash(), data=sets.fingerprints(), code=code_version(m.family, type(method))
     )
@@ -80,7 +80,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
         "provenance": origin.model_dump(),
         "components": edit.components,
         "cost": asdict(edit.cost),
-        "notes": edit.notes,
+        "notes": [*edit.notes, *cache.notes(), *sets.mended()],
     }
     _write(path, experiment, sets.target, record, findings)
     return path, True
