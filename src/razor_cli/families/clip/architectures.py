@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,24 +36,30 @@ def configuration_of(architecture: str) -> dict[str, Any]:
             f"model.architecture={FOLDER}FOLDER model.weights=FOLDER",
         )
     if architecture.startswith(FOLDER):
-        return _of_folder(Path(architecture.removeprefix(FOLDER)).expanduser())
+        return _of_folder(_folder_of(architecture))
     package = importlib.util.find_spec("open_clip")
-    places = package.submodule_search_locations if package else None
-    for place in places or ():
-        file = Path(place, "model_configs", f"{architecture}.json")
-        if Path(architecture).name == architecture and file.is_file():
-            return dict(json.loads(file.read_text(encoding="utf-8")))
-    import open_clip  # knows those that were added to it, and all names
+    roots = (package.submodule_search_locations if package else None) or []
+    names = {file.stem: file for root in roots for file in Path(root, "model_configs").glob("*.json")}
+    if architecture in names:
+        return dict(json.loads(names[architecture].read_text(encoding="utf-8")))
+    loaded: Any = sys.modules.get("open_clip")  # knows those that were added to it
+    if loaded and (found := loaded.get_model_config(architecture)) is not None:
+        return dict(found)
+    near = ", ".join(nearest(architecture, names))
+    raise WeightsError(
+        f"model.architecture: open_clip has no '{architecture}'",
+        found=near and f"near: {near}",
+        fix="razor-run model=open_clip model.architecture=NAME, with a name of open_clip.list_models()",
+    )
 
-    found = open_clip.get_model_config(architecture)
-    if found is None:
-        near = ", ".join(nearest(architecture, open_clip.list_models()))
-        raise WeightsError(
-            f"model.architecture: open_clip has no '{architecture}'",
-            found=near and f"near: {near}",
-            fix="razor-run model=open_clip model.architecture=NAME, with a name of open_clip.list_models()",
-        )
-    return dict(found)
+
+def _folder_of(architecture: str) -> Path:
+    return Path(architecture.removeprefix(FOLDER)).expanduser()
+
+
+def library_name(architecture: str) -> str:
+    """Return what open_clip itself calls an architecture: it does not know `~`."""
+    return f"{FOLDER}{_folder_of(architecture)}" if architecture.startswith(FOLDER) else architecture
 
 
 def _of_folder(folder: Path) -> dict[str, Any]:
@@ -62,12 +69,14 @@ def _of_folder(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not all(isinstance(part, dict) for part in parts):
         raise WeightsError(f"{file} describes no model", found="no model_cfg with vision_cfg and text_cfg")
     settings = config["text_cfg"].get("tokenizer_kwargs") or {}
-    if other := sorted(set(settings) - set(TOKENIZER_SETTINGS)):
+    if not isinstance(settings, dict) or not settings.keys() <= set(TOKENIZER_SETTINGS):
         raise WeightsError(
             f"{file}: text_cfg.tokenizer_kwargs is not followed",
             allowed=", ".join(TOKENIZER_SETTINGS),
-            found=", ".join(other),
+            found=repr(settings)[:200],
         )
+    if not isinstance(config["text_cfg"].get("hf_tokenizer_name") or "", str):
+        raise WeightsError(f"{file}: text_cfg.hf_tokenizer_name is not a name")
     if serves(config):
         check_open_clip(file, config)
     return config
@@ -110,13 +119,15 @@ def check_served(architecture: str, weights: str | None = None) -> dict[str, Any
 
 def tokenizer_folder(architecture: str, weights: str | None) -> Path | None:
     """Return the folder of weights or of an architecture that brings its own tokenizer, or None."""
-    named = architecture.removeprefix(FOLDER) if architecture.startswith(FOLDER) else weights
-    folder = Path(named or "").expanduser()
-    whole = named and (folder / FOLDER_CONFIG).is_file()
-    return folder if whole and any((folder / name).is_file() for name in TOKENIZER_FILES) else None
+    folder = _folder_of(architecture if architecture.startswith(FOLDER) else weights or "")
+    brings = any((folder / name).is_file() for name in TOKENIZER_FILES)
+    return folder if brings and (folder / FOLDER_CONFIG).is_file() else None
 
 
 def _is_cached(repository: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
-    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in TOKENIZER_FILES)
+    try:
+        return any(isinstance(try_to_load_from_cache(repository, name), str) for name in TOKENIZER_FILES)
+    except ValueError:  # not the name of a repository
+        return False

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 from PIL import Image
 from torch import Tensor, nn
 
@@ -17,9 +18,11 @@ from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
 from razor_cli.families.clip.hf_files import check_folder, read_config, read_processor
-from razor_cli.families.clip.tokens import LARGEST, check_tokenizer, within
+from razor_cli.families.clip.text import Tokenizer
+from razor_cli.families.clip.tokens import LARGEST, PROBES, check_tokenizer, within
 from razor_cli.weights.checkpoint import read_state
 
+SPELLINGS = (*PROBES, "A  Photo, of Zoë's cat!")
 OLD_END = 2  # of configurations from before the end token was named: transformers reads the largest id then
 
 
@@ -51,6 +54,7 @@ def load_hugging_face(label: str, folder: str | None) -> Clip:
     checked = within(tokenize, text.vocab_size, f"model.weights='{path.name}'")
     end = text.eos_token_id if text.eos_token_id != OLD_END else LARGEST
     check_tokenizer(checked, f"the folder {path}", unknown=tokenizer.unk_token_id, end=end)
+    _check_followed(path, tokenize)
 
     def pooled(features: Any) -> Tensor:  # newer versions return an output object
         value: Tensor = features if isinstance(features, Tensor) else features.pooler_output
@@ -104,6 +108,23 @@ def _worded(folder: Path, what: str) -> Iterator[None]:
 
 def _named(vision: Any) -> str:
     return f"hf-clip-{vision.hidden_size}x{vision.num_hidden_layers}-{vision.hidden_act}"
+
+
+def _check_followed(folder: Path, tokenize: Tokenizer) -> None:
+    """Raise WeightsError where tokenizer.json, read by itself, gives other ids than the library's class."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return
+    with _worded(folder, "holds a tokenizer that cannot be read"):
+        own = tokenizers.Tokenizer.from_file(str(file))
+    own.no_padding(), own.no_truncation()
+    for text in SPELLINGS:
+        if (said := own.encode(text).ids) != (ids := tokenize([text])[0].tolist()):
+            raise WeightsError(
+                f"{file} is not followed: CLIP's tokenizer gives other ids than it",
+                found=f"{text!r}: {ids} instead of {said}",
+                fix="save the tokenizer that the model was trained with as CLIPTokenizer does",
+            )
 
 
 def _transform(folder: Path, image_size: int) -> Callable[[Image.Image], Tensor]:

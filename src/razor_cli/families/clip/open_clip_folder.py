@@ -35,10 +35,15 @@ def folder_config(path: Path) -> dict[str, Any] | None:
     return config
 
 
-def check_same_model(path: Path, architecture: str, wanted: Mapping[str, Any]) -> None:
-    """Raise WeightsError where a folder's own model_cfg says another model than the architecture that is to
-    be built. Its activation function is judged elsewhere.
+def check_followed(path: Path, architecture: str, config: Mapping[str, Any]) -> None:
+    """Raise WeightsError unless all that a folder of weights says beside them goes with the architecture's
+    `config`; its activation function is judged elsewhere.
     """
+    _check_same_model(path, architecture, config)
+    pictures_of(path, config["vision_cfg"].get("image_size", 224))
+
+
+def _check_same_model(path: Path, architecture: str, wanted: Mapping[str, Any]) -> None:
     said = (folder_config(path) or {}).get("model_cfg") or {}
     different = []
     for part, kind in (("vision_cfg", CLIPVisionCfg), ("text_cfg", CLIPTextCfg)):

@@ -15,10 +15,16 @@ from torch import Tensor
 from razor_cli.dual.components import OPEN_CLIP, TowerLayout
 from razor_cli.dual.view import Tower
 from razor_cli.errors import WeightsError, headline, nearest
-from razor_cli.families.clip.architectures import FOLDER, check_served, not_served, tokenizer_folder
+from razor_cli.families.clip.architectures import (
+    FOLDER,
+    check_served,
+    library_name,
+    not_served,
+    tokenizer_folder,
+)
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.fit import fill
-from razor_cli.families.clip.open_clip_folder import check_same_model, folder_config, pictures_of
+from razor_cli.families.clip.open_clip_folder import check_followed, folder_config, pictures_of
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
 from razor_cli.families.clip.tokens import LARGEST, check_tokenizer, within
@@ -66,11 +72,11 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
     config = check_served(architecture, weights)
     path = resolve_weights(architecture, weights)
     check_activation(architecture, bool(config.get("quick_gelu")), path, weights)
-    check_same_model(path, architecture, config)
+    check_followed(path, architecture, config)
     tokenizer = _tokenizer(architecture, config, weights)
     stored = read_state(path)
     try:
-        module = open_clip.create_model(architecture, load_weights=False, pretrained_text=False)
+        module = open_clip.create_model(library_name(architecture), load_weights=False, pretrained_text=False)
     except Exception as error:  # a folder's configuration may say anything
         raise WeightsError(
             f"model.architecture={architecture}: open_clip cannot build it", found=headline(error)
@@ -89,7 +95,9 @@ def _tokenizer(architecture: str, config: Mapping[str, Any], weights: str | None
     folder = tokenizer_folder(architecture, weights) if named else None
     keywords: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False} if named else {}
     try:
-        return open_clip.get_tokenizer(f"{FOLDER}{folder}" if folder else architecture, **keywords)
+        return open_clip.get_tokenizer(
+            f"{FOLDER}{folder}" if folder else library_name(architecture), **keywords
+        )
     except Exception as error:  # the library's own, of files that are damaged or missing
         raise WeightsError(
             f"model.architecture={architecture}: its tokenizer '{folder or named}' cannot be read",
