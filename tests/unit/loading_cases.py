@@ -17,7 +17,7 @@ from open_clip.tokenizer import bytes_to_unicode
 from safetensors.torch import save_file
 from torch import Tensor
 
-TINY = {
+TINY: dict[str, Any] = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 16, "layers": 2, "width": 32, "head_width": 8, "patch_size": 8},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 2},
@@ -113,7 +113,7 @@ def hf_folder(folder: Path, *, own: bool = False, together: bool = False) -> Pat
         for parameter in module.parameters():
             parameter.data.add_(0.05 * torch.randn(parameter.shape))
     module.save_pretrained(folder)
-    extra = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]} if own else {}
+    extra: dict[str, Any] = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]} if own else {}
     images = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}, **extra)
     tokenizer.save_pretrained(folder)
     (CLIPProcessor(image_processor=images, tokenizer=tokenizer) if together else images).save_pretrained(

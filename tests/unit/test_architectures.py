@@ -70,9 +70,9 @@ def test_refusals_come_before_weights_and_tokenizer(tmp_path: Path, monkeypatch:
     for name in ("create_model", "get_tokenizer", "download_pretrained"):
         monkeypatch.setattr(open_clip, name, unread)
     refused = next(n for n in open_clip.list_models() if not serves(configuration_of(n)))
-    for weights in (tmp_path / "absent.pt", "a_tag", None):
+    for weights in (str(tmp_path / "absent.pt"), "a_tag", None):
         with pytest.raises(WeightsError, match="attention heads"):
-            load_open_clip("x", refused, weights and str(weights))
+            load_open_clip("x", refused, weights)
 
 
 def test_names_of_the_hub_say_how_to_get_a_folder(tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def test_how_a_folder_prepares_pictures_is_followed_or_refused_by_name(
 ) -> None:
     from test_loading import PICTURES
 
-    more = {"resize_mode": "longest"} if key == "fill_color" else {}
-    folder = folder_of(tmp_path, **more, **{key: value})
+    more: dict[str, Any] = {"resize_mode": "longest"} if key == "fill_color" else {}
+    folder = folder_of(tmp_path, None, **more, **{key: value})
     if not followed:
         with pytest.raises(WeightsError, match=rf"preprocess_cfg\.{key} is not followed"):
             load_open_clip("x", architecture.format(folder), str(folder))
@@ -178,14 +178,14 @@ def test_how_a_folder_prepares_pictures_is_followed_or_refused_by_name(
 def test_a_folder_that_describes_another_model_is_refused_with_what_differs(
     architectures: None, tmp_path: Path, part: str, change: dict[str, Any]
 ) -> None:
-    folder = folder_of(tmp_path, TINY | {part: {**TINY[part], **change}})  # type: ignore[dict-item]
+    folder = folder_of(tmp_path, TINY | {part: {**TINY[part], **change}})
     with pytest.raises(WeightsError) as caught:
         load_open_clip("x", "tiny", str(folder))
     assert f"{part}.{next(iter(change))}" in str(caught.value) and "local-dir:" in str(caught.value.fix)
 
 
 def test_a_folders_own_architecture_is_built_as_it_says(architectures: None, tmp_path: Path) -> None:
-    own = TINY | {"text_cfg": {**TINY["text_cfg"], "no_causal_mask": True}}  # type: ignore[dict-item]
+    own = TINY | {"text_cfg": {**TINY["text_cfg"], "no_causal_mask": True}}
     folder = folder_of(tmp_path, own)
     model = load_open_clip("x", f"local-dir:{folder}", str(folder))
     module, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")

@@ -117,7 +117,8 @@ def _check_followed(folder: Path, tokenize: Tokenizer) -> None:
         return
     with _worded(folder, "holds a tokenizer that cannot be read"):
         own = tokenizers.Tokenizer.from_file(str(file))
-    own.no_padding(), own.no_truncation()
+    own.no_padding()
+    own.no_truncation()
     for text in SPELLINGS:
         if (said := own.encode(text).ids) != (ids := tokenize([text])[0].tolist()):
             raise WeightsError(

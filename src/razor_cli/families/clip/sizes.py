@@ -84,7 +84,8 @@ def check_open_clip(file: Path, config: Mapping[str, Any]) -> None:
         found = part.size("width", width)
         towers.append((part.size("layers", 12), found, int(found * ratio)))
     tables = text.size("vocab_size", 49408) + text.size("context_length", 77)
-    vision.size("head_width", 64), text.size("heads", 8)
+    vision.size("head_width", 64)
+    text.size("heads", 8)
     check_claims(file, towers, tables * towers[1][1] + vision.image_weights(towers[0][1], 16))
 
 
@@ -101,7 +102,8 @@ def check_hugging_face(file: Path, config: Mapping[str, Any]) -> None:
         )
         for part, width in ((vision, 768), (text, 512))
     ]
-    vision.size("num_attention_heads", 12), text.size("num_attention_heads", 8)
+    vision.size("num_attention_heads", 12)
+    text.size("num_attention_heads", 8)
     tables = text.size("vocab_size", 49408) + text.size("max_position_embeddings", 77)
     projected = Part(file, "config", config).size("projection_dim", 512) * (towers[0][1] + towers[1][1])
     images = vision.image_weights(towers[0][1], 32)
