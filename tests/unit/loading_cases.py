@@ -120,3 +120,11 @@ def hf_folder(folder: Path, *, own: bool = False, together: bool = False) -> Pat
         folder
     )
     return folder
+
+
+def in_form(path: Path, state: dict[str, Tensor]) -> Path:
+    if path.suffix == ".safetensors":
+        save_file({n: v.clone() for n, v in state.items()}, path)
+    else:
+        torch.save(state, path)
+    return path

@@ -166,6 +166,15 @@ def test_how_a_folder_prepares_pictures_is_followed_or_refused_by_name(
     assert torch.equal(model.preprocess(PICTURES), torch.stack([transform(p) for p in PICTURES]))
 
 
+def test_a_folder_that_cannot_be_followed_is_refused_before_its_weights_are_hashed(
+    architectures: None, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path, crop_pct=0.9)
+    (folder / "open_clip_model.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(WeightsError, match="crop_pct is not followed"):
+        spec_of("tiny", folder).weights_hash()
+
+
 @pytest.mark.parametrize(
     ("part", "change"),
     [
