@@ -16,6 +16,7 @@ from razor_cli.config.overrides import shell_command
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment
 from razor_cli.errors import ConfigError, headline, report
+from razor_cli.stopping import keeping
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -125,7 +126,7 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     job = Job(fail_fast=fail_fast, debug=debug)
     overrides = [*request.overrides, "hydra.mode=MULTIRUN"]
     try:
-        with hydra_here() as hydra, hydra_errors(request):
+        with keeping(lambda: _kept(job.outcomes)), hydra_here() as hydra, hydra_errors(request):
             batches = hydra.multirun(config_name="config", task_function=job, overrides=overrides)
         outcomes = [
             r.return_value for batch in batches for r in batch
@@ -134,6 +135,11 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
         outcomes = job.outcomes
     print(summary(outcomes, stopped=fail_fast and any(o.error for o in outcomes)))
     return next((o.exit_code for o in outcomes if o.exit_code), 0)
+
+
+def _kept(outcomes: Sequence[Outcome]) -> str:
+    done = sum(not o.error for o in outcomes)
+    return f"{done} jobs of the sweep are recorded and kept; the same command does the others"
 
 
 def summary(outcomes: Sequence[Outcome], *, stopped: bool = False) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from razor_cli.errors import WeightsError, nearest
+from razor_cli.families.clip.files import beside_weights, of_open_clip
 from razor_cli.families.clip.sizes import check_open_clip
 from razor_cli.weights.json_file import read_json
 
@@ -55,6 +56,13 @@ def configuration_of(architecture: str) -> dict[str, Any]:
 
 def _folder_of(architecture: str) -> Path:
     return Path(architecture.removeprefix(FOLDER)).expanduser()
+
+
+def files_of(architecture: str) -> list[Path]:
+    """Return the files that say how an architecture computes."""
+    if architecture.startswith(FOLDER):
+        return beside_weights(_folder_of(architecture))
+    return of_open_clip(architecture)
 
 
 def library_name(architecture: str) -> str:

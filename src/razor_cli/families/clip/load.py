@@ -15,7 +15,7 @@ from razor_cli.families.clip.files import Library, salt_of
 from razor_cli.families.clip.fit import weights_digest
 from razor_cli.families.clip.hugging_face import architecture_of, load_hugging_face
 from razor_cli.families.clip.open_clip_folder import check_followed
-from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_in
+from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_in, open_clip_salt
 from razor_cli.families.clip.standins import DEFAULT
 from razor_cli.weights.checkpoint import read_state
 
@@ -45,14 +45,17 @@ def load(
     return model
 
 
-def stored_hash(library: str, architecture: str | None, path: Path) -> str:
-    """Return the hash that the loaded model will have, from its files alone."""
+def stored_hash(library: str, architecture: str | None, path: Path, weights: str | None = None) -> str:
+    """Return the hash that the loaded model will have, from its files alone; `weights` is what the settings
+    say, which may be a tag.
+    """
     if library == Library.STAND_IN:
         return weights_digest(DEFAULT, read_state(path))
     if library == Library.HF:  # what stands beside the weights is judged before they are read
         return weights_digest(architecture_of(path), read_state(path), salt_of(path))
-    check_followed(path, architecture or "", check_served(architecture or "", str(path)))
-    return weights_digest(architecture or "", read_state(path))
+    name = architecture or ""
+    check_followed(path, name, check_served(name, str(path)))
+    return weights_digest(name, read_state(path), open_clip_salt(name, path, weights))
 
 
 def choose_device(device: str) -> str:

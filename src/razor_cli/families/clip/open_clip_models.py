@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ from razor_cli.errors import WeightsError, headline, nearest
 from razor_cli.families.clip.architectures import (
     FOLDER,
     check_served,
+    configuration_of,
     library_name,
     not_served,
     tokenizer_folder,
 )
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
 from razor_cli.families.clip.open_clip_folder import check_followed, folder_config, pictures_of
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
@@ -84,9 +88,11 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
     fill(module, stored, f"model.weights='{path.name}' in model.architecture={architecture}")
     tokenizer = _checked(module, tokenizer, f"model.architecture={architecture}")
     transform = _transform(module, preprocessing(architecture, path, weights, module.visual.image_size))
-    return open_clip_view(
+    model = open_clip_view(
         label, module, tokenizer, transform, stored, path.name, architecture, stand_in=False
     )
+    model.salt = open_clip_salt(architecture, path, weights)
+    return model
 
 
 def _tokenizer(architecture: str, config: Mapping[str, Any], weights: str | None) -> Any:
@@ -209,6 +215,22 @@ def preprocessing(
     found = released_as(architecture, path, weights) or {}
     names = ("mean", "std", "interpolation", "resize_mode")
     return {name: found[name] for name in names if found.get(name)}
+
+
+def open_clip_salt(architecture: str, path: Path, weights: str | None) -> str:
+    """Return, as one text, what decides answers beside the tensors: the architecture's configuration, how
+    pictures are prepared, and the files beside the weights.
+    """
+    config = configuration_of(architecture)
+    size = config["vision_cfg"].get("image_size", 224)
+    parts = {
+        "config": config,
+        "pictures": asdict(PreprocessCfg(**preprocessing(architecture, path, weights, size))),
+        "beside": salt_of(path) if path.is_dir() else "",
+    }
+    if architecture.startswith(FOLDER):  # whose tokenizer is used, wherever the weights lie
+        parts["folder"] = salt_of(Path(library_name(architecture).removeprefix(FOLDER)))
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def open_clip_view(
