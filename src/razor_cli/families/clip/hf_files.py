@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from razor_cli.data.sources.photo import SHORT_SIDE
+from razor_cli.data.sources.pixels import SHORT_SIDE
 from razor_cli.errors import WeightsError
 from razor_cli.families.clip.files import BESIDE_WEIGHTS
 from razor_cli.families.clip.sizes import check_hugging_face

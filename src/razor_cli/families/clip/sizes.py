@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from razor_cli.data.sources.photo import SHORT_SIDE
+from razor_cli.data.sources.pixels import SHORT_SIDE
 from razor_cli.errors import WeightsError
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
