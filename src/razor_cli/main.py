@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from razor_cli import __version__
 from razor_cli.config.conf_files import comments, conf_dir, default_option, groups
-from razor_cli.errors import report
+from razor_cli.errors import ConfigError, report
 
 if TYPE_CHECKING:
     import typer
@@ -111,39 +111,67 @@ def run_command(arguments: Sequence[str]) -> int:
         print(f"razor-cli {__version__}" if flags.version else help_text())
         return 0
     from razor_cli import launch
-    from razor_cli.config import command_line
+    from razor_cli.config import command_line, worded
 
-    debug = _is_on("debug", flags.overrides)
+    debug = launch.is_on("debug", flags.overrides)
     try:
+        _refuse_idle(flags)
         if not (flags.cfg or flags.info) and (asked := _grid(flags)):
-            return launch.run_grid(flags.overrides, *asked, flags.config_dir, debug=debug)
+            return launch.run_grid(
+                flags.overrides,
+                *asked,
+                flags.config_dir,
+                multirun=flags.multirun or bool(asked[0]),
+                debug=debug,
+            )
         request = command_line.read(flags.overrides, multirun=flags.multirun, extra=flags.config_dir)
         if flags.cfg or flags.info:
             return launch.show(request, flags)
-        sweep = partial(launch.run_sweep, fail_fast=_is_on("fail_fast", flags.overrides), debug=debug)
+        sweep = partial(launch.run_sweep, fail_fast=launch.is_on("fail_fast", flags.overrides), debug=debug)
         return sweep(request) if flags.multirun else launch.run_once(request)
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
         raise
     except Exception as error:  # a person gets one line, or the traceback on demand
-        return report(error, debug=debug)
+        return report(worded.at_work(error, [*flags.overrides, "output_dir=outputs"]), debug=debug)
+
+
+def _refuse_idle(flags: Namespace) -> None:
+    """Raise ConfigError for flags that would be passed over."""
+    idle = [
+        (flags.multirun and flags.run, "--run and --multirun", "give one of them"),
+        (flags.multirun and (flags.cfg or flags.info), "-m with --cfg or --info", "leave -m out"),
+        (flags.cfg and flags.info, "--cfg and --info", "give one of them"),
+        (flags.resolve and not flags.cfg, "--resolve without --cfg", "add --cfg job"),
+        (flags.package is not None and not flags.cfg, "--package without --cfg", "add --cfg job"),
+    ]
+    for wrong, what, fix in idle:
+        if wrong:
+            raise ConfigError(f"{what}: they do not go together", fix=fix)
 
 
 def _grid(flags: Namespace) -> tuple[str, list[dict[str, list[Any]]]] | None:
     """Return the name and the blocks of the grid that is to be run, or listed; None for a single run or a
     sweep.
     """
-    if not flags.multirun and any("experiment=" in o for o in flags.overrides):
+    from razor_cli.launch import is_on
+
+    if any(o.lstrip("+").startswith("experiment=") for o in flags.overrides):
+        from razor_cli.config.worded import reading
         from razor_cli.grid.blocks import chosen_blocks
 
-        if found := chosen_blocks(flags.overrides, flags.config_dir):
+        with reading(flags.overrides):
+            found = chosen_blocks(flags.overrides, flags.config_dir)
+        if found and flags.multirun:
+            raise ConfigError(
+                f"-m experiment={found[0]}: this experiment is a grid, which runs without -m",
+                allowed=f"razor-run experiment={found[0]} KEY=A,B",
+                fix="leave -m out; grid=[] switches the grid off",
+            )
+        if found:
             return found
-    return ("", [{}]) if _is_on("dry_run", flags.overrides) else None
-
-
-def _is_on(key: str, overrides: Sequence[str]) -> bool:
-    return any(o.lstrip("+").lower() == f"{key}=true" for o in overrides)
+    return ("", [{}]) if is_on("dry_run", flags.overrides) else None
 
 
 def _interrupted() -> int:
@@ -213,8 +241,16 @@ def razor_command(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except Exception as error:  # as above
-        return report(error, debug="--debug" in arguments, how="razor --debug")
+        from razor_cli.config.worded import at_work
+
+        return report(at_work(error, _as_words(arguments)), debug="--debug" in arguments, how="razor --debug")
     return 0
+
+
+def _as_words(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `razor` as KEY=VALUE, an option and its value as one."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return [f"{a}={after}" if a.startswith("--") and "=" not in a else a for a, after in pairs]
 
 
 def razor() -> NoReturn:

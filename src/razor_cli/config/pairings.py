@@ -10,7 +10,7 @@ from razor_cli.config.schema import convert, unknown
 from razor_cli.config.settings import Options, Scenario
 from razor_cli.contract.spec import Spec
 from razor_cli.data.ask import DataSettings
-from razor_cli.errors import Problem, RazorError, nearest
+from razor_cli.errors import ConfigError, Problem, RazorError, nearest
 
 
 def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem]:
@@ -28,6 +28,24 @@ def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem
         if all(a is not None for a in arguments):
             found += rule(*arguments)
     return found
+
+
+def refuse_grid(experiment: Options) -> None:
+    """Raise ConfigError for a grid, or for processes of one, where a single run or a sweep is meant."""
+    if experiment.grid:
+        what = "grid belongs into the file of an experiment, and not into a single run or a sweep with -m"
+        fix = (
+            "razor-run experiment=NAME without -m; several values need no -m there, and grid=[] "
+            "switches it off"
+        )
+        raise ConfigError(what, allowed="grid=[]", found=f"{len(experiment.grid)} blocks", fix=fix)
+    if experiment.jobs != 1:
+        raise ConfigError(
+            "jobs spreads the grid of an experiment over processes, and this is a single run or a sweep",
+            allowed="jobs=1",
+            found=f"jobs={experiment.jobs}",
+            fix="leave it out, or write the values into an experiment's grid",
+        )
 
 
 def method_serves_model(method: Any, model: Spec) -> list[Problem]:
