@@ -14,11 +14,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from razor_cli.config import interpolations
+from razor_cli.config.conf_files import conf_dir
 from razor_cli.config.hydra_words import ALLOWED, is_hydra
 from razor_cli.config.schema import together
 from razor_cli.errors import ConfigError
 
 BOOKKEEPING = ("overrides", "runtime", "searchpath", "mode")  # written by Hydra itself, and never acted on
+EXPECTED: dict[
+    tuple[str, str | None, tuple[str, ...]], dict[Any, Any]
+] = {}  # composed once for all of a sweep
 OF_JOBS = ("override_dirname", "id", "num", "config_name")
 
 
@@ -40,8 +44,7 @@ class Guarded(ConfigLoaderImpl):  # type: ignore[misc]
             config_name, overrides, run_mode, from_shell, validate_sweep_overrides
         )
         own = [o for o in overrides if is_hydra(o) and not o.startswith(("hydra.searchpath", "hydra.mode"))]
-        expected = super().load_configuration(config_name, own, RunMode.RUN, from_shell)
-        changed = _difference(_acted_on(expected), _acted_on(cfg), "hydra")
+        changed = _difference(self._expected(config_name, tuple(own)), _acted_on(cfg), "hydra")
         if changed:
             raise ConfigError(
                 f"{changed}: Hydra's own settings are not open to configuration",
@@ -53,6 +56,13 @@ class Guarded(ConfigLoaderImpl):  # type: ignore[misc]
         if found := interpolations.problems(content):
             raise together(found)
         return cfg
+
+    def _expected(self, config_name: str | None, words: tuple[str, ...]) -> dict[Any, Any]:
+        """Return Hydra's node as our files and these words make it."""
+        key = (str(conf_dir()), config_name, words)
+        if key not in EXPECTED:
+            EXPECTED[key] = _acted_on(super().load_configuration(config_name, list(words), RunMode.RUN))
+        return EXPECTED[key]
 
 
 def _acted_on(cfg: DictConfig) -> dict[Any, Any]:

@@ -15,6 +15,7 @@ from razor_cli.errors import ConfigError, Problem, RazorError, nearest
 
 def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem]:
     """Return the problems between parts; parts that are None were refused already and take no part."""
+    found = output_can_lie_there(options)
     rules: list[tuple[Callable[..., list[Problem]], tuple[str, ...]]] = [
         (method_serves_model, ("method", "model")),
         (model_is_there, ("model",)),
@@ -22,12 +23,28 @@ def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem
         (bounds_are_right, ("scenario",)),
         (packages_are_there, ("quantization",)),
     ]
-    found: list[Problem] = []
     for rule, names in rules:
         arguments = [parts.get(n) for n in names]
         if all(a is not None for a in arguments):
             found += rule(*arguments)
     return found
+
+
+def output_can_lie_there(options: Options) -> list[Problem]:
+    """The results folder must be a folder, or be able to become one."""
+    place = options.output_dir.absolute()
+    there = next((p for p in (place, *place.parents) if p.is_symlink() or p.exists()), place)
+    if there.is_dir():
+        return []
+    what = "a link to nothing" if there.is_symlink() and not there.exists() else "no folder"
+    return [
+        Problem(
+            what=f"output_dir: {there} is {what}",
+            allowed="a folder, or a place in one",
+            found=str(options.output_dir),
+            fix="output_dir=DIR, a folder of yours",
+        )
+    ]
 
 
 def refuse_grid(experiment: Options) -> None:
