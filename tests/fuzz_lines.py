@@ -10,6 +10,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
 
+from hostile_files import OWN
+
 from razor_cli.config.conf_files import GROUPS, conf_dir, groups, settings_of
 from razor_cli.config.schema import hints, locate
 from razor_cli.config.settings import PLACES, Options
@@ -209,7 +211,7 @@ def command_line(draw: random.Random) -> list[str]:
         ]
     for _ in range(draw.choice((0, 1, 1, 2))):
         words.append(draw.choice(STRANGE) if draw.random() < 0.3 else _setting(draw, chosen, "-m" in flags))
-    return [*flags, *words]
+    return [*flags, *(w for w in words if not w.startswith("debug="))]  # a traceback is what it asks for
 
 
 def _setting(draw: random.Random, chosen: Mapping[str, str], sweep: bool) -> str:
@@ -242,71 +244,23 @@ def _value(draw: random.Random, kind: Any) -> str:
 
 
 def _pools(kind: Any) -> list[list[str]]:
+    """Return lists of values for a type, right ones and wrong ones."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return [[str(m.value) for m in kind], [next(iter(kind)).name, "nope"]]
-    if kind is Path:
-        return [PATHS, PATHS]
-    if kind is str:
-        return [TEXTS, PATHS]
-    if kind in (int, float):
-        return [NUMBERS, NUMBERS]
-    if kind in (bool, NoneType):
-        return [["true", "false", "null", "maybe"]]
-    inner = get_args(kind)
-    if get_origin(kind) in (list, tuple):
+    if kind in POOLS:
+        return POOLS[kind]
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (list, tuple):
         return [RETRIES] if is_dataclass(inner[0]) else [LISTS, LISTS]
-    if get_origin(kind) is dict:
-        return [MAPS, MAPS]
-    return [pool for arm in inner for pool in _pools(arm)] or [WORDS]
+    return [MAPS, MAPS] if origin is dict else [pool for arm in inner for pool in _pools(arm)] or [WORDS]
 
 
-OWN = {  # files of a folder given by --config-dir, by group
-    "method": {
-        "bomb": "a: &a [x,x,x,x,x,x,x,x,x]\n"
-        + "".join(
-            f"{c}: &{c} [{','.join([f'*{b}'] * 9)}]\n" for b, c in zip("abcdefg", "bcdefgh", strict=True)
-        ),
-        "circle": "a: &a [*a]\n",
-        "tagged": "a: !!python/object/apply:os.getcwd []\n",
-        "no_yaml": "a: [1,\n",
-        "two": "a: 1\na: 2\n",
-        "text": "just text\n",
-        "list": "- a\n- b\n",
-        "empty": "",
-        "binary": "\x00\x01",
-        "deep": "a: " + "[" * 200 + "]" * 200 + "\n",
-        "env": "_target_: razor_cli.methods.none.NoneEdit\nname: ${oc.env:HOME}\n",
-        "secret_choice": "defaults:\n  - /method: ${oc.env:HOME}\n",
-        "outside": "defaults:\n  - ../../outside\n",
-        "itself": "defaults:\n  - itself\n",
-        "names_itself": "_target_: razor_cli.methods.none.NoneEdit\nname: ${method.name}\n",
-        "grows": "_target_: razor_cli.methods.none.NoneEdit\na0: xxxxxxxxxx\n"
-        + "".join(f"a{i + 1}: [{', '.join([f'${{method.a{i}}}'] * 9)}]\n" for i in range(12)),
-        "date": "_target_: razor_cli.methods.none.NoneEdit\nname: 2020-13-45\n",
-        "calls": "_target_: os.getcwd\n",
-        "odd_defaults": "defaults: [1, {}, null, [a]]\n",
-        "odd_keys": "1: a\nnull: b\ntrue: c\n",
-        "header": "# @package hydra.callbacks\nx: {_target_: os.getcwd}\n",
-        "good": "defaults:\n  - none\n  - _self_\nname: good\n",
-    },
-    "experiment": {
-        "hooks": "# @package _global_\nhydra:\n  callbacks: {x: {_target_: os.getcwd}}\n",
-        "chdir": "# @package _global_\nhydra: {job: {chdir: true}}\n",
-        "launcher": "# @package _global_\ndefaults:\n  - override /hydra/launcher: basic\n",
-        "seeds": "# @package _global_\ngrid:\n  - {seed: [0, 1], method: [none]}\n",
-        "bad_grid": "# @package _global_\ngrid: [1]\n",
-        "odd_grid": "# @package _global_\ngrid:\n  - {seed: [{}, [1]], target: [null]}\n",
-        "env_grid": "# @package _global_\ngrid:\n  - {target: ['${oc.env:HOME}']}\n",
-        "plan": "# @package _global_\ndry_run: true\n",
-    },
+SWITCHES = ["true", "false", "null", "maybe"]
+POOLS: dict[Any, list[list[str]]] = {
+    Path: [PATHS, PATHS],
+    str: [TEXTS, PATHS],
+    int: [NUMBERS, NUMBERS],
+    float: [NUMBERS, NUMBERS],
+    bool: [SWITCHES],
+    NoneType: [SWITCHES],
 }
-
-
-def lay_out(folder: Path) -> None:
-    """Write what the command lines name into an empty working folder."""
-    (folder / "file").write_text("x")
-    (folder / "dangling").symlink_to(folder / "gone")
-    for group, files in OWN.items():
-        (folder / "own" / group).mkdir(parents=True)
-        for name, text in files.items():
-            (folder / "own" / group / f"{name}.yaml").write_text(text)

@@ -55,11 +55,15 @@ def stop_before_weights(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
         asked.append(experiment)
         return 0
 
+    def listed(_: Any, __: Any, refused: list[Any], ___: Any) -> int:
+        print(*(f"{type(r.error).__name__}: {r.error}" for r in refused))
+        return 2 if refused else 0
+
     fake = ModuleType("razor_cli.run")
     fake.perform, fake.execute = perform, execute  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "razor_cli.run", fake)
     monkeypatch.setattr(points, "_pictures", lambda *_: {})
-    monkeypatch.setattr(plan, "plan", lambda *_: 0)
+    monkeypatch.setattr(plan, "plan", listed)
     monkeypatch.setattr(jobs, "spread", lambda listed, _: jobs.in_turn(listed))
     return asked
 

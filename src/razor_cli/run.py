@@ -17,7 +17,6 @@ from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import Run, open_run
 from razor_cli.runs.records import Decision, Identity
-from razor_cli.runs.traces import untouched_if_refused
 
 REJECTED = 3  # exit code with exit_on_reject=true
 
@@ -60,7 +59,7 @@ def perform(experiment: Experiment, console: Console, *, opener: Opener | None =
         judged_on=experiment.judged_on.value,
     )
     where = (experiment.output_dir, identity.scenario, identity.method, identity.run_id)
-    with untouched_if_refused(*where), open_run(*where, force=experiment.force) as run:
+    with open_run(*where, force=experiment.force) as run:
         computed = not run.complete
         if computed:
             from razor_cli.engine.compute import Job, compute

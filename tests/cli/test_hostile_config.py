@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from fuzz_lines import OWN, lay_out
+from hostile_files import OWN, lay_out
 from refusals import answer, stop_before_weights
 
 from razor_cli.config.settings import Experiment

@@ -1,5 +1,5 @@
-"""Wrong command lines by kind: each is refused with exit code 2, in words, before weights are read, and leaves
-no file.
+"""Wrong command lines by kind: each is refused with exit code 2, in words, before weights are read, and
+leaves no file.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fuzz_lines import lay_out
+from hostile_files import lay_out
 from refusals import Answer, answer, stop_before_weights
 
 from razor_cli import main
@@ -51,6 +51,8 @@ VALUES = [  # word, what the message names
     ("output_dir=dangling/below", "is a link to nothing"),
     ("model.device='${oc.env:HOME}'", "functions in ${...} are not run"),
     ("seed=${engine}x${nope}", "nope"),
+    ("allow_code=[[a]]", "allow_code"),
+    ("allow_code=5", "allow_code"),
     ("hydra.sweep.dir=elsewhere", "Hydra's own settings are not open"),
     ("+hydra.job.env_set.X=1", "Hydra's own settings are not open"),
     ("hydra/launcher=basic", "add -m"),

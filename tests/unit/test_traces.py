@@ -6,13 +6,12 @@ import pytest
 
 from razor_cli.errors import ConfigError, RunError, UserError
 from razor_cli.runs.folder import open_run
-from razor_cli.runs.traces import untouched_if_refused
 
 WHERE = ("identity", "ft", "0123456789abcdef")
 
 
 def end_with(error: Exception, output: Path) -> None:
-    with pytest.raises(type(error)), untouched_if_refused(output, *WHERE), open_run(output, *WHERE):
+    with pytest.raises(type(error)), open_run(output, *WHERE):
         raise error
 
 
@@ -25,7 +24,7 @@ def test_folders_that_were_there_or_are_used_stay(tmp_path: Path) -> None:
     (tmp_path / "runs/identity").mkdir(parents=True)
     end_with(UserError("no"), tmp_path)
     assert [p.name for p in tmp_path.rglob("*")] == ["runs", "identity"]
-    with pytest.raises(UserError), untouched_if_refused(tmp_path, *WHERE), open_run(tmp_path, *WHERE):
+    with pytest.raises(UserError), open_run(tmp_path, *WHERE):
         (tmp_path / "runs/identity/ft/.other.lock").write_text("")
         raise UserError("no")
     assert [p.name for p in (tmp_path / "runs/identity/ft").iterdir()] == [".other.lock"]

@@ -34,7 +34,7 @@ def check(
     """
     problems = list(earlier or [])
     node = renamed.within(_resolve(cfg, problems))
-    problems += outside.problems(node.get(outside.KEY) or [], allowed)
+    problems += outside.problems(node.get(outside.KEY), allowed)
     parts = {group: _part(group, node, allowed, problems if group not in skip else []) for group in GROUPS}
     options = build(Options, {k: v for k, v in node.items() if k in hints(Options)}, "", problems)
     known = _all_keys(parts)

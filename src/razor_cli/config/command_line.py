@@ -135,6 +135,8 @@ class _Reader:
         except (HydraException, ValueError) as error:
             return _Word(problems=[_unreadable(argument, str(error))])
         key = override.key_or_group
+        if not key:
+            return _Word(problems=[_unreadable(argument, "a value without a key")])
         if wrong := _not_ours(argument, override, self.roots, multirun=self.multirun):
             return _Word(problems=wrong)
         if is_hydra(key) or override.is_delete():

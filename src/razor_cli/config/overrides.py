@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 
 OVERRIDE = re.compile(r"(?P<plus>\+{0,2})(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)", re.DOTALL)
 QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
-NESTED = re.compile(r"\[\s*[\[{].*[\]}]\s*\]", re.DOTALL)
+NESTED = re.compile(r"\[(.*,)?\s*[\[{].*[\]}]\s*\]", re.DOTALL)
 BARE = ("null", "'null'", '"null"')  # of an optional text: no value, and the word itself
 SWEEP_FUNCTION = re.compile(r"(choice|shuffle|sort|tag)\(.*\)", re.DOTALL)
 
@@ -81,7 +81,7 @@ def quote_list(value: str, *, multirun: bool) -> str:
     """Quote the elements of `[a, b]`; with `multirun` also of `[a],[b]`. Anything else is one text; lists in
     lists stay for Hydra to read, so that the check refuses them.
     """
-    if NESTED.match(value):
+    if NESTED.fullmatch(value):
         return value
     if not (value.startswith("[") and value.endswith("]")):
         return value if value == "null" else quote_element(value)
