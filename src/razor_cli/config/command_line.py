@@ -134,14 +134,15 @@ class _Reader:
                 override = parser.parse_override(text)
         except (HydraException, ValueError) as error:
             return _Word(problems=[_unreadable(argument, str(error))])
-        key = override.key_or_group
-        if not key:
-            return _Word(problems=[_unreadable(argument, "a value without a key")])
         if wrong := _not_ours(argument, override, self.roots, multirun=self.multirun):
             return _Word(problems=wrong)
-        if is_hydra(key) or override.is_delete():
+        if is_hydra(override.key_or_group) or override.is_delete():
             return _Word(text=text)
-        several = override.is_sweep_override()
+        return self._setting(argument, text, override)
+
+    def _setting(self, argument: str, text: str, override: Any) -> _Word:
+        """Return a word that chooses an option or sets a value, of one or of several."""
+        key, several = override.key_or_group, override.is_sweep_override()
         if several and (wrong := self._unlistable(argument, override)):
             return _Word(problems=wrong, skip=key)
         count = sweeps.how_many(override) if several and override.is_discrete_sweep() else 1
@@ -161,6 +162,8 @@ class _Reader:
 def _not_ours(argument: str, override: Any, roots: Sequence[Path], *, multirun: bool) -> list[Problem]:
     """Return why a word is none that the configuration is open to: the family, Hydra's own, another place."""
     key = override.key_or_group
+    if not key:
+        return [_unreadable(argument, "a value without a key")]
     if family.is_family(key):
         return [family.not_chosen(argument, roots)]
     if is_hydra(key):

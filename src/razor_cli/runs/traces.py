@@ -1,4 +1,4 @@
-"""What a refused run leaves: nothing. Some mistakes only an open model shows, when the run's place is made."""
+"""What a refused run leaves: nothing. Some mistakes only an open model shows, when its place is made."""
 
 from __future__ import annotations
 
