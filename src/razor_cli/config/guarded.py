@@ -26,7 +26,7 @@ EXPECTED: dict[
 OF_JOBS = ("override_dirname", "id", "num", "config_name")
 
 
-class Guarded(ConfigLoaderImpl):  # type: ignore[misc]
+class Guarded(ConfigLoaderImpl):
     """Composes as Hydra does, and refuses what no file may say."""
 
     def load_configuration(

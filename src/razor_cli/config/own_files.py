@@ -20,7 +20,7 @@ from razor_cli.config.schema import together
 from razor_cli.errors import ConfigError
 
 
-class OwnFiles(FileConfigSource):  # type: ignore[misc]
+class OwnFiles(FileConfigSource):
     """Yaml files in a folder given by --config-dir."""
 
     @staticmethod

@@ -25,10 +25,9 @@ def scalar(value: object, kind: Any) -> Any:
         )
     if kind is Path:
         return _path(value)
-    if kind is float:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return float(value) if number and (isinstance(value, float) or abs(value) < LARGEST) else INVALID
-    if type(value) is not kind or (kind is int and abs(value) >= LARGEST):  # type: ignore[operator, type-var]
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value) if isinstance(value, float) or abs(value) < LARGEST else INVALID
+    if type(value) is not kind or (isinstance(value, int) and abs(value) >= LARGEST):
         return INVALID
     return INVALID if isinstance(value, str) and not _storable(value) else value
 

@@ -91,7 +91,7 @@ def build(cls: type[T], node: object, key: str, problems: list[Problem]) -> T | 
         )
         return None
     types = hints(cls)
-    open_ended = {f.name for f in fields(cls) if f.metadata.get(INFINITE)}
+    open_ended = {f.name for f in fields(cls) if f.metadata.get(INFINITE)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for name, value in node.items():
         if name == "_target_":
