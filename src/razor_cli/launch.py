@@ -14,12 +14,13 @@ from razor_cli.config.check import check
 from razor_cli.config.command_line import Request
 from razor_cli.config.compose import checked, given, hydra_errors, hydra_here
 from razor_cli.config.outside import allowed
-from razor_cli.config.overrides import as_typed, quote, shell_command
+from razor_cli.config.overrides import as_typed, is_on, quote, shell_command
 from razor_cli.config.pairings import refuse_grid
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment
 from razor_cli.config.worded import reading
 from razor_cli.errors import ConfigError, headline, nearest, report
+from razor_cli.stopping import keeping
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
@@ -52,12 +53,6 @@ def refuse_unsaid(experiment: Experiment) -> None:
         raise ConfigError(
             what, found="dry_run: true", fix="dry_run=true on the command line, or dry_run=false"
         )
-
-
-def is_on(key: str, overrides: Sequence[str]) -> bool:
-    """Tell whether a command line switches a setting on; the last word counts."""
-    said = [o.lstrip("+").lower() for o in overrides if o.lstrip("+").startswith(f"{key}=")]
-    return said[-1:] == [f"{key}=true"]
 
 
 def run_grid(
@@ -146,7 +141,12 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     job = Job(fail_fast=fail_fast, debug=debug)
     stopped = False
     try:
-        with hydra_here() as hydra, hydra_errors(request), _sweep_folder(request) as words:
+        with (
+            keeping(lambda: _kept(job.outcomes)),
+            hydra_here() as hydra,
+            hydra_errors(request),
+            _sweep_folder(request) as words,
+        ):
             batches = hydra.multirun(
                 config_name="config",
                 task_function=job,
@@ -174,6 +174,11 @@ def _sweep_folder(request: Request) -> Iterator[list[str]]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield [f"hydra.sweep.dir={quote(folder)}"]
+
+
+def _kept(outcomes: Sequence[Outcome]) -> str:
+    done = sum(not o.error for o in outcomes)
+    return f"{done} jobs of the sweep are recorded and kept; the same command does the others"
 
 
 def summary(outcomes: Sequence[Outcome], *, stopped: bool = False) -> str:

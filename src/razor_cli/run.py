@@ -9,20 +9,19 @@ import time
 
 from rich.console import Console
 
-from razor_cli.bench import Bench, Opener, sets_of
-from razor_cli.config.settings import Experiment, classes_of, resolved
-from razor_cli.progress import Progress
+from razor_cli.bench import Bench, Opener, identified, sets_of
+from razor_cli.config.settings import Experiment
+from razor_cli.progress import Progress, Say
 from razor_cli.report.terminal import print_report
-from razor_cli.runs import provenance
-from razor_cli.runs.code import code_version
+from razor_cli.runs import judged, provenance
 from razor_cli.runs.folder import Run, open_run
-from razor_cli.runs.records import Decision, Identity
-
-REJECTED = 3  # exit code with exit_on_reject=true
 
 
 def execute(experiment: Experiment, console: Console | None = None) -> int:
-    """Compute a run, or find it complete, print its report, and return the exit code."""
+    """Compute a run, or find it complete, print its report, and return the exit code.
+
+    The verdict is that of today's bounds, which a run that is recorded already may not have been judged by.
+    """
     console, clock = console or Console(), time.perf_counter()
     run, computed = perform(experiment, console)
     if not computed:
@@ -30,36 +29,30 @@ def execute(experiment: Experiment, console: Console | None = None) -> int:
             f"already recorded, nothing to compute ({time.perf_counter() - clock:.1f} s; force=true "
             "computes it again)"
         )
-    print_report(console, run)
-    verdict = run.record.verdict
-    return REJECTED if experiment.exit_on_reject and verdict and verdict.decision is Decision.REJECTED else 0
+    acceptance = experiment.scenario.acceptance
+    print_report(console, run, acceptance)
+    verdict = judged.by_bounds(run, acceptance)
+    return judged.exit_code(experiment.exit_on, verdict.decision if verdict else None)
 
 
-def perform(experiment: Experiment, console: Console, *, opener: Opener | None = None) -> tuple[Run, bool]:
+def perform(
+    experiment: Experiment,
+    console: Console,
+    *,
+    opener: Opener | None = None,
+    say: Say | None = None,
+) -> tuple[Run, bool]:
     """Return the complete run of an experiment, and whether it was computed now; the console is told the
-    stages. `opener` opens the model where it is needed; a process of many runs may keep one open.
+    stages. `opener` opens the model where it is needed; a process of many runs may keep one open. `say` hears
+    of a wait for another process; without it the console does.
     """
     started, clock, progress = provenance.now(), time.perf_counter(), Progress(console)
     bench, spec = Bench(experiment, opener), experiment.model
     with progress.stage("building the sets"):
         sets = sets_of(experiment, bench)
-    beside = {f"weights_{state}": found for state, found in spec.beside(sets.target).items()}
-    code = code_version(spec.family, *classes_of(experiment))
-    inputs = provenance.Inputs(weights=spec.weights_hash(), data=sets.fingerprints() | beside, code=code)
-    identity = Identity(
-        run_id=provenance.run_id(resolved(experiment), inputs),
-        model=spec.name,
-        family=spec.family,
-        stand_in=spec.stand_in,
-        scenario=experiment.scenario.name,
-        data=experiment.data.label(experiment.scenario.pictures.value),
-        target=sets.target,
-        method=experiment.method.name,
-        seed=experiment.seed,
-        judged_on=experiment.judged_on.value,
-    )
+    inputs, identity = identified(experiment, sets)
     where = (experiment.output_dir, identity.scenario, identity.method, identity.run_id)
-    with open_run(*where, force=experiment.force) as run:
+    with open_run(*where, force=experiment.force, say=say or console.print) as run:
         computed = not run.complete
         if computed:
             from razor_cli.engine.compute import Job, compute

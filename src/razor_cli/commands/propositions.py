@@ -55,6 +55,7 @@ def measure(words: list[str]) -> bool:
     from razor_cli.grid import points as grid
     from razor_cli.grid.blocks import chosen_blocks, read
     from razor_cli.progress import Progress
+    from razor_cli.stopping import keeping
 
     refuse_settled(words[:-1])
     arguments = ["experiment=propositions", *words]
@@ -77,9 +78,12 @@ def measure(words: list[str]) -> bool:
     from razor_cli.studies.propositions_run import measured
 
     console = Console(stderr=True)  # the table on standard output can be redirected
+    done: list[Path] = []
     for job in jobs:
         console.print(f"[{job.number}/{len(jobs)}] {job.label}", markup=False)
-        path, computed = measured(job.experiment, Progress(console).stage)
+        with keeping(lambda: f"{len(done)} of {len(jobs)} jobs are kept; the same command goes on"):
+            path, computed = measured(job.experiment, Progress(console).stage)
+        done.append(path)
         console.print(f"{'written' if computed else 'recorded already'}: {path}", markup=False)
     return True
 

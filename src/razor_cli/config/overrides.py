@@ -120,3 +120,9 @@ def as_typed(override: str) -> str:
 def shell_command(overrides: Sequence[str], program: str = "razor-run") -> str:
     """Return the command that runs one job again, ready to be pasted into a shell."""
     return shlex.join([program, *map(as_typed, overrides)])
+
+
+def is_on(key: str, overrides: Sequence[str]) -> bool:
+    """Tell whether a command line switches a setting on; the last word counts."""
+    said = [o.lstrip("+").lower() for o in overrides if o.lstrip("+").startswith(f"{key}=")]
+    return said[-1:] == [f"{key}=true"]

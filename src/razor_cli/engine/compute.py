@@ -52,6 +52,7 @@ def compute(job: Job) -> None:
     notes = list(companions.notes)
     changes = _changes(job, edit, notes)
     scores = _scored(job, lab, changes, companions)
+    notes += [*(lab.cache.notes() if lab.cache else ()), *sets.mended()]
     survival = survival_of(family, weights_of(edit), e.quantization)
     write_atomic(run.path("survival.csv"), survival_csv(survival))
     size = save_change(run.path(""), edit, family, job.identity, e)
