@@ -200,7 +200,7 @@ def command_line(draw: random.Random) -> list[str]:
     """Return one command line: a few words, mostly of settings that there are, and now and then a flag."""
     flags = draw.choice(FLAGS) if draw.random() < 0.45 else []
     chosen = {
-        g: draw.choice(o) for g, o in groups([conf_dir()]).items() if g in GROUPS and draw.random() < 0.25
+        g: draw.choice(o) for g, o in groups([conf_dir()]).items() if g in GROUPS and draw.random() < 0.1
     }
     words = [f"{group}={option}" for group, option in chosen.items()]
     if "own" in flags and draw.random() < 0.8:

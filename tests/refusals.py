@@ -64,7 +64,7 @@ def stop_before_weights(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     monkeypatch.setitem(sys.modules, "razor_cli.run", fake)
     monkeypatch.setattr(points, "_pictures", lambda *_: {})
     monkeypatch.setattr(plan, "plan", listed)
-    monkeypatch.setattr(jobs, "spread", lambda listed, _: jobs.in_turn(listed))
+    monkeypatch.setattr(jobs, "spread", lambda found, _, say: jobs.in_turn(found, say))
     return asked
 
 
