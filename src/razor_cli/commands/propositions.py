@@ -31,8 +31,8 @@ def propositions(
 
     if form is not None and form not in FORMS:
         raise ConfigError(f"--format {form}: there is no such form", allowed=", ".join(FORMS))
-    if not recorded:
-        measure([*(words or []), f"output_dir={output_dir}"])
+    if not recorded and not measure([*(words or []), f"output_dir={output_dir}"]):
+        return
     document = build(read_rows(output_dir))
     if form is not None:
         typer.echo(render(document, form), nl=False)
@@ -44,27 +44,37 @@ def propositions(
     typer.echo(render(document, "md"))
 
 
-def measure(words: list[str]) -> None:
-    """Check every job of a command line, then measure one after the other."""
+def measure(words: list[str]) -> bool:
+    """Check every job of a command line, then measure one after the other; with dry_run=true they are listed,
+    and False is returned.
+    """
     from rich.console import Console
 
+    from razor_cli.config.worded import reading
     from razor_cli.errors import ConfigError
     from razor_cli.grid import points as grid
     from razor_cli.grid.blocks import chosen_blocks, read
     from razor_cli.progress import Progress
     from razor_cli.stopping import keeping
 
+    refuse_settled(words[:-1])
     arguments = ["experiment=propositions", *words]
-    found = chosen_blocks(arguments)
-    if found is None:
-        raise ConfigError(
-            "grid= and experiment= are settled here",
-            fix="leave them out; target= and method= narrow the grid",
-        )
-    asked = read(arguments, *found)
-    jobs, refused = grid.check_all(asked)
+    with reading(arguments):
+        found = chosen_blocks(arguments)
+        assert found is not None
+        asked = read(arguments, *found)
+        jobs, refused = grid.check_all(asked)
+    if any(job.experiment.dry_run for job in jobs) or "dry_run=true" in words:
+        for job in jobs:
+            typer.echo(f"[{job.number}/{len(jobs) + len(refused)}] {job.label}")
+        if refused:
+            raise grid.refusal(asked, jobs, refused)
+        typer.echo("dry_run: nothing was started")
+        return False
     if refused:
         raise grid.refusal(asked, jobs, refused)
+    if not jobs:
+        raise ConfigError("no proposition is left to measure", fix="target= and method= narrow the grid")
     from razor_cli.studies.propositions_run import measured
 
     console = Console(stderr=True)  # the table on standard output can be redirected
@@ -75,6 +85,25 @@ def measure(words: list[str]) -> None:
             path, computed = measured(job.experiment, Progress(console).stage)
         done.append(path)
         console.print(f"{'written' if computed else 'recorded already'}: {path}", markup=False)
+    return True
+
+
+def refuse_settled(words: list[str]) -> None:
+    """Raise ConfigError for settings that are settled here, or that nothing here would heed."""
+    from razor_cli.errors import ConfigError
+
+    settled = {
+        "grid": "leave it out; target= and method= narrow the grid",
+        "experiment": "leave it out; target= and method= narrow the grid",
+        "output_dir": "--output-dir DIR",
+        "jobs": "leave it out: one job is measured after the other",
+        "fail_fast": "leave it out: the first failure ends it",
+        "targets": "name them: target=A,B",
+    }
+    for word in words:
+        key = word.lstrip("+").partition("=")[0]
+        if key in settled:
+            raise ConfigError(f"{word}: not a setting of razor propositions", fix=settled[key])
 
 
 def register(app: typer.Typer) -> None:
