@@ -135,7 +135,7 @@ def test_null_edit_equals_the_base_exactly() -> None:
 
 
 def test_a_state_beside_itself_leaves_nothing_open_and_an_equal_one_does() -> None:
-    """The base's M3, M5 and drops are exact; every other number has a width, however alike its pictures are."""
+    """The base's M3, M5 and drops are exact; all else has a width, however alike its pictures are."""
     state = replace(crowd(5), scale=10.0)
     base = reference(state)
     against = {"base": base, "base_q": base, "edit": base}
