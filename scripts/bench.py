@@ -192,7 +192,7 @@ def write_noise(folder: Path, names: Sequence[str], count: int = 12) -> Path:
 def seconds_of(jobs: Sequence[Job], keeping: Callable[[], Kept]) -> float:
     """Return how long jobs take one after the other in this process, each with what `keeping` gives."""
     started = time.perf_counter()
-    ended = [perform_job(job.number, job.experiment, keeping()) for job in jobs]
+    ended = [perform_job(job.number, job.experiment, keeping(), print) for job in jobs]
     assert all(e.computed for e in ended), [e.error for e in ended]
     return time.perf_counter() - started
 

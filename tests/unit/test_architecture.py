@@ -40,7 +40,11 @@ def hold(rule: str, offenders: Iterable[str]) -> None:
 
 
 def sources() -> list[Path]:
-    return [p for folder in (house.PACKAGE, house.ROOT / "tests") for p in sorted(folder.rglob("*.py"))]
+    return [
+        p
+        for folder in (house.PACKAGE, house.ROOT / "tests", house.ROOT / "scripts")
+        for p in sorted(folder.rglob("*.py"))
+    ]
 
 
 def place(path: Path) -> str:
