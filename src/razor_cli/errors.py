@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from razor_cli.streams import say
+
 
 class RazorError(Exception):
     """Base of every expected failure; `exit_code` is what the command line ends with."""
@@ -74,9 +76,9 @@ def report(error: BaseException, *, debug: bool, how: str = "debug=true") -> int
     if debug:
         traceback.print_exception(error)
     if isinstance(error, RazorError):
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"{headline(error)}\n  fix: {how} shows the traceback", file=sys.stderr)
+    say(f"{headline(error)}\n  fix: {how} shows the traceback", file=sys.stderr)
     return 1
 
 

@@ -1,8 +1,12 @@
-"""How every figure is set up and saved: without pyplot and its shared state, same input, same bytes."""
+"""How every figure is set up and saved: without pyplot and its shared state, same input, same bytes, whatever
+MPLBACKEND and a person's matplotlibrc say. A figure is never worth a result: one that fails costs a note.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from razor_cli.atomic import staged
+from razor_cli.errors import headline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +31,36 @@ FALLBACK_FONTS = (
     "Noto Sans Arabic",
     "Noto Sans",
 )
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Draw with the library's own settings, from the first line of a figure until it is saved."""
+    with _without_backend():
+        import matplotlib
+    plain = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
+    with matplotlib.rc_context(plain):
+        yield
+
+
+@contextmanager
+def _without_backend() -> Iterator[None]:
+    """Hide MPLBACKEND: a notebook's names a package that may be missing here, which ends the first import."""
+    asked = os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+
+
+@contextmanager
+def at_the_cost_of_a_note(notes: list[str], what: str) -> Iterator[None]:
+    """Draw, and where that fails for whatever reason say so in `notes`."""
+    try:
+        yield
+    except Exception as error:  # numbers are saved already, and a picture is never worth them
+        notes.append(f"{what} not drawn: {headline(error)}")
 
 
 def new_figure(

@@ -6,16 +6,20 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.check import check
-from razor_cli.config.command_line import Request
+from razor_cli.config.command_line import Request, values_of
 from razor_cli.config.compose import checked, given, hydra_errors, hydra_here
+from razor_cli.config.conf_files import conf_dir, values
 from razor_cli.config.outside import allowed
 from razor_cli.config.overrides import shell_command
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment
 from razor_cli.errors import ConfigError, headline, report
+from razor_cli.runs.writable import require_writable
+from razor_cli.streams import say, steady_streams
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -56,14 +60,13 @@ def run_grid(
     """Check every job of a grid, then run or list them; return the exit code. Without a name it is a sweep to
     be listed.
     """
-    from rich.console import Console
-
     from razor_cli.grid import points as grid
     from razor_cli.grid.blocks import read
+    from razor_cli.screen import Screen
 
     asked = read(arguments, name, blocks, extra)
     jobs, refused = grid.check_all(asked)
-    console = Console()
+    console = Screen()
     if "dry_run=true" in [a.lstrip("+").lower() for a in arguments]:
         from razor_cli.grid.plan import plan
 
@@ -95,7 +98,8 @@ class Job:
         from hydra.core.hydra_config import HydraConfig
 
         overrides = tuple(HydraConfig.get().overrides.task)
-        print(f"\n[{HydraConfig.get().job.num + 1}] {shell_command(overrides)}", flush=True)
+        steady_streams()  # a launcher may have started a process of its own
+        say(f"\n[{HydraConfig.get().job.num + 1}] {shell_command(overrides)}")
         outcome = Outcome(overrides=overrides, exit_code=0)
         try:
             experiment = replace(check(cfg, allowed=allowed(overrides)), overrides=given(overrides))
@@ -122,6 +126,8 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     """
     if request.problems:
         raise together(request.problems)
+    for folder in _output_dirs(request):
+        require_writable(folder / "runs", "output_dir")
     job = Job(fail_fast=fail_fast, debug=debug)
     overrides = [*request.overrides, "hydra.mode=MULTIRUN"]
     try:
@@ -132,8 +138,15 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
         ]  # other launchers have copies of `job`
     except SweepStopped:
         outcomes = job.outcomes
-    print(summary(outcomes, stopped=fail_fast and any(o.error for o in outcomes)))
+    say(summary(outcomes, stopped=fail_fast and any(o.error for o in outcomes)))
     return next((o.exit_code for o in outcomes if o.exit_code), 0)
+
+
+def _output_dirs(request: Request) -> list[Path]:
+    """Return the folders that a sweep's words have it write into, or the one it has without a word."""
+    words = [o for o in request.overrides if o.lstrip("+").startswith("output_dir=")]
+    named = [value for word in words for value in values_of(word)[1]]
+    return [Path(str(v)).expanduser() for v in named or [values(conf_dir() / "config.yaml")["output_dir"]]]
 
 
 def summary(outcomes: Sequence[Outcome], *, stopped: bool = False) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from razor_cli import __version__
 from razor_cli.config.conf_files import comments, conf_dir, default_option, groups
 from razor_cli.errors import report
+from razor_cli.streams import steady_streams
 
 if TYPE_CHECKING:
     import typer
@@ -153,6 +154,7 @@ def _interrupted() -> int:
 
 def _end(command: Callable[[Sequence[str]], int]) -> NoReturn:
     """Leave with the command's exit code; a reader that went away (`| head`) is no failure of ours."""
+    steady_streams()
     try:
         code = command(sys.argv[1:])
         sys.stdout.flush()

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Console
-
 from razor_cli.bench import Bench, Opener, sets_of
 from razor_cli.config.settings import Experiment, classes_of, resolved
 from razor_cli.progress import Progress
 from razor_cli.report.terminal import print_report
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
-from razor_cli.runs.folder import Run, open_run
+from razor_cli.runs.folder import Run, open_run, try_place
 from razor_cli.runs.records import Decision, Identity
+from razor_cli.screen import Screen
 
 REJECTED = 3  # exit code with exit_on_reject=true
 
 
-def execute(experiment: Experiment, console: Console | None = None) -> int:
+def execute(experiment: Experiment, console: Screen | None = None) -> int:
     """Compute a run, or find it complete, print its report, and return the exit code."""
-    console, clock = console or Console(), time.perf_counter()
+    console, clock = console or Screen(), time.perf_counter()
     run, computed = perform(experiment, console)
     if not computed:
         console.print(
@@ -35,12 +34,13 @@ def execute(experiment: Experiment, console: Console | None = None) -> int:
     return REJECTED if experiment.exit_on_reject and verdict and verdict.decision is Decision.REJECTED else 0
 
 
-def perform(experiment: Experiment, console: Console, *, opener: Opener | None = None) -> tuple[Run, bool]:
+def perform(experiment: Experiment, console: Screen, *, opener: Opener | None = None) -> tuple[Run, bool]:
     """Return the complete run of an experiment, and whether it was computed now; the console is told the
     stages. `opener` opens the model where it is needed; a process of many runs may keep one open.
     """
     started, clock, progress = provenance.now(), time.perf_counter(), Progress(console)
     bench, spec = Bench(experiment, opener), experiment.model
+    try_place(experiment.output_dir, experiment.scenario.name, experiment.method.name, force=experiment.force)
     with progress.stage("building the sets"):
         sets = sets_of(experiment, bench)
     beside = {f"weights_{state}": found for state, found in spec.beside(sets.target).items()}

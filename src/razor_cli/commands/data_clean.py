@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from razor_cli.caches import cache_dir
+from razor_cli.screen import Screen
 
 HELD = (".safetensors", ".tmp", ".lock")  # what engine.cache writes: entries, half ones, locks
 
@@ -45,7 +45,7 @@ def clean(
     data sets stay. `cache_gb` of a run bounds them in the first place.
     """
     asked = {"--pictures": pictures, "--training": training}
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     every = list(_kept(output_dir))
     for kept in every:
         wanted = asked.get(kept.option, True)

@@ -26,18 +26,21 @@ def propositions(
     """
     from razor_cli.errors import ConfigError
     from razor_cli.runs.folder import write_atomic
+    from razor_cli.runs.writable import require_writable
     from razor_cli.tables.base import FORMS, render
     from razor_cli.tables.propositions import build, read_rows
 
     if form is not None and form not in FORMS:
         raise ConfigError(f"--format {form}: there is no such form", allowed=", ".join(FORMS))
+    folder = output_dir / "tables"
+    if form is None:
+        require_writable(folder, "--output-dir")
     if not recorded:
         measure([*(words or []), f"output_dir={output_dir}"])
     document = build(read_rows(output_dir))
     if form is not None:
         typer.echo(render(document, form), nl=False)
         return
-    folder = output_dir / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     for ending in FORMS:
         write_atomic(folder / f"propositions.{ending}", render(document, ending))
@@ -46,12 +49,11 @@ def propositions(
 
 def measure(words: list[str]) -> None:
     """Check every job of a command line, then measure one after the other."""
-    from rich.console import Console
-
     from razor_cli.errors import ConfigError
     from razor_cli.grid import points as grid
     from razor_cli.grid.blocks import chosen_blocks, read
     from razor_cli.progress import Progress
+    from razor_cli.screen import Screen
 
     arguments = ["experiment=propositions", *words]
     found = chosen_blocks(arguments)
@@ -66,11 +68,11 @@ def measure(words: list[str]) -> None:
         raise grid.refusal(asked, jobs, refused)
     from razor_cli.studies.propositions_run import measured
 
-    console = Console(stderr=True)  # the table on standard output can be redirected
+    console = Screen(stderr=True)  # the table on standard output can be redirected
     for job in jobs:
-        console.print(f"[{job.number}/{len(jobs)}] {job.label}", markup=False)
+        console.print(f"[{job.number}/{len(jobs)}] {job.label}", highlight=False)
         path, computed = measured(job.experiment, Progress(console).stage)
-        console.print(f"{'written' if computed else 'recorded already'}: {path}", markup=False)
+        console.print(f"{'written' if computed else 'recorded already'}: {path}", highlight=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -32,9 +32,10 @@ def query(
     if form is not Format.TABLE:
         typer.echo(render(columns, rows, form.value), nl=False)
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from razor_cli.screen import Screen
 
     table = Table()
     for name in columns:
@@ -43,7 +44,7 @@ def query(
         table.add_row(
             *(Text("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v)) for v in row)
         )
-    console = Console()
+    console = Screen()
     console.print(table)
     console.print(f"{len(rows)} rows", highlight=False)
 

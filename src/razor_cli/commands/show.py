@@ -15,12 +15,11 @@ def show(
     output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
 ) -> None:
     """Print the report of a recorded run; nothing is computed."""
-    from rich.console import Console
-
     from razor_cli.report.terminal import print_report
     from razor_cli.runs.folder import find_run
+    from razor_cli.screen import Screen
 
-    print_report(Console(), find_run(output_dir, run))
+    print_report(Screen(), find_run(output_dir, run))
 
 
 def register(app: typer.Typer) -> None:

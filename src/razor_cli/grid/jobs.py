@@ -28,6 +28,8 @@ from razor_cli.grid.job import Ended, perform_job
 from razor_cli.grid.kept import Kept
 from razor_cli.grid.plan import duration
 from razor_cli.grid.points import Job
+from razor_cli.runs.writable import require_writable
+from razor_cli.streams import steady_streams
 
 if TYPE_CHECKING:
     pass
@@ -41,6 +43,8 @@ def run_grid(
     """Run all jobs; return 0, 1 if any failed, 3 if none failed and one was rejected with
     exit_on_reject=true.
     """
+    for folder in dict.fromkeys(job.experiment.output_dir for job in jobs):
+        require_writable(folder / "runs", "output_dir")
     started = time.perf_counter()
     ended: list[Ended] = []
     source = in_turn(jobs) if processes == 1 else spread(jobs, processes)
@@ -212,10 +216,11 @@ def _serve(pipe: Connection, threads: int) -> None:
     """Work off jobs until the other end of the pipe closes."""
     import torch
 
+    steady_streams()
     torch.set_num_threads(threads)
     kept = Kept()
     with (
-        Path(os.devnull).open("w") as nowhere,
+        Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace") as nowhere,
         redirect_stderr(nowhere),
     ):  # a library's warnings would tear the parent's lines
         while True:

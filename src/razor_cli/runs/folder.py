@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 from razor_cli.errors import RunError, UserError
 from razor_cli.runs.records import Identity, RunRecord
 from razor_cli.runs.rows import ScoreRow, Where, events_csv, read_scores, scores_csv
+from razor_cli.runs.writable import require_writable
 
 if TYPE_CHECKING:  # both need torch or stand above this module
     from razor_cli.contract.edit import Event
@@ -127,6 +128,15 @@ class Run:
         return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
+def try_place(output_dir: Path, scenario: str, method: str, *, force: bool = False) -> None:
+    """Raise ConfigError where no run of a scenario and method could be recorded. Where some are, and none is
+    forced, the one that is asked for may be there to be read: `open_run` then tries.
+    """
+    place = Path(output_dir) / "runs" / scenario / method
+    if force or not any(place.glob(f"*/{DONE}")):
+        require_writable(place, "output_dir")
+
+
 @contextmanager
 def open_run(
     output_dir: Path, scenario: str, method: str, run_id: str, *, force: bool = False
@@ -140,6 +150,7 @@ def open_run(
     if not force and is_complete(folder):
         yield Run(folder)
         return
+    require_writable(folder.parent, "output_dir")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         if not force and is_complete(folder):

@@ -1,0 +1,21 @@
+"""The two streams that a process prints to: no letter stops them, and text from data does nothing there."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TextIO
+
+from razor_cli.escape import on_screen
+
+
+def steady_streams() -> None:
+    """Have both streams of this process spell out letters that their encoding lacks, and not fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str, *, file: TextIO | None = None) -> None:
+    """Print lines of text in which what comes from data can only be read."""
+    print(on_screen(text, lines=True), file=file, flush=True)
