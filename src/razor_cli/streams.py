@@ -19,3 +19,8 @@ def steady_streams() -> None:
 def say(text: str, *, file: TextIO | None = None) -> None:
     """Print lines of text in which what comes from data can only be read."""
     print(on_screen(text, lines=True), file=file, flush=True)
+
+
+def note(text: str) -> None:
+    """Print what a person should know beside an answer, to the other stream."""
+    say(f"note: {text}", file=sys.stderr)

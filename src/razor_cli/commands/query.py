@@ -27,22 +27,27 @@ def query(
     step).
     """
     from razor_cli.runs.archive import answer, render
+    from razor_cli.streams import note
 
-    columns, rows = answer(output_dir, sql)
+    columns, rows = answer(output_dir, sql, note)
     if form is not Format.TABLE:
         typer.echo(render(columns, rows, form.value), nl=False)
         return
     from rich.table import Table
     from rich.text import Text
 
+    from razor_cli.escape import on_screen
     from razor_cli.screen import Screen
 
     table = Table()
     for name in columns:
-        table.add_column(Text(name))
+        table.add_column(Text(on_screen(name)))
     for row in rows:
         table.add_row(
-            *(Text("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v)) for v in row)
+            *(
+                Text("" if v is None else f"{v:.6g}" if isinstance(v, float) else on_screen(str(v)))
+                for v in row
+            )
         )
     console = Screen()
     console.print(table)

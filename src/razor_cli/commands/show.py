@@ -17,9 +17,14 @@ def show(
     """Print the report of a recorded run; nothing is computed."""
     from razor_cli.report.terminal import print_report
     from razor_cli.runs.folder import find_run
+    from razor_cli.runs.voucher import flaw
     from razor_cli.screen import Screen
+    from razor_cli.streams import note
 
-    print_report(Screen(), find_run(output_dir, run))
+    chosen = find_run(output_dir, run, note)
+    print_report(Screen(), chosen)
+    if damage := flaw(chosen.folder, (), whole=True):
+        note(damage)
 
 
 def register(app: typer.Typer) -> None:

@@ -4,14 +4,13 @@ ones.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from razor_cli.streams import say
+from razor_cli.streams import note, say
 
 if TYPE_CHECKING:
     from razor_cli.runs.folder import Run
@@ -55,9 +54,9 @@ def tables(
     _refuse(name, form, into)
     if form is None:
         require_writable(*_goal(name, into, out, output_dir))
-    runs, notes = of_this_format(load(scores) if scores else complete_runs(output_dir))
-    for note in notes:
-        typer.echo(note, err=True)
+    runs, notes = of_this_format(load(scores) if scores else complete_runs(output_dir, note, rows=True))
+    for left_out in notes:
+        note(left_out)
     if into is not None:
         _fill(into, runs)
     elif name == SCORES:
@@ -70,8 +69,8 @@ def tables(
             written, text, undrawn = write(each, runs, folder)
             if name != ALL:
                 typer.echo(text)
-            for note in undrawn:
-                say(f"note: {note}", file=sys.stderr)
+            for figure in undrawn:
+                note(figure)
             say(f"written: {', '.join(map(str, written))}")
 
 
