@@ -43,9 +43,9 @@ def in_csv(value: object) -> object:
     return f"{chr(39) if formula else ''}{on_screen(value, lines=True)}"
 
 
-def in_markdown(text: str) -> str:
-    """Return text as one cell or line of Markdown: no column, no code, no tag, no link begins in it."""
-    for sign in ("\\", "`", "|"):
+def in_markdown(text: str, *, cell: bool = True) -> str:
+    """Return text as a cell of a Markdown table, or as a line: no column, code, tag or link begins."""
+    for sign in ("\\", "`", "|") if cell else ("\\", "`"):
         text = text.replace(sign, f"\\{sign}")
     return on_screen(" ".join(text.split("\n"))).replace("](", "]\\(").replace("<", "&lt;")
 

@@ -23,4 +23,4 @@ def say(text: str, *, file: TextIO | None = None) -> None:
 
 def note(text: str) -> None:
     """Print what a person should know beside an answer, to the other stream."""
-    say(f"note: {text}", file=sys.stderr)
+    say(text, file=sys.stderr)

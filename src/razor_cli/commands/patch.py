@@ -33,8 +33,10 @@ Force = Annotated[
 @app.command()
 def show(patch: PatchFile) -> None:
     """Check a patch file by itself and print its header and its tensors."""
+    from razor_cli.runs.voucher import require_vouched
     from razor_cli.weights.patch import read_patch
 
+    require_vouched(patch)
     header, values = read_patch(patch)
     console = Screen(highlight=False)
     console.print(_header_table(header))
@@ -78,8 +80,10 @@ def verify(patch: PatchFile, base: Base) -> None:
     not.
     """
     from razor_cli.errors import PatchError
+    from razor_cli.runs.voucher import require_vouched
     from razor_cli.weights.patch import verify as verify_patch
 
+    require_vouched(patch)
     if problems := verify_patch(patch, base):
         raise PatchError(f"{patch} does not belong to {base}", found="\n    ".join(["", *problems]))
     say(f"{patch} is whole and belongs to {base}")
@@ -96,10 +100,12 @@ def apply(
     force: Force = False,
 ) -> None:
     """Write the patched weights, in the layout of the base, with an undo file beside them."""
+    from razor_cli.runs.voucher import require_vouched
     from razor_cli.weights.checkpoint import find_layout
     from razor_cli.weights.patch import apply as apply_patch
     from razor_cli.weights.patch import undo_path_for
 
+    require_vouched(patch)
     say(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force)}")
     say(
         "undo:    none"

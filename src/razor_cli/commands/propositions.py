@@ -27,6 +27,7 @@ def propositions(
     from razor_cli.errors import ConfigError
     from razor_cli.runs.folder import write_atomic
     from razor_cli.runs.writable import require_writable
+    from razor_cli.streams import note
     from razor_cli.tables.base import FORMS, render
     from razor_cli.tables.propositions import build, read_rows
 
@@ -37,7 +38,7 @@ def propositions(
         require_writable(folder, "--output-dir")
     if not recorded:
         measure([*(words or []), f"output_dir={output_dir}"])
-    document = build(read_rows(output_dir))
+    document = build(read_rows(output_dir, note))
     if form is not None:
         typer.echo(render(document, form), nl=False)
         return

@@ -43,12 +43,8 @@ def query(
     for name in columns:
         table.add_column(Text(on_screen(name)))
     for row in rows:
-        table.add_row(
-            *(
-                Text("" if v is None else f"{v:.6g}" if isinstance(v, float) else on_screen(str(v)))
-                for v in row
-            )
-        )
+        cells = ("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row)
+        table.add_row(*(Text(on_screen(cell)) for cell in cells))
     console = Screen()
     console.print(table)
     console.print(f"{len(rows)} rows", highlight=False)

@@ -18,7 +18,7 @@ READING = ("SELECT", "MULTI")  # the second is what a pivot becomes whose values
 PIVOTS = ("PIVOT", "PIVOT_WIDER")
 STARTS = ("SELECT", "WITH", "FROM", "VALUES", "TABLE", "UNPIVOT", "(", *PIVOTS)  # of what may be explained
 # What a query may take rows from beside the views, and what may give another answer each time.
-TABLE_FUNCTIONS = ("generate_series", "json_each", "json_tree", "range", "repeat", "summary", "unnest")
+TABLE_FUNCTIONS = ("generate_series", "histogram", "json_each", "json_tree", "range", "repeat", "unnest")
 CHANCE = ("gen_random_uuid", "random", "setseed", "uuid", "uuidv4", "uuidv7")
 ASKING = ("current_setting", "getenv", "getvariable", "query", "query_table")
 CATALOGUE = re.compile(r"(duckdb|pg|pragma|sqlite)_|information_schema$")

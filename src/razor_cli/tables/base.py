@@ -92,7 +92,7 @@ def render(doc: Document, form: str) -> str:
 
 def markdown(doc: Document) -> str:
     """Return GitHub-flavoured Markdown."""
-    parts = [f"# {in_markdown(doc.title)}\n"]
+    parts = [f"# {in_markdown(doc.title, cell=False)}\n"]
     for panel in doc.panels:
         rows = [
             [f"**{in_markdown(c)}**" if (i, j) in panel.bold else in_markdown(c) for j, c in enumerate(r)]
@@ -100,7 +100,7 @@ def markdown(doc: Document) -> str:
         ]
         lines = [[in_markdown(c) for c in panel.columns], ["---"] * len(panel.columns), *rows]
         parts.append(
-            f"## {in_markdown(panel.title)}\n\n"
+            f"## {in_markdown(panel.title, cell=False)}\n\n"
             + "\n".join("| " + " | ".join(line) + " |" for line in lines)
             + "\n"
         )
