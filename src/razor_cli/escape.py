@@ -17,7 +17,7 @@ from typing import Any
 # Marks within a script (U+200C to U+200F) stay: names in Persian and Hebrew need them.
 ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
-FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20].|[\t\r]", re.DOTALL)
 NUMBER = r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?"
 # A number as tables write it: with a width, an interval, others beside it, a mark, or a short unit.
 OWN = re.compile(rf"{NUMBER}( (±|/|to) {NUMBER})*( \[{NUMBER}, {NUMBER}\])?( ?[*%]| [a-z][a-z²]*( ×100)?)?")

@@ -36,7 +36,7 @@ FALLBACK_FONTS = (
 @contextmanager
 def own_settings() -> Iterator[None]:
     """Draw with the library's own settings, from the first line of a figure until it is saved."""
-    with _without_backend():
+    with _unasked():
         import matplotlib
     plain = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
     with matplotlib.rc_context(plain):
@@ -44,14 +44,15 @@ def own_settings() -> Iterator[None]:
 
 
 @contextmanager
-def _without_backend() -> Iterator[None]:
-    """Hide MPLBACKEND: a notebook's names a package that may be missing here, which ends the first import."""
-    asked = os.environ.pop("MPLBACKEND", None)
+def _unasked() -> Iterator[None]:
+    """Hide what the environment asks of the library, which may end its import: a notebook's MPLBACKEND names a
+    package that may be missing here.
+    """
+    asked = {name: os.environ.pop(name) for name in ("MPLBACKEND", "MATPLOTLIBRC") if name in os.environ}
     try:
         yield
     finally:
-        if asked is not None:
-            os.environ["MPLBACKEND"] = asked
+        os.environ.update(asked)
 
 
 @contextmanager
