@@ -45,8 +45,8 @@ def own_settings() -> Iterator[None]:
 
 @contextmanager
 def _unasked() -> Iterator[None]:
-    """Hide what the environment asks of the library, which may end its import: a notebook's MPLBACKEND names a
-    package that may be missing here.
+    """Hide what the environment asks of the library, which may end its import: a notebook's MPLBACKEND names
+    a package that may be missing here.
     """
     asked = {name: os.environ.pop(name) for name in ("MPLBACKEND", "MATPLOTLIBRC") if name in os.environ}
     try:

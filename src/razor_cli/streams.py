@@ -21,6 +21,12 @@ def say(text: str, *, file: TextIO | None = None) -> None:
     print(on_screen(text, lines=True), file=file, flush=True)
 
 
+def put(text: str) -> None:
+    """Print a text that was escaped for its form, as it is."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def note(text: str) -> None:
     """Print what a person should know beside an answer, to the other stream."""
     say(text, file=sys.stderr)

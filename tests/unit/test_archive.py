@@ -301,9 +301,9 @@ def test_json(named: tuple[list[str], list[tuple[object, ...]]]) -> None:
 
 
 def test_json_has_null_where_there_is_no_finite_number_and_every_column(outputs: Path) -> None:
-    sql = "select corr(value, seed) c, avg(n) / 0 z, [1 / 0, 0.5] l, {'a': 'nan'::double} s, 1 a, 2 a from scores"
+    sql = "select avg(n) / 0 z, [1 / 0, 0.5] l, {'a': 'nan'::double} s, 1 a, 2 a from scores"
     text = render(*answer(outputs, sql), "json")
-    (row,) = json.loads(text, parse_constant=lambda word: pytest.fail(word))
+    (row,) = json.loads(text, parse_constant=pytest.fail)
     assert row["z"] is None and row["l"] == [None, 0.5] and row["s"] == {"a": None}
     assert [v for k, v in row.items() if k.startswith("a")] == [1, 2]
 

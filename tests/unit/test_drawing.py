@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import fake_runs
-import matplotlib
 import numpy as np
 import pytest
 
@@ -79,6 +78,8 @@ def test_first_figure_of_a_process_depends_on_no_environment(plain: dict[str, by
 def test_settings_of_the_process_neither_matter_nor_change(
     plain: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import matplotlib  # here, as the process above must not meet it before a figure
+
     monkeypatch.setenv("MPLBACKEND", "nope")
     with matplotlib.rc_context({"font.size": 40.0, "savefig.facecolor": "red", "text.usetex": True}):
         draw(tmp_path)

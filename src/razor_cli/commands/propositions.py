@@ -27,7 +27,7 @@ def propositions(
     from razor_cli.errors import ConfigError
     from razor_cli.runs.folder import write_atomic
     from razor_cli.runs.writable import require_writable
-    from razor_cli.streams import note
+    from razor_cli.streams import note, put
     from razor_cli.tables.base import FORMS, render
     from razor_cli.tables.propositions import build, read_rows
 
@@ -40,12 +40,12 @@ def propositions(
         measure([*(words or []), f"output_dir={output_dir}"])
     document = build(read_rows(output_dir, note))
     if form is not None:
-        typer.echo(render(document, form), nl=False)
+        put(render(document, form))
         return
     folder.mkdir(parents=True, exist_ok=True)
     for ending in FORMS:
         write_atomic(folder / f"propositions.{ending}", render(document, ending))
-    typer.echo(render(document, "md"))
+    put(render(document, "md") + "\n")
 
 
 def measure(words: list[str]) -> None:

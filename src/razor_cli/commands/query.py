@@ -27,11 +27,11 @@ def query(
     step).
     """
     from razor_cli.runs.archive import answer, render
-    from razor_cli.streams import note
+    from razor_cli.streams import note, put
 
     columns, rows = answer(output_dir, sql, note)
     if form is not Format.TABLE:
-        typer.echo(render(columns, rows, form.value), nl=False)
+        put(render(columns, rows, form.value))
         return
     from rich.table import Table
     from rich.text import Text

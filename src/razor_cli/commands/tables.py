@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from razor_cli.streams import note, say
+from razor_cli.streams import note, put, say
 
 if TYPE_CHECKING:
     from razor_cli.runs.folder import Run
@@ -62,13 +62,13 @@ def tables(
     elif name == SCORES:
         _save(out or output_dir / "tables" / "scores.csv.gz", runs)
     elif form is not None:
-        typer.echo(render(builder(str(name))(runs), form), nl=False)
+        put(render(builder(str(name))(runs), form))
     else:
         folder = out or output_dir / "tables"
         for each in TABLES if name == ALL else [str(name)]:
             written, text, undrawn = write(each, runs, folder)
             if name != ALL:
-                typer.echo(text)
+                put(f"{text}\n")
             for figure in undrawn:
                 note(figure)
             say(f"written: {', '.join(map(str, written))}")
