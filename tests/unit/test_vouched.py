@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def flipped(name: str, run: Run) -> None:
+    flip(run.path(name))
+
+
 def sealed(run: Run, name: str, text: str) -> None:
     """Write a file of a run, and have DONE vouch for it."""
     run.path(name).write_text(text, encoding="utf-8")
@@ -63,8 +68,8 @@ def of_another(run: Run) -> None:
     sealed(run, "run.json", run.read("run.json").replace(run.run_id, "0" * 16))
 
 
-BAD: dict[str, tuple[Callable[[Run], None], str]] = {
-    **{f"a bit of {n}": (lambda run, n=n: flip(run.path(n)), f"{n} is not what") for n in READ},
+BAD: dict[str, tuple[Callable[[Run], object], str]] = {
+    **{f"a bit of {n}": (partial(flipped, n), f"{n} is not what") for n in READ},
     "no survival": (lambda run: run.path("survival.csv").unlink(), "survival.csv is missing"),
     "DONE is no JSON": (lambda run: run.path("DONE").write_text("{"), "its DONE cannot be read"),
     "DONE leads outside": (lambda run: sealed(run, "../x", ""), "it names '../x'"),

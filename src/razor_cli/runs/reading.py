@@ -13,7 +13,8 @@ from razor_cli.errors import UserError, headline
 from razor_cli.runs.records import FORMAT, RunRecord
 from razor_cli.runs.voucher import AGAIN
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 def parsed(parse: Callable[[S], T], content: S, folder: Path, name: str) -> T:
