@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +17,9 @@ from razor_cli.errors import ConfigError
 class Part(tuple[tuple[int, int], ...]):
     def head(self, count: int | None) -> Part:
         return Part(self[:count])
+
+    def drawn(self, seed: int) -> Part:
+        return Part(random.Random(seed).sample(self, len(self)))
 
     def fingerprint(self) -> str:
         return str(self)
@@ -40,6 +44,9 @@ class Sets:
 
     def sizes(self) -> dict[str, int]:
         return {name: len(part) for name, part in self.parts.items()}
+
+    def mended(self) -> list[str]:
+        return []
 
     def record(self) -> dict[str, list[str]]:
         return {name: [f"{WORDS[w]}/{seed}" for w, seed in part] for name, part in self.parts.items()}

@@ -95,6 +95,9 @@ class Toy:
     def weights_hash(self) -> str:
         return self.digest
 
+    def preparation(self) -> str:
+        return ""
+
     def tensors(self) -> list[Component]:
         return [Component(n, "tensor", "text", -1, (Slice(n),)) for n, _ in self.module.named_parameters()]
 

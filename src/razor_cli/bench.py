@@ -1,4 +1,6 @@
-"""What a run works on: its model, opened when it is first asked for, and its sets, listed without one."""
+"""What a run works on: its model, opened when it is first asked for, and its sets, listed without one. And
+which run that makes it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from razor_cli.config.asked import ask_of
-from razor_cli.config.settings import Experiment
+from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
 from razor_cli.contract.family import Family, TwoTowered
 from razor_cli.data.ask import Ask
 from razor_cli.data.sets import ConceptSets
+from razor_cli.runs import provenance
+from razor_cli.runs.code import code_version
+from razor_cli.runs.records import Identity
 
 Opener = Callable[[Any], Family]  # of a model's settings
 
@@ -50,3 +55,25 @@ def asked_of(experiment: Experiment, bench: Bench | None = None) -> Ask:
         return class_confidence(family.dual(), pairs, prompts)
 
     return ask_of(experiment, experiment.scenario, experiment.model, confidence)
+
+
+def identified(experiment: Experiment, sets: ConceptSets) -> tuple[provenance.Inputs, Identity]:
+    """Return what decides a run's numbers beside its settings, and which run that makes it; nothing is
+    loaded for it.
+    """
+    spec = experiment.model
+    beside = {f"weights_{state}": found for state, found in spec.beside(sets.target).items()}
+    code = code_version(spec.family, *classes_of(experiment))
+    inputs = provenance.Inputs(weights=spec.weights_hash(), data=sets.fingerprints() | beside, code=code)
+    return inputs, Identity(
+        run_id=provenance.run_id(deciding(resolved(experiment)), inputs),
+        model=spec.name,
+        family=spec.family,
+        stand_in=spec.stand_in,
+        scenario=experiment.scenario.name,
+        data=experiment.data.label(experiment.scenario.pictures.value),
+        target=sets.target,
+        method=experiment.method.name,
+        seed=experiment.seed,
+        judged_on=experiment.judged_on.value,
+    )

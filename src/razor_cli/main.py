@@ -25,6 +25,7 @@ INTERRUPTED = 130
 COMMANDS = {  # subcommand: (module, one line); the module is imported when its command is called
     "list": ("razor_cli.commands.list", "what can be chosen: models, scenarios, data, methods ..."),
     "show": ("razor_cli.commands.show", "one recorded run: its table, its edit, what it cost"),
+    "judge": ("razor_cli.commands.judge", "recorded runs against other bounds than they were judged by"),
     "query": ("razor_cli.commands.query", "SQL over the scores of all recorded runs"),
     "tables": ("razor_cli.commands.tables", "tables of the papers, published and measured side by side"),
     "propositions": ("razor_cli.commands.propositions", "the RAZOR paper's propositions, measured"),
@@ -58,7 +59,7 @@ options
   --config-dir DIR   a folder of yours with more options, laid out like conf/
   --version, --help
 
-exit codes: 0 done, 1 failure, 2 wrong request, 3 REJECTED with exit_on_reject=true, 130 interrupted
+exit codes: 0 done, 1 failure, 2 wrong request, 3 verdict with exit_on=…, 130 interrupted
 A comma inside a name of a sweep: -m 'target="Downey, Robert",Taylor Swift'
 More: `razor list methods razor` prints a file with all its settings explained; `razor --help` lists the
 other commands.

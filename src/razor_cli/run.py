@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import time
 
-from razor_cli.bench import Bench, Opener, sets_of
-from razor_cli.config.settings import Experiment, classes_of, resolved
+from razor_cli.bench import Bench, Opener, identified, sets_of
+from razor_cli.config.settings import Experiment
 from razor_cli.progress import Progress
 from razor_cli.report.terminal import print_report
-from razor_cli.runs import provenance
-from razor_cli.runs.code import code_version
+from razor_cli.runs import judged, provenance
 from razor_cli.runs.folder import Run, open_run, try_place
-from razor_cli.runs.records import Decision, Identity
 from razor_cli.screen import Screen
-
-REJECTED = 3  # exit code with exit_on_reject=true
 
 
 def execute(experiment: Experiment, console: Screen | None = None) -> int:
-    """Compute a run, or find it complete, print its report, and return the exit code."""
+    """Compute a run, or find it complete, print its report, and return the exit code.
+
+    The verdict is that of today's bounds, which a run that is recorded already may not have been judged by.
+    """
     console, clock = console or Screen(), time.perf_counter()
     run, computed = perform(experiment, console)
     if not computed:
@@ -29,9 +28,10 @@ def execute(experiment: Experiment, console: Screen | None = None) -> int:
             f"already recorded, nothing to compute ({time.perf_counter() - clock:.1f} s; force=true "
             "computes it again)"
         )
-    print_report(console, run)
-    verdict = run.record.verdict
-    return REJECTED if experiment.exit_on_reject and verdict and verdict.decision is Decision.REJECTED else 0
+    acceptance = experiment.scenario.acceptance
+    print_report(console, run, acceptance)
+    verdict = judged.by_bounds(run, acceptance)
+    return judged.exit_code(experiment.exit_on, verdict.decision if verdict else None)
 
 
 def perform(experiment: Experiment, console: Screen, *, opener: Opener | None = None) -> tuple[Run, bool]:
@@ -43,21 +43,7 @@ def perform(experiment: Experiment, console: Screen, *, opener: Opener | None = 
     try_place(experiment.output_dir, experiment.scenario.name, experiment.method.name, force=experiment.force)
     with progress.stage("building the sets"):
         sets = sets_of(experiment, bench)
-    beside = {f"weights_{state}": found for state, found in spec.beside(sets.target).items()}
-    code = code_version(spec.family, *classes_of(experiment))
-    inputs = provenance.Inputs(weights=spec.weights_hash(), data=sets.fingerprints() | beside, code=code)
-    identity = Identity(
-        run_id=provenance.run_id(resolved(experiment), inputs),
-        model=spec.name,
-        family=spec.family,
-        stand_in=spec.stand_in,
-        scenario=experiment.scenario.name,
-        data=experiment.data.label(experiment.scenario.pictures.value),
-        target=sets.target,
-        method=experiment.method.name,
-        seed=experiment.seed,
-        judged_on=experiment.judged_on.value,
-    )
+    inputs, identity = identified(experiment, sets)
     where = (experiment.output_dir, identity.scenario, identity.method, identity.run_id)
     with open_run(*where, force=experiment.force) as run:
         computed = not run.complete

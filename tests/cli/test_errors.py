@@ -39,7 +39,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRun:
 
 def test_request_reaches_the_run_and_its_exit_code_comes_back(run: FakeRun, tmp_path: Path) -> None:
     run.answer = 3
-    assert main.run_command(["target=Conan O'Brien", "data.n_forget=20", "exit_on_reject=true"]) == 3
+    assert main.run_command(["target=Conan O'Brien", "data.n_forget=20", "exit_on=rejected"]) == 3
     assert (run.asked[0].target, run.asked[0].data.n_forget) == ("Conan O'Brien", 20)
     assert list(tmp_path.iterdir()) == []  # no run folder of Hydra's
 

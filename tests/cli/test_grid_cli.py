@@ -28,7 +28,10 @@ from razor_cli.grid import points as grid
 from razor_cli.grid.blocks import Asked, chosen_blocks, read
 from razor_cli.grid.job import perform_job
 from razor_cli.grid.kept import Kept, key_of
+from razor_cli.metrics.scored import scored
+from razor_cli.metrics.stats import Interval
 from razor_cli.runs.folder import complete_runs
+from razor_cli.runs.rows import ScoreRow
 
 FILE = """# @package _global_
 defaults:
@@ -58,7 +61,7 @@ class FakeRun(ModuleType):
     asked: list[tuple[str, str, int]] = field(default_factory=list)
     done: set[tuple[str, str, int]] = field(default_factory=set)
     fails_on: tuple[str, str] | None = None
-    decision: str = "ACCEPTED"
+    m1: tuple[float, float, float] = (5.0, 2.0, 9.0)  # of every run, with its interval
 
     def __post_init__(self) -> None:
         super().__init__("razor_cli.run")
@@ -70,10 +73,9 @@ class FakeRun(ModuleType):
             raise RunError("it broke", found="much more")
         print("not to be seen")
         console.print("nor this")
-        verdict = SimpleNamespace(decision=SimpleNamespace(value=self.decision))
-        run = SimpleNamespace(
-            scores=[], record=SimpleNamespace(verdict=verdict, family="clip"), run_id="0123456789abcdef"
-        )
+        m1 = scored("m1", "dual/generic", Interval(*self.m1, 100))
+        rows = [ScoreRow(state="edit", quantization="none", score=m1)]
+        run = SimpleNamespace(scores=rows, record=SimpleNamespace(family="clip"), run_id="0123456789abcdef")
         computed = key not in self.done
         self.done.add(key)
         return run, computed
@@ -147,11 +149,15 @@ def test_debug_shows_the_traceback_and_fail_fast_stops(
 def test_same_command_resumes_and_rejections_can_end_with_3(
     fake: FakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake.fails_on, fake.decision = ("Elon Musk", "none"), "REJECTED"
-    assert command("exit_on_reject=true") == 1  # a failure counts more
+    fake.fails_on = ("Elon Musk", "none")
+    assert command("exit_on=undecided") == 1  # a failure counts more
     fake.fails_on = None
-    assert command("exit_on_reject=true") == 3 and command() == 0
-    assert "4 jobs: 1 computed, 3 recorded before, 0 failed" in capsys.readouterr().out
+    assert command("exit_on=undecided") == 3 and command("exit_on=rejected") == command() == 0
+    out = capsys.readouterr().out
+    assert "4 jobs: 1 computed, 3 recorded before, 0 failed" in out and "recorded UNDECIDED · run" in out
+    fake.m1 = (90.0, 80.0, 95.0)
+    assert command("exit_on=rejected") == command("exit_on=undecided") == 3 and command() == 0
+    assert "recorded REJECTED · run" in capsys.readouterr().out
 
 
 def test_values_without_m_narrow_and_multiply_the_grid(fake: FakeRun) -> None:

@@ -109,9 +109,8 @@ def test_yaml_holds_values_only() -> None:
 
 
 def test_literal_preset_is_the_paper_and_the_others_say_how_they_differ() -> None:
-    paper, first, anchor, ours = (
-        checked(read([f"method={m}"])).method for m in ("razor/paper", "razor/alg1", "razor/anchor", "razor")
-    )
+    names = ("razor/paper", "razor/bounded", "razor/alg1", "razor/anchor", "razor")
+    paper, bounded, first, anchor, ours = (checked(read([f"method={m}"])).method for m in names)
     assert (paper.norm_power, paper.mismatch_form, paper.mismatch_set, paper.normalize) == (
         1,
         "signed",
@@ -124,6 +123,10 @@ def test_literal_preset_is_the_paper_and_the_others_say_how_they_differ() -> Non
         "best_score",
         "relative",
     )
+    assert (paper.max_components, paper.mismatch_at, paper.must_improve) == (None, "current", False)
+    assert (paper.early_stop, paper.retain_batch) == (False, None)
+    assert (bounded.max_components, bounded.mismatch_at, bounded.must_improve) == (8, "stage", True)
+    assert (bounded.early_stop, bounded.retain_batch) == (True, 128)
     assert (first.norm_power, first.tau_mode) == (2, "absolute")
     assert (anchor.mismatch_form, anchor.mismatch_set, anchor.normalize) == ("squared", "retain", "unit")
     assert ours != paper

@@ -172,3 +172,27 @@ def test_a_key_that_nothing_stands_for_is_refused_with_what_to_say() -> None:
     with pytest.raises(ConfigError, match="target_m1_prompts is gone") as caught:
         read(["method.target_m1_prompts=mean"])
     assert "method.target.m1_mean=X" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("exit_on_reject=true", "exit_on=rejected"),
+        ("+exit_on_reject=True", "+exit_on=rejected"),
+        ("exit_on_reject=false", "exit_on=null"),
+    ],
+)
+def test_former_switch_of_the_gate(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(compose(read([old]))).exit_on == check(compose(read([new]))).exit_on
+    said = capsys.readouterr().err
+    assert f"{old.lstrip('+').lower()} is now {new.lstrip('+')}" in said
+
+
+def test_former_switch_of_the_gate_in_files_and_grids(tmp_path: Path) -> None:
+    text = "# @package _global_\nexit_on_reject: true\n"
+    folder = write(tmp_path, "experiment/mine", text)
+    assert compose(read(["experiment=mine"], extra=folder)).exit_on == "rejected"
+    assert compose(read(["experiment=mine", "exit_on=undecided"], extra=folder)).exit_on == "undecided"
+    grid = "# @package _global_\ngrid:\n  - {method: [none], exit_on_reject: [true, false]}\n"
+    found = blocks.chosen_blocks(["experiment=grid"], write(tmp_path, "experiment/grid", grid))
+    assert found == ("grid", [{"method": ["none"], "exit_on": ["rejected", None]}])

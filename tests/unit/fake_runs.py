@@ -239,12 +239,17 @@ def fake_run(output_dir: Path, **asked: Any) -> Run:
 
 
 def as_format_1(run: Run) -> Run:
-    """Rewrite a recorded run as earlier versions recorded it, and return it."""
-    record = json.loads(run.path("run.json").read_text())
-    del record["overrides"]
-    run.path("run.json").write_text(json.dumps(record | {"format": 1}))
+    """Rewrite a recorded run as the first versions recorded it, and return it."""
     rows = run.path("scores.csv").read_text(encoding="utf-8").splitlines()
     run.path("scores.csv").write_text("".join(f"{r.rsplit(',', 2)[0]}\n" for r in rows), encoding="utf-8")
+    return as_format(run, 1, without=("overrides",))
+
+
+def as_format(run: Run, number: int, without: tuple[str, ...] = ()) -> Run:
+    """Let a recorded run say that it is of another format, and vouch for its files as they are now."""
+    record = json.loads(run.path("run.json").read_text())
+    kept = {k: v for k, v in record.items() if k not in without}
+    run.path("run.json").write_text(json.dumps(kept | {"format": number}))
     voucher = json.loads(run.path("DONE").read_text())
     for name in ("run.json", "scores.csv"):
         voucher["sha256"][name] = hashlib.sha256(run.path(name).read_bytes()).hexdigest()

@@ -122,8 +122,8 @@ def test_keys_of_a_sweep_are_columns_filled_from_the_settings_of_every_run(tmp_p
     sql = 'select format, target, "method.share", quantization, "method.towers" from runs order by 1, 3'
     assert answer(tmp_path, sql)[1] == [
         (1, "Bo", 0.1, None, None),
-        (2, "Ada", 0.25, "none", '["a"]'),
-        (2, "Ada", 0.5, "none", '["a"]'),
+        (3, "Ada", 0.25, "none", '["a"]'),
+        (3, "Ada", 0.5, "none", '["a"]'),
     ]
     assert one(tmp_path, 'select typeof("method.share") from runs limit 1') == "DOUBLE"
 

@@ -54,6 +54,7 @@ def test_presets_of_labelled_photographs_are_recorded_under_their_own_names() ->
 @pytest.mark.parametrize(("words", "expected"), FINGERPRINTS.items())
 def test_pictures_of_a_run_are_the_same_as_ever(words: tuple[str, ...], expected: str) -> None:
     prints = sets_of(checked(read(words))).fingerprints()
+    del prints["words"]  # the pictures, and not what they are compared with
     assert hashlib.sha256(repr(sorted(prints.items())).encode()).hexdigest()[:16] == expected
 
 

@@ -92,10 +92,10 @@ def test_the_edit_is_the_one_that_gradients_of_all_parameters_give(
 
 def test_towers_granularities_and_methods_share_the_gradients_on_disk(clip: Clip, tmp_path: Path) -> None:
     cache, brief = TensorCache(tmp_path), {"step": "fixed", "step_size": 0.0, "grow_rounds": 0}
-    first = run(preset("razor_paper", towers="vision", **brief), clip, SETS, cache=cache)
+    first = run(preset("razor_bounded", towers="vision", **brief), clip, SETS, cache=cache)
     assert first.cost.gradient_cache_hits == 0
     for changes in ({"towers": "text"}, {"granularity": "tensor"}, {"include_projections": True}):
-        again = run(preset("razor_paper", **brief | changes), clip, SETS, cache=cache)
+        again = run(preset("razor_bounded", **brief | changes), clip, SETS, cache=cache)
         assert again.cost.gradient_cache_hits == 2 and again.cost.backwards == 0, changes
     slug = run(preset("slug", search_steps=1, forget_batch=128, retain_batch=128), clip, SETS, cache=cache)
     assert slug.cost.gradient_cache_hits == 2

@@ -84,14 +84,14 @@ def same(a: Edit, b: Edit) -> bool:
 def test_a_second_edit_takes_its_gradients_from_the_cache(clip: Clip, tmp_path: Path) -> None:
     cache = TensorCache(tmp_path / "cache")
     edits = [
-        run(preset("razor_paper", grow_rounds=0, search_steps=3), clip, SETS, cache=cache) for _ in range(2)
+        run(preset("razor_bounded", grow_rounds=0, search_steps=3), clip, SETS, cache=cache) for _ in range(2)
     ]
     assert [e.cost.gradient_cache_hits for e in edits] == [0, 2]
     assert edits[0].cost.backwards == 44 and edits[1].cost.backwards == 0
     assert same(*edits)
-    assert same(edits[0], run(preset("razor_paper", grow_rounds=0, search_steps=3), clip, SETS))
+    assert same(edits[0], run(preset("razor_bounded", grow_rounds=0, search_steps=3), clip, SETS))
     other = run(
-        preset("razor_paper", rho=0.9, alpha=0.1, tau=0.2, grow_rounds=0, search_steps=3),
+        preset("razor_bounded", rho=0.9, alpha=0.1, tau=0.2, grow_rounds=0, search_steps=3),
         clip,
         SETS,
         cache=cache,
@@ -150,7 +150,7 @@ def test_edited_weights_never_reach_the_cache(clip: Clip, tmp_path: Path) -> Non
         "target": {"m1": 0.0, "m5": 100.0},
         "search_steps": 2,
     }
-    run(preset("razor_paper", **settings), clip, SETS, cache=cache)
+    run(preset("razor_bounded", **settings), clip, SETS, cache=cache)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
     g_f, g_r = Lab(family=clip, sets=SETS).gradients(GradientPlan())
     cached = Lab(family=clip, sets=SETS, cache=cache)
@@ -213,14 +213,14 @@ def forked(work: Callable[[], object]) -> int:
 def test_a_kill_at_any_moment_leaves_no_half_entry(
     tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, real_save, real_replace = TensorCache(tmp_path), cache_module.save_file, os.replace
+    cache, real_save, real_replace = TensorCache(tmp_path), cache_module.write_checked, os.replace
 
     def die(*_: object) -> NoReturn:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    def half(tensors: Any, path: Path) -> None:
-        real_save(tensors, path)
+    def half(path: Path, tensors: Any) -> None:
+        real_save(path, tensors)
         os.truncate(path, path.stat().st_size // 2)
         die()
 
@@ -230,7 +230,7 @@ def test_a_kill_at_any_moment_leaves_no_half_entry(
 
     with monkeypatch.context() as patch:  # the child inherits it
         if moment == "half written":
-            patch.setattr(cache_module, "save_file", half)
+            patch.setattr(cache_module, "write_checked", half)
         elif moment != "computing":
             patch.setattr(cache_module.os, "replace", die if moment == "before the move" else moved)
         child = forked(lambda: cache.get("k", die if moment == "computing" else entry))

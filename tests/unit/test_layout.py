@@ -22,11 +22,16 @@ from razor_cli.metrics.info import Role
 from razor_cli.report.layout import Block, Layout, Reading, Sentence, Spread, layout_of
 from razor_cli.report.terminal import print_report
 from razor_cli.runs.folder import Run
+from razor_cli.runs.records import Decision
 
 PAINTED = Layout(
     parts=(
         Block(title="What is still painted", readings=(Reading("recognised", "m1", "dual/generic"),)),
-        Sentence(label="likeness", text="of the pictures", reading=Reading("likeness", "m2", "prompt")),
+        Sentence(
+            label="likeness",
+            text="of the pictures",
+            readings=(Reading("", "m2", "prompt"), Reading("by class", "m1", "dual/generic")),
+        ),
         Block(title="By suite", readings=(Reading("", "zs_*", "top1", but="zs_emoji*"),)),
         Block(title="Never measured", readings=(Reading("nothing", "of_the_kind"),)),
         Spread(
@@ -61,7 +66,9 @@ def test_a_report_follows_the_layout_of_the_records_family(tmp_path: Path, paint
     assert places == sorted(places)
     block = text[places[0] : places[1]]
     assert "recognised" in block and "5.5 [2.2, 8.8]" in block and "edit int4" in block
-    assert "likeness  of the pictures: none 22.00 [21.00, 23.00], int8 22.25" in text
+    words = " ".join(text.split())
+    assert "likeness of the pictures: none 22.00 [21.00, 23.00], int8 22.25 [21.00, 23.25], int4" in words
+    assert "; by class none 5.5 [2.2, 8.8], int8 5.8" in words
     suites = text[places[2] : places[3]]
     assert "cifar10" in suites and "emoji" not in suites
     spread = text[places[3] : places[4]]
@@ -83,9 +90,12 @@ def test_a_family_without_a_layout_prints_every_score(tmp_path: Path) -> None:
 
 def test_the_line_of_a_job_has_the_numbers_of_its_familys_layout(tmp_path: Path) -> None:
     run = fake_run(tmp_path)
-    assert told(run) == (f"M1 4.5 M4 96.0 M5 96.0 · ACCEPTED · run {run.run_id}", False)
+    gone = {"gone": {"metric": "m1", "variant": "dual/generic", "at_most": 55}}
+    assert told(run, gone) == (f"M1 4.5 M4 96.0 M5 96.0 · ACCEPTED · run {run.run_id}", Decision.ACCEPTED)
     other = fake_run(tmp_path, family="nobodys", target="Beyoncé")
-    assert told(other) == (f"ACCEPTED · run {other.run_id}", False)
+    less = {"gone": {**gone["gone"], "at_most": 1}}  # today's bounds, not those it was recorded with
+    assert told(other, less) == (f"REJECTED · run {other.run_id}", Decision.REJECTED)
+    assert told(other, {}) == (f"run {other.run_id}", None)
 
 
 def test_a_layout_that_cannot_be_imported_is_no_missing_layout(
@@ -109,7 +119,7 @@ def test_every_reading_of_clip_is_of_a_metric_in_the_catalogue() -> None:
             for r in clip.BESIDE.readings
         ),
         *clip.BESIDE.of_oracle,
-        *(clip.RECOVERY.reading, clip.OTHERS.mean, clip.OTHERS.worst),
+        *(*clip.RECOVERY.readings, clip.OTHERS.mean, clip.OTHERS.worst),
     ]
     for reading in readings:
         assert any(fnmatchcase(name, reading.metric) for name in METRICS), reading

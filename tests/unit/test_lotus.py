@@ -125,6 +125,12 @@ def test_a_share_of_the_retain_pictures_is_used_and_no_other() -> None:
     assert all(bool(torch.isfinite(s.loss())) for s in steps)
 
 
+@pytest.mark.parametrize(("share", "used"), [(0.3, 9), (0.05, 1), (0.03, 0), (1.0, 32)])
+def test_the_share_of_the_retain_pictures_is_cut_off_and_not_rounded(share: float, used: int) -> None:
+    objective, _ = objective_of(retain_share=share)  # of 32: 9.6, 1.6, 0.96 and all of them
+    assert len(objective.retained) == used
+
+
 def test_it_forgets_and_logs_its_temperature() -> None:
     edit = edit_of(lr=1e-3, epochs=6, keep="last")
     first, last = edit.log[0], edit.log[-1]

@@ -10,7 +10,9 @@ from razor_cli.dual.measures import Features, SuiteFeatures, search_metrics
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.reference import reference
 from razor_cli.families.clip.settings import Metrics
+from razor_cli.families.clip.suite import score_state
 from razor_cli.metrics.catalog import metric_info
+from razor_cli.metrics.stats import unseen, wilson
 
 
 def test_m1_and_m4_in_every_reading_by_hand() -> None:
@@ -124,11 +126,54 @@ def test_null_edit_equals_the_base_exactly() -> None:
         for s in scores:
             if s.metric in ("m3", "others_worst") or s.metric.endswith("_drop"):
                 assert s.value == 0.0, s
-            if s.metric == "m5":
-                assert s.value == s.ci_low == s.ci_high == 100.0
+            if s.metric == "m5":  # no picture changed: what so few of them leave open
+                assert s.value == s.ci_high == 100.0
+                assert s.ci_low == pytest.approx(100 - 100 * unseen(s.n))
             if s.metric == "rec":
                 assert s.value is None
         assert scores == evaluate(f, Metrics(), base=base, base_q=base, edit=base, seed=3)
+
+
+def test_a_state_beside_itself_leaves_nothing_open_and_an_equal_one_does() -> None:
+    """The base's M3 and M5 are exact; every other number has a width, however alike its pictures are."""
+    state = replace(crowd(5), scale=10.0)
+    base = reference(state)
+    against = {"base": base, "base_q": base, "edit": base}
+    itself = score_state(base, Metrics(), seed=3, from_base=True, **against)
+    exact = {s.metric for s in itself if s.value is not None and s.ci_low == s.ci_high}
+    assert exact == {"m3", "m5", "base_jsd", "base_cos"}
+    equal = evaluate(state, Metrics(), seed=3, from_base=True, **against)
+    assert [s.value for s in equal] == [s.value for s in itself]
+    flat = [s for s in equal if s.value is not None and s.ci_low is not None and s.ci_low == s.ci_high]
+    assert flat == []
+    drift = one(equal, "m3", "retain_sq_drift/x100/base")
+    assert (drift.ci_low, drift.ci_high) == (0, pytest.approx(400 * unseen(drift.n)))
+
+
+def test_utility_of_pictures_that_are_all_right_is_a_proportion_like_any_other() -> None:
+    perfect = replace(world(), retain_captions=world().retain_images, retain_caption_ids=torch.arange(4))
+    now = replace(perfect, retain_images=EYE, retain_captions=EYE)
+    found = one(evaluate(now, Metrics()), "util", "retrieval")
+    expected = wilson(4, 4).scaled(100)
+    assert (found.value, found.ci_low, found.ci_high) == (100, expected.low, 100)
+
+
+def test_m1_falls_by_pictures_of_both_states() -> None:
+    gone, known = EYE[3].repeat(40, 1), EYE[0].repeat(40, 1)
+    captions = EYE[0].repeat(40, 1)
+    base = reference(world(forget_images=known, forget_captions=captions))
+    half = world(forget_images=torch.cat([known[:10], gone[10:]]), forget_captions=captions)
+    scores = evaluate(half, Metrics(), base=base)
+    for variant in ("dual/mean_of_classes", "dual/generic", "multiclass"):
+        m1 = one(scores, "m1", variant).value
+        found = one(scores, "m1_drop", f"{variant}/base")
+        before = one(score_state(base, Metrics()), "m1", variant).value
+        assert m1 is not None and before is not None
+        assert found.value == pytest.approx(before - m1) and found.unit == "points"
+        assert found.ci_low is not None and 0 < found.ci_low < before - m1
+        assert "was not measured" in one(scores, "m1_drop", f"{variant}/base_q").reason
+    nothing = one(evaluate(half, Metrics(), base=reference(half)), "m1_drop", "dual/generic/base")
+    assert nothing.value == 0 and nothing.ci_high == pytest.approx(100 * unseen(40))
 
 
 def test_others_are_averaged_per_concept_and_the_worst_drop_is_named() -> None:
@@ -187,8 +232,10 @@ def test_recovery_is_the_share_that_came_back() -> None:
     found = one(scores, "rec", "dual/generic")
     assert found.value == pytest.approx((40 - 25) / (100 - 25))
     assert found.ci_low < found.value < found.ci_high
-    assert one(evaluate(state(10), Metrics(), base=base, edit=edit), "rec", "dual/generic").value == 0
-    assert one(evaluate(state(40), Metrics(), base=base, edit=edit), "rec", "dual/generic").value == 1
+    for knowing, value in ((10, 0), (40, 1)):  # no picture came back, or every one: still no proof of it
+        all_alike = one(evaluate(state(knowing), Metrics(), base=base, edit=edit), "rec", "dual/generic")
+        assert all_alike.value == value and all_alike.ci_low is not None and all_alike.ci_high is not None
+        assert all_alike.ci_low < value - unseen(40) and value + unseen(40) < all_alike.ci_high
     barely = evaluate(state(40), Metrics(), base=base, edit=reference(state(39)))
     assert "undefined: the edit lowered M1 by 2.5 points" in one(barely, "rec", "dual/generic").reason
 

@@ -21,7 +21,7 @@ from razor_cli.dual.gradients import set_gradient
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency
 from razor_cli.families.clip.family import Clip
-from razor_cli.methods import razor_loop
+from razor_cli.methods import razor_step
 from razor_cli.methods.razor_loop import Loop
 
 SETS = make_sets()
@@ -34,7 +34,9 @@ def events(edit: Edit, action: str) -> list[Event]:
     return [e for e in edit.log if e.action == action]
 
 
-def razor(model: Clip, base: str = "razor_paper", lab: dict[str, Any] | None = None, **settings: Any) -> Edit:
+def razor(
+    model: Clip, base: str = "razor_bounded", lab: dict[str, Any] | None = None, **settings: Any
+) -> Edit:
     return run(preset(base, **settings), model, SETS, **(lab or {}))
 
 
@@ -77,7 +79,7 @@ def phi(s: Saliency) -> float:
 
 
 def test_the_one_component_is_the_most_salient(clip: Clip) -> None:
-    method = preset("razor_paper", **ONE, step="fixed", step_size=0.1)
+    method = preset("razor_bounded", **ONE, step="fixed", step_size=0.1)
     loop = Loop(method, Lab(family=clip, sets=SETS))
     scored = loop._scored(loop.components, *loop.lab.gradients(method.plan))
     assert run(method, clip, SETS).components == [max(scored, key=phi).component.name]
@@ -161,13 +163,13 @@ def test_joint_rounds_need_renewed_gradients_and_search_ever_shorter_steps(
     clip32: Clip, monkeypatch: pytest.MonkeyPatch, refresh: bool, rounds: int
 ) -> None:
     uppers: list[float] = []
-    real = razor_loop.bisect
+    real = razor_step.bisect
 
     def spy(trial: Any, upper: float, *rest: Any) -> Any:
         uppers.append(upper)
         return real(trial, upper, *rest)
 
-    monkeypatch.setattr(razor_loop, "bisect", spy)
+    monkeypatch.setattr(razor_step, "bisect", spy)
     settings = {
         "refresh_gradients": refresh,
         "joint_rounds": 3,

@@ -35,7 +35,7 @@ def events(edit: Edit, action: str) -> list[Event]:
     return [e for e in edit.log if e.action == action]
 
 
-def razor(model: Clip, base: str = "razor_paper", **settings: Any) -> Edit:
+def razor(model: Clip, base: str = "razor_bounded", **settings: Any) -> Edit:
     return run(preset(base, **settings), model, SETS)
 
 
@@ -81,8 +81,8 @@ def spied(monkeypatch: pytest.MonkeyPatch, model: Clip, **settings: Any) -> list
     """
     seen, real = [], Blend.mismatch_gradient
 
-    def spy(self: Blend, component: Component, g_f: Any, base: Any) -> Any:
-        found = real(self, component, g_f, base)
+    def spy(self: Blend, component: Component, g_f: Any, *rest: Any) -> Any:
+        found = real(self, component, g_f, *rest)
         weights = {n: v.clone() for n, v in parameters(model).items()}
         seen.append(
             (component, *(torch.cat([v.reshape(-1) for v in views]) for views in (found, g_f)), weights)
@@ -103,6 +103,37 @@ def test_signed_mismatch_is_minus_the_forget_gradient(clip32: Clip, monkeypatch:
     component, g_m, g_f, _ = spied(monkeypatch, clip32, mismatch_form="signed")[0]
     assert close(g_m, component.vector(drift_by_hand(clip32, SETS.forget, None, 1)))
     assert close(g_m, -g_f) and float(g_f.norm()) > 0
+
+
+def test_after_a_step_the_signed_mismatch_is_that_of_the_stage_or_of_the_weights_as_they_are(
+    clip32: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {}
+    for at in ("stage", "current"):
+        with monkeypatch.context() as patch:
+            found[at] = spied(patch, clip32, mismatch_at=at)
+    for first, _ in found.values():
+        assert close(first[1], -first[2])  # nothing has moved yet: both are the same
+    component, g_m, g_f, weights = found["stage"][1]
+    with swapped(clip32, weights):
+        now = component.vector(drift_by_hand(clip32, SETS.forget, None, 1))
+    assert close(g_m, -g_f) and not close(g_m, now, 1e-2)
+    component, g_m, g_f, weights = found["current"][1]
+    with swapped(clip32, weights):
+        now = component.vector(drift_by_hand(clip32, SETS.forget, None, 1))
+    assert close(g_m, now) and not close(g_m, -g_f, 1e-2)
+
+
+@pytest.mark.parametrize("refresh", [True, False])
+def test_the_mismatch_at_the_current_weights_costs_passes_only_once_they_have_moved(
+    clip32: Clip, refresh: bool
+) -> None:
+    settings = {"step": "fixed", "step_size": 0.1, "early_stop": False, "tau_mode": "topk", "tau": 3}
+    costs = [
+        razor(clip32, mismatch_at=at, refresh_gradients=refresh, **settings).cost.backwards
+        for at in ("stage", "current")
+    ]
+    assert costs[1] - costs[0] == (0 if refresh else 2 * len(SETS.forget))
 
 
 @pytest.mark.parametrize("which", ["forget", "retain", "both"])
@@ -154,7 +185,7 @@ def test_squared_mismatch_has_no_gradient_at_the_start_by_its_own_formula(clip32
 @pytest.mark.parametrize("direction", ["ascend", "descend"])
 def test_the_blend_is_equation_seven(clip32: Clip, normalize: str, direction: str) -> None:
     weights = {"lambda_forget": 2.0, "rho": 0.25, "lambda_retain": 3.0, "lambda_mismatch": 0.5}
-    method = preset("razor_paper", normalize=normalize, forget_direction=direction, **weights)
+    method = preset("razor_bounded", normalize=normalize, forget_direction=direction, **weights)
     loop = Loop(method, Lab(family=clip32, sets=SETS))
     forget, retain = loop.lab.gradients(method.plan)
     for s in loop._scored(loop.components[::5], forget, retain):

@@ -21,7 +21,7 @@ from razor_cli.methods.razor import Razor
 from razor_cli.runs.folder import complete_runs
 from razor_cli.tables.base import FORMS, Panel, render
 from razor_cli.tables.flips import flipped, preset_settings
-from razor_cli.tables.readings import build, difference_cell, interval, readings
+from razor_cli.tables.readings import FILES, build, difference_cell, interval, readings
 
 
 def table(folder: Path) -> list[Panel]:
@@ -206,7 +206,7 @@ def test_every_form_is_written(tmp_path: Path, form: str) -> None:
 def test_every_point_of_the_experiment_is_a_reading_of_its_preset() -> None:
     found = chosen_blocks(["experiment=readings"])
     assert found is not None
-    presets = {name: preset_settings(name) for name in ("razor", "razor_paper")}
+    presets = {name: preset_settings(name) for name in ("razor", "razor_paper", "razor_bounded")}
     asked, flips = set(), set()
     for point in points(found[1]):
         assert (point["judged_on"], point["control"]) == ("validation", False)
@@ -224,8 +224,19 @@ def test_every_point_of_the_experiment_is_a_reading_of_its_preset() -> None:
         "forget_loss normalize granularity towers budget include_projections step_size search_return "
         "floor.m5 grow_rounds grow_update refresh_gradients trim_steps".split()
     )
-    for preset in presets:  # a switch that was renamed or that equals the preset anyway would vanish here
+    for preset in FILES:  # a switch that was renamed or that equals the preset anyway would vanish here
         assert {k for p, k in flips if p == preset} >= switches
+    literal = flipped(presets["razor_bounded"], presets["razor_paper"])
+    assert {k for p, k in flips if p == "razor_paper"} >= set(literal) and len(literal) == 5
+
+
+def test_the_bounded_preset_is_a_row_of_the_literal_one(tmp_path: Path) -> None:
+    record(tmp_path, "razor_paper", m1=100.0)
+    record(tmp_path, "razor_bounded", m1=90.0)
+    (panel,) = table(tmp_path)
+    assert panel.title.startswith("razor_paper")
+    row = cells(panel, "max_components, mismatch_at, must_improve, early_stop, retain_batch")
+    assert (row["value"], row["Δ M1 mean"]) == ("8, stage, true, true, 128", "-10.0")
 
 
 def test_names_and_classes_have_panels_of_their_own(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fake_runs import fake_run
 from razor_cli.config.conf_files import conf_dir, groups, settings_of
 from razor_cli.errors import ConfigError, RunError, UserError
 from razor_cli.main import razor_command
-from razor_cli.metrics.verdict import parse_bounds
+from razor_cli.metrics.bounds import parse_bounds
 from razor_cli.runs.folder import complete_runs
 from razor_cli.tables import compare, in_page, quantization, score_file, table3, table7
 from razor_cli.tables.base import render

@@ -53,6 +53,28 @@ def test_rules_end_where_they_say() -> None:
     assert 0.45 <= smallest < 0.45 + 2 * 0.5**STEPS
 
 
+def backwards(size: float) -> dict[str, float]:
+    """A step that only harms: the larger, the further is M1 from its target; stable up to 0.4."""
+    return line(size) | {"m1": 100.0 + size, "m1_generic": 100.0 + size}
+
+
+@pytest.mark.parametrize(("must_improve", "taken"), [(True, 0.0), (False, 0.25)])
+def test_without_must_improve_the_best_stable_trial_is_taken_whatever_no_step_scores(
+    must_improve: bool, taken: float
+) -> None:
+    aims = aim(m5=96.0)
+    found = bisect(backwards, 1.0, STEPS, aims, 1.0, Return.BEST_SCORE, BASE, must_improve)
+    assert aims.score(found.metrics) < aims.score(BASE) or must_improve
+    assert found.step_size == taken  # of the stable ones, 0.25 and above, the smallest does least harm
+    assert found.metrics == (backwards(taken) if taken else BASE)
+
+
+@pytest.mark.parametrize("rule", list(Return))
+def test_no_stable_trial_is_no_step_even_where_none_must_improve(rule: Return) -> None:
+    found = bisect(line, 1.0, STEPS, aim(m5=100.0), 1.0, rule, BASE, False)
+    assert (found.step_size, found.metrics) == (0.0, BASE)
+
+
 @pytest.mark.parametrize("rule", list(Return))
 def test_a_floor_before_the_target_bounds_every_rule(rule: Return) -> None:
     found = search(rule, m5=96.0)  # stable up to 0.4

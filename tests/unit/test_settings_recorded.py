@@ -15,7 +15,7 @@ from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked
 from razor_cli.config.conf_files import GROUPS, conf_dir, targets
 from razor_cli.config.schema import INVALID, class_id, convert, locate, plain
-from razor_cli.config.settings import PLACES, Engine, Experiment, composed, resolved
+from razor_cli.config.settings import PLACES, Engine, Experiment, composed, deciding, resolved
 from razor_cli.data.kinds.own import Folder
 from razor_cli.runs.provenance import canonical_json
 
@@ -35,7 +35,7 @@ def experiment(*overrides: str) -> Experiment:
 
 
 def digest(made: Experiment) -> str:
-    return canonical_json(resolved(made))
+    return canonical_json(deciding(resolved(made)))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_any_changed_value_changes_the_digest_and_what_changes_no_number_does_no
         "allow_code",
         "output_dir",
         "force",
-        "exit_on_reject",
+        "exit_on",
         "debug",
         "threads",
         "cache_gb",
@@ -100,6 +100,7 @@ def test_any_changed_value_changes_the_digest_and_what_changes_no_number_does_no
         "dry_run",
         "jobs",
         "overrides",
+        "scenario.acceptance",  # judges numbers and changes none
     }
 
 

@@ -11,6 +11,7 @@ from razor_cli.metrics.stats import (
     paired_difference,
     proportion_difference,
     resampled_means,
+    unseen,
     wilson,
 )
 
@@ -105,10 +106,39 @@ def test_bootstrap_of_one_value_has_no_interval_and_of_none_is_refused() -> None
         bootstrap_mean([], 0)
 
 
-def test_bootstrap_of_equal_values_holds_the_value() -> None:
-    found = bootstrap_mean([0.1] * 7, 0)
-    assert found.low <= found.value <= found.high
-    assert found.high - found.low < 1e-12
+@pytest.mark.parametrize(("n", "points"), [(12, 14.0), (20, 8.9), (50, 3.8), (400, 0.5)])
+def test_equal_values_leave_open_what_pictures_without_a_change_do(n: int, points: float) -> None:
+    """The column of docs/metrics.md: no picture changed, upper end of the drop."""
+    share = unseen(n)
+    assert 100 * share == pytest.approx(points, abs=0.05)
+    assert paired_difference([1] * n, [1] * n).high == pytest.approx(share)
+    none_changed = bootstrap_difference([0.5] * n, [0.5] * n, 0)
+    assert (none_changed.low, none_changed.value, none_changed.high) == pytest.approx((-share, 0, share))
+    cosine = bootstrap_mean([0.1] * n, 0, within=(-1, 1))  # each of the share anywhere from -1 to 1
+    assert (cosine.low, cosine.high) == pytest.approx((0.1 - 1.1 * share, 0.1 + 0.9 * share))
+    end = bootstrap_mean([0.0] * n, 0, within=(0, 4))
+    assert (end.low, end.value, end.high) == (0, 0, pytest.approx(4 * share))
+
+
+def test_equal_values_of_no_known_range_have_no_interval() -> None:
+    assert bootstrap_mean([0.1] * 7, 0) == Interval(pytest.approx(0.1), None, None, 7)
+
+
+def test_last_digits_of_a_sum_make_no_width() -> None:
+    wavering = np.array([0.1, 0.1 + 1e-16, 0.1 - 2e-16] * 5)
+    assert bootstrap_mean(wavering, 0, within=(0, 1)).high > 0.15
+    apart = bootstrap_mean(np.array([0.1, 0.1001] * 50), 0, within=(0, 1))
+    assert 0 < apart.high - apart.low < 1e-4
+
+
+def test_ratio_of_pictures_that_all_agree_has_the_width_of_its_numerator() -> None:
+    gone = np.ones(30)
+    for back in (np.zeros(30), gone):
+        found = bootstrap_ratio(back, gone, 0)
+        assert found.value == back[0]
+        assert (found.low, found.high) == pytest.approx((back[0] - unseen(30), back[0] + unseen(30)))
+    half = np.array([1.0, 0.0] * 15)  # the fewer pictures were forgotten, the less they tell
+    assert bootstrap_ratio(np.zeros(30), half, 0).high > 2 * unseen(30)
 
 
 def test_bootstrap_in_chunks_draws_the_same_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +155,6 @@ def test_pairing_narrows_the_difference_of_correlated_values() -> None:
     paired = bootstrap_difference(after, before, 0)
     apart = bootstrap_difference(after, rng.permutation(before), 0)
     assert paired.high - paired.low < (apart.high - apart.low) / 5
-    assert bootstrap_difference(before, before, 0) == Interval(0.0, 0.0, 0.0, 200)
 
 
 def test_ratio_has_no_interval_when_the_denominator_may_vanish() -> None:

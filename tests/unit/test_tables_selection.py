@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import as_format_1, fake_run
+from fake_runs import as_format, as_format_1, fake_run
 
 from razor_cli.main import razor_command
 from razor_cli.runs.folder import complete_runs
@@ -57,14 +57,15 @@ def test_runs_recorded_in_another_format_are_left_out_with_one_note(
 ) -> None:
     for seed in range(2):
         as_format_1(fake_run(tmp_path, seed=seed))
-    fake_run(tmp_path, seed=2)
+    as_format(fake_run(tmp_path, seed=2), 2)  # has the columns of today's
+    fake_run(tmp_path, seed=3)
     assert razor_command(["tables", "all", "--output-dir", str(tmp_path), "--out", str(tmp_path / "t")]) == 0
     said = capsys.readouterr().err
     assert said.splitlines() == [
         "2 runs are left out: their records are of another format; `razor show` prints them"
     ]
     rows = [r for r in (tmp_path / "t/table3.md").read_text().splitlines() if r.startswith("| razor | none")]
-    assert len(rows) == 1 and "| 1 |" in rows[0]
+    assert len(rows) == 1 and "| 2 |" in rows[0]
 
 
 def test_inherited_data_settings_are_conditions(tmp_path: Path) -> None:

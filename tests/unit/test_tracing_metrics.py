@@ -22,6 +22,8 @@ from razor_cli.dual.measures import (
 )
 from razor_cli.families.clip.reference import reference
 from razor_cli.families.clip.settings import Metrics
+from razor_cli.families.clip.suite import score_state
+from razor_cli.metrics.stats import unseen
 from razor_cli.metrics.tradeoff import Accuracies, tradeoff
 
 BASE = {"df_coarse": 86.20, "df_fine": 93.40, "dr_coarse": 50.88, "dr_fine": 65.55}
@@ -109,14 +111,24 @@ def test_accuracies_by_hand() -> None:
 
 
 def test_the_unedited_model_has_kept_all_and_forgotten_nothing() -> None:
-    found = scored(traced(), traced())
+    base = reference(world(traced={"in": traced()}))
+    itself = {(s.metric, s.variant): s for s in score_state(base, Metrics(), base=base)}
+    equal = scored(traced(), traced())
     for metric, value in (("quality", 0), ("utility", 100), ("q_u", 0)):
-        score = found[metric, "in"]
-        assert (score.value, score.ci_low, score.ci_high) == (
-            value,
-            value,
-            value,
-        )  # the same pictures: no spread
+        score = itself[metric, "in"]
+        assert (score.value, score.ci_low, score.ci_high) == (value, value, value)  # beside itself: exact
+        other = equal[metric, "in"]  # another state that answers alike: six pictures leave something open
+        assert other.value == value and other.ci_low <= value <= other.ci_high
+        assert other.ci_high - other.ci_low > 10
+
+
+def test_quality_of_a_concept_that_is_wholly_gone_has_a_width() -> None:
+    eye, n = torch.eye(6), 30
+    shape = {"forget_fine": torch.zeros(n, dtype=torch.long)}
+    before = traced(forget_images=eye[[0] * n], **shape)
+    gone = scored(traced(forget_images=eye[[2] * n], **shape), before)["quality", "in"]
+    assert (gone.value, gone.ci_high) == (100, 100)
+    assert gone.ci_low == pytest.approx(100 - 100 * unseen(n))
 
 
 def test_intervals_hold_the_value_and_pair_the_pictures() -> None:
@@ -128,10 +140,8 @@ def test_intervals_hold_the_value_and_pair_the_pictures() -> None:
     utility = found["utility", "in"]
     assert utility.ci_low < utility.value < utility.ci_high < 100
     assert utility.ci_high - utility.ci_low < 20
-    same = scored(before, before)[
-        "utility", "in"
-    ]  # a wrong picture is wrong in both: pairing leaves no spread
-    assert (same.ci_low, same.ci_high) == (100, 100)
+    same = scored(before, before)["utility", "in"]  # a wrong picture is wrong in both: none changed
+    assert 75 < same.ci_low < 95 and same.ci_high == 100
 
 
 def test_a_ratio_to_nothing_is_not_computed() -> None:

@@ -1,9 +1,10 @@
 import pytest
 
 from razor_cli.errors import ConfigError
+from razor_cli.metrics.bounds import Bound, parse_bounds
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.stats import wilson
-from razor_cli.metrics.verdict import Bound, Outcome, judge, parse_bounds
+from razor_cli.metrics.verdict import Outcome, judge
 
 ACCEPTANCE = {
     "m1_mean": {"metric": "m1", "variant": "dual/mean_of_classes", "at_most": 55},
@@ -34,7 +35,10 @@ def score(
     )
 
 
-def outcome(bound: dict[str, object], *scores: Score, base: tuple[Score, ...] = ()) -> Outcome:
+KNOWN = score("m1", "dual/mean_of_classes", 98, 96, 99)  # of an unedited model that knows the target
+
+
+def outcome(bound: dict[str, object], *scores: Score, base: tuple[Score, ...] = (KNOWN,)) -> Outcome:
     return judge({("edit", "none"): scores, ("base", "none"): base}, parse_bounds({"b": bound})).outcome
 
 
@@ -129,7 +133,7 @@ def test_overall_outcome_is_that_of_the_worst_bound() -> None:
     fine, open_ = score("m5", "retrieval/base", 99, 98, 100), score("m5", "retrieval/base", 97, 95, 99)
     bounds = parse_bounds({k: ACCEPTANCE[k] for k in ("m1_mean", "m5")})
     for other, expected in ((fine, "ACCEPTED"), (open_, "UNDECIDED"), (bad, "REJECTED")):
-        verdict = judge({("edit", "none"): [good, other]}, bounds)
+        verdict = judge({("edit", "none"): [good, other], ("base", "none"): [KNOWN]}, bounds)
         assert verdict.outcome == expected
         assert len(verdict.reasons) == 2
     both = judge({("edit", "none"): [open_, score("m1", "dual/mean_of_classes", 90, 85, 95)]}, bounds)
@@ -141,6 +145,7 @@ def test_every_quantization_counts_unless_some_are_named() -> None:
         ("edit", "none"): [score("m1", "dual/mean_of_classes", 40, 35, 45)],
         ("edit", "int4"): [score("m1", "dual/mean_of_classes", 90, 85, 95)],
         ("control", "none"): [score("m1", "dual/mean_of_classes", 99, 98, 100)],
+        ("base", "none"): [KNOWN],
     }
     assert judge(scores, parse_bounds({"m1": ACCEPTANCE["m1_mean"]})).outcome == Outcome.REJECTED
     only = parse_bounds({"m1": {**ACCEPTANCE["m1_mean"], "quantizations": ["none"]}})

@@ -74,7 +74,7 @@ def data_fits(data: DataSettings, scenario: Scenario, model: Spec | None, option
 
 def bounds_are_right(scenario: Scenario) -> list[Problem]:
     """Each acceptance threshold must be one that the verdict understands."""
-    from razor_cli.metrics.verdict import Bound
+    from razor_cli.metrics.bounds import Bound
 
     found: list[Problem] = []
     convert(scenario.acceptance, dict[str, Bound], "scenario.acceptance", found)

@@ -39,6 +39,9 @@ KEYS = {  # full key: full key
     **{f"method.{old}": f"method.floor.{goal}" for old, goal in FLOORS.items()},
 }
 VALUES = {"method.criterion": {"top5_zero": "fa_top5", "top1_zero": "fa_top1", "m1_below": "m1_mean"}}
+SWITCHES = {  # full key of what was true or false: the present key, and what each of the two is there
+    "exit_on_reject": ("exit_on", {True: "rejected", False: None})
+}
 GONE = {  # full key: what says the same now
     "method.target_m1_prompts": "method.target.m1 asks for both prompts; for one say method.target.m1=null "
     "and method.target.m1_mean=X or method.target.m1_generic=X"
@@ -69,6 +72,9 @@ def word(text: str, own: Mapping[str, Collection[str]]) -> str:
     if match is None:
         return text
     plus, name, value = match["plus"], match["key"], match["value"]
+    if name in SWITCHES and value.lower() in ("true", "false"):
+        name, now = switched(name, value.lower() == "true")
+        return f"{plus}{name}={'null' if now is None else now}"
     if name in OPTIONS and not value.startswith("{"):
         value = NAME.sub(lambda m: option(name, m[0], own.get(name, ())), value)
     elif name in VALUES:
@@ -83,6 +89,16 @@ def key(name: str) -> str:
     if name in KEYS:
         announce(name, KEYS[name])
     return KEYS.get(name, name)
+
+
+def switched(name: str, value: Any) -> tuple[str, Any]:
+    """Return the present key and value of a switch; one whose value is neither true nor false stays."""
+    if name not in SWITCHES or not isinstance(value, bool):
+        return name, value
+    new, values = SWITCHES[name]
+    shown = "null" if values[value] is None else values[value]
+    announce(f"{name}={str(value).lower()}", f"{new}={shown}")
+    return new, values[value]
 
 
 def meant(name: str, value: Any) -> Any:
@@ -105,10 +121,16 @@ def within(node: Mapping[str, Any]) -> dict[str, Any]:
 
 def block(content: Mapping[str, Any], own: Mapping[str, Collection[str]]) -> dict[str, Any]:
     """Return a block of a grid, full keys with lists of values, with present names."""
-    return {
+    named = {
         key(k): [meant(k, option(k, v, own.get(k, ()))) if isinstance(v, str) else v for v in values]
         for k, values in content.items()
     }
+    pairs = [
+        (switched(k, values[0])[0], [switched(k, v)[1] for v in values])
+        for k, values in named.items()
+        if values
+    ]
+    return dict(pairs) | {k: values for k, values in named.items() if not values}
 
 
 def content(file: Mapping[str, Any], group: str, own: Mapping[str, Collection[str]]) -> dict[str, Any]:
@@ -133,6 +155,9 @@ def _settings(node: Mapping[str, Any], place: str) -> dict[str, Any]:
             changed[name] = _settings(value, full)
         elif isinstance(value, list) and name in AGAIN.get(place, ()):
             changed[name] = [_settings(v, place) if isinstance(v, Mapping) else v for v in value]
+        elif not place and name in SWITCHES:
+            new, now = switched(name, value)
+            changed[new] = now
         else:
             changed[name] = meant(full, value)
     for path, value in moved.items():

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 UNRECORDED = (  # change no number: not in the run id
     "output_dir",
     "force",
-    "exit_on_reject",
+    "exit_on",
     "debug",
     "threads",
     "cache_gb",
@@ -84,6 +84,13 @@ class JudgedOn(StrEnum):
     VALIDATION = "validation"  # for choosing hyper-parameters: evaluation pictures are never looked at
 
 
+class ExitOn(StrEnum):
+    """Which verdicts end with exit code 3."""
+
+    REJECTED = "rejected"
+    UNDECIDED = "undecided"  # everything but ACCEPTED, a missing verdict included
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The settings that stand alone on the command line."""
@@ -97,7 +104,7 @@ class Options:
     control: bool = True  # also score a random change of the same size
     output_dir: Path = Path("outputs")
     force: bool = False  # run again although the run is recorded
-    exit_on_reject: bool = False  # exit code 3 when the verdict is REJECTED
+    exit_on: ExitOn | None = None  # which verdict ends with exit code 3; null: none does
     fail_fast: bool = False  # a sweep or a grid stops at its first failed job
     grid: list[dict[str, Any]] = field(
         default_factory=list
@@ -157,10 +164,18 @@ PLACES = {  # the only code a configuration can name, by group
 
 
 def resolved(experiment: Experiment) -> dict[str, Any]:
-    """Return every setting that can change a number, plain and in a fixed order: the part of the run id that
-    is settings.
+    """Return every setting that is recorded, plain and in a fixed order: what can change a number, and the
+    bounds that the run was judged by.
     """
     return _recorded(plain(experiment))
+
+
+def deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of recorded settings those that decide a number, which a run is named by; bounds only judge."""
+    scenario = settings.get("scenario")
+    if not isinstance(scenario, Mapping):
+        return dict(settings)
+    return {**settings, "scenario": {k: v for k, v in scenario.items() if k != "acceptance"}}
 
 
 def composed(experiment: Experiment) -> dict[str, Any]:

@@ -207,6 +207,12 @@ class Family(Protocol):
         """Return the hash of the weights as stored, the same as their settings give without loading."""
         ...
 
+    def preparation(self) -> str:
+        """Return the hash of what else decides answers, as the loaded model shows it on made-up input: how
+        pictures and texts become tensors, and what its configuration changes. Part of every cache's keys.
+        """
+        ...
+
     def components(
         self, granularity: Granularity, towers: Towers, include_projections: bool = False
     ) -> list[Component]:

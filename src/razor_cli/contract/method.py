@@ -15,7 +15,8 @@ class GradientPlan:
 
     forget_loss: str = "cosine"  # a name that the family has a loss for
     forget_batch: int = 128
-    retain_batch: int = 128
+    retain_batch: int | None = 128  # None: all examples in one batch
+    retain_seed: int | None = None  # retain examples as a training draws them with that seed; None: as listed
     chunk: int = 128  # examples in memory at once; a larger batch is exact through gradient caching
 
 

@@ -15,6 +15,12 @@ class Part(Protocol):
         """Return the first `count` examples; all of them for None."""
         ...
 
+    def drawn(self, seed: int) -> Part:
+        """Return the examples as a training of the family's own would meet them: in an order that the seed
+        draws, and varied at random.
+        """
+        ...
+
     def fingerprint(self) -> str:
         """Return a hash of what the examples are."""
         ...
@@ -44,11 +50,17 @@ class Sets(Protocol):
         ...
 
     def fingerprints(self) -> dict[str, str]:
-        """Return a hash for every set: the part of a run's id that is data."""
+        """Return a hash for every set, and of the words that go with them: the part of a run's id that is
+        data.
+        """
         ...
 
     def sizes(self) -> dict[str, int]:
         """Return how many examples each set has."""
+        ...
+
+    def mended(self) -> Sequence[str]:
+        """Return what was damaged where examples are kept and was made anew, known once they were loaded."""
         ...
 
     def record(self) -> Mapping[str, Sequence[str]]:

@@ -29,6 +29,7 @@ from razor_cli.caches import cache_dir
 from razor_cli.data.sources.base import Picture, Source
 
 RENDERERS = ("sources/portraits.py", "sources/emoji.py", "sources/render.py", "concepts/emoji.json.gz")
+DECODER = "sources/photo.py"
 LIBRARIES = ("python-avatars", "resvg-py", "pillow")
 WAIT = 30  # seconds for another job to finish writing a shard; then this one does without keeping
 
@@ -46,6 +47,13 @@ def renderer_version() -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
+def pixels_version() -> str:
+    """Return a hash of everything of ours that decides the pixels of a picture, drawn or decoded."""
+    decoding = resources.files("razor_cli.data").joinpath(DECODER).read_bytes()
+    return hashlib.sha256(renderer_version().encode() + decoding).hexdigest()[:16]
+
+
 class Rendered:
     """A source whose rendered pictures are kept under `root`/rendered/<version>/<source>/; the same source
     otherwise.
@@ -54,6 +62,7 @@ class Rendered:
     def __init__(self, source: Source, root: Path | str | None = None) -> None:
         self.source, self.name, self.domain = source, source.name, source.domain
         self.folder = cache_dir(root) / "rendered" / renderer_version() / source.name
+        self.damaged: set[str] = set()  # shards that held other bytes than were written
 
     def concepts(self) -> list[str]:
         """Return the source's concepts."""
@@ -75,7 +84,9 @@ class Rendered:
 
     def _of_concept(self, concept: str, wanted: Sequence[Picture]) -> dict[str, Pixels]:
         path = self.folder / f"{_file_name(concept)}.safetensors"
-        found = read_shard(path, {_identity(p) for p in wanted})
+        found, sound = examined(path, {_identity(p) for p in wanted})
+        if not sound:
+            self.damaged.add(path.stem)
         missing = list({_identity(p): p for p in wanted if _identity(p) not in found}.values())
         if missing:
             fresh = {
@@ -93,6 +104,11 @@ def read_shard(path: Path, wanted: set[str] | None = None) -> dict[str, Pixels]:
     """Return the sound pictures of a shard by identity (all, or those wanted); nothing if the file is missing
     or damaged.
     """
+    return examined(path, wanted)[0]
+
+
+def examined(path: Path, wanted: set[str] | None = None) -> tuple[dict[str, Pixels], bool]:
+    """Return what `read_shard` does, and whether all that was looked at was as it was written."""
     try:
         with safe_open(path, framework="np") as file:
             index = json.loads(file.metadata()["pictures"])
@@ -101,9 +117,12 @@ def read_shard(path: Path, wanted: set[str] | None = None) -> dict[str, Pixels]:
             ]
             rows = file.get_slice("pixels")
             found = {name: (np.ascontiguousarray(rows[i : i + 1][0]), check) for i, name, check in places}
+    except FileNotFoundError:
+        return {}, True
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError):
-        return {}
-    return {name: pixels for name, (pixels, check) in found.items() if zlib.crc32(pixels.data) == check}
+        return {}, False
+    kept = {name: pixels for name, (pixels, check) in found.items() if zlib.crc32(pixels.data) == check}
+    return kept, len(kept) == len(found)
 
 
 def merge_shard(path: Path, fresh: dict[str, Pixels]) -> None:

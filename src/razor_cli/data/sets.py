@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from PIL import Image
 
 from razor_cli.data.prompts import DOMAINS, spoken
+from razor_cli.data.rendered import Rendered
+from razor_cli.data.sampling import rng_for
 from razor_cli.data.sources.base import Picture, Source
 
 
@@ -18,6 +21,7 @@ class Pairs:
 
     pictures: tuple[Picture, ...]
     sources: dict[str, Source] = field(repr=False)  # by domain
+    crops: int | None = None  # seed of a random crop of each picture (`drawn`); None: as they are
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -41,7 +45,7 @@ class Pairs:
 
     def of(self, concept: str) -> Pairs:
         """Return the pictures of one concept."""
-        return Pairs(tuple(p for p in self.pictures if p.concept == concept), self.sources)
+        return replace(self, pictures=tuple(p for p in self.pictures if p.concept == concept))
 
     def load(self, start: int = 0, stop: int | None = None) -> list[Image.Image]:
         """Return the pictures start:stop as RGB images, in order."""
@@ -55,11 +59,24 @@ class Pairs:
 
     def head(self, count: int | None) -> Pairs:
         """Return the first `count` pictures; all of them for None."""
-        return Pairs(self.pictures[:count], self.sources)
+        return replace(self, pictures=self.pictures[:count])
+
+    def drawn(self, seed: int) -> Pairs:
+        """Return the pictures in an order that the seed draws, each to be cropped at random as open_clip
+        crops what it trains on. The model's side cuts them (dual/crops.py), as it knows the size.
+        """
+        pictures = rng_for(seed, "drawn").sample(self.pictures, len(self))
+        return replace(self, pictures=tuple(pictures), crops=seed)
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of keys, views and captions. File sources put the content hash into the key."""
-        lines = [f"{p.key}\t{p.view}\t{c}" for p, c in zip(self.pictures, self.captions, strict=True)]
+        """Return a SHA-256 of keys, views, captions and labels. File sources put the content hash into the
+        key, and a caption made from a template tells the label.
+        """
+        lines = [
+            f"{p.key}\t{p.view}\t{c}" + (f"\t{p.domain}\t{p.concept}" if p.caption else "")
+            for p, c in zip(self.pictures, self.captions, strict=True)
+        ]
+        lines += [] if self.crops is None else [f"crops\t{self.crops}"]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -150,13 +167,22 @@ class ConceptSets:
         return self.class_names[len(self.forget_names) :]
 
     def words(self) -> dict[str, object]:
-        """Return the names and sentences that decide an edit beyond the pictures."""
+        """Return the names, labels and sentences that decide numbers beyond the pictures, whichever file or
+        setting they come from.
+        """
+        suites = {s.name: [s.labels, s.class_names, s.prompts] for s in self.suites}
+        ood = [self.ood.class_names, asdict(self.ood.taxonomy)] if self.ood else None
         return {
+            "target": self.target,
+            "aliases": self.aliases,
+            "domain": self.domain,
             "names": self.class_names,
             "prompts": self.prompts,
             "generic": self.generic_prompt,
             "joint": self.forget_names,
             "taxonomy": asdict(self.taxonomy) if self.taxonomy else None,
+            "suites": suites,
+            "ood": ood,
         }
 
     def parts(self) -> dict[str, Pairs]:
@@ -170,16 +196,30 @@ class ConceptSets:
         return sets
 
     def fingerprints(self) -> dict[str, str]:
-        """Return the hash of every set, for the run's provenance."""
-        return {name: pairs.fingerprint() for name, pairs in self.parts().items()}
+        """Return the hash of every set and of the `words`, for the run's id and provenance."""
+        return {name: pairs.fingerprint() for name, pairs in self.parts().items()} | {
+            "words": _digest(self.words())
+        }
 
     def sizes(self) -> dict[str, int]:
         """Return how many pictures every set has."""
         return {name: len(pairs) for name, pairs in self.parts().items()}
 
+    def mended(self) -> list[str]:
+        """Return a note on drawn pictures that were damaged on disk and were drawn again."""
+        sources = (s for pairs in self.parts().values() for s in pairs.sources.values())
+        shards = {(s.name, name) for s in sources if isinstance(s, Rendered) for name in s.damaged}
+        told = f"drawn pictures: {len(shards)} files were damaged on disk and were drawn again"
+        return [told] if shards else []
+
     def record(self) -> dict[str, list[str]]:
         """Return the picture keys of every set, for the run's folder."""
         return {name: list(pairs.keys) for name, pairs in self.parts().items()}
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def overlap(first: Pairs, second: Pairs) -> set[str]:

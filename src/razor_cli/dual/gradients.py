@@ -15,6 +15,7 @@ from torch import Tensor
 
 from razor_cli.contract.family import Named
 from razor_cli.data.sets import Pairs
+from razor_cli.dual.crops import training_crops
 from razor_cli.dual.losses import info_nce
 from razor_cli.dual.view import DualEncoder
 
@@ -44,8 +45,11 @@ def batches(model: DualEncoder, pairs: Pairs, size: int) -> Iterator[Batch]:
             return
         numbers: dict[str, int] = {}
         rows = [numbers.setdefault(c, len(numbers)) for c in captions[start:stop]]
+        images = pairs.load(start, stop)
+        if pairs.crops is not None:
+            images = training_crops(model, images, pairs.crops, start)
         yield Batch(
-            pixels=model.preprocess(pairs.load(start, stop)),
+            pixels=model.preprocess(images),
             tokens=model.tokenize(list(numbers)),
             rows=torch.tensor(rows),
         )

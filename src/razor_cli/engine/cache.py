@@ -11,8 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from razor_cli.engine.checked import read_checked, write_checked
 
 
 def content_key(parts: Mapping[str, object]) -> str:
@@ -24,12 +25,13 @@ class TensorCache:
     """A folder of safetensors files named by content key.
 
     Entries are written to a name of their own and moved into place, so a killed process leaves no half entry;
-    a damaged one is computed again. A lock per entry lets parallel jobs wait for the first instead of all
-    computing it. Beyond `limit` bytes the entries that were used longest ago go.
+    one that is damaged, be it by a single byte, is computed again. A lock per entry lets parallel jobs wait
+    for the first instead of all computing it. Beyond `limit` bytes the entries that were used longest ago go.
     """
 
     def __init__(self, folder: Path, limit: float | None = None) -> None:
         self.folder, self.limit = folder, limit
+        self.damaged: set[str] = set()  # keys of entries that were not what had been written
 
     def path(self, key: str) -> Path:
         """Return the file of an entry."""
@@ -39,23 +41,29 @@ class TensorCache:
         """Return an entry, or None if it is absent or damaged (a damaged one is removed)."""
         path = self.path(key)
         try:
-            found = load_file(path)
+            found, _ = read_checked(path)
             with contextlib.suppress(OSError):  # a read-only cache serves all the same
                 os.utime(path)
             return found
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, ValueError):
-            with contextlib.suppress(FileNotFoundError):
+            self.damaged.add(key)
+            with contextlib.suppress(OSError):
                 path.unlink()
             return None
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the run must know: that entries were damaged."""
+        count = len(self.damaged)
+        return [f"cache: {count} entries were damaged on disk and were computed again"] if count else []
 
     def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Write an entry atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f"{key}.{os.getpid()}.tmp"
         try:
-            save_file({n: t.contiguous() for n, t in tensors.items()}, temporary)
+            write_checked(temporary, tensors)
             temporary.replace(self.path(key))
         finally:
             temporary.unlink(missing_ok=True)

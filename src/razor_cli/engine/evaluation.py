@@ -7,12 +7,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
-
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
 from razor_cli.contract.family import Change, Exam, Family, Key, Say
-from razor_cli.engine.lab import ENGINE
+from razor_cli.engine.lab import unedited
 from razor_cli.weights.quantization import quantized
 from razor_cli.weights.scope import quantized_names
 
@@ -65,11 +63,7 @@ class Evaluator:
             names = quantized_names(
                 self.family, edited, s.scope, patch_conv=s.patch_conv, projections=s.projections
             )
-        return {
-            "engine": ENGINE,
-            "torch": torch.__version__,
-            "device": self.family.device,
-            "weights": weights,
+        return unedited(self.family, weights) | {
             "scheme": scheme,
             "settings": asdict(s) if scheme != "none" else None,
             "names": names,

@@ -17,6 +17,7 @@ from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import RETAIN, Board, Family, Loss, Named, Say, TwoTowered
 from razor_cli.contract.method import GradientPlan
+from razor_cli.contract.sets import Part
 from razor_cli.engine.cache import TensorCache, content_key
 
 ENGINE = 3  # raise when a change here alters gradients or answers, so that cached ones are not taken for new
@@ -78,15 +79,19 @@ class Lab:
         so many examples of each set (growth rounds may be scored on a sample).
         """
         with self._counting():
-            forget = self._gradient(
-                "forget", plan.forget_loss, plan.forget_batch, plan.chunk, at_base, sample
+            forget, retain = (part.head(sample) for part in (self.sets.forget, self.sets.retain))
+            if plan.retain_seed is not None:
+                retain = retain.drawn(plan.retain_seed)
+            return (
+                self._gradient("forget", forget, plan.forget_loss, plan.forget_batch, plan.chunk, at_base),
+                self._gradient("retain", retain, RETAIN, plan.retain_batch, plan.chunk, at_base),
             )
-            return forget, self._gradient("retain", RETAIN, plan.retain_batch, plan.chunk, at_base, sample)
 
     def forget_gradient(self, plan: GradientPlan) -> Named:
         """Return g_f at the unedited weights, alone: g_r is the same for every forget loss."""
         with self._counting():
-            return self._gradient("forget", plan.forget_loss, plan.forget_batch, plan.chunk, True, None)
+            forget, size = self.sets.forget, plan.forget_batch
+            return self._gradient("forget", forget, plan.forget_loss, size, plan.chunk, True)
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -95,10 +100,11 @@ class Lab:
         self.cost.gradient_seconds += time.perf_counter() - started
 
     def _gradient(
-        self, which: str, name: str, size: int, chunk: int, at_base: bool, sample: int | None
+        self, which: str, part: Part, name: str, size: int | None, chunk: int, at_base: bool
     ) -> Named:
-        part = getattr(self.sets, which).head(sample)
+        """Return the gradient of a named loss over a part in batches of `size`; None: one batch of all."""
         loss = self.family.loss(name, self.sets)
+        size = max(1, len(part)) if size is None else size
         done = 0
 
         def tick(forwards: int, backwards: int) -> None:
@@ -118,9 +124,7 @@ class Lab:
         return {n: v.to(self.family.device) for n, v in found.items()}  # from disk they come to the CPU
 
     def _parts(self, loss: Loss) -> dict[str, object]:
-        family = self.family
-        where = {"engine": ENGINE, "torch": torch.__version__, "device": family.device}
-        return where | {"weights": family.weights_hash(), "editable": self.editable, "loss": dict(loss.key)}
+        return unedited(self.family) | {"editable": self.editable, "loss": dict(loss.key)}
 
     def tick(self, forwards: int, backwards: int) -> None:
         """Count pictures sent through a tower."""
@@ -160,6 +164,19 @@ class Lab:
 def peak_mb() -> float:
     """Return the process's peak resident memory so far in megabytes (Linux reports kilobytes)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def unedited(family: Family, weights: str | None = None) -> dict[str, object]:
+    """Return what the answers of an unedited model depend on beside the question; `weights` is the hash of
+    other ones that it holds.
+    """
+    return {
+        "engine": ENGINE,
+        "torch": torch.__version__,
+        "device": family.device,
+        "weights": weights or family.weights_hash(),
+        "preparation": family.preparation(),
+    }
 
 
 def shared_cache(output_dir: Path, limit: float | None = None) -> TensorCache:

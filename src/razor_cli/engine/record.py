@@ -15,9 +15,9 @@ from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import WEIGHTS, Family, Key
 from razor_cli.contract.sets import Sets
 from razor_cli.metrics.score import Score
-from razor_cli.metrics.verdict import judge, parse_bounds, summary
 from razor_cli.runs import provenance
-from razor_cli.runs.records import CostRecord, Decision, Identity, RunRecord, Verdict, edited_components
+from razor_cli.runs.judged import verdict_of
+from razor_cli.runs.records import CostRecord, Identity, RunRecord, edited_components
 from razor_cli.weights.adapter import write_adapter
 from razor_cli.weights.patch import write_patch
 from razor_cli.weights.survival import Survival, sized, survival_notes
@@ -45,11 +45,6 @@ class Done:
     def record(self) -> RunRecord:
         """Return run.json."""
         e, edit = self.experiment, self.edit
-        bounds = parse_bounds(e.scenario.acceptance)
-        judged = judge(self.scores, bounds) if bounds else None
-        verdict = None
-        if judged is not None:
-            verdict = Verdict(decision=Decision(judged.outcome.value), reasons=summary(judged, bounds))
         origin = provenance.collect(
             self.inputs,
             device=self.family.device,
@@ -74,7 +69,7 @@ class Done:
             overrides=e.overrides,
             provenance=origin,
             cost=cost,
-            verdict=verdict,
+            verdict=verdict_of(self.scores, e.scenario.acceptance),
             components=sized(parts, self.family, weights_of(edit)),
             notes=[*self.sets.notes, *self.notes, *edit.notes, *survival_notes(self.survival)],
         )

@@ -14,6 +14,9 @@ from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.family import Board, Family, Metrics
 from razor_cli.contract.goals import Goals, Limit, bounds_of
 from razor_cli.engine.choices import Return
+from razor_cli.metrics.info import NOT_RECOGNISED
+
+NOTHING_TO_FORGET = f"nothing to forget: {NOT_RECOGNISED}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,11 @@ class Aim:
         return all(found[x.metric] <= x.most for x in self.forget) and all(
             self.lost(found, name) <= points for name, points in self.keep.items()
         )
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether there is nothing to forget: the unedited model is no higher than the Target asks."""
+        return bool(self.forget) and all(self.base[x.metric] <= x.most for x in self.forget)
 
     def lost(self, found: Metrics, name: str) -> float:
         """Return the points of a metric that were lost; negative where it gained."""
@@ -108,14 +116,21 @@ def bisect(
     share: float,
     rule: Return,
     start: Metrics,
+    must_improve: bool = True,
 ) -> Found:
-    """Bisect on [0, upper]: an acceptable midpoint raises the lower end, any other lowers the upper end."""
+    """Bisect on [0, upper]: an acceptable midpoint raises the lower end, any other lowers the upper end.
+
+    What is returned must score better than `start`, no step at all; without `must_improve` the best
+    acceptable trial is returned whatever `start` scores, as Algorithm 2 begins with s_best = -inf.
+    """
     low, high = 0.0, upper
     best, best_metrics, best_score = 0.0, start, aim.score(start)
     if (
         rule is Return.SMALLEST_SUFFICIENT and best_score == 0.0
     ):  # forgotten already: the smallest step is none
         return Found(step_size=0.0, metrics=start, trials=0)
+    if not must_improve:
+        best_score = -math.inf
     for _ in range(steps):
         middle = (low + high) / 2
         metrics = trial(middle)

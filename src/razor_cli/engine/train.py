@@ -101,6 +101,8 @@ class _Run:
 
     def _resume(self) -> None:
         found = self.shelf.load(self.params, self.optimizer, self.choice, self.lab)
+        if self.shelf.damaged:
+            self.progress.notes.append("the state of an interrupted run was damaged on disk: it started over")
         if found:
             self.progress = found
             self.progress.notes.append(f"went on after epoch {found.epoch} of a run that was interrupted")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from razor_cli.contract.family import Metrics
 from razor_cli.engine.choices import Keep
-from razor_cli.engine.search import Aim
+from razor_cli.engine.search import NOTHING_TO_FORGET, Aim
 from razor_cli.errors import ConfigError
 from razor_cli.metrics.tradeoff import ACCURACIES, Accuracies, tradeoff
 
@@ -95,4 +95,7 @@ class Choice:
                 )
             return -metrics["label_accuracy"], f"label_accuracy {metrics['label_accuracy']:.2f}"
         found = (self.tracing or self.aim).shortfall(metrics)
-        return found, f"shortfall {found:.2f} points" if found else "it meets the Target on validation data"
+        met = "it meets the Target on validation data"
+        if self.aim.idle and not self.tracing:
+            met = NOTHING_TO_FORGET
+        return found, f"shortfall {found:.2f} points" if found else met

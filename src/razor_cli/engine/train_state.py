@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from razor_cli.atomic import staged
@@ -22,8 +21,9 @@ from razor_cli.contract.cost import Cost
 from razor_cli.contract.edit import Event
 from razor_cli.contract.family import Family, Named
 from razor_cli.engine.cache import content_key
+from razor_cli.engine.checked import read_checked, write_checked
 from razor_cli.engine.choices import DecayOn, Optimizer
-from razor_cli.engine.lab import Lab
+from razor_cli.engine.lab import Lab, unedited
 from razor_cli.engine.train_keep import Choice
 
 if TYPE_CHECKING:
@@ -110,12 +110,9 @@ def state_key(lab: Lab, settings: Training) -> str:
     """Return the name of the state on disk: a hash of everything that decides which weights come out."""
     return content_key(
         {
+            **unedited(lab.family),
             "code": lab.code,
-            "torch": torch.__version__,
-            "weights": lab.family.weights_hash(),
-            "device": lab.family.device,
             "sets": lab.sets.fingerprints(),
-            "words": lab.sets.words(),
             "seed": lab.seed,
             "settings": asdict(settings),
             "method": f"{type(settings).__module__}.{type(settings).__qualname__}",
@@ -130,6 +127,7 @@ class Shelf:
 
     def __init__(self, folder: Path | None, key: str) -> None:
         self.path = folder / f"{key}.safetensors" if folder else None
+        self.damaged = False  # a state was there, and was not what had been written
 
     def save(
         self, params: Named, optimizer: torch.optim.Optimizer, choice: Choice, progress: Progress, lab: Lab
@@ -150,11 +148,7 @@ class Shelf:
             "seconds": lab.elapsed(),
         }
         with staged(self.path) as part:
-            save_file(
-                {n: t.cpu().contiguous().clone() for n, t in tensors.items()},
-                part,
-                metadata={"state": json.dumps(header)},
-            )
+            write_checked(part, tensors, state=json.dumps(header))
             part.replace(self.path)
 
     def load(
@@ -168,10 +162,10 @@ class Shelf:
         if self.path is None or not self.path.is_file():
             return None
         try:
-            with safe_open(self.path, framework="pt") as file:
-                header = json.loads(file.metadata()["state"])
-                tensors = {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
+            tensors, texts = read_checked(self.path)
+            header = json.loads(texts["state"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            self.damaged = True
             self.clear()
             return None
         self._put(tensors, params, optimizer)

@@ -8,27 +8,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from razor_cli.config.settings import Experiment, classes_of, resolved
+from razor_cli.config.settings import Experiment, deciding, resolved
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.grid.points import Job
-from razor_cli.runs.code import code_version
 from razor_cli.runs.provenance import canonical_json
 from razor_cli.runs.records import RunRecord
 
 RECORDED = "recorded runs"
-
-
-def finished(records: Sequence[RunRecord]) -> frozenset[tuple[str, str]]:
-    """Return of recorded runs the settings, as text, and the version of the code that computed them."""
-    return frozenset((canonical_json(r.settings), r.provenance.code_version) for r in records)
-
-
-def sought(experiment: Experiment) -> tuple[str, str]:
-    """Return an experiment's settings and code as `finished` writes them; own pictures may have changed
-    since a run.
-    """
-    settings = canonical_json(json.loads(canonical_json(resolved(experiment))))
-    return settings, code_version(experiment.model.family, *classes_of(experiment))
+USUAL_COMPONENTS = 8  # that a search steps through
+UNBOUNDED_COMPONENTS = 16  # where the method bounds none: what saliency chose on the embedded model
 
 
 def estimate(job: Job, records: Sequence[RunRecord]) -> Estimate:
@@ -47,7 +35,7 @@ def _alike(experiment: Experiment, records: Sequence[RunRecord]) -> list[RunReco
     """Return runs of the same method and model with sets of the same size, narrowed to the most similar ones
     there are.
     """
-    wanted = json.loads(canonical_json(resolved(experiment)))
+    wanted = json.loads(canonical_json(deciding(resolved(experiment))))
     own = (
         experiment.method.name,
         experiment.model.name,
@@ -56,7 +44,7 @@ def _alike(experiment: Experiment, records: Sequence[RunRecord]) -> list[RunReco
     found = [r for r in records if (r.method, r.model, r.data) == own]
     found = [r for r in found if _sizes(r.settings) == _sizes(wanted)]
     for key in ("scenario", "quantization", "control", "method"):
-        found = [r for r in found if r.settings.get(key) == wanted.get(key)] or found
+        found = [r for r in found if deciding(r.settings).get(key) == wanted.get(key)] or found
     return found
 
 
@@ -76,6 +64,8 @@ def counted(job: Job) -> Estimate:
     }
     searched = knobs.get("search_steps", 0)
     rounds = knobs.get("grow_rounds", 0)
+    unbounded = vars(e.method).get("max_components", USUAL_COMPONENTS) is None
+    chosen = UNBOUNDED_COMPONENTS if unbounded else knobs.get("max_components", USUAL_COMPONENTS)
     work = Work(
         seen=n["forget"] + n["retain"],
         tried=n["validation_forget"] + n["validation_retain"],
@@ -84,7 +74,7 @@ def counted(job: Job) -> Estimate:
         + len(e.scenario.suites) * e.data.at_most["suite"],
         epochs=knobs.get("epochs", 1) + (rounds / 2 if searched else 0),
         trained="epochs" in knobs,
-        trials=searched * (knobs.get("max_components", 8) + rounds),
+        trials=searched * (chosen + rounds),
         states=(3 if e.control else 2) * len({"none", *e.quantization.schemes}),
         processes=e.jobs,
     )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from razor_cli.errors import RazorError, headline
 from razor_cli.grid.kept import Kept, key_of
 from razor_cli.report.layout import layout_of
+from razor_cli.runs.judged import Acceptance, by_bounds
+from razor_cli.runs.records import Decision
 from razor_cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Ended:
     seconds: float
     computed: bool = False  # false: it was recorded before, or failed
     said: str = ""  # its numbers and run id, one line
-    rejected: bool = False
+    decision: Decision | None = None  # of today's bounds; None: the run has no verdict
     error: str = ""
     trace: str = ""
 
@@ -51,7 +53,7 @@ def perform_job(number: int, experiment: Experiment, kept: Kept) -> Ended:
     try:
         with redirect_stdout(quiet):
             run, computed = perform(experiment, Screen(file=quiet), opener=opener)
-            said, rejected = told(run)
+            said, decision = told(run, experiment.scenario.acceptance)
     except Exception as error:  # every kind of failure is reported, and the next job starts
         kept.drop()
         text = f"{type(error).__name__}: {error}" if isinstance(error, RazorError) else headline(error)
@@ -59,12 +61,12 @@ def perform_job(number: int, experiment: Experiment, kept: Kept) -> Ended:
             number=number, seconds=time.perf_counter() - clock, error=text, trace=traceback.format_exc()
         )
     return Ended(
-        number=number, seconds=time.perf_counter() - clock, computed=computed, said=said, rejected=rejected
+        number=number, seconds=time.perf_counter() - clock, computed=computed, said=said, decision=decision
     )
 
 
-def told(run: Run) -> tuple[str, bool]:
-    """Return a line on a complete run, and whether it was rejected."""
+def told(run: Run, acceptance: Acceptance) -> tuple[str, Decision | None]:
+    """Return a line on a complete run, and what today's bounds say of it."""
     found = {
         (r.score.metric, r.score.variant): r.score.value
         for r in run.scores
@@ -76,9 +78,9 @@ def told(run: Run) -> tuple[str, bool]:
         for reading in (layout.progress if layout else ())
         if (value := found.get((reading.metric, reading.variant))) is not None
     ]
-    verdict = run.record.verdict
+    verdict = by_bounds(run, acceptance)
     words = [" ".join(numbers), *([verdict.decision.value] if verdict else []), f"run {run.run_id}"]
-    return " · ".join(filter(None, words)), bool(verdict and verdict.decision.value == "REJECTED")
+    return " · ".join(filter(None, words)), verdict.decision if verdict else None
 
 
 def _forget_peak() -> None:

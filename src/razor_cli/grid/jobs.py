@@ -28,21 +28,18 @@ from razor_cli.grid.job import Ended, perform_job
 from razor_cli.grid.kept import Kept
 from razor_cli.grid.plan import duration
 from razor_cli.grid.points import Job
+from razor_cli.runs.judged import exit_code
 from razor_cli.runs.writable import require_writable
 from razor_cli.streams import steady_streams
 
 if TYPE_CHECKING:
     pass
 
-REJECTED = 3
-
 
 def run_grid(
     asked: Asked, jobs: Sequence[Job], *, processes: int, fail_fast: bool, debug: bool, console: Console
 ) -> int:
-    """Run all jobs; return 0, 1 if any failed, 3 if none failed and one was rejected with
-    exit_on_reject=true.
-    """
+    """Run all jobs; return 0, 1 if any failed, 3 if none failed and `exit_on` does not let a verdict pass."""
     for folder in dict.fromkeys(job.experiment.output_dir for job in jobs):
         require_writable(folder / "runs", "output_dir")
     started = time.perf_counter()
@@ -74,8 +71,7 @@ def run_grid(
     console.print(Text(summary(ended, jobs, time.perf_counter() - started)), soft_wrap=True)
     if any(e.error for e in ended):
         return 1
-    exits = any(job.experiment.exit_on_reject for job in jobs)
-    return REJECTED if exits and any(e.rejected for e in ended) else 0
+    return max((exit_code(by_number[e.number].experiment.exit_on, e.decision) for e in ended), default=0)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ starts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,9 @@ from rich.text import Text
 
 from razor_cli.engine.estimate import COUNTED
 from razor_cli.grid.blocks import Asked
-from razor_cli.grid.cost import (
-    RECORDED,
-    Estimate,
-    estimate,
-    finished,
-    sought,
-)
+from razor_cli.grid.cost import RECORDED, Estimate, estimate
 from razor_cli.grid.points import Job, Refused, leaving_out, left_out
+from razor_cli.grid.recorded import Recorded
 from razor_cli.runs.folder import complete_runs
 from razor_cli.runs.records import RunRecord
 
@@ -43,7 +38,7 @@ def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console:
     """Print the plan of a grid; return 0, or 2 if something is missing."""
     records = [run.record for folder in _folders(jobs) for run in complete_runs(folder)]
     absent = {m: m.missing() for m in {job.experiment.model for job in jobs}}
-    done = finished(records)
+    done = Recorded(records)
     rows = [_row(job, records, done, absent[job.experiment.model]) for job in jobs]
     rows += [
         Row(number=r.number, label=_point(r), state="cannot: " + r.error.message().splitlines()[0])
@@ -66,9 +61,9 @@ def _folders(jobs: Sequence[Job]) -> list[Path]:
     return list(dict.fromkeys(job.experiment.output_dir for job in jobs))
 
 
-def _row(job: Job, records: Sequence[RunRecord], done: Collection[tuple[str, str]], absent: str) -> Row:
-    if sought(job.experiment) in done and not job.experiment.force:
-        return Row(number=job.number, label=job.label, state="recorded")
+def _row(job: Job, records: Sequence[RunRecord], done: Recorded, absent: str) -> Row:
+    if not absent and (state := done.state(job.experiment)):
+        return Row(number=job.number, label=job.label, state=state)
     state = "cannot: " + absent.partition(":")[0] if absent else "to run"
     return Row(number=job.number, label=job.label, state=state, cost=estimate(job, records))
 

@@ -99,7 +99,7 @@ class Smoothing(Objective):
         import torch
 
         self.desk, self.method = desk, method
-        count = round(method.retain_share * len(desk.retain))
+        count = int(method.retain_share * len(desk.retain))  # cut off, as the published code does
         drawn = torch.randperm(len(desk.retain), generator=desk.lab.generator())[:count]
         self.retained = drawn.sort().values
         self.accuracy = self.reference = self.smoothing = 0.0

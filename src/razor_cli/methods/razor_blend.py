@@ -14,7 +14,7 @@ from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import norm
-from razor_cli.methods.razor_choices import MismatchForm, MismatchSet, Normalize, Sign
+from razor_cli.methods.razor_choices import MismatchAt, MismatchForm, MismatchSet, Normalize, Sign
 from razor_cli.methods.razor_settings import RazorSettings
 
 # Pairs the squared and absolute mismatch are measured on; their gradient is taken anew at each step.
@@ -37,12 +37,15 @@ class Blend:
         return self.lab.family.loss(self.method.forget_loss, self.lab.sets)
 
     def direction(
-        self, s: Saliency, forget: Named, retain: Named, base: Mapping[str, Tensor]
+        self, s: Saliency, forget: Named, retain: Named, base: Mapping[str, Tensor], moved: bool = False
     ) -> list[Tensor]:
-        """Return g_RAZOR = -lambda_f rho g_f + lambda_r g_r + lambda_m grad L_m of one component (eq. 7)."""
+        """Return g_RAZOR = -lambda_f rho g_f + lambda_r g_r + lambda_m grad L_m of one component (eq. 7).
+
+        `moved`: the weights have changed since `forget` and `retain` were taken.
+        """
         m, c = self.method, s.component
         g_f, g_r = c.views(forget), c.views(retain)
-        g_m = self.mismatch_gradient(c, g_f, base)
+        g_m = self.mismatch_gradient(c, g_f, base, moved)
         parts = [(g_f, m.lambda_forget * m.rho), (g_r, m.lambda_retain), (g_m, m.lambda_mismatch)]
         sign = self._sign()
         total = [torch.zeros_like(v) for v in g_f]
@@ -66,18 +69,29 @@ class Blend:
         return -1.0 if self.method.forget_direction is Sign.ASCEND else 1.0
 
     def mismatch_gradient(
-        self, component: Component, g_f: Sequence[Tensor], base: Mapping[str, Tensor]
+        self,
+        component: Component,
+        g_f: Sequence[Tensor],
+        base: Mapping[str, Tensor],
+        moved: bool = False,
     ) -> list[Tensor]:
-        """Return grad L_m of one component. Signed drift on D_f has gradient -g_f where the forget loss is
-        the pairs' own; the other forms have none at theta_0.
+        """Return grad L_m of one component (eq. 6). Signed drift on D_f has gradient -g_f where the forget
+        loss is the pairs' own; the other forms have none at theta_0.
+
+        g_f is that of the weights as they are, unless they have `moved` since it was taken: then mismatch_at
+        says whether it serves nevertheless, or is taken anew over all forget pairs (Algorithm 1, stage two).
         """
         m = self.method
         if m.lambda_mismatch == 0 or (not base and m.mismatch_form is not MismatchForm.SIGNED):
             return [torch.zeros_like(v) for v in g_f]
         plain = (m.mismatch_form, m.mismatch_set) == (MismatchForm.SIGNED, MismatchSet.FORGET)
-        if plain and self.loss.drifts:
-            return [-v for v in g_f]
         sets = self.lab.sets
+        if plain and self.loss.drifts:
+            if moved and m.mismatch_at is MismatchAt.CURRENT:
+                params, tick = component.params, self.lab.tick
+                now = self.loss.gradient(sets.forget, m.forget_batch, params, tick, chunk=BATCH)
+                g_f = component.views(now)
+            return [-v for v in g_f]
         parts = {"forget": [sets.forget], "retain": [sets.retain], "both": [sets.forget, sets.retain]}
         drift = self._anchored(base)
         found = [

@@ -52,6 +52,15 @@ class MismatchSet(StrEnum):
     BOTH = "both"
 
 
+class MismatchAt(StrEnum):
+    """Weights at which the signed mismatch of the forget pairs is differentiated in stage two: those that the
+    stage's gradients belong to, or the weights as they are when a component's turn comes (Algorithm 1).
+    """
+
+    STAGE = "stage"
+    CURRENT = "current"
+
+
 class Normalize(StrEnum):
     """How the three gradients of a component are scaled before they are blended."""
 

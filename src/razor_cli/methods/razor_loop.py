@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from torch import Tensor
@@ -16,12 +16,13 @@ from razor_cli.contract.family import Metrics, Named
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency
-from razor_cli.engine.search import Aim, Found, bisect, norm, stepped
+from razor_cli.engine.search import NOTHING_TO_FORGET, Aim, norm, stepped
 from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_body import Body, State
-from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Step, StepScale
+from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Step
 from razor_cli.methods.razor_pick import chosen, event, ranks, scored
 from razor_cli.methods.razor_settings import RazorSettings
+from razor_cli.methods.razor_step import sized, unit
 
 
 class Loop:
@@ -47,6 +48,7 @@ class Loop:
             stack.enter_context(swapped(self.family, self.body.original))  # restores every bit at the end
             self._plan, self._first = self.method.plan, self.lab.gradients(self.method.plan)
             self.aim = self._make_aim()
+            self.notes += [NOTHING_TO_FORGET] if self.aim.idle else []
             self._attempt()
             self._retry()
         return Edit(
@@ -156,7 +158,7 @@ class Loop:
 
     def _done(self) -> bool:
         if met := self.method.early_stop and self.aim.met(self.lab.board.current):
-            self._stop("Target met on validation data")
+            self._stop(NOTHING_TO_FORGET if self.aim.idle else "Target met on validation data")
         return met
 
     def _grow(self) -> None:
@@ -226,7 +228,7 @@ class Loop:
         )
 
     def _stop(self, reason: str) -> None:
-        self.notes.append(reason)
+        self.notes += [reason] if reason not in self.notes else []
         self.log.append(
             Event(step=len(self.log), action="stop", after=dict(self.lab.board.current), note=reason)
         )
@@ -249,9 +251,9 @@ class Loop:
         started = time.perf_counter()
         board, components = self.lab.board, [s.component for s in group]
         base = {n: self.body.original[n] for n in self.body.values}
-        directions = [self.blend.direction(s, forget, retain, base) for s in group]
+        directions = [self.blend.direction(s, forget, retain, base, self._moved_since) for s in group]
         before = dict(board.current)
-        units = [self._unit(s, d) for s, d in zip(group, directions, strict=True)]
+        units = [unit(self.method, s, d) for s, d in zip(group, directions, strict=True)]
 
         fixed = self.method.step is Step.FIXED  # then no floor rules a trial out
 
@@ -263,7 +265,7 @@ class Loop:
 
         with self.lab.searching():
             board.prepare(components)
-            found = self._find(trial, share, before, reach)
+            found = sized(self.method, self.aim, trial, share, before, reach)
         self.lab.say(f"{what}: {components[-1].name} step {found.step_size:.3g}")
         if found.step_size > 0:
             self._apply(components, directions, [found.step_size * u for u in units])
@@ -274,21 +276,6 @@ class Loop:
             line.before, line.after = before, dict(found.metrics)
             line.seconds = (time.perf_counter() - started) / len(group)
             self.log.append(line)
-
-    def _find(self, trial: Callable[[float], Metrics], share: float, before: Metrics, reach: float) -> Found:
-        m = self.method
-        if m.step is Step.FIXED:
-            return Found(step_size=reach * m.step_size, metrics=trial(reach * m.step_size), trials=1)
-        return bisect(trial, reach * m.step_size, m.search_steps, self.aim, share, m.search_return, before)
-
-    def _unit(self, s: Saliency, direction: Sequence[Tensor]) -> float:
-        """Return what a step of 1 means: the component's own norm along the direction, or the direction as it
-        is.
-        """
-        length = norm(direction)
-        if self.method.step_scale is StepScale.ABSOLUTE:
-            return 1.0
-        return s.weight_norm / length if length > 0 else 0.0
 
     def _apply(
         self, components: Sequence[Component], directions: Sequence[Sequence[Tensor]], sizes: Sequence[float]

@@ -15,6 +15,7 @@ from razor_cli.errors import ConfigError
 from razor_cli.methods.razor_choices import (
     Budget,
     GrowUpdate,
+    MismatchAt,
     MismatchForm,
     MismatchSet,
     Normalize,
@@ -97,12 +98,14 @@ class RazorSettings:
     forget_direction: Sign = Sign.AUTO
     mismatch_form: MismatchForm = MismatchForm.SIGNED
     mismatch_set: MismatchSet = MismatchSet.FORGET
+    mismatch_at: MismatchAt = MismatchAt.STAGE  # CURRENT: g_m of Algorithm 1, at the weights as they are
     normalize: Normalize = Normalize.NONE
     step: Step = Step.SEARCH
     step_size: float = 1.0
     step_scale: StepScale = StepScale.RELATIVE_NORM
     search_steps: int = 8
     floor: dict[str, float | None] = field(default_factory=lambda: dict(FLOOR))
+    must_improve: bool = True  # False: Algorithm 2 as printed, which begins at s_best = -inf
     search_return: Return = Return.BEST_SCORE
     budget: Budget = Budget.GREEDY
     order: Order = Order.SEQUENTIAL
@@ -116,7 +119,7 @@ class RazorSettings:
     retries: tuple[Retry, ...] = ()
     target: dict[str, float | None] = field(default_factory=lambda: dict(TARGET))
     forget_batch: int = 128
-    retain_batch: int = 128
+    retain_batch: int | None = 128  # None: all N_r pairs at once, the sum of equation 4
 
     def __post_init__(self) -> None:
         ranges = {
@@ -136,10 +139,11 @@ class RazorSettings:
             "retain_batch": (2, 65536),
         }
         for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(
-                    f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}"
-                )
+            value = getattr(self, name)
+            if value is None and name == "retain_batch":
+                continue
+            if not low <= value <= high:
+                raise ConfigError(f"method.{name}: {value} is out of range", allowed=f"{low} to {high}")
         check_shares("target", self.target)
         check_shares("floor", self.floor)
         for name in ("max_components", "grow_sample"):

@@ -48,6 +48,15 @@ class Pick(StrEnum):
     DEEPEST = "deepest"
 
 
+class RetainPath(StrEnum):
+    """How retain pictures reach their gradient: in the order of the list as they are evaluated, or shuffled
+    and cropped at random, as the published code's data path hands out what it trains on.
+    """
+
+    LISTED = "listed"
+    TRAINING = "training"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One evaluated step of one tensor."""
@@ -64,7 +73,6 @@ class Slug:
     """Hyper-parameters of SLUG; each knob is explained in conf/method/slug.yaml."""
 
     needs: ClassVar[frozenset[str]] = frozenset({BOARD})
-    stochastic: ClassVar[bool] = False
 
     name: str = "slug"  # label in tables and folder of the runs
     forget_loss: str = "cosine"  # a name that the model's family has a loss for
@@ -81,6 +89,7 @@ class Slug:
     fast: bool = True
     forget_batch: int = 16
     retain_batch: int = 16
+    retain_path: RetainPath = RetainPath.LISTED
 
     def __post_init__(self) -> None:
         ranges = {
@@ -95,15 +104,24 @@ class Slug:
                     f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}"
                 )
 
+    @property
+    def stochastic(self) -> bool:
+        """Tell whether another seed gives another edit: only a training's path draws."""
+        return self.retain_path is RetainPath.TRAINING
+
     def edit(self, lab: Lab) -> Edit:
         """Return the best single-tensor step along +g_f on the Pareto front of every tower."""
         from razor_cli.engine.changes import Weights
+        from razor_cli.engine.search import NOTHING_TO_FORGET
 
         family = lab.family
         with lab.timed():
             self._metric(lab.board)  # refused before any gradient is taken
             plan = GradientPlan(
-                forget_loss=self.forget_loss, forget_batch=self.forget_batch, retain_batch=self.retain_batch
+                forget_loss=self.forget_loss,
+                forget_batch=self.forget_batch,
+                retain_batch=self.retain_batch,
+                retain_seed=lab.seed if self.retain_path is RetainPath.TRAINING else None,
             )
             forget, retain = lab.gradients(plan)
             front = self._front(family, forget, retain)
@@ -123,12 +141,13 @@ class Slug:
         note = "no trial met the criterion"
         if chosen:
             note = f"chose {chosen.component.name} at {chosen.relative:.3g} of its norm"
+        idle = self._is_forgotten(lab.board.base, self._metric(lab.board))
         return Edit(
             change=Weights(values=values),
             components=[c.name for c in moved],
             log=log,
             cost=lab.cost,
-            notes=[note],
+            notes=[NOTHING_TO_FORGET, note] if idle else [note],
         )
 
     def _metric(self, board: Board) -> str:
@@ -144,6 +163,10 @@ class Slug:
                 fix="method.criterion=m1_mean, or name more classes: data.class_names=[...]",
             )
         return found
+
+    def _is_forgotten(self, metrics: Metrics, metric: str) -> bool:
+        most = USUAL_VALUE.get(metric, ELSE) if self.criterion_value is None else self.criterion_value
+        return metrics[metric] <= most
 
     def _front(self, family: Family, forget: Named, retain: Named) -> list[Saliency]:
         """Return the Pareto front of each tower: high |g_f|/|theta| against low alignment."""
@@ -177,7 +200,6 @@ class Slug:
         directions = self._directions(group, forget, lab)
         size, low, high = self.init_rel * s.weight_norm / s.forget_norm, 0.0, None
         board, metric, trials = lab.board, self._metric(lab.board), []
-        most = USUAL_VALUE.get(metric, ELSE) if self.criterion_value is None else self.criterion_value
         with lab.searching():
             board.prepare(group)
             for _ in range(self.search_steps):
@@ -188,7 +210,7 @@ class Slug:
                     step_size=size,
                     relative=size * s.forget_norm / s.weight_norm,
                     metrics=metrics,
-                    forgotten=metrics[metric] <= most,
+                    forgotten=self._is_forgotten(metrics, metric),
                 )
                 trials.append(trial)
                 low, high = (low, size) if trial.forgotten else (size, high)

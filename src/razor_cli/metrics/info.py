@@ -14,12 +14,21 @@ class Role(StrEnum):
     NEITHER = "neither"
 
 
+# Where a bound on forgetting is kept, and where a search would begin, by a model that never knew the concept.
+NOT_RECOGNISED = "the unedited model does not recognise it on these pictures"
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetricInfo:
-    """How a metric is printed. `direction` is down, up, zero, chance (50 %) or none."""
+    """How a metric is printed. `direction` is down, up, zero, chance (50 %) or none.
+
+    `from_base`: the number is itself a comparison with the unedited model, which shows no forgetting where
+    that one has nothing to forget.
+    """
 
     title: str
     unit: str
     direction: str
     role: Role
     explanation: str
+    from_base: bool = False

@@ -11,6 +11,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+SAME = 1e-12  # share of their range within which values count as equal: sums of floats differ by less
 CELLS = 4_000_000  # picture indices drawn at a time, which bounds the memory of a bootstrap to some 50 MB
 
 
@@ -31,6 +32,11 @@ class Interval:
         if self.low is None or self.high is None:
             return Interval(self.value * factor, None, None, self.n)
         return Interval(self.value * factor, self.low * factor, self.high * factor, self.n)
+
+    @classmethod
+    def exactly(cls, value: float, n: int) -> Interval:
+        """Return a number that no picture leaves open, such as the change of a state since itself."""
+        return cls(value, value, value, n)
 
     def distance(self, point: float) -> Interval:
         """Return the interval of |value - point|: it starts at 0 when the point lies inside."""
@@ -92,10 +98,18 @@ def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) 
     return Interval(value, min(value, max(-1.0, centre - half)), max(value, min(1.0, centre + half)), n)
 
 
-def bootstrap_mean(values: ArrayLike, seed: int, draws: int = 2000, level: float = 0.95) -> Interval:
+def bootstrap_mean(
+    values: ArrayLike,
+    seed: int,
+    draws: int = 2000,
+    level: float = 0.95,
+    *,
+    within: tuple[float, float] | None = None,
+) -> Interval:
     """Return the mean with its percentile bootstrap interval (Efron 1979); one value has no interval.
 
-    Equal values give an interval of zero width: the bootstrap cannot see what the sample does not show.
+    Of equal values a bootstrap has no width, whatever their number: it cannot see what the sample does not
+    show. Their interval is that of `undiffering`, for values that lie `within` a range; else there is none.
     """
     sample = _vector(values)
     if len(sample) == 0:
@@ -103,16 +117,18 @@ def bootstrap_mean(values: ArrayLike, seed: int, draws: int = 2000, level: float
     value = float(sample.mean())
     if len(sample) < 2:
         return Interval(value, None, None, len(sample))
+    if are_equal(sample, within):
+        return undiffering(value, len(sample), within, level)
     return _percentiles(value, resampled_means(sample[None], seed, draws)[0], level, len(sample))
 
 
 def bootstrap_difference(
     first: ArrayLike, second: ArrayLike, seed: int, draws: int = 2000, level: float = 0.95
 ) -> Interval:
-    """Return the mean of first - second with a bootstrap over pictures: both values of a picture are drawn
-    together.
+    """Return the mean of first - second, each in [0, 1], with a bootstrap over pictures: both values of a
+    picture are drawn together.
     """
-    return bootstrap_mean(_vector(first) - _vector(second), seed, draws, level)
+    return bootstrap_mean(_vector(first) - _vector(second), seed, draws, level, within=(-1, 1))
 
 
 def bootstrap_ratio(
@@ -121,14 +137,44 @@ def bootstrap_ratio(
     """Return mean(above) / mean(below) with a bootstrap over pictures.
 
     There is no interval when some resample has a denominator of zero or below: the ratio's sign is then
-    unknown.
+    unknown. Values are differences in [-1, 1]. Where every picture gives the same ratio, as when no numerator
+    differs from 0, what n pictures leave open of the numerator stands over the lowest denominator.
     """
     pair = np.stack([_vector(above), _vector(below)])
     value, n = float(pair[0].mean() / pair[1].mean()), pair.shape[1]
     tops, bottoms = resampled_means(pair, seed, draws)
     if n < 2 or bottoms.min() <= 0:
         return Interval(value, None, None, n)
+    if are_equal(pair[0] - value * pair[1], (-1, 1)):
+        half = unseen(n, level) / float(np.quantile(bottoms, (1 - level) / 2))
+        return Interval(value, value - half, value + half, n)
     return _percentiles(value, tops / bottoms, level, n)
+
+
+def unseen(n: int, level: float = 0.95) -> float:
+    """Return the share of pictures that may differ where none of n does: the upper end of the drop of
+    `paired_difference` where no picture changed.
+    """
+    return _z(level) / (n + 2)
+
+
+def undiffering(value: float, n: int, within: tuple[float, float] | None, level: float = 0.95) -> Interval:
+    """Return the interval of a mean of n equal values: a share `unseen` may lie anywhere within the range.
+
+    Without a range the pictures say nothing about it.
+    """
+    if within is None:
+        return Interval(value, None, None, n)
+    share = min(1.0, unseen(n, level))
+    low, high = within
+    return Interval(value, value - share * (value - low), value + share * (high - value), n)
+
+
+def are_equal(sample: NDArray[np.float64], within: tuple[float, float] | None) -> bool:
+    """Tell whether values are equal but for the last digits of their sums."""
+    spread = float(np.ptp(sample))
+    size = within[1] - within[0] if within else float(np.abs(sample).max())
+    return spread <= SAME * size
 
 
 def resampled_means(values: NDArray[np.float64], seed: int, draws: int) -> NDArray[np.float64]:

@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
-from razor_cli.errors import ConfigError, nearest
-from razor_cli.metrics.catalog import METRICS, metric_info
+from razor_cli.errors import nearest
+from razor_cli.metrics.bounds import Against, Bound, State, demand
+from razor_cli.metrics.catalog import metric_info
+from razor_cli.metrics.info import NOT_RECOGNISED, Role
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.stats import Interval
 
 # (state, quantization) -> scores; full precision is "none"
 Scores = Mapping[tuple[str, str], Sequence[Score]]
+FULL = "none"
+NO_WIDTH = "an interval without width proves nothing"
 
 
 class Outcome(StrEnum):
@@ -25,72 +28,6 @@ class Outcome(StrEnum):
     ACCEPTED = "ACCEPTED"
     REJECTED = "REJECTED"
     UNDECIDED = "UNDECIDED"
-
-
-class State(StrEnum):
-    """State of the model that a bound looks at."""
-
-    EDIT = "edit"
-    CONTROL = "control"
-    BASE = "base"
-
-
-class Against(StrEnum):
-    """What a drop is taken from: the unedited model in full precision, or under the same quantization."""
-
-    BASE = "base"
-    BASE_Q = "base_q"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bound:
-    """One threshold in the metric's printed units; exactly one of `at_most`, `at_least` and `drop_at_most` is
-    set.
-
-    An empty `variant` stands for the metric's only one (others_worst names its concept there). An empty
-    `quantizations` stands for every one that was run.
-    """
-
-    metric: str
-    variant: str = ""
-    at_most: float | None = None
-    at_least: float | None = None
-    # Points under `against`, over the same pictures where such a score exists.
-    drop_at_most: float | None = None
-    margin: float = 0.0  # >= 0; how far past the threshold the interval may reach, never the value itself
-    state: State = State.EDIT
-    against: Against = Against.BASE
-    quantizations: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if metric_info(self.metric) is None:
-            near = nearest(self.metric, METRICS)
-            raise ConfigError(
-                f"acceptance: unknown metric {self.metric!r}",
-                allowed=", ".join(METRICS),
-                fix=f"did you mean {' or '.join(near)}?" if near else None,
-            )
-        thresholds = {n: getattr(self, n) for n in ("at_most", "at_least", "drop_at_most")}
-        given = {n: value for n, value in thresholds.items() if value is not None}
-        if len(given) != 1:
-            raise ConfigError(
-                f"acceptance: a bound on {self.metric} needs exactly one threshold",
-                allowed="at_most, at_least or drop_at_most",
-                found=", ".join(given) or "none",
-            )
-        if not all(math.isfinite(v) for v in given.values()) or not 0 <= self.margin < math.inf:
-            raise ConfigError(
-                f"acceptance: a bound on {self.metric} is out of range",
-                allowed="a finite threshold and a margin >= 0",
-                found=f"{given}, margin {self.margin}",
-            )
-        for name, kind in (("state", State), ("against", Against)):
-            if getattr(self, name) not in list(kind):
-                raise ConfigError(
-                    f"acceptance: {name} of a bound on {self.metric}",
-                    allowed=", ".join(kind),
-                    found=getattr(self, name),
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +41,7 @@ class Finding:
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    why: str = ""  # it is undecided although the value and its interval lie on one side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,40 +70,23 @@ def summary(verdict: Verdict, bounds: Mapping[str, Bound]) -> list[str]:
         cells = [
             f"{f.quantization} {_cell(f)}" + ("" if len(outcomes) == 1 else f" {f.outcome}") for f in found
         ]
-        lines.append(f"{worst}  {name}: {kind} {_demand(bound)}; {'; '.join(cells)}")
+        why = "; ".join(dict.fromkeys(f.why for f in found if f.why))
+        lines.append(
+            f"{worst}  {name}: {kind} {demand(bound)}; {'; '.join(cells)}" + (f"; {why}" if why else "")
+        )
     return lines
 
 
 def _cell(finding: Finding) -> str:
     if finding.value is None:
         return finding.line
-    if finding.low is None or finding.high is None:
-        return f"{finding.value:.1f} without an interval"
-    return f"{finding.value:.1f} [{finding.low:.1f}, {finding.high:.1f}]"
+    return _shown(Interval(finding.value, finding.low, finding.high, 0))
 
 
-def parse_bounds(acceptance: Mapping[str, Mapping[str, Any]]) -> dict[str, Bound]:
-    """Return the bounds of a scenario's `acceptance:` mapping. Raises ConfigError that lists every problem at
-    once.
-    """
-    known, bounds, problems = [f.name for f in fields(Bound)], {}, []
-    for name, entry in acceptance.items():
-        unknown = [k for k in entry if k not in known]
-        if unknown or "metric" not in entry:
-            hints = [
-                f"unknown key {k!r}, did you mean "
-                f"{(nearest(k, known, 1) or ['one of ' + ', '.join(known)])[0]}?"
-                for k in unknown
-            ]
-            problems += [f"acceptance.{name}: {h}" for h in hints or ["metric is missing"]]
-            continue
-        try:
-            bounds[name] = Bound(**entry)
-        except (ConfigError, TypeError) as error:
-            problems.append(f"acceptance.{name}: {str(error).removeprefix('acceptance: ')}")
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return bounds
+def _shown(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:.1f} without an interval"
+    return f"{interval.value:.1f} [{interval.low:.1f}, {interval.high:.1f}]"
 
 
 def judge(scores: Scores, bounds: Mapping[str, Bound]) -> Verdict:
@@ -173,7 +94,8 @@ def judge(scores: Scores, bounds: Mapping[str, Bound]) -> Verdict:
 
     A bound is met when the value keeps the threshold and the whole interval keeps threshold plus margin; it
     failed when the whole interval lies beyond the threshold; anything else, a missing score or interval
-    included, is undecided.
+    included, is undecided. So is an interval without width, unless the state is the base, and a bound on
+    forgetting where the unedited model had nothing to forget.
     """
     findings = []
     for name, bound in bounds.items():
@@ -201,7 +123,11 @@ def _judge_one(name: str, bound: Bound, quantization: str, scores: Scores) -> Fi
     if interval is None:
         line = f"{head}: {how}: {Outcome.UNDECIDED}"
         return Finding(name=name, quantization=quantization, outcome=Outcome.UNDECIDED, line=line)
-    outcome = _outcome(bound, interval)
+    outcome, why = _outcome(bound, interval), ""
+    if bound.state != State.BASE and interval.low is not None and interval.low == interval.high:
+        outcome, why = Outcome.UNDECIDED, NO_WIDTH
+    elif outcome is Outcome.ACCEPTED and (why := _nothing_to_forget(bound, quantization, scores)):
+        outcome = Outcome.UNDECIDED
     bounds = (
         "no interval"
         if interval.low is None or interval.high is None
@@ -210,7 +136,7 @@ def _judge_one(name: str, bound: Bound, quantization: str, scores: Scores) -> Fi
     kind = "drop " if bound.drop_at_most is not None else ""
     line = (
         f"{head}: {kind}{interval.value:.4g} {bounds} (n={interval.n}{', ' + how if how else ''}), "
-        f"{_demand(bound)}: {outcome}"
+        f"{demand(bound)}: {outcome}{': ' + why if why else ''}"
     )
     return Finding(
         name=name,
@@ -220,7 +146,37 @@ def _judge_one(name: str, bound: Bound, quantization: str, scores: Scores) -> Fi
         value=interval.value,
         low=interval.low,
         high=interval.high,
+        why=why,
     )
+
+
+def _nothing_to_forget(bound: Bound, quantization: str, scores: Scores) -> str:
+    """Return why a kept bound shows no forgetting; empty where it does, and where none is asked for.
+
+    A model that never knew the concept keeps every bound on it, before and after any edit. So the unedited
+    model, in full precision, has to lie wholly beyond the bound, or the state beyond what it was.
+    """
+    if bound.state == State.BASE or not asks_to_forget(bound):
+        return ""
+    before, why = _lookup(scores, State.BASE, FULL, bound.metric, bound.variant)
+    if before is None:
+        return why
+    fallen, _ = _drop(replace(bound, against=Against.BASE), quantization, scores)
+    if bound.at_most is not None:
+        known = before.low is not None and before.low > bound.at_most
+        went = fallen is not None and fallen.low is not None and fallen.low > 0
+    else:
+        known = before.high is not None and bound.at_least is not None and before.high < bound.at_least
+        went = fallen is not None and fallen.high is not None and fallen.high < 0
+    return "" if known or went else f"{NOT_RECOGNISED} (base {_shown(before)})"
+
+
+def asks_to_forget(bound: Bound) -> bool:
+    """Tell whether a bound is kept by forgetting: one on a metric of forgetting, towards its better side."""
+    info = metric_info(bound.metric)
+    if info is None or info.role is not Role.FORGETTING or info.from_base:
+        return False
+    return (bound.at_least if info.direction == "up" else bound.at_most) is not None
 
 
 def _outcome(bound: Bound, interval: Interval) -> Outcome:
@@ -235,20 +191,6 @@ def _outcome(bound: Bound, interval: Interval) -> Outcome:
     if low > limit:
         return Outcome.REJECTED
     return Outcome.ACCEPTED if value <= limit and high <= limit + bound.margin else Outcome.UNDECIDED
-
-
-def _demand(bound: Bound) -> str:
-    names = {
-        "at_most": "at most",
-        "at_least": "at least",
-        "drop_at_most": f"drop from {bound.against} at most",
-    }
-    text = next(
-        f"{words} {getattr(bound, name):g}"
-        for name, words in names.items()
-        if getattr(bound, name) is not None
-    )
-    return text + (f", margin {bound.margin:g}" if bound.margin else "")
 
 
 def _find(bound: Bound, quantization: str, scores: Scores) -> tuple[Interval | None, str]:

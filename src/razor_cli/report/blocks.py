@@ -179,13 +179,16 @@ def _score_cell(words: Words, score: Score | None, footnotes: list[str]) -> Text
 
 
 def _print_sentence(console: Console, words: Words, part: Sentence, rows: Sequence[ScoreRow]) -> None:
-    each = [
-        f"{width} {number(score.value, score.unit)}{interval(score)}"
-        for (state, width), score in _found(rows, part.reading).items()
-        if state == "edit" and score.value is not None
-    ]
-    if each:
-        print_fields(console, words, [(part.label, f"{part.text}: " + ", ".join(each))])
+    lines = []
+    for reading in part.readings:
+        each = [
+            f"{width} {number(score.value, score.unit)}{interval(score)}"
+            for (state, width), score in _found(rows, reading).items()
+            if state == "edit" and score.value is not None
+        ]
+        lines += [f"{reading.heading} {', '.join(each)}".strip()] if each else []
+    if lines:
+        print_fields(console, words, [(part.label, f"{part.text}: " + "; ".join(lines))])
 
 
 def _print_spread(console: Console, words: Words, part: Spread, rows: Sequence[ScoreRow]) -> None:

@@ -33,11 +33,11 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """A line of the edit's scores at every width where it has one."""
+    """The edit's scores at every width where it has one, each reading behind its heading, if it has any."""
 
     label: str
     text: str
-    reading: Reading
+    readings: tuple[Reading, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,15 +13,18 @@ from razor_cli.report.blocks import print_part
 from razor_cli.report.cells import Words, print_fields, table
 from razor_cli.report.layout import layout_of, plain
 from razor_cli.runs.folder import DONE, Run
-from razor_cli.runs.records import Decision, RunRecord
+from razor_cli.runs.judged import Acceptance, by_bounds
+from razor_cli.runs.records import Decision, RunRecord, Verdict
 
 COMPONENTS_SHOWN = 12
 STYLES = {Decision.ACCEPTED: "bold green", Decision.REJECTED: "bold red", Decision.UNDECIDED: "bold yellow"}
 
 
-def print_report(console: Console, run: Run) -> None:
+def print_report(console: Console, run: Run, acceptance: Acceptance | None = None) -> None:
     """Print a complete run: what was forgotten and kept, what was edited, the cost, the verdict, and the
     files.
+
+    The verdict is that of the bounds `acceptance`, or without them the one that was recorded.
     """
     words = Words(console.options.ascii_only)
     record, rows = run.record, run.scores
@@ -33,7 +36,9 @@ def print_report(console: Console, run: Run) -> None:
     _print_components(console, words, record)
     console.print()
     _print_cost(console, words, record)
-    _print_verdict(console, words, record)
+    print_verdict(
+        console, words, record, record.verdict if acceptance is None else by_bounds(run, acceptance)
+    )
     _print_files(console, words, run)
 
 
@@ -99,15 +104,18 @@ def _print_cost(console: Console, words: Words, record: RunRecord) -> None:
     print_fields(console, words, [("edit", edit), ("passes", passes), ("run", whole)])
 
 
-def _print_verdict(console: Console, words: Words, record: RunRecord) -> None:
-    if record.verdict is None:
-        return
-    console.print()
-    console.print(
-        Text("Verdict: ", style="bold")
-        + Text(record.verdict.decision.value, style=STYLES[record.verdict.decision])
-    )
-    print_fields(console, words, [(words("·"), reason) for reason in record.verdict.reasons])
+def print_verdict(console: Console, words: Words, record: RunRecord, verdict: Verdict | None) -> None:
+    """Print a verdict with its reasons, and the recorded one where it is another."""
+    if verdict is not None:
+        console.print()
+        decision = Text(verdict.decision.value, style=STYLES[verdict.decision])
+        console.print(Text("Verdict: ", style="bold") + decision)
+        print_fields(console, words, [(words("·"), reason) for reason in verdict.reasons])
+    before = record.verdict.decision if record.verdict else None
+    if before is not None and before is not (verdict.decision if verdict else None):
+        print_fields(
+            console, words, [("note", f"{before.value} when it was recorded, by the bounds of then")]
+        )
 
 
 def _print_files(console: Console, words: Words, run: Run) -> None:

@@ -40,9 +40,12 @@ NOT_COMPUTING = (
     "grid",
     "launch.py",
     "main.py",
+    "metrics/bounds.py",
+    "metrics/verdict.py",
     "progress.py",
     "report",
     "runs/archive.py",
+    "runs/judged.py",
     "studies",
     "tables",
 )

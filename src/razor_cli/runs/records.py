@@ -15,7 +15,9 @@ if TYPE_CHECKING:  # methods.base needs torch, which reading a record must not
     from razor_cli.contract.cost import Cost
     from razor_cli.contract.edit import Event
 
-FORMAT = 2  # of run.json and scores.csv
+# Of run.json and scores.csv: 3 has the columns of 2, and its id covers more of what decides the numbers.
+FORMAT = 3
+COMPARABLE = frozenset({2, FORMAT})  # formats whose records stand in one table; 1 lacks columns and settings
 
 
 class Identity(BaseModel):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -68,10 +69,16 @@ def _stats(files: Sequence[Path]) -> list[Stat] | None:
     return [[s.st_size, s.st_mtime_ns, s.st_ctime_ns] for s in found]
 
 
+def _sum(stats: list[Stat], value: str) -> str:
+    """Return a checksum: a byte of a hash that flipped on disk would be another hash."""
+    return f"{zlib.crc32(json.dumps([stats, value]).encode()):08x}"
+
+
 def _recall(place: Path, stats: list[Stat]) -> str | None:
     try:
         memory = json.loads(place.read_bytes())
-        value = memory["value"] if memory["stats"] == stats else None
+        sound = memory["sum"] == _sum(memory["stats"], memory["value"])
+        value = memory["value"] if sound and memory["stats"] == stats else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return value if isinstance(value, str) else None
@@ -79,5 +86,6 @@ def _recall(place: Path, stats: list[Stat]) -> str | None:
 
 def _keep(place: Path, stats: list[Stat], value: str) -> None:
     with suppress(OSError), staged(place) as part:
-        part.write_text(json.dumps({"stats": stats, "value": value}), encoding="utf-8")
+        memory = {"stats": stats, "value": value, "sum": _sum(stats, value)}
+        part.write_text(json.dumps(memory), encoding="utf-8")
         part.replace(place)

@@ -154,9 +154,12 @@ def pair_losses(
     cross-entropies' mean.
     """
     retain = []
-    for batch in batches(model, judged.retain, method.retain_batch):
-        texts = model.encode_text(batch.tokens)[batch.rows]
-        logits = model.scale * model.encode_image(batch.pixels) @ texts.T
+    for batch in batches(model, judged.retain, method.retain_batch or max(1, len(judged.retain))):
+        images, texts = (  # of all N_r in one batch, bounded parts at a time
+            torch.cat([encode(part) for part in rows.split(BATCH)])
+            for encode, rows in ((model.encode_image, batch.pixels), (model.encode_text, batch.tokens))
+        )
+        logits = model.scale * images @ texts[batch.rows].T
         retain.append(-(logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()) / 2)
     if method.forget_loss == "cosine":
         return 1 - cosines(model, judged.forget), torch.cat(retain)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from razor_cli.bench import sets_of
-from razor_cli.config.settings import Experiment, resolved
+from razor_cli.config.settings import Experiment, deciding, resolved
 from razor_cli.contract.components import parameters
 from razor_cli.contract.edit import Edit
 from razor_cli.data.disjoint import six_sets
@@ -49,14 +49,14 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     """
     method, m = experiment.method, experiment.model
     if not isinstance(method, Razor):
-        allowed = "method=razor, razor/paper, razor/alg1, razor/anchor"
+        allowed = "method=razor, razor/paper, razor/bounded, razor/alg1, razor/anchor"
         raise ConfigError("the propositions are RAZOR's", allowed=allowed, found=f"method={method.name}")
     require_writable(experiment.output_dir / "propositions", "output_dir")
     started = provenance.now()
     with stage(f"loading {m.name}"):
         family = m.open()
         sets = sets_of(experiment)
-    settings = resolved(experiment) | {"propositions": on_model.choices()}
+    settings = deciding(resolved(experiment)) | {"propositions": on_model.choices()}
     inputs = provenance.Inputs(
         weights=family.weights_hash(), data=sets.fingerprints(), code=code_version(m.family, type(method))
     )
@@ -82,7 +82,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
         "provenance": origin.model_dump(),
         "components": edit.components,
         "cost": asdict(edit.cost),
-        "notes": edit.notes,
+        "notes": [*edit.notes, *cache.notes(), *sets.mended()],
     }
     _write(path, experiment, sets.target, record, findings)
     return path, True

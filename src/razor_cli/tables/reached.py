@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from razor_cli.errors import ConfigError
+from razor_cli.metrics.bounds import Bound, parse_bounds
 from razor_cli.metrics.score import Score
-from razor_cli.metrics.verdict import Bound, Finding, Scores, judge, parse_bounds
+from razor_cli.metrics.verdict import Finding, Scores, judge
 from razor_cli.runs.folder import Run
 
 SHOWN = {  # column: (metric, variant, digits)

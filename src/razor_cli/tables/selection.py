@@ -15,7 +15,7 @@ from typing import Any
 
 from razor_cli.config.conf_files import labelled, settings_of
 from razor_cli.runs.folder import Run
-from razor_cli.runs.records import FORMAT
+from razor_cli.runs.records import COMPARABLE
 from razor_cli.tables.flips import flipped, shown
 
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
@@ -160,8 +160,10 @@ def usable(runs: Sequence[Run], *, plain: bool = True) -> list[Run]:
 
 
 def of_this_format(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
-    """Return the runs recorded in this version's format, and a note on the others if there are any."""
-    kept = [run for run in runs if run.record.format == FORMAT]
+    """Return the runs recorded in a format that this version's tables lay side by side, and a note on the
+    others if there are any.
+    """
+    kept = [run for run in runs if run.record.format in COMPARABLE]
     others = len(runs) - len(kept)
     note = f"{others} runs are left out: their records are of another format; `razor show` prints them"
     return kept, [note] if others else []

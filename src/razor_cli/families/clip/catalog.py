@@ -7,8 +7,12 @@ from razor_cli.metrics.info import MetricInfo, Role
 FORGETTING, KEEPING, NEITHER = Role.FORGETTING, Role.KEEPING, Role.NEITHER
 
 
-def _info(title: str, unit: str, direction: str, role: Role, explanation: str) -> MetricInfo:
-    return MetricInfo(title=title, unit=unit, direction=direction, role=role, explanation=explanation)
+def _info(
+    title: str, unit: str, direction: str, role: Role, explanation: str, *, from_base: bool = False
+) -> MetricInfo:
+    return MetricInfo(
+        title=title, unit=unit, direction=direction, role=role, explanation=explanation, from_base=from_base
+    )
 
 
 METRICS = {
@@ -18,6 +22,14 @@ METRICS = {
         "down",
         FORGETTING,
         "forget pictures that still pick the forget prompt; 50 is chance for two prompts",
+    ),
+    "m1_drop": _info(
+        "M1 drop",
+        "points",
+        "up",
+        FORGETTING,
+        "M1 of the reference minus M1 now, over the same pictures",
+        from_base=True,
     ),
     "m1_chance_gap": _info(
         "|M1 - 50|", "points", "zero", FORGETTING, "distance of the two-prompt M1 from chance"
@@ -169,6 +181,7 @@ METRICS = {
         "up",
         FORGETTING,
         "share of the base's fine accuracy on forgotten pictures that is gone",
+        from_base=True,
     ),
     "utility": _info(
         "Utility kept",
@@ -190,6 +203,7 @@ METRICS = {
         "zero",
         FORGETTING,
         "share of the forgetting that quantization undoes: 0 none, 1 all of it",
+        from_base=True,
     ),
     "zs_<suite>": _info(
         "Zero-shot accuracy", "%", "up", KEEPING, "top-1 accuracy on an unrelated task, the suite"

@@ -26,6 +26,7 @@ from razor_cli.dual.view import Tower
 from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.companions import load_companions
 from razor_cli.families.clip.fit import weights_digest
+from razor_cli.families.clip.preparation import preparation_of
 
 if TYPE_CHECKING:
     from razor_cli.families.clip.exam import ClipExam
@@ -47,9 +48,10 @@ class Clip:
     source: str  # file name, tag or folder name, without the path
     architecture: str
     beside: CompanionFiles = field(default_factory=CompanionFiles)
-    salt: str = ""  # hash of further files that decide answers: tokenizer, processor
+    salt: str = ""  # hash of what else decides answers: configuration, tokenizer, processor
     device: str = "cpu"
     _hash: str | None = field(default=None, init=False)
+    _preparation: str | None = field(default=None, init=False)
 
     @property
     def scale(self) -> float:
@@ -134,3 +136,11 @@ class Clip:
         if self._hash is None:
             self._hash = weights_digest(self.architecture, self.stored, self.salt)
         return self._hash
+
+    def preparation(self) -> str:
+        """Return the hash of what this model makes of a picture and a few sentences, and of how it computes
+        beside its weights.
+        """
+        if self._preparation is None:
+            self._preparation = preparation_of(self, self.architecture, self.salt, self.layouts)
+        return self._preparation

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 # Weights in a local folder of open_clip, beside the names that Hugging Face's libraries write.
 FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-# Files of a transformers folder that decide answers beside the weights.
+# Files of a folder that decide pixels, token ids or the forward pass, beside the weights.
 BESIDE_WEIGHTS = (
     "config.json",
+    "open_clip_config.json",
     "preprocessor_config.json",
     "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
-    "vocab.json",
-    "merges.txt",
     "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
 )
+# What JSON files say of their own history, and the dtype of files that are computed with in fp32 whatever
+# it says: no difference.
+IDLE = {"_commit_hash", "_name_or_path", "dtype", "name_or_path", "torch_dtype", "transformers_version"}
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".index.json")
 
 
 class Library(StrEnum):
@@ -31,23 +43,44 @@ class Library(StrEnum):
     HF = "hf"
 
 
+def weight_files(path: Path) -> list[Path]:
+    """Return the files that weights may be read from: the file itself, or those of a folder.
+
+    A folder's own times say nothing of a file that is written over in place.
+    """
+    found = sorted(p for p in path.iterdir() if p.name.endswith(WEIGHTS)) if path.is_dir() else []
+    return found or [path]
+
+
 def beside_weights(folder: Path) -> list[Path]:
-    """Return the files of a transformers folder that decide answers beside the weights."""
+    """Return the files of a folder that decide answers beside the weights."""
     return [folder / name for name in BESIDE_WEIGHTS if (folder / name).is_file()]
+
+
+def of_open_clip(architecture: str) -> list[Path]:
+    """Return the files of the installed open_clip that say how an architecture computes, and how its tags
+    take pictures; the library is not imported.
+    """
+    spec = find_spec("open_clip")
+    home = Path(next(iter((spec and spec.submodule_search_locations) or ()), ""))
+    names = (f"model_configs/{architecture}.json", "pretrained.py", "transform.py")
+    return [home / name for name in names if (home / name).is_file()]
 
 
 def salt_of(folder: Path) -> str:
     """Return what those files hold, as one text: a changed tokenizer or processor is another model."""
     digest = hashlib.sha256()
     for path in beside_weights(folder):
-        content: Any = path.read_bytes()
-        if path.suffix == ".json":  # layout and the writing library's version are no difference
-            content = json.dumps(_without_versions(json.loads(content)), sort_keys=True).encode()
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            with suppress(ValueError):  # whoever loads the model says what is wrong with it
+                content = json.dumps(_without_history(json.loads(content)), sort_keys=True).encode()
         digest.update(f"{path.name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def _without_versions(value: Any) -> Any:
-    return (
-        {k: v for k, v in value.items() if k != "transformers_version"} if isinstance(value, dict) else value
-    )
+def _without_history(value: Any) -> Any:
+    """Return what JSON says, without what changes no answer; layout and order play no part either."""
+    if isinstance(value, dict):
+        return {k: _without_history(v) for k, v in value.items() if k not in IDLE}
+    return [_without_history(v) for v in value] if isinstance(value, list) else value

@@ -15,7 +15,10 @@ FORGOTTEN = Block(
 RECOVERY = Sentence(
     label="recovery",
     text="share of the forgetting that quantization undoes",
-    reading=Reading("recovery", "rec", "dual/generic"),
+    readings=(
+        Reading("mean prompt", "rec", "dual/mean_of_classes"),
+        Reading("generic", "rec", "dual/generic"),
+    ),
 )
 KEPT = Block(
     title="What was kept",

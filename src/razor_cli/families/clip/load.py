@@ -13,7 +13,7 @@ from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import Library, salt_of
 from razor_cli.families.clip.fit import weights_digest
 from razor_cli.families.clip.hugging_face import architecture_of, load_hugging_face
-from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_in
+from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_in, open_clip_salt
 from razor_cli.families.clip.standins import DEFAULT
 from razor_cli.weights.checkpoint import read_state
 
@@ -43,14 +43,16 @@ def load(
     return model
 
 
-def stored_hash(library: str, architecture: str | None, path: Path) -> str:
-    """Return the hash that the loaded model will have, from its files alone."""
+def stored_hash(library: str, architecture: str | None, path: Path, weights: str | None = None) -> str:
+    """Return the hash that the loaded model will have, from its files alone; `weights` is what the settings
+    say, which may be a tag.
+    """
     stored = read_state(path)
     if library == Library.STAND_IN:
         return weights_digest(DEFAULT, stored)
     if library == Library.HF:
         return weights_digest(architecture_of(path), stored, salt_of(path))
-    return weights_digest(architecture or "", stored)
+    return weights_digest(architecture or "", stored, open_clip_salt(architecture or "", path, weights))
 
 
 def choose_device(device: str) -> str:

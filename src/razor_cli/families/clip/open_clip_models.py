@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from razor_cli.dual.components import OPEN_CLIP, TowerLayout
 from razor_cli.dual.view import Tower
 from razor_cli.errors import WeightsError, nearest
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
@@ -72,9 +75,11 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
     stored = read_state(path)
     fill(module, stored, f"model.weights='{path.name}' in model.architecture={architecture}")
     tokenizer = open_clip.get_tokenizer(architecture)
-    return open_clip_view(
+    model = open_clip_view(
         label, module, tokenizer, transform, stored, path.name, architecture, stand_in=False
     )
+    model.salt = open_clip_salt(architecture, path, weights)
+    return model
 
 
 def resolve_weights(architecture: str, weights: str | None) -> Path:
@@ -165,6 +170,21 @@ def preprocessing(architecture: str, path: Path, weights: str | None) -> dict[st
     }
     values = {word: found[name] for name, word in names.items() if found.get(name)}
     return {word: tuple(v) if isinstance(v, list) else v for word, v in values.items()}
+
+
+def open_clip_salt(architecture: str, path: Path, weights: str | None) -> str:
+    """Return, as one text, what decides answers beside the tensors: the architecture's configuration, how
+    pictures are prepared, and the files beside the weights.
+    """
+    prepared = open_clip.transform.PreprocessCfg(
+        **{word.removeprefix("image_"): v for word, v in preprocessing(architecture, path, weights).items()}
+    )
+    parts = {
+        "config": open_clip.get_model_config(architecture),
+        "pictures": asdict(prepared),
+        "beside": salt_of(path) if path.is_dir() else "",
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _folder_config(path: Path) -> dict[str, Any] | None:

@@ -30,6 +30,7 @@ WHOLE = (
 NO_BASE = "no reference: the unedited model was not measured"
 VARIANTS = ("forget", "forget_without_target", "retain")
 LN2 = math.log(2)
+DIVERGENCE, APART = (0.0, LN2), (0.0, 2.0)  # what a divergence, and the difference of two cosines, can be
 
 
 def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
@@ -83,11 +84,15 @@ def _distances(
     apart = jensen_shannon(probabilities(mine, now.scale, skip), probabilities(theirs, other.scale, skip))
     same = mine[:, skip:].argmax(dim=1) == theirs[:, skip:].argmax(dim=1)
     moved = (mine[:, skip:].double() - theirs[:, skip:].double()).abs().mean(dim=1)
-    yield scored(f"{name}_jsd", variant, stats.bootstrap_mean(apart, seed, settings.bootstrap_draws))
+
+    def mean(values: Tensor, within: tuple[float, float]) -> Interval:
+        if now is other:
+            return Interval.exactly(0.0, len(values))
+        return stats.bootstrap_mean(values, seed, settings.bootstrap_draws, within=within)
+
+    yield scored(f"{name}_jsd", variant, mean(apart, DIVERGENCE))
     yield scored(f"{name}_top1_agreement", variant, stats.wilson(float(same.sum()), len(same)).scaled(100))
-    yield scored(
-        f"{name}_cos", variant, stats.bootstrap_mean(moved, seed, settings.bootstrap_draws).scaled(100)
-    )
+    yield scored(f"{name}_cos", variant, mean(moved, APART).scaled(100))
 
 
 def rf_jsd_scores(now: Reference, base: Reference | None, settings: Metrics, seed: int) -> list[Score]:
@@ -136,7 +141,10 @@ def _retrain_free(
     drawn = sum(
         jensen_shannon(*(_drawn_means(x, rng, settings.bootstrap_draws) for x in pair)) for pair in groups
     )
-    low, high = np.quantile(np.asarray(drawn) / len(groups), [0.025, 0.975])
+    means = np.asarray(drawn) / len(groups)
+    if stats.are_equal(means, DIVERGENCE):
+        return stats.undiffering(value, n, DIVERGENCE)
+    low, high = np.quantile(means, [0.025, 0.975])
     return Interval(value, min(float(low), value), max(float(high), value), n)
 
 

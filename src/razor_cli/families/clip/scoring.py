@@ -15,12 +15,16 @@ from razor_cli.metrics.score import Score
 from razor_cli.metrics.scored import missing, scored
 from razor_cli.metrics.stats import Interval
 
+COSINE, SQUARED_CHANGE = (-1.0, 1.0), (0.0, 4.0)  # what a cosine, and the square of its change, can be
 RECOVERY_FLOOR = 5.0  # points of forgetting below which "how much came back" has no meaning
 CHANCE = 50.0
 
 
-def m1_scores(now: Reference, settings: Metrics) -> list[Score]:
-    """M1 in two-prompt and all-class readings, its distance from chance, and forget top-1 and top-5."""
+def m1_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference | None]) -> list[Score]:
+    """M1 in two-prompt and all-class readings, its drop since the unedited model over the same pictures, its
+    distance from chance, and forget top-1 and top-5.
+    """
+    before = {n: _m1_variants(r, settings) if r else {} for n, r in against.items()}
     scores = []
     for variant, wins in _m1_variants(now, settings).items():
         if wins is None:
@@ -28,6 +32,7 @@ def m1_scores(now: Reference, settings: Metrics) -> list[Score]:
             continue
         share = _share(wins)
         scores.append(scored("m1", variant, share))
+        scores += _drops("m1_drop", variant, wins, {n: found.get(variant) for n, found in before.items()})
         if variant != "multiclass":  # its chance level is 1 / classes
             scores.append(scored("m1_chance_gap", variant, share.distance(CHANCE)))
     for k in (1, 5):
@@ -46,7 +51,12 @@ def m2_scores(now: Reference, settings: Metrics, seed: int) -> list[Score]:
     """M2 with the target's prompt and with each picture's own caption."""
     unit = f"cos x{settings.m2_scale:g}"
     return [
-        scored("m2", text, _mean(now.forget_cosine[text], settings, seed).scaled(settings.m2_scale), unit)
+        scored(
+            "m2",
+            text,
+            _mean(now.forget_cosine[text], settings, seed, COSINE).scaled(settings.m2_scale),
+            unit,
+        )
         for text in settings.m2_text
     ]
 
@@ -66,7 +76,10 @@ def m3_scores(
             after, before = (
                 r.retain_cosine if kind == "retain" else r.forget_cosine["native"] for r in (now, other)
             )
-            drift = _mean((after - before) ** 2, settings, seed)
+            if other is now:
+                drift = Interval.exactly(0.0, len(after))
+            else:
+                drift = _mean((after - before) ** 2, settings, seed, SQUARED_CHANGE)
             scores.append(scored("m3", variant, drift.scaled(factor), unit))
     return scores
 
@@ -92,14 +105,18 @@ def m5_scores(
     """Utility, and M5 = 100 (1 - |change of utility|) with a bootstrap of the change paired over pictures."""
     scores = []
     for util in settings.m5_util:
-        scores.append(scored("util", util, _mean(now.utility[util], settings, seed).scaled(100)))
+        scores.append(scored("util", util, _utility(now.utility[util], settings, seed).scaled(100)))
         for name, other in against.items():
             variant = f"{util}/{name}"
             if other is None:
                 scores.append(missing("m5", variant, _no_reference(name)))
                 continue
-            change = stats.bootstrap_difference(
-                now.utility[util], other.utility[util], seed, settings.bootstrap_draws
+            change = (
+                Interval.exactly(0.0, len(now.utility[util]))
+                if other is now
+                else stats.bootstrap_difference(
+                    now.utility[util], other.utility[util], seed, settings.bootstrap_draws
+                )
             )
             lost = change.scaled(100).distance(0)
             kept = Interval(100 - lost.value, _minus(lost.high), _minus(lost.low), lost.n)
@@ -209,8 +226,15 @@ def _share(hits: Tensor) -> Interval:
     return stats.wilson(float(hits.sum()), len(hits)).scaled(100)
 
 
-def _mean(values: Tensor, settings: Metrics, seed: int) -> Interval:
-    return stats.bootstrap_mean(values, seed, settings.bootstrap_draws)
+def _utility(values: Tensor, settings: Metrics, seed: int) -> Interval:
+    """Return mean utility; where every picture is right, or none, it is a proportion like any other."""
+    if float(values.min()) == float(values.max()):
+        return stats.wilson(float(values.sum()), len(values))
+    return _mean(values, settings, seed, (0.0, 1.0))
+
+
+def _mean(values: Tensor, settings: Metrics, seed: int, within: tuple[float, float]) -> Interval:
+    return stats.bootstrap_mean(values, seed, settings.bootstrap_draws, within=within)
 
 
 def _minus(points: float | None) -> float | None:

@@ -15,7 +15,7 @@ from razor_cli.dual.choices import FORGET_LOSSES
 from razor_cli.dual.goals import GOALS
 from razor_cli.errors import ConfigError, Problem
 from razor_cli.families.clip.beside import CompanionFiles
-from razor_cli.families.clip.files import Library, beside_weights
+from razor_cli.families.clip.files import Library, beside_weights, of_open_clip, weight_files
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 from razor_cli.runs.remembered import remember
 
@@ -109,21 +109,21 @@ class ClipSpec:
         )
 
     def weights_hash(self) -> str:
-        """Return the hash of the weights as stored, and of the architecture, remembered by the
-        files' state.
+        """Return the hash of the weights as stored, of the architecture, and of what else decides pixels,
+        token ids and the forward pass, remembered by the files' state.
         """
         path, beside = self._paths()
-        what = f"clip {self.library} {self.full_architecture or ''}"
+        what = f"clip 2 {self.library} {self.full_architecture or ''} {self.weights or ''}"
 
         def compute() -> str:
             from razor_cli.families.clip.load import stored_hash
 
-            return stored_hash(self.library, self.full_architecture, path)
+            return stored_hash(self.library, self.full_architecture, path, self.weights)
 
-        return remember(what, [path, *beside], compute)
+        return remember(what, [*weight_files(path), *beside], compute)
 
     def _paths(self) -> tuple[Path, Sequence[Path]]:
-        """Return the weights, and the files beside them that decide answers."""
+        """Return the weights, and further files that decide answers."""
         if self.library is Library.STAND_IN:
             root, name = stand_in_folder(self.architecture or DEFAULT), self.architecture or DEFAULT
             return Path(self.weights).expanduser() if self.weights else root / f"{name}.safetensors", []
@@ -134,7 +134,7 @@ class ClipSpec:
             from razor_cli.families.clip.open_clip_models import resolve_weights
 
             path = resolve_weights(self.full_architecture or "", self.weights)
-        return path, []
+        return path, [*beside_weights(path), *of_open_clip(self.full_architecture or "")]
 
     def beside(self, target: str) -> Mapping[str, str]:
         """Return the hashes of the companions of a run on this target, by state."""
@@ -169,4 +169,4 @@ def _state_hash(path: Path) -> str:
 
         return state_hash(read_state(path))
 
-    return remember("state", [path], compute)
+    return remember("state", weight_files(path), compute)

@@ -31,7 +31,7 @@ def score_state(
             )
     unedited = {"base": base, "base_q": base_q}
     return [
-        *scoring.m1_scores(now, settings),
+        *scoring.m1_scores(now, settings, unedited),
         *scoring.m2_scores(now, settings, seed),
         *scoring.m3_scores(now, settings, against, seed),
         *mia_scores(now),

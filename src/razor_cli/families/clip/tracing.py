@@ -87,6 +87,7 @@ def _ratios(
         return [missing(m, name, reason) for m in RATIOS]
     value = tradeoff(_means(hits), _means(base), cap=settings.qu_cap)
     drawn = _resampled(hits, base, settings, seed)
+    worst, best = _open(hits, base, settings)
     scores = []
     for metric in RATIOS:
         found = float(getattr(value, metric))
@@ -97,6 +98,8 @@ def _ratios(
         low, high = None, None
         if bool(np.isfinite(draws).all()):
             ends = np.quantile(draws, [0.025, 0.975])
+            if hits is not base and stats.are_equal(draws, (0.0, 1.0)):
+                ends = np.nan_to_num([getattr(worst, metric), getattr(best, metric)])  # Q-U of 0 and 0 is 0
             low, high = min(float(ends[0]), found), max(float(ends[1]), found)
         scores.append(
             scored(
@@ -106,6 +109,22 @@ def _ratios(
             )
         )
     return scores
+
+
+def _open(
+    hits: Mapping[str, Tensor], base: Mapping[str, Tensor], settings: Metrics
+) -> tuple[Tradeoff, Tradeoff]:
+    """Return the three at the worst and at the best that pictures leave open which all answer alike."""
+    ends = []
+    for sign in (1, -1):  # worst: more of what should go is known, and less of the rest
+        moved = {
+            m: float(hits[m].double().mean())
+            + (sign if m == "df_fine" else -sign) * stats.unseen(len(hits[m]))
+            for m in ACCURACIES
+        }
+        now = Accuracies(**{m: min(1.0, max(0.0, share)) for m, share in moved.items()})
+        ends.append(tradeoff(now, _means(base), cap=settings.qu_cap))
+    return ends[0], ends[1]
 
 
 def _means(hits: Mapping[str, Tensor]) -> Accuracies:

@@ -1,0 +1,39 @@
+"""How far a component moves: what a step of 1 means, and which step is taken (RAZOR section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from razor_cli.contract.family import Metrics
+from razor_cli.engine.saliency import Saliency
+from razor_cli.engine.search import Aim, Found, bisect, norm
+from razor_cli.methods.razor_choices import Step, StepScale
+from razor_cli.methods.razor_settings import RazorSettings
+
+
+def unit(method: RazorSettings, s: Saliency, direction: Sequence[Tensor]) -> float:
+    """Return what a step of 1 means: the component's own norm along the direction, or the direction
+    as it is.
+    """
+    length = norm(direction)
+    if method.step_scale is StepScale.ABSOLUTE:
+        return 1.0
+    return s.weight_norm / length if length > 0 else 0.0
+
+
+def sized(
+    method: RazorSettings,
+    aim: Aim,
+    trial: Callable[[float], Metrics],
+    share: float,
+    before: Metrics,
+    reach: float,
+) -> Found:
+    """Return the step up to `reach` x step_size that Algorithm 2 finds, or the fixed one."""
+    upper = reach * method.step_size
+    if method.step is Step.FIXED:
+        return Found(step_size=upper, metrics=trial(upper), trials=1)
+    steps, rule = method.search_steps, method.search_return
+    return bisect(trial, upper, steps, aim, share, rule, before, method.must_improve)
