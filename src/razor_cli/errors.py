@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from razor_cli.streams import say
+from razor_cli.printing import say
 
 
 class RazorError(Exception):

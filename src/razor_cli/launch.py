@@ -18,8 +18,9 @@ from razor_cli.config.overrides import shell_command
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment
 from razor_cli.errors import ConfigError, headline, report
+from razor_cli.printing import say, steady_streams
 from razor_cli.runs.writable import require_writable
-from razor_cli.streams import say, steady_streams
+from razor_cli.stopping import keeping
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -131,7 +132,7 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     job = Job(fail_fast=fail_fast, debug=debug)
     overrides = [*request.overrides, "hydra.mode=MULTIRUN"]
     try:
-        with hydra_here() as hydra, hydra_errors(request):
+        with keeping(lambda: _kept(job.outcomes)), hydra_here() as hydra, hydra_errors(request):
             batches = hydra.multirun(config_name="config", task_function=job, overrides=overrides)
         outcomes = [
             r.return_value for batch in batches for r in batch
@@ -147,6 +148,11 @@ def _output_dirs(request: Request) -> list[Path]:
     words = [o for o in request.overrides if o.lstrip("+").startswith("output_dir=")]
     named = [value for word in words for value in values_of(word)[1]]
     return [Path(str(v)).expanduser() for v in named or [values(conf_dir() / "config.yaml")["output_dir"]]]
+
+
+def _kept(outcomes: Sequence[Outcome]) -> str:
+    done = sum(not o.error for o in outcomes)
+    return f"{done} jobs of the sweep are recorded and kept; the same command does the others"
 
 
 def summary(outcomes: Sequence[Outcome], *, stopped: bool = False) -> str:

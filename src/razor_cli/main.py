@@ -6,22 +6,34 @@ Nothing here imports torch, and help is printed before Hydra is imported: both a
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from razor_cli import __version__
 from razor_cli.config.conf_files import comments, conf_dir, default_option, groups
 from razor_cli.errors import report
-from razor_cli.streams import steady_streams
+from razor_cli.printing import say, steady_streams
+from razor_cli.stopping import Stopped, last_words, orderly
+from razor_cli.streams import forgiving, unwritten
 
 if TYPE_CHECKING:
     import typer
 
 INTERRUPTED = 130
+RUN_KEPT = (
+    "recorded runs are kept, and nothing of this one but the epochs of a training; the same command goes on"
+)
+KEPT = {  # subcommand: what it keeps when it is stopped, and how to go on
+    "tables": "every table is the old one or the new one; the same command writes the rest",
+    "propositions": "what was measured is kept; the same command goes on",
+    "patch": "no output is half written, and no undo file stays without its weights; start it again",
+    "data": "nothing half fetched or half written is kept; start it again",
+}
+NOTHING_CHANGED = "nothing was changed; start it again"
 COMMANDS = {  # subcommand: (module, one line); the module is imported when its command is called
     "list": ("razor_cli.commands.list", "what can be chosen: models, scenarios, data, methods ..."),
     "show": ("razor_cli.commands.show", "one recorded run: its table, its edit, what it cost"),
@@ -59,7 +71,8 @@ options
   --config-dir DIR   a folder of yours with more options, laid out like conf/
   --version, --help
 
-exit codes: 0 done, 1 failure, 2 wrong request, 3 verdict with exit_on=…, 130 interrupted
+exit codes: 0 done, 1 failure, 2 wrong request, 3 verdict with exit_on=…, 130 interrupted (Ctrl-C),
+143 stopped (SIGTERM)
 A comma inside a name of a sweep: -m 'target="Downey, Robert",Taylor Swift'
 More: `razor list methods razor` prints a file with all its settings explained; `razor --help` lists the
 other commands.
@@ -112,24 +125,21 @@ def run_command(arguments: Sequence[str]) -> int:
     if flags.help or flags.version:
         print(f"razor-cli {__version__}" if flags.version else help_text())
         return 0
+    debug = _is_on("debug", flags.overrides)
+    return _in_order(lambda: _launched(flags, debug), RUN_KEPT, partial(report, debug=debug))
+
+
+def _launched(flags: Namespace, debug: bool) -> int:
     from razor_cli import launch
     from razor_cli.config import command_line
 
-    debug = _is_on("debug", flags.overrides)
-    try:
-        if not (flags.cfg or flags.info) and (asked := _grid(flags)):
-            return launch.run_grid(flags.overrides, *asked, flags.config_dir, debug=debug)
-        request = command_line.read(flags.overrides, multirun=flags.multirun, extra=flags.config_dir)
-        if flags.cfg or flags.info:
-            return launch.show(request, flags)
-        sweep = partial(launch.run_sweep, fail_fast=_is_on("fail_fast", flags.overrides), debug=debug)
-        return sweep(request) if flags.multirun else launch.run_once(request)
-    except KeyboardInterrupt:
-        return _interrupted()
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # a person gets one line, or the traceback on demand
-        return report(error, debug=debug)
+    if not (flags.cfg or flags.info) and (asked := _grid(flags)):
+        return launch.run_grid(flags.overrides, *asked, flags.config_dir, debug=debug)
+    request = command_line.read(flags.overrides, multirun=flags.multirun, extra=flags.config_dir)
+    if flags.cfg or flags.info:
+        return launch.show(request, flags)
+    sweep = partial(launch.run_sweep, fail_fast=_is_on("fail_fast", flags.overrides), debug=debug)
+    return sweep(request) if flags.multirun else launch.run_once(request)
 
 
 def _grid(flags: Namespace) -> tuple[str, list[dict[str, list[Any]]]] | None:
@@ -148,20 +158,42 @@ def _is_on(key: str, overrides: Sequence[str]) -> bool:
     return any(o.lstrip("+").lower() == f"{key}=true" for o in overrides)
 
 
-def _interrupted() -> int:
-    print("\ninterrupted: nothing incomplete is recorded; the same command starts again", file=sys.stderr)
-    return INTERRUPTED
+def _in_order(work: Callable[[], int], kept: str, failed: Callable[[Exception], int]) -> int:
+    """Do the work and return its exit code; a stop ends it with one line, a failure with one line or the
+    traceback on demand. What a killed process left in this folder is settled first.
+    """
+    try:
+        with orderly() as watch:
+            try:
+                _settle_here()
+                return work()
+            except Exception as error:
+                if watch.stop is not None:  # a library made a failure of its own of it
+                    raise watch.stop from error
+                return failed(error)
+    except (KeyboardInterrupt, Stopped) as stop:
+        line, code = last_words(stop, kept)
+        print(line, file=sys.stderr)
+        return code
+
+
+def _settle_here() -> None:
+    from razor_cli.atomic import settle
+
+    for path in settle(Path()):
+        say(f"completed what a killed command had begun to write: {path}", file=sys.stderr)
 
 
 def _end(command: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Leave with the command's exit code; a reader that went away (`| head`) is no failure of ours."""
+    """Leave with the command's exit code; a reader that went away (`| head`) is no failure of ours, output
+    that could not be written is.
+    """
+    streams = forgiving()
     steady_streams()
-    try:
-        code = command(sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
-        code = 0
+    code = command(sys.argv[1:])
+    if lost := unwritten(streams):
+        print(f"output was lost: {lost}; what was to be recorded is recorded", file=sys.stderr)
+        code = code or 1
     sys.exit(code)
 
 
@@ -208,15 +240,18 @@ def _named_only() -> None:
 def razor_command(arguments: Sequence[str]) -> int:
     """Do what a `razor` command line says and return its exit code."""
     wanted = next((a for a in arguments if not a.startswith("-")), None)
+    failed = partial(report, debug="--debug" in arguments, how="razor --debug")
+    return _in_order(lambda: _called(wanted, arguments), KEPT.get(wanted or "", NOTHING_CHANGED), failed)
+
+
+def _called(wanted: str | None, arguments: Sequence[str]) -> int:
     try:
         build_app(wanted)(list(arguments), prog_name="razor")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        return _interrupted() if code == INTERRUPTED else code
-    except KeyboardInterrupt:
-        return _interrupted()
-    except Exception as error:  # as above
-        return report(error, debug="--debug" in arguments, how="razor --debug")
+        if code == INTERRUPTED:  # what typer makes of it
+            raise KeyboardInterrupt from end
+        return code
     return 0
 
 

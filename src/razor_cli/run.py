@@ -9,7 +9,7 @@ import time
 
 from razor_cli.bench import Bench, Opener, identified, sets_of
 from razor_cli.config.settings import Experiment
-from razor_cli.progress import Progress
+from razor_cli.progress import Progress, Say
 from razor_cli.report.terminal import print_report
 from razor_cli.runs import judged, provenance
 from razor_cli.runs.folder import Run, open_run, try_place
@@ -34,9 +34,16 @@ def execute(experiment: Experiment, console: Screen | None = None) -> int:
     return judged.exit_code(experiment.exit_on, verdict.decision if verdict else None)
 
 
-def perform(experiment: Experiment, console: Screen, *, opener: Opener | None = None) -> tuple[Run, bool]:
+def perform(
+    experiment: Experiment,
+    console: Screen,
+    *,
+    opener: Opener | None = None,
+    say: Say | None = None,
+) -> tuple[Run, bool]:
     """Return the complete run of an experiment, and whether it was computed now; the console is told the
-    stages. `opener` opens the model where it is needed; a process of many runs may keep one open.
+    stages. `opener` opens the model where it is needed; a process of many runs may keep one open. `say` hears
+    of a wait for another process; without it the console does.
     """
     started, clock, progress = provenance.now(), time.perf_counter(), Progress(console)
     bench, spec = Bench(experiment, opener), experiment.model
@@ -45,7 +52,7 @@ def perform(experiment: Experiment, console: Screen, *, opener: Opener | None = 
         sets = sets_of(experiment, bench)
     inputs, identity = identified(experiment, sets)
     where = (experiment.output_dir, identity.scenario, identity.method, identity.run_id)
-    with open_run(*where, force=experiment.force) as run:
+    with open_run(*where, force=experiment.force, say=say or console.print) as run:
         computed = not run.complete
         if computed:
             from razor_cli.engine.compute import Job, compute

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from razor_cli.atomic import staged
 from razor_cli.commands.data import app
 
 MB = 2**20
@@ -68,6 +69,18 @@ def test_a_dry_run_says_it_and_removes_nothing(place: Path) -> None:
     said, _ = cleaned(place, "--dry-run", "--pictures")
     assert {p for p in place.rglob("*") if p.is_file()} == before
     assert "3.0 MB would be removed, 0.0 MB left" in said and "1.0 MB would be removed" in said
+
+
+def test_what_dead_processes_left_goes_and_what_living_ones_write_stays(place: Path) -> None:
+    places = (place / "outputs/cache", place / "outputs/cache/training", place / "user/rendered/v1/faces")
+    for folder in places:
+        put(folder / ".razor-tmp-00000000/x.safetensors", MB)
+        put(folder / ".razor-tmp-00000000/.lock", 0)
+    with staged(places[2] / "y.safetensors") as part:
+        put(part, 10)
+        _, left = cleaned(place, "--pictures", "--training")
+        assert part.is_file()
+    assert not [name for name in left if "razor-tmp-00000000" in name]
 
 
 def test_nothing_there_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

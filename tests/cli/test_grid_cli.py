@@ -66,7 +66,7 @@ class FakeRun(ModuleType):
     def __post_init__(self) -> None:
         super().__init__("razor_cli.run")
 
-    def perform(self, experiment: Experiment, console: Any, *, opener: Any) -> tuple[Any, bool]:
+    def perform(self, experiment: Experiment, console: Any, *, opener: Any, say: Any) -> tuple[Any, bool]:
         key = (experiment.target, experiment.method.name, experiment.seed)
         self.asked.append(key)
         if key[:2] == self.fails_on:
@@ -238,7 +238,7 @@ def test_kept_model_gives_the_numbers_of_a_fresh_one_and_stays_as_it_was(
     for folder, keeping in (("fresh", Kept), ("kept", lambda: kept)):
         for job in jobs:
             there = replace(job.experiment, output_dir=home / folder)
-            ended = perform_job(job.number, there, keeping())
+            ended = perform_job(job.number, there, keeping(), print)
             assert ended.computed and not ended.error
     *fresh, last = models
     assert len(fresh) == 2  # one a job, and then one for all
@@ -260,7 +260,7 @@ def test_one_model_is_kept_until_another_is_wanted_or_a_job_fails(
     assert opened == ["a", "b", "a"]
     (job, *_), _ = grid.check_all(Asked(name="", blocks=[{}], words=["method=none"]))
     monkeypatch.setattr(run, "perform", lambda *_, **__: 1 / 0)
-    assert "ZeroDivisionError" in perform_job(1, job.experiment, kept).error
+    assert "ZeroDivisionError" in perform_job(1, job.experiment, kept, print).error
     kept.get("a", lambda: opened.append("again"))
     assert opened[-1] == "again"
 

@@ -20,7 +20,7 @@ from razor_cli.main import _end
 from razor_cli.launch import Outcome, summary
 from razor_cli.progress import Progress
 from razor_cli.screen import Screen
-from razor_cli.streams import say
+from razor_cli.printing import say
 def command(_):
     with Progress(Screen()).stage("forgetting \\u0141ukasz"):
         pass
@@ -34,14 +34,17 @@ except KeyError as error:
 """
 SERVED = """\
 import sys, warnings
-from razor_cli.grid import jobs
+from razor_cli.grid import worker
 class Pipe:
     def recv(self):
         warnings.warn("\\u0141ukasz")
         print("\\u0141ukasz", file=sys.stderr)
         print("\\u0141ukasz")
         raise EOFError
-jobs._serve(Pipe(), 1)
+try:
+    worker._work(Pipe(), 1)
+except EOFError:
+    pass
 """
 ENCODINGS = ("cp1252", "ascii", "latin-1:strict", "C")
 

@@ -21,7 +21,7 @@ from razor_cli.data.kinds.own import Folder, Laion
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.celeba import CelebA, read_names
-from razor_cli.data.sources.photo import decode
+from razor_cli.data.sources.pixels import decode
 from razor_cli.errors import ConfigError, DataError
 
 COUNTS = {"Ada_Quill": 6, "Bo_Diaz": 5, "Cy_Van_Dam": 4, "Di_O'Neil": 1}
@@ -169,7 +169,7 @@ def test_list_of_names(tmp_path: Path) -> None:
     )
     assert read_names(tmp_path / "names.txt") == ("Taylor Swift", "Lady Gaga")
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"data\.names_file.*cannot be read"):
+    with pytest.raises(DataError, match=r"(?s)data\.names_file.*is not UTF-16 text.*save it as UTF-8"):
         read_names(tmp_path / "names.txt")
     (tmp_path / "names.txt").write_text("\n")
     with pytest.raises(DataError, match="holds no name"):

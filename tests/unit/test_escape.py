@@ -16,12 +16,12 @@ from rich.text import Text
 
 from razor_cli.errors import DataError
 from razor_cli.escape import in_csv, in_json, in_markdown, on_screen
+from razor_cli.printing import say
 from razor_cli.progress import Progress
 from razor_cli.report.terminal import print_report
 from razor_cli.runs.archive import answer, render
 from razor_cli.runs.folder import find_run
 from razor_cli.screen import Screen
-from razor_cli.streams import say
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.base import render as rendered
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from razor_cli.grid import jobs
 from razor_cli.grid.points import Job
+from razor_cli.stopping import Stopped
 
 
 def job(number: int) -> Job:
@@ -33,7 +34,7 @@ def serve(pipe: Any, threads: int) -> None:
 
 def test_process_that_dies_takes_only_its_job_with_it() -> None:
     started, ended = set(), {}
-    for at in jobs.spread([job(n) for n in range(1, 6)], 2, serve):
+    for at in jobs.spread([job(n) for n in range(1, 6)], 2, print, serve):
         if isinstance(at, Job):
             started.add(at.number)
         else:
@@ -44,7 +45,7 @@ def test_process_that_dies_takes_only_its_job_with_it() -> None:
 
 
 def test_processes_end_when_the_loop_is_left() -> None:
-    source = jobs.spread([job(n) for n in (1, 3, 4)], 2, serve)
+    source = jobs.spread([job(n) for n in (1, 3, 4)], 2, print, serve)
     next(source)
     assert multiprocessing.active_children()
     source.close()
@@ -54,16 +55,28 @@ def test_processes_end_when_the_loop_is_left() -> None:
     assert multiprocessing.active_children() == []
 
 
-def test_termination_ends_the_processes_too() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as raised, jobs.ending_on_termination():
-        source = jobs.spread([job(n) for n in (1, 3, 4)], 2, serve)
-        with contextlib.closing(source):
-            next(source)
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-    assert raised.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
-    assert multiprocessing.active_children() == []
+def deaf(pipe: Any, threads: int) -> None:
+    """Stand for a worker in a call that no signal interrupts."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pipe.recv()
+    pipe.send("is deaf")
+    time.sleep(60)
+
+
+def test_process_that_does_not_end_is_killed_and_what_it_says_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "PATIENCE", 0.2)
+    named: Any = SimpleNamespace(number=1, experiment=None, label="razor on owl")
+    said: list[str] = []
+
+    def hear(text: str) -> None:
+        said.append(text)
+        raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        list(jobs.spread([named], 1, hear, deaf))
+    assert said == ["razor on owl: is deaf"] and multiprocessing.active_children() == []
 
 
 def test_summary_names_failed_jobs_and_how_to_run_them_again() -> None:

@@ -35,7 +35,7 @@ from razor_cli.data.kinds.imagenet import ImageNet as ImageNetData
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets, Judged
 from razor_cli.data.sources.imagenet import ImageNet, metadata, sentences
-from razor_cli.data.sources.photo import decode
+from razor_cli.data.sources.pixels import decode
 from razor_cli.dual.gallery import Gallery
 from razor_cli.errors import DataError
 

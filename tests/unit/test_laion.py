@@ -21,7 +21,7 @@ from razor_cli.data.kinds.own import Laion as LaionData
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.laion import Laion
-from razor_cli.data.sources.photo import decode
+from razor_cli.data.sources.pixels import decode
 from razor_cli.errors import DataError
 
 SMALL = Sizes(

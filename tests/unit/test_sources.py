@@ -18,8 +18,10 @@ from typer.testing import CliRunner
 from razor_cli.commands.data import app
 from razor_cli.data.sources.base import SPLITS, Picture
 from razor_cli.data.sources.folder import Folder
-from razor_cli.data.sources.photo import SHORT_SIDE, decode, flaw, mention, same
-from razor_cli.data.sources.webdataset import WebDataset, expand
+from razor_cli.data.sources.patterns import expand
+from razor_cli.data.sources.photo import mention, same
+from razor_cli.data.sources.pixels import SHORT_SIDE, decode, examine
+from razor_cli.data.sources.webdataset import WebDataset
 from razor_cli.errors import DataError
 
 
@@ -45,8 +47,8 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_whole_pictures_pass_and_cut_ones_do_not(kind: str) -> None:
     data = picture_bytes(1, kind, (200, 150))
-    assert flaw(data) is None
-    assert flaw(data[: len(data) * 2 // 3]) is not None
+    assert examine(data).flaw is None
+    assert examine(data[: len(data) * 2 // 3]).flaw is not None
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -61,7 +63,7 @@ def test_whole_pictures_pass_and_cut_ones_do_not(kind: str) -> None:
     ],
 )
 def test_flaws_are_named(data: bytes, reason: str) -> None:
-    assert re.search(reason, flaw(data) or "")
+    assert re.search(reason, examine(data).flaw or "")
 
 
 def test_large_photographs_are_upright_and_small_in_memory(tmp_path: Path) -> None:

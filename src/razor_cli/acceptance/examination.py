@@ -6,16 +6,16 @@ Nothing here changes the weights it is given; what needs files works on copies i
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from razor_cli.acceptance.checks import Check, Report, Request, Say, Status
+from razor_cli.atomic import staged
 from razor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -118,15 +118,17 @@ def _workplace(home: Path) -> Iterator[Path]:
     """
     new = [p for p in (home, *home.parents) if not p.exists()]
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=".acceptance-", dir=home)
-    except OSError as error:
-        raise ConfigError(
-            f"output_dir: cannot write in '{home}'", found=error, fix="output_dir=DIR, a folder of yours"
-        ) from error
-    try:
-        with temporary as name:
-            yield Path(name)
+        with ExitStack() as stack:
+            try:
+                place = stack.enter_context(staged(home / "copies"))
+                place.mkdir()
+            except OSError as error:
+                raise ConfigError(
+                    f"output_dir: cannot write in '{home}'",
+                    found=error,
+                    fix="output_dir=DIR, a folder of yours",
+                ) from error
+            yield place
     finally:
         for folder in new:
             with suppress(OSError):  # not empty: it holds something by now

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from razor_cli.data.sources.folder import Folder
     from razor_cli.data.sources.webdataset import WebDataset
 
-MAX_CORRUPT = 0.01  # share of unreadable pictures that stops a look at the sets
-
 app = typer.Typer(no_args_is_help=True, help="Fetch data sets, and look at your own pictures before a run.")
 prepare = typer.Typer(
     no_args_is_help=True, help="Fetch a data set once, into the place where runs look for it."
@@ -184,23 +182,18 @@ def inspect(
 ) -> None:
     """Read every picture under a folder: counts, corrupt files, duplicates, and what a run would use."""
     console = Screen(highlight=False, soft_wrap=True)
-    shards = root.is_file() or (root.is_dir() and any(root.rglob("*.tar")))
+    from razor_cli.data.sources.webdataset import WebDataset
+
+    shards = WebDataset.holds(root)
     notes = _shards(console, root) if shards else _concepts(console, root)
     for note in notes or ["no corrupt files, no duplicates"]:
         console.print(Text(note))
     if target is not None:
         from razor_cli.data.ask import Ask
         from razor_cli.data.kinds import own
-        from razor_cli.data.sampling import Sizes
 
-        data = (own.WebDataset if shards else own.Folder)(
-            root=root,
-            retain_root=retain_root,
-            cifar_root=cifar_root,
-            aliases=alias or [],
-            max_corrupt=MAX_CORRUPT,
-            **{f"n_{name}": count for name, count in vars(Sizes()).items()},
-        )
+        kind = own.WebDataset if shards else own.Folder
+        data = kind(root=root, retain_root=retain_root, cifar_root=cifar_root, aliases=alias or [])
         _plan(console, data.sets(Ask(target=target, domain=domain)))
 
 

@@ -72,11 +72,7 @@ def _imagenet(console: Console, root: Path, target: str | None) -> list[str]:
         )
     if short := [i for i in source.present if val[i] < VAL]:
         lines.append(f"{len(short)} classes with fewer than the official {VAL} val photographs")
-    unknown = getattr(source.layout, "unknown", {}).get("train", [])
-    return [
-        *lines,
-        *([f"not read: {len(unknown)} folders that are no class, such as {unknown[0]}"] if unknown else []),
-    ]
+    return [*lines, *source.tally.notes()]
 
 
 def _laion(console: Console, root: Path, target: str | None) -> list[str]:
@@ -118,7 +114,8 @@ def _celeba(console: Console, root: Path, target: str | None) -> list[str]:
         f"{len(source.identities):,} names, {total:,} photographs listed, {sum(missing.values()):,} of "
         "them missing"
     ]
-    return [*lines, f"{len(source.frequent())} most frequent {source.ranking()}"]
+    lines.append(f"{len(source.frequent())} most frequent {source.ranking()}")
+    return [*lines, *source.tally.notes()]
 
 
 def _table(first: str, *others: str) -> Table:

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from razor_cli.atomic import PREFIX
 from razor_cli.caches import cache_dir
+from razor_cli.runs.folder import sweep
 from razor_cli.screen import Screen
 
-HELD = (".safetensors", ".tmp", ".lock")  # what engine.cache writes: entries, half ones, locks
+HELD = (".safetensors", ".tmp", ".lock")  # entries of engine.cache, half ones of earlier versions, locks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,8 @@ def clean(
     """
     asked = {"--pictures": pictures, "--training": training}
     console = Screen(highlight=False, soft_wrap=True)
+    if not dry_run:
+        sweep(output_dir)
     every = list(_kept(output_dir))
     for kept in every:
         wanted = asked.get(kept.option, True)
@@ -71,7 +75,9 @@ def _kept(output_dir: Path) -> Iterator[Kept]:
 
 
 def _below(folder: Path) -> list[Path]:
-    return [f for f in folder.rglob("*") if f.is_file()]
+    """Return all files but those that a process is writing now."""
+    writing = {f for f in folder.rglob(f"{PREFIX}*")}
+    return [f for f in folder.rglob("*") if f.is_file() and writing.isdisjoint(f.parents)]
 
 
 def _counted(name: str, place: Path, files: Sequence[Path], option: str = "") -> Kept:

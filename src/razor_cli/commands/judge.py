@@ -40,10 +40,10 @@ def judge(
 
     With exit_on=rejected or exit_on=undecided it ends with code 3 where a run's verdict does not pass.
     """
+    from razor_cli.printing import note
     from razor_cli.runs.folder import complete_runs, find_run
     from razor_cli.runs.judged import exit_code
     from razor_cli.screen import Screen
-    from razor_cli.streams import note
 
     bounds, exit_on = _read(changes or [])
     console = Screen()

@@ -10,8 +10,8 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
+from razor_cli.printing import say
 from razor_cli.screen import Screen
-from razor_cli.streams import say
 
 if TYPE_CHECKING:
     from razor_cli.weights.patch_format import PatchHeader

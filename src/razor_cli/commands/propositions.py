@@ -25,9 +25,9 @@ def propositions(
     recorded is not computed again.
     """
     from razor_cli.errors import ConfigError
+    from razor_cli.printing import note, put
     from razor_cli.runs.folder import write_atomic
     from razor_cli.runs.writable import require_writable
-    from razor_cli.streams import note, put
     from razor_cli.tables.base import FORMS, render
     from razor_cli.tables.propositions import build, read_rows
 
@@ -55,6 +55,7 @@ def measure(words: list[str]) -> None:
     from razor_cli.grid.blocks import chosen_blocks, read
     from razor_cli.progress import Progress
     from razor_cli.screen import Screen
+    from razor_cli.stopping import keeping
 
     arguments = ["experiment=propositions", *words]
     found = chosen_blocks(arguments)
@@ -70,9 +71,12 @@ def measure(words: list[str]) -> None:
     from razor_cli.studies.propositions_run import measured
 
     console = Screen(stderr=True)  # the table on standard output can be redirected
+    done: list[Path] = []
     for job in jobs:
         console.print(f"[{job.number}/{len(jobs)}] {job.label}", highlight=False)
-        path, computed = measured(job.experiment, Progress(console).stage)
+        with keeping(lambda: f"{len(done)} of {len(jobs)} jobs are kept; the same command goes on"):
+            path, computed = measured(job.experiment, Progress(console).stage)
+        done.append(path)
         console.print(f"{'written' if computed else 'recorded already'}: {path}", highlight=False)
 
 

@@ -26,8 +26,8 @@ def query(
     """Ask over all complete runs. Views: scores (a row per number), runs (a row per run), edit_log (a row per
     step).
     """
+    from razor_cli.printing import note, put
     from razor_cli.runs.archive import answer, render
-    from razor_cli.streams import note, put
 
     columns, rows = answer(output_dir, sql, note)
     if form is not Format.TABLE:

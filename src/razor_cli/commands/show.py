@@ -15,11 +15,11 @@ def show(
     output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
 ) -> None:
     """Print the report of a recorded run; nothing is computed."""
+    from razor_cli.printing import note
     from razor_cli.report.terminal import print_report
     from razor_cli.runs.folder import find_run
     from razor_cli.runs.voucher import flaw
     from razor_cli.screen import Screen
-    from razor_cli.streams import note
 
     chosen = find_run(output_dir, run, note)
     print_report(Screen(), chosen)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from razor_cli.streams import note, put, say
+from razor_cli.printing import note, put, say
 
 if TYPE_CHECKING:
     from razor_cli.runs.folder import Run

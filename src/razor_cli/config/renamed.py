@@ -12,7 +12,7 @@ from typing import Any
 
 from razor_cli.config.overrides import OVERRIDE
 from razor_cli.errors import ConfigError
-from razor_cli.streams import say
+from razor_cli.printing import say
 
 VARIANTS = {  # method: variants that were methods of their own, `razor_paper` for `razor/paper`
     "ft": ("paper",),

@@ -4,16 +4,16 @@ among.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from razor_cli.data.assemble import Draft, assemble, unlike
 from razor_cli.data.choices import Names, Templates
-from razor_cli.data.disjoint import check_disjoint
+from razor_cli.data.disjoint import check_disjoint, six_sets
 from razor_cli.data.prompts import DOMAINS, spoken
-from razor_cli.data.sampling import Pool, Sizes, balanced, rng_for
+from razor_cli.data.sampling import Pool, Sizes, balanced, content, rng_for
 from razor_cli.data.sets import ConceptSets, Judged, Pairs, Suite
 from razor_cli.data.sources.base import SPLITS, Picture
 from razor_cli.data.sources.celeba import CelebA
@@ -53,31 +53,34 @@ class Benchmarks:
         CelebA's pictures.
         """
         suites, notes = list(sets.suites), list(sets.notes)
-        evaluation = sets.evaluation
         if self.celeba is not None:
+            if self.judge_on_celeba:
+                judged = _celeba_pictures(self.celeba, sets, names, sizes, seed)
+                sets = replace(sets, evaluation=Judged(judged, sets.evaluation.retain))
+                notes.append(f"evaluation_forget: {len(judged)} pictures of the target from CelebA")
+            self.celeba.taken = _contents(six_sets(sets).values())
             suites.append(_celeba_suite(self.celeba, names, self.celeba_names, sizes, seed))
             notes.append(
                 f"celeba: {len(self.celeba.frequent(names))} most frequent names {self.celeba.ranking()}"
             )
-            if self.judge_on_celeba:
-                evaluation = Judged(
-                    _celeba_pictures(self.celeba, sets.target, names, sizes, seed), evaluation.retain
-                )
-                notes.append(
-                    f"evaluation_forget: {len(evaluation.forget)} pictures of the target from CelebA"
-                )
             self.celeba.tally.check(max_corrupt)
             notes += self.celeba.tally.notes()
         if self.imagenet_root is not None:
             source = ImageNet(self.imagenet_root, setting="data.imagenet_root")
+            source.taken = _contents(six_sets(sets).values())
             kept = unlike(source.concepts(), names)
             found = source.draw(kept, "evaluation", sizes.suite, rng_for(seed, "suite imagenet"), set())
             suites.append(_imagenet_suite(source, kept, found, self.templates, sizes, seed))
             source.tally.check(max_corrupt)
             notes += source.tally.notes()
-        sets = replace(sets, suites=tuple(suites), notes=tuple(notes), evaluation=evaluation)
+        sets = replace(sets, suites=tuple(suites), notes=tuple(notes))
         check_disjoint(sets)
         return sets
+
+
+def _contents(parts: Iterable[Pairs]) -> frozenset[str]:
+    """Return what the pictures of some sets are, whichever source read them."""
+    return frozenset(content(key) for pairs in parts for key in pairs.keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +198,8 @@ def _celeba_suite(celeba: CelebA, without: Sequence[str], names: Names, sizes: S
     )
     if not drawn:
         raise DataError(
-            "data.celeba_root: no usable photograph of the most frequent names", found=celeba.tally.named()
+            "data.celeba_root: no usable photograph of the most frequent names",
+            found="; ".join(celeba.tally.notes()) or None,
         )
     numbers = {n: i for i, n in enumerate(space)}
     return Suite(
@@ -207,8 +211,13 @@ def _celeba_suite(celeba: CelebA, without: Sequence[str], names: Names, sizes: S
     )
 
 
-def _celeba_pictures(celeba: CelebA, target: str, names: Sequence[str], sizes: Sizes, seed: int) -> Pairs:
-    mine = celeba.find(names)
+def _celeba_pictures(
+    celeba: CelebA, sets: ConceptSets, names: Sequence[str], sizes: Sizes, seed: int
+) -> Pairs:
+    """Return the target's photographs that an edit is judged on. Raises DataError for those that another set
+    holds too.
+    """
+    mine, target = celeba.find(names), sets.target
     if not mine:
         raise celeba.unknown(target)
     drawn = celeba.draw(mine, sizes.evaluation_forget, rng_for(seed, "celeba target"))
@@ -216,5 +225,18 @@ def _celeba_pictures(celeba: CelebA, target: str, names: Sequence[str], sizes: S
     if not pictures:
         raise DataError(
             f"data.judge_on_celeba: no usable photograph of target='{target}'", found=celeba.tally.named()
+        )
+    others = [
+        p for name, p in six_sets(sets).items() if name != "evaluation_forget"
+    ]  # it makes way for these
+    taken = _contents(others)
+    shared = sorted(celeba.file_of(p) for p in pictures if content(p.key) in taken)
+    if shared:
+        more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
+        raise DataError(
+            f"data.judge_on_celeba: {len(shared)} of {len(pictures)} photographs of target='{target}' in "
+            "CelebA are also in data.root or data.retain_root: what an edit sees proves nothing about it",
+            found=", ".join(shared[:5]) + more,
+            fix="take these files out of data.root and data.retain_root, or leave data.judge_on_celeba=false",
         )
     return Pairs(tuple(pictures), {celeba.domain: celeba})

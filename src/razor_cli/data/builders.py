@@ -15,6 +15,7 @@ from typing import Any
 
 from razor_cli.data.sources.photo import ENDINGS, same
 from razor_cli.data.taxonomy import Branch, shipped
+from razor_cli.data.texts import read_lines
 from razor_cli.errors import DataError
 
 PUBLISHED = {"ImgnetDogs": (14, 99), "CompCars-S": (48, 292)}  # coarse and fine classes
@@ -137,7 +138,7 @@ def parse_data_noun(lines: Iterable[str]) -> WordNet:
     0000 … | gloss`.
     """
     parents, words = {}, {}
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         if line.startswith("  ") or not line.strip():  # the licence at the head
             continue
         fields = line.split("|", 1)[0].split()
@@ -148,7 +149,9 @@ def parse_data_noun(lines: Iterable[str]) -> WordNet:
             pointers = [fields[start + 4 * i : start + 4 * i + 4] for i in range(int(fields[4 + 2 * count]))]
             above = tuple(f"n{p[1]}" for p in pointers if p[0] in HYPERNYM and p[2] == "n")
         except (IndexError, ValueError) as error:
-            raise DataError("data.noun: a line is not WordNet's", found=line[:80]) from error
+            raise DataError(f"data.noun, line {number}: not WordNet's", found=line[:80]) from error
+        if f"n{fields[0]}" in words:
+            raise DataError(f"data.noun, line {number}: the synset {fields[0]} stands there twice")
         words[f"n{fields[0]}"], parents[f"n{fields[0]}"] = names, above
     return WordNet(parents=parents, words=words)
 
@@ -158,32 +161,37 @@ def parse_is_a(is_a: Iterable[str], names: Iterable[str]) -> WordNet:
     names with commas).
     """
     parents: dict[str, tuple[str, ...]] = {}
-    for line in is_a:
+    for number, line in enumerate(is_a, 1):
         fields = line.split()
+        if not fields:
+            continue
         if len(fields) != 2:
-            raise DataError("wordnet.is_a.txt: a line is not 'parent child'", found=line[:80])
+            raise DataError(f"wordnet.is_a.txt, line {number}: not 'parent child'", found=line[:80])
         parents[fields[1]] = (*parents.get(fields[1], ()), fields[0])
-    words = {}
-    for line in names:
+    words: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(names, 1):
         synset, tab, listed = line.rstrip("\n").partition("\t")
+        if not line.strip():
+            continue
         if not tab:
-            raise DataError("words.txt: a line is not 'id<tab>names'", found=line[:80])
-        words[synset] = tuple(w.strip() for w in listed.split(",") if w.strip())
+            raise DataError(f"words.txt, line {number}: not 'id<tab>names'", found=line[:80])
+        called = tuple(w.strip() for w in listed.split(",") if w.strip())
+        if words.setdefault(synset, called) != called:
+            raise DataError(f"words.txt, line {number}: {synset} stands above with other names")
     return WordNet(parents=parents, words=words)
 
 
 def read_wordnet(root: Path) -> WordNet:
     """Return WordNet from a folder with `data.noun`, or with `wordnet.is_a.txt` and `words.txt`."""
     if (file := root / "data.noun").is_file():
-        with file.open(encoding="utf-8", errors="replace") as stream:
-            return parse_data_noun(stream)
+        return parse_data_noun(read_lines(file))
     lists = [root / "wordnet.is_a.txt", root / "words.txt"]
     if not all(p.is_file() for p in lists):
         raise DataError(
             f"--wordnet: '{root}' has no WordNet",
             allowed="data.noun (WordNet 3.0, folder dict), or wordnet.is_a.txt with words.txt (ImageNet)",
         )
-    return parse_is_a(*(p.read_text("utf-8").splitlines() for p in lists))
+    return parse_is_a(*(read_lines(p) for p in lists))
 
 
 def read_synsets(root: Path) -> list[str]:

@@ -21,6 +21,7 @@ from razor_cli.data.sets import ConceptSets, Judged, Pairs, Shifted, Suite, Taxo
 from razor_cli.data.sources.base import SPLITS
 from razor_cli.data.sources.labelled import Labelled
 from razor_cli.data.sources.photo import same
+from razor_cli.data.sources.tally import Tally
 from razor_cli.data.taxonomy import FILE, Branch, choose, read_branches, shipped, taxonomy_of, templates
 from razor_cli.errors import DataError
 
@@ -108,8 +109,11 @@ def labelled_sets(ask: LabelledRequest) -> ConceptSets:
     taken = {
         k for p in (sets.forget, sets.retain, sets.validation.forget, sets.validation.retain) for k in p.keys
     }
-    suites = tuple(_suite(name, root, ask, parents, taken) for name, root in ask.suite_roots.items())
-    sets = replace(sets, taxonomy=taxonomy, suites=suites)
+    drawn = [_suite(name, root, ask, parents, taken) for name, root in ask.suite_roots.items()]
+    told = [note for _, notes in drawn for note in notes]
+    sets = replace(
+        sets, taxonomy=taxonomy, suites=tuple(suite for suite, _ in drawn), notes=(*sets.notes, *told)
+    )
     sets = _with_ood(sets, chosen.names, ask, taken) if ask.ood_root else sets
     check_disjoint(sets)
     return sets
@@ -123,9 +127,11 @@ def _groups(source: Labelled, names: Sequence[str], split: str, sizes: Sizes, ki
     return {n: source.drawn(n, split, max(8, math.ceil(1.5 * wanted))) for n in names}
 
 
-def _unshared(groups: Groups, taken: AbstractSet[str]) -> Groups:
+def _unshared(groups: Groups, taken: AbstractSet[str], tally: Tally) -> Groups:
     """Return candidates less those that an edit looks at: data sets of photographs share some."""
-    return {n: [p for p in pictures if p.key not in taken] for n, pictures in groups.items()}
+    kept = {n: [p for p in pictures if p.key not in taken] for n, pictures in groups.items()}
+    tally.shared += sum(len(groups[n]) - len(kept[n]) for n in groups)
+    return kept
 
 
 def _prompts(parents: Mapping[str, str], taxonomy: Taxonomy, ask: LabelledRequest) -> dict[str, str] | None:
@@ -159,25 +165,29 @@ def _enough(own: Pool, ask: LabelledRequest, names: Sequence[str]) -> None:
 
 def _suite(
     name: str, root: Path, ask: LabelledRequest, parents: Mapping[str, str], taken: AbstractSet[str]
-) -> Suite:
-    """Return one zero-shot task over the classes of a data set that are not among the taxonomy's."""
+) -> tuple[Suite, list[str]]:
+    """Return one zero-shot task over the classes of a data set that are not among the taxonomy's, and what to
+    note about it.
+    """
     source = Labelled(root, domain=DOMAIN, setting=f"data.suite_roots.{name}")
     names = unlike(source.concepts(), parents)
     if not names:
         raise DataError(f"data.suite_roots.{name}: all its classes are in the taxonomy", found=str(root))
     each = math.ceil(ask.sizes.suite / len(names))
     groups = {n: source.drawn(n, "evaluation", each) for n in names}
-    drawn = balanced(_unshared(groups, taken), ask.sizes.suite, rng_for(ask.seed, f"suite {name}"))
+    unseen = _unshared(groups, taken, source.tally)
+    drawn = balanced(unseen, ask.sizes.suite, rng_for(ask.seed, f"suite {name}"))
     source.tally.check(ask.max_corrupt)
     numbers = {n: i for i, n in enumerate(names)}
     wording = SUITE_PROMPTS.get(name, "a photo of a {}.")
-    return Suite(
+    suite = Suite(
         name=name,
         pairs=Pairs(tuple(drawn), {source.domain: source}),
         labels=tuple(numbers[p.concept] for p in drawn),
         class_names=tuple(names),
         prompts=tuple(wording.format(n) for n in names),
     )
+    return suite, source.tally.notes()
 
 
 def _with_ood(
@@ -204,7 +214,7 @@ def _with_ood(
     }
     drawn = {
         part: balanced(
-            _unshared(_groups(source, names, "evaluation", ask.sizes, part), taken),
+            _unshared(_groups(source, names, "evaluation", ask.sizes, part), taken, source.tally),
             count,
             rng_for(ask.seed, f"ood {part}"),
         )

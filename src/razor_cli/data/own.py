@@ -210,13 +210,11 @@ def _photographs(cifar: Cifar10, ask: Request) -> Pool:
 
 
 def _is_cifar(root: Path) -> bool:
-    """Tell whether a folder holds CIFAR-10; a pickled copy is refused with what to do, anything else is not
-    CIFAR-10.
-    """
+    """Tell whether a folder holds CIFAR-10; pickled ones and several copies are refused with what to do."""
     try:
         part_files(root, "train")
     except DataError as error:
-        if "pickled" in error.what:
+        if "no CIFAR-10" not in error.what:
             raise
         return False
     return True

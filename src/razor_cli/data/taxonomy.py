@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from razor_cli.data.choices import CoarseText
 from razor_cli.data.prompts import DOMAINS, spoken
 from razor_cli.data.sets import Taxonomy
 from razor_cli.data.sources.photo import same
+from razor_cli.data.texts import read_table
 from razor_cli.errors import ConfigError, DataError, nearest
 
 LEVELS = ("difficult", "medium", "easy")
@@ -77,21 +78,28 @@ def read_branches(path: Path) -> list[Branch]:
             "the class)",
             fix="write one, or build it: `razor data build --help`",
         )
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if not {"fine", "coarse"} <= set(reader.fieldnames or ()):
-            raise DataError(
-                f"'{path}': needs the columns fine and coarse",
-                found=", ".join(reader.fieldnames or ()) or "nothing",
-            )
-        rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
+    columns, rows = read_table(path)
+    if not {"fine", "coarse"} <= set(columns):
+        raise DataError(f"'{path}': needs the columns fine and coarse", found=", ".join(columns) or "nothing")
     branches: dict[str, Branch] = {}
-    for number, row in enumerate(rows, 2):
+    folders: dict[str, str] = {}
+    for number, row in ((n, {k: v.strip() for k, v in r.items()}) for n, r in rows):
         if not row["fine"] or not row["coarse"]:
             raise DataError(f"'{path}', line {number}: fine or coarse is empty")
         if same(row["fine"]) in branches:
             raise DataError(f"'{path}', line {number}: '{row['fine']}' stands there twice")
         extra = {k: row.get(k, "") for k in ("folder", "same_as")}
+        place = PurePosixPath(extra["folder"])
+        if place.is_absolute() or ".." in place.parts:
+            raise DataError(
+                f"'{path}', line {number}: the folder is outside of the pictures' folder", found=str(place)
+            )
+        if extra["folder"] and folders.setdefault(str(place), row["fine"]) != row["fine"]:
+            raise DataError(
+                f"'{path}', line {number}: the folder '{place}' shows '{row['fine']}' and "
+                f"'{folders[str(place)]}'",
+                fix="give each class folders of its own",
+            )
         branches[same(row["fine"])] = Branch(fine=row["fine"], coarse=row["coarse"], **extra)
     if not branches:
         raise DataError(f"'{path}': no rows below the header")

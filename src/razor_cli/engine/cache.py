@@ -13,6 +13,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from torch import Tensor
 
+from razor_cli.atomic import staged
 from razor_cli.engine.checked import read_checked, write_checked
 
 
@@ -60,13 +61,9 @@ class TensorCache:
 
     def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Write an entry atomically."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f"{key}.{os.getpid()}.tmp"
-        try:
-            write_checked(temporary, tensors)
-            temporary.replace(self.path(key))
-        finally:
-            temporary.unlink(missing_ok=True)
+        with staged(self.path(key)) as part:
+            write_checked(part, tensors)
+            part.replace(self.path(key))
         self.trim(keep=key)
 
     def trim(self, keep: str = "") -> None:

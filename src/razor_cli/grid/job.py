@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,9 @@ class Ended:
     trace: str = ""
 
 
-def perform_job(number: int, experiment: Experiment, kept: Kept) -> Ended:
+def perform_job(number: int, experiment: Experiment, kept: Kept, say: Callable[[str], None]) -> Ended:
     """Run one job quietly with the model that is kept, if it is the job's; a failure is returned, not
-    raised.
+    raised. `say` is told of a wait for another process.
     """
     from razor_cli.run import perform
 
@@ -52,7 +53,7 @@ def perform_job(number: int, experiment: Experiment, kept: Kept) -> Ended:
     quiet = io.StringIO()
     try:
         with redirect_stdout(quiet):
-            run, computed = perform(experiment, Screen(file=quiet), opener=opener)
+            run, computed = perform(experiment, Screen(file=quiet), opener=opener, say=say)
             said, decision = told(run, experiment.scenario.acceptance)
     except Exception as error:  # every kind of failure is reported, and the next job starts
         kept.drop()

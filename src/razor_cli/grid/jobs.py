@@ -9,16 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, redirect_stderr, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -28,12 +24,15 @@ from razor_cli.grid.job import Ended, perform_job
 from razor_cli.grid.kept import Kept
 from razor_cli.grid.plan import duration
 from razor_cli.grid.points import Job
+from razor_cli.grid.worker import serve
+from razor_cli.runs.folder import sweep
 from razor_cli.runs.judged import exit_code
 from razor_cli.runs.writable import require_writable
-from razor_cli.streams import steady_streams
+from razor_cli.stopping import keeping
 
-if TYPE_CHECKING:
-    pass
+PATIENCE = 3.0  # seconds for the processes to end in order; then they are killed
+
+Say = Callable[[str], None]
 
 
 def run_grid(
@@ -44,13 +43,22 @@ def run_grid(
         require_writable(folder / "runs", "output_dir")
     started = time.perf_counter()
     ended: list[Ended] = []
-    source = in_turn(jobs) if processes == 1 else spread(jobs, processes)
+
+    def say(text: str) -> None:
+        console.print(Text(text), soft_wrap=True)
+
+    source = in_turn(jobs, say) if processes == 1 else spread(jobs, processes, say)
     title = f"experiment={asked.name}" if asked.name else "sweep"
     console.print(
         Text(f"{title}: {len(jobs)} jobs" + (f" in {processes} processes" if processes > 1 else ""))
     )
     by_number = {job.number: job for job in jobs}
-    with ending_on_termination(), closing(source), console.status(Text("starting")) as status:
+    with (
+        keeping(lambda: kept(ended, jobs)),
+        _swept(jobs),
+        closing(source),
+        console.status(Text("starting")) as status,
+    ):
         for at in source:
             if isinstance(at, Job):
                 status.update(
@@ -75,16 +83,13 @@ def run_grid(
 
 
 @contextmanager
-def ending_on_termination() -> Iterator[None]:
-    """Turn SIGTERM into an orderly exit with code 143, so that the processes of a grid do not outlive it."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+def _swept(jobs: Sequence[Job]) -> Iterator[None]:
+    """Afterwards remove what processes that had to be killed left."""
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for folder in {job.experiment.output_dir for job in jobs}:
+            sweep(folder)
 
 
 def _line(ended: Ended, job: Job, count: int, total: int, left: str) -> Text:
@@ -127,12 +132,18 @@ def summary(ended: Sequence[Ended], jobs: Sequence[Job], seconds: float) -> str:
     return "\n".join(lines)
 
 
-def in_turn(jobs: Sequence[Job]) -> Generator[Job | Ended]:
+def kept(ended: Sequence[Ended], jobs: Sequence[Job]) -> str:
+    """Return what a stop leaves of a grid, and how to go on."""
+    done = sum(not e.error for e in ended)
+    return f"{done} of {len(jobs)} jobs had ended; what is recorded is kept, the same command does the others"
+
+
+def in_turn(jobs: Sequence[Job], say: Say) -> Generator[Job | Ended]:
     """Run jobs in this process; yields each as it starts, and how it ended."""
-    kept = Kept()
+    model = Kept()
     for job in jobs:
         yield job
-        yield perform_job(job.number, job.experiment, kept)
+        yield perform_job(job.number, job.experiment, model, say)
 
 
 @dataclass
@@ -142,20 +153,25 @@ class _Worker:
     job: Job | None = None
     since: float = 0.0
 
+    @property
+    def label(self) -> str:
+        return self.job.label if self.job else ""
+
     def give(self, job: Job) -> Job:
         self.job, self.since = job, time.perf_counter()
         with suppress(OSError):  # it died before its first job: reading says so, too
             self.pipe.send((job.number, job.experiment))
         return job
 
-    def stop(self) -> None:
-        self.pipe.close()
-        self.process.terminate()
-        self.process.join()
+    def stop(self, patience: float) -> None:
+        self.process.join(patience)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
 
 def spread(
-    jobs: Sequence[Job], processes: int, work: Callable[..., None] | None = None
+    jobs: Sequence[Job], processes: int, say: Say, work: Callable[..., None] = serve
 ) -> Generator[Job | Ended]:
     """Run jobs in several processes; a process that dies is replaced and its job counts as failed."""
     waiting = list(reversed(jobs))
@@ -163,7 +179,7 @@ def spread(
     try:
         while waiting or any(w.job for w in workers):
             while waiting and len(workers) < min(processes, len(jobs)):
-                workers.append(_started(processes, work or _serve))
+                workers.append(_started(processes, work))
             for worker in workers:
                 if worker.job is None and waiting:
                     yield worker.give(waiting.pop())
@@ -171,14 +187,26 @@ def spread(
                 worker = next(w for w in workers if w.pipe is pipe)
                 try:
                     ended = worker.pipe.recv()
-                    worker.job = None
                 except (EOFError, OSError):
                     ended = _died(worker)
                     workers.remove(worker)
+                if isinstance(ended, str):
+                    say(f"{worker.label}: {ended}")
+                    continue
+                worker.job = None
                 yield ended
     finally:
-        for worker in workers:
-            worker.stop()
+        _end(workers)
+
+
+def _end(workers: Sequence[_Worker]) -> None:
+    """End all processes: by their pipe, by a signal where they work, by force where that is not enough."""
+    until = time.monotonic() + PATIENCE
+    for worker in workers:
+        worker.pipe.close()
+        worker.process.terminate()
+    for worker in workers:
+        worker.stop(max(0.0, until - time.monotonic()))
 
 
 def _started(processes: int, work: Callable[..., None]) -> _Worker:
@@ -186,9 +214,25 @@ def _started(processes: int, work: Callable[..., None]) -> _Worker:
     ours, theirs = context.Pipe()
     threads = max(1, (os.cpu_count() or 1) // processes)
     process = context.Process(target=work, args=(theirs, threads), daemon=True)
-    process.start()
+    with _quiet_on_interrupt():
+        process.start()
     theirs.close()  # so that the end of the process is the end of the pipe
     return _Worker(process, ours)
+
+
+@contextmanager
+def _quiet_on_interrupt() -> Iterator[None]:
+    """Let a process that is started here never see Ctrl-C, which reaches all processes of a terminal; ours
+    waits until afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _died(worker: _Worker) -> Ended:
@@ -206,26 +250,3 @@ def _died(worker: _Worker) -> Ended:
         seconds=seconds,
         error=f"RunError: its process {how}; nothing of it is recorded",
     )
-
-
-def _serve(pipe: Connection, threads: int) -> None:
-    """Work off jobs until the other end of the pipe closes."""
-    import torch
-
-    steady_streams()
-    torch.set_num_threads(threads)
-    kept = Kept()
-    with (
-        Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace") as nowhere,
-        redirect_stderr(nowhere),
-    ):  # a library's warnings would tear the parent's lines
-        while True:
-            try:
-                number, experiment = pipe.recv()
-                pipe.send(perform_job(number, experiment, kept))
-            except (
-                EOFError,
-                BrokenPipeError,
-                KeyboardInterrupt,
-            ):  # the parent was killed: what is computed is recorded
-                return

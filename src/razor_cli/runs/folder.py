@@ -5,7 +5,7 @@ them.
         resolved_config.yaml  run.json  scores.csv  edit_log.csv  patch.safetensors  *.png  DONE
 
 A run is written into `<run id>.partial-<pid>` and moved into place as its last act, so a killed run leaves
-only a partial folder, which the next run in that place sweeps away.
+only a partial folder, which the next run under the same `output_dir` sweeps away.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml  # type: ignore[import-untyped]
-from filelock import FileLock, Timeout
 
+from razor_cli.atomic import staged
 from razor_cli.errors import RazorError, RunError, UserError
 from razor_cli.runs import voucher
+from razor_cli.runs.leftovers import locked, settle_caches, sweep_partials
 from razor_cli.runs.reading import parse_record, parse_rows, parsed
 from razor_cli.runs.records import Identity, RunRecord
 from razor_cli.runs.rows import ScoreRow, Where, events_csv, read_scores, scores_csv
@@ -143,92 +144,73 @@ def try_place(output_dir: Path, scenario: str, method: str, *, force: bool = Fal
 
 @contextmanager
 def open_run(
-    output_dir: Path, scenario: str, method: str, run_id: str, *, force: bool = False
+    output_dir: Path,
+    scenario: str,
+    method: str,
+    run_id: str,
+    *,
+    force: bool = False,
+    say: Callable[[str], None] = log.info,
 ) -> Iterator[Run]:
     """Give the complete run of this id, or a fresh one to write; with `force` always a fresh one.
 
-    Jobs that want the same id wait for one another: the later one gets what the earlier one finished. A fresh
-    run that is not finished when the block ends leaves nothing behind.
+    Jobs that want the same id wait for one another, and `say` tells of it: the later one gets what the
+    earlier one finished. A fresh run that is not finished when the block ends leaves nothing behind.
     """
+    sweep(output_dir)
     folder = Path(output_dir) / "runs" / scenario / method / run_id
     if not force and is_complete(folder):
         yield Run(folder)
         return
     require_writable(folder.parent, "output_dir")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder):
+    with locked(folder, say):
         if not force and is_complete(folder):
             yield Run(folder)
             return
-        sweep_partials(folder.parent, held=run_id)
         partial = folder.with_name(f"{run_id}.partial-{os.getpid()}")
-        partial.mkdir()
+        for leftover in folder.parent.glob(f"{run_id}.partial-*"):  # of a process that died while we waited
+            shutil.rmtree(leftover)
         try:
+            partial.mkdir()
             yield Run(folder, partial=partial)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    lock = FileLock(_lock_path(folder.parent, folder.name))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("waiting for another job that computes run %s", folder.name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def sweep(output_dir: Path) -> None:
+    """Remove what processes that died left under `output_dir`; a run that lacked its last move gets it."""
+    sweep_partials(Path(output_dir) / "runs", is_complete)
+    settle_caches(Path(output_dir))
 
 
-def _lock_path(parent: Path, run_id: str) -> str:
-    return str(parent / f".{run_id}.lock")
-
-
-def sweep_partials(parent: Path, held: str) -> None:
-    """Remove the partial folders of dead jobs: those of run `held`, whose lock is ours, and those nobody has
-    the lock of.
+def is_complete(folder: Path, run_id: str | None = None) -> bool:
+    """Tell whether a folder holds a run whose files are all there, byte for byte as DONE vouches for them.
+    `run_id` is whose they are, where the folder is not called so.
     """
-    for leftover in sorted(parent.glob("*.partial-*")):
-        run_id = leftover.name.split(".")[0]
-        if run_id == held:
-            shutil.rmtree(leftover)
-            continue
-        lock = FileLock(_lock_path(parent, run_id))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        shutil.rmtree(leftover, ignore_errors=True)
-        lock.release()
-
-
-def is_complete(folder: Path) -> bool:
-    """Tell whether a folder holds a run whose files are all there, byte for byte as DONE vouches for them."""
-    return not voucher.flaw(folder, VOUCHED, whole=True)
+    return not voucher.flaw(folder, VOUCHED, whole=True, run_id=run_id)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a kill, sees either the old content or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
+    with staged(path) as part:
+        with part.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        part.replace(path)
 
 
 def replace_folder(new: Path, place: Path) -> None:
-    """Move a folder to where another one may stand, which is removed."""
+    """Move a folder to where another one may stand, which is removed; a kill in between loses neither."""
     old = place.with_name(f"{place.name}.partial-{os.getpid()}-old")
     if place.exists():
         place.rename(old)
-    new.rename(place)
+    try:
+        new.rename(place)
+    finally:
+        if old.exists() and not place.exists():
+            old.rename(place)
     shutil.rmtree(old, ignore_errors=True)
 
 

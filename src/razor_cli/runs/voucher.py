@@ -21,16 +21,17 @@ def voucher(folder: Path, run_id: str) -> str:
     return json.dumps({"run_id": run_id, "sha256": sums}, indent=2) + "\n"
 
 
-def flaw(folder: Path, needed: Collection[str], *, whole: bool = False) -> str:
+def flaw(folder: Path, needed: Collection[str], *, whole: bool = False, run_id: str | None = None) -> str:
     """Return why a run folder is not what its DONE says, or nothing. All its files must be there, and those
-    that are read must be as they were, byte for byte; with `whole` pictures and patches too.
+    that are read must be as they were, byte for byte; with `whole` pictures and patches too. `run_id` is
+    whose they are, where the folder is not called so.
     """
     try:
-        run_id, sums = _read(folder)
+        named, sums = _read(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its DONE cannot be read: {error}"
-    if run_id != folder.name:
-        return f"its DONE is of run {run_id}"
+    if named != (run_id or folder.name):
+        return f"its DONE is of run {named}"
     if missing := sorted({*needed} - {*sums}):
         return f"its DONE does not vouch for {', '.join(missing)}"
     looked_at = (_wrong(folder / name, sha256, whole=whole) for name, sha256 in sums.items())

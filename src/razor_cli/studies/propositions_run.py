@@ -27,7 +27,7 @@ from razor_cli.escape import in_json
 from razor_cli.methods.razor import Razor
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
-from razor_cli.runs.folder import write_atomic
+from razor_cli.runs.folder import sweep, write_atomic
 from razor_cli.runs.rows import table_csv
 from razor_cli.runs.writable import require_writable
 from razor_cli.studies import proposition_measures as on_model
@@ -52,6 +52,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
         allowed = "method=razor, razor/paper, razor/bounded, razor/alg1, razor/anchor"
         raise ConfigError("the propositions are RAZOR's", allowed=allowed, found=f"method={method.name}")
     require_writable(experiment.output_dir / "propositions", "output_dir")
+    sweep(experiment.output_dir)
     started = provenance.now()
     with stage(f"loading {m.name}"):
         family = m.open()

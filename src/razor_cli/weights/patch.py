@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from razor_cli.atomic import move_into_place, staged
+from razor_cli.atomic import move_into_place, settle, staged
 from razor_cli.errors import PatchError, RunError
 from razor_cli.runs.writable import require_writable
 from razor_cli.weights.checkpoint import (
@@ -103,23 +103,21 @@ def apply(
     PatchError or WeightsError before anything is written.
     """
     header, values = _read_kind(patch_path, "patch")
+    settle(Path(out_path).parent)
     source, out = find_layout(base_path), Path(out_path)
     undo_path = undo_path_for(out)
     _check_output(source, [out, undo_path], inputs=[Path(patch_path)], force=force)
     state = source.read()
     _refuse_misfit(header, state, patch_path, base_path)
-    with staged(out) as part, staged(undo_path) as undo_part:
-        moves = [(part, out)]
+    with staged(out) as part:
+        _write_checked(source, part, values, header.new_hash)
         if undo:
             old = {name: state[name].contiguous().clone() for name in values}
+            undo_part = part.with_name(undo_path.name)
             undo_part.write_bytes(pack(header.turned_round(), old))
-            moves.insert(0, (undo_part, undo_path))
-        _write_checked(source, part, values, header.new_hash)
-        move_into_place(moves)
-        if not undo:
-            undo_path.unlink(
-                missing_ok=True
-            )  # with force: what lies there belongs to the output that was replaced
+            move_into_place([undo_part, part])
+        else:  # with force: what lies there belongs to the output that is replaced
+            move_into_place([part], without=[undo_path] if undo_path.exists() else [])
     return out
 
 
@@ -136,6 +134,8 @@ def revert(
     The old values come from the undo file or from the base weights. Raises PatchError where neither or both
     are given, or where they do not belong to the patched weights.
     """
+    for path in (patched_path, out_path, undo_path or base_path or ""):
+        settle(Path(path).parent)
     source, out = find_layout(patched_path), Path(out_path)
     if (undo_path is None) == (base_path is None):
         raise PatchError(
@@ -152,7 +152,7 @@ def revert(
         old, wanted = _from_base(source, given)
     with staged(out) as part:
         _write_checked(source, part, old, wanted)
-        move_into_place([(part, out)])
+        move_into_place([part])
     return out
 
 

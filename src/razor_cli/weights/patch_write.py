@@ -80,7 +80,7 @@ def write_patch(
     content = pack(header, {name: stored[name] for name in entries})
     with staged(Path(path)) as part:
         part.write_bytes(content)
-        move_into_place([(part, Path(path))])
+        move_into_place([part])
     return header
 
 

@@ -8,13 +8,17 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
 
 from razor_cli.data.sources.base import Picture
-from razor_cli.data.sources.photo import ENDINGS, Tally, content_key, decode, flaw, same
+from razor_cli.data.sources.photo import ENDINGS, content_key, hash_of, same, unchanged
+from razor_cli.data.sources.pixels import bytes_of, decode, read_picture
+from razor_cli.data.sources.tally import Tally
+from razor_cli.data.texts import read_lines
 from razor_cli.errors import DataError, nearest
 
 LISTS = ("list_identity_celeba.txt", "identity_CelebA.txt")
@@ -38,6 +42,7 @@ class CelebA:
     def __init__(self, root: Path | str, *, setting: str = "data.celeba_root") -> None:
         self.root, self.setting = Path(root), setting
         self.tally = Tally(setting=setting)
+        self.taken: AbstractSet[str] = frozenset()  # contents that other sets hold, which are not drawn
         self._files: dict[str, Path] = {}  # key -> file
 
     @cached_property
@@ -56,15 +61,21 @@ class CelebA:
                 found=there or "an empty folder",
             )
         found: dict[str, list[str]] = defaultdict(list)
-        for file, identity in _rows(table):
+        for file, identity in _rows(table).items():
             found[identity].append(file)
-        if all(i.isdigit() for i in found):
+        if all(i.isdecimal() for i in found):
             names = self._numbered(table)
             unnamed = [i for i in found if i not in names]
             if unnamed:
                 self.tally.skipped.update({"identities without a name": len(unnamed)})
-            found = defaultdict(list, {names[i]: files for i, files in found.items() if i in names})
-        return {name.replace("_", " ").strip(): files for name, files in sorted(found.items())}
+            numbered, found = found, defaultdict(list)
+            for i in [i for i in numbered if i in names]:
+                found[names[i]] += numbered[i]
+        spelled: dict[str, str] = {}
+        merged: dict[str, list[str]] = defaultdict(list)
+        for name, files in sorted(found.items()):  # `Ada_Quill` and `Ada Quill` are one
+            merged[spelled.setdefault(same(name), name.replace("_", " ").strip())] += files
+        return dict(merged)
 
     def concepts(self) -> list[str]:
         """Return all names, in alphabetical order."""
@@ -82,17 +93,19 @@ class CelebA:
         pictures.
         """
         excluded = set(self.find(without))
+        return [n for n in self._ranked if n not in excluded][:MEASURED]
+
+    @cached_property
+    def _ranked(self) -> list[str]:
         ranking = self.root / FREQUENT
-        if ranking.is_file():
-            spelled = {same(n): n for n in self.identities}
-            ranked = [
-                spelled[same(line)]
-                for line in ranking.read_text("utf-8-sig").splitlines()
-                if same(line) in spelled
-            ]
-        else:
-            ranked = sorted(self.identities, key=lambda n: (-len(self.identities[n]), n))
-        return [n for n in dict.fromkeys(ranked) if n not in excluded][:MEASURED]
+        if not ranking.is_file():
+            return sorted(self.identities, key=lambda n: (-len(self.identities[n]), n))
+        spelled = {same(n): n for n in self.identities}
+        lines = [line.strip() for line in read_lines(ranking) if line.strip()]
+        unknown = [line for line in lines if same(line) not in spelled]
+        what = f"names of {FREQUENT} that are not in the list of identities"
+        self.tally.count(what, unknown[0] if unknown else "", len(unknown))
+        return list(dict.fromkeys(spelled[same(line)] for line in lines if same(line) in spelled))
 
     def ranking(self) -> str:
         """Say what the 100 are the most frequent by."""
@@ -122,7 +135,12 @@ class CelebA:
 
     def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:
         """Read drawn photographs as RGB."""
-        return [decode(self._files[p.key].read_bytes()) for p in pictures]
+        places = [(p.key, self._files[p.key]) for p in pictures]
+        return [decode(unchanged(key, bytes_of(path), path)) for key, path in places]
+
+    def file_of(self, picture: Picture) -> str:
+        """Return the file name of a drawn photograph."""
+        return self._files[picture.key].name
 
     def unknown(self, name: str) -> DataError:
         """Return the error for a target that CelebA does not show."""
@@ -152,14 +170,12 @@ class CelebA:
         while queue:
             path = self.home / queue.pop()
             self.tally.examined += 1
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                self.tally.corrupt[path.name] = f"cannot be read ({error.strerror})"
+            data, look = read_picture(path)
+            if not self.tally.passed(path.name, look):
                 continue
             key = content_key(self.name, data)
-            if (why := flaw(data)) is not None:
-                self.tally.corrupt[path.name] = why
+            if hash_of(key) in self.taken:
+                self.tally.shared += 1
             elif key in seen:
                 self.tally.duplicates += 1
             else:
@@ -177,18 +193,27 @@ class CelebA:
                 "Firstname_Lastname)",
                 fix=f"put one of them into '{self.root}'",
             )
-        pairs = (
-            re.split(r"[\s,]+", line.strip(), maxsplit=1) for line in path.read_text("utf-8-sig").splitlines()
-        )
-        return {p[0]: p[1].strip() for p in pairs if len(p) == 2 and p[0].isdigit()}
+        names: dict[str, str] = {}
+        for number, line in enumerate(read_lines(path), 1):
+            words = re.split(r"[\s,]+", line.strip(), maxsplit=1)
+            if len(words) == 2 and words[0].isdecimal():
+                _once(names, words[0], words[1].strip(), f"'{path}', line {number}")
+        return names
 
 
-def _rows(table: Path) -> list[tuple[str, str]]:
-    """Return (file, identity); a count and a header before the first picture are passed over, anything later
-    is an error.
+def _once(known: dict[str, str], name: str, value: str, where: str) -> None:
+    """Note what a list says of a name. Raises DataError where it said something else above."""
+    if known.setdefault(name, value) != value:
+        found = f"{known[name]} above, {value} here"
+        raise DataError(f"{where}: {name} stands there twice", found=found)
+
+
+def _rows(table: Path) -> dict[str, str]:
+    """Return the identity of each file; a count and a header before the first picture are passed over,
+    anything later is an error.
     """
-    rows: list[tuple[str, str]] = []
-    for number, line in enumerate(table.read_text("utf-8-sig").splitlines(), 1):
+    rows: dict[str, str] = {}
+    for number, line in enumerate(read_lines(table), 1):
         words = re.split(r"[\s,]+", line.strip(), maxsplit=1)
         is_picture = Path(words[0]).suffix.lower() in ENDINGS
         if not line.strip() or (not rows and not is_picture):
@@ -198,7 +223,7 @@ def _rows(table: Path) -> list[tuple[str, str]]:
             raise DataError(
                 f"'{table}', line {number}: not a picture and its identity", found=line[:80], allowed=allowed
             )
-        rows.append((words[0], words[1].strip()))
+        _once(rows, words[0], words[1].strip(), f"'{table}', line {number}")
     if not rows:
         raise DataError(
             f"'{table}' lists no picture", allowed="lines such as `000001.jpg Firstname_Lastname`"
@@ -210,12 +235,7 @@ def read_names(path: Path, setting: str = "data.names_file") -> tuple[str, ...]:
     """Return the names of a file, one a line; blank lines and lines with `#` in front are no names, `_` reads
     as a space.
     """
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{setting}: '{path}' cannot be read", found=error, allowed="UTF-8 text, one name a line"
-        ) from error
+    lines = read_lines(path, setting=setting)
     names = distinct(
         line.replace("_", " ").strip() for line in lines if line.strip() and not line.startswith("#")
     )

@@ -4,9 +4,9 @@ downloaded here.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from PIL import Image
 
 from razor_cli.data.prepared import prepared
 from razor_cli.data.sources.base import Picture
+from razor_cli.data.sources.parquet import MAX_COLUMNS, footer_of, missing_pieces, one_copy, unpacked
+from razor_cli.data.sources.pixels import decode, examine
 from razor_cli.errors import DataError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -23,16 +25,30 @@ VALIDATION = 5000  # photographs at the end of the official training part that n
 SIDE = 32
 ROW = 1 + 3 * SIDE * SIDE  # bytes of one row of the binary version: label, then red, green, blue planes
 PARTS = ("train", "test")
+BINARY = {"train": "data_batch_[1-5].bin", "test": "test_batch.bin"}
+MAX_ROWS = 60_000  # photographs of a part; the larger official one has 50,000
+SETTING = "data.cifar_root"
 FIX = "run `razor data prepare cifar10`, or point data.cifar_root at the folder that holds the files"
 
 
 def part_files(root: Path, part: str) -> list[Path]:
-    """Return the files of one official part (train or test), parquet before binary; raises DataError if there
-    are none.
+    """Return the files of one official part (train or test). Raises DataError if there are none, and if there
+    are those of several copies.
     """
-    for pattern in (f"{part}-*.parquet", "data_batch_*.bin" if part == "train" else "test_batch.bin"):
-        if files := sorted(root.rglob(pattern)):
-            return files
+    patterns = (f"{part}-*.parquet", BINARY[part])
+    if files := one_copy((f for p in patterns for f in root.rglob(p)), root, SETTING, "CIFAR-10"):
+        if len({f.suffix for f in files}) > 1:
+            raise DataError(
+                f"{SETTING}: two copies of CIFAR-10 in '{files[0].parent}'",
+                found=", ".join(f.name for f in files[:6]),
+                fix="leave either the parquet or the binary files there",
+            )
+        number, first = missing_pieces(files, SETTING)
+        if number:
+            raise DataError(
+                f"{SETTING}: {number} files of CIFAR-10's {part} part are not there", found=first, fix=FIX
+            )
+        return files
     if pickled := sorted(root.rglob("data_batch_1" if part == "train" else "test_batch")):
         raise DataError(
             f"data.cifar_root: '{pickled[0].parent}' holds pickled batches, which are not read because a "
@@ -92,8 +108,8 @@ class Cifar10:
         """Return why one photograph cannot be used, or None: it does not decode, or is not 32 x 32."""
         try:
             size = self._decode(part, str(row)).size
-        except (OSError, ValueError, SyntaxError, TypeError) as error:
-            return str(error)
+        except DataError as error:
+            return str(error.found)
         return None if size == (SIDE, SIDE) else f"{size[0]} x {size[1]} pixels"
 
     @cached_property
@@ -105,7 +121,12 @@ class Cifar10:
         raw = self._images[part][int(row)]
         if isinstance(raw, np.ndarray):
             return Image.fromarray(np.ascontiguousarray(raw.reshape(3, SIDE, SIDE).transpose(1, 2, 0)))
-        return Image.open(io.BytesIO(raw.as_py()), formats=("PNG", "JPEG")).convert("RGB")
+        data = raw.as_py() or b""
+        if (why := examine(data).flaw) is not None:
+            raise DataError(
+                f"data.cifar_root: row {row} of the {part} part is no picture", found=why, fix=FIX
+            )
+        return decode(data)
 
     @cached_property
     def _images(self) -> dict[str, Any]:
@@ -115,9 +136,8 @@ class Cifar10:
         if files[0].suffix == ".bin":
             labels = _rows(files)[:, 0].astype(np.int64)
         else:
-            labels = np.array(
-                _columns(files, "label")["label"].to_pylist(), np.int64
-            )  # to_numpy would import pandas
+            found = _columns(files, "label")["label"].to_pylist()  # to_numpy would import pandas
+            labels = np.array([-1 if label is None else label for label in found], np.int64)
         if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(CLASSES):
             raise DataError(f"data.cifar_root: '{files[0]}' has no labels 0 to 9", fix=FIX)
         return labels
@@ -132,7 +152,19 @@ class Cifar10:
 
 
 def _rows(files: list[Path]) -> NDArray[np.uint8]:
+    if large := next((f for f in files if f.stat().st_size > MAX_ROWS * ROW), None):
+        raise DataError(
+            f"{SETTING}: '{large}' is too large for CIFAR-10",
+            found=f"{large.stat().st_size:,} bytes",
+            allowed=f"{ROW * 10_000:,}, or a few more",
+        )
     parts = [np.frombuffer(f.read_bytes(), np.uint8) for f in files]
+    for (file, part), (other, twin) in combinations(zip(files, parts, strict=True), 2):
+        if np.array_equal(part, twin):
+            raise DataError(
+                f"{SETTING}: '{file.name}' and '{other.name}' in '{file.parent}' hold the same photographs",
+                fix=FIX,
+            )
     for file, part in zip(files, parts, strict=True):
         if len(part) % ROW:
             raise DataError(
@@ -149,6 +181,15 @@ def _columns(files: list[Path], name: str) -> Any:
     import pyarrow.parquet as pq
 
     try:
+        for file in files:
+            footer = footer_of(file, SETTING, MAX_ROWS, "CIFAR-10")
+            size = sum(unpacked(footer, g, name) for g in range(footer.num_row_groups))
+            if size > MAX_COLUMNS:
+                raise DataError(
+                    f"{SETTING}: '{file}' is too large for CIFAR-10",
+                    found=f"{size:,} bytes of {name}",
+                    allowed=f"at most {MAX_COLUMNS:,}",
+                )
         return pa.concat_tables([pq.ParquetFile(f).read(columns=[name]) for f in files]).select([name])
     except (pa.ArrowException, OSError, KeyError) as error:
         raise DataError(

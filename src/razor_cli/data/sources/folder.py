@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +11,13 @@ from pathlib import Path
 from PIL import Image
 
 from razor_cli.data.sources.base import SPLITS, Picture
-from razor_cli.data.sources.photo import ENDINGS, MAX_BYTES, Tally, content_key, decode, flaw, halves, same
+from razor_cli.data.sources.captions import LISTS, captions_of
+from razor_cli.data.sources.photo import ENDINGS, content_key, halves, same, unchanged
+from razor_cli.data.sources.pixels import Look, bytes_of, decode, read_picture
+from razor_cli.data.sources.tally import Tally
 from razor_cli.errors import DataError, nearest
 
-FILE_COLUMNS = ("file", "file_name", "filename", "image")
-CAPTION_COLUMNS = ("caption", "text")
+FURTHER = 100_000  # so many pictures in deeper folders are counted, to say that they are not read
 
 
 class Folder:
@@ -72,14 +72,17 @@ class Folder:
             raise self.unknown(label)
         found: dict[str, Picture] = {}
         for folder in [f for c in concepts for f in self._folders[c]]:
-            captions = read_captions(folder)
-            for path, key in self._inspect(self._list_files(folder, limit)):
+            files = self._list_files(folder)
+            captions = captions_of(
+                folder, [p.name for p in files], str(folder.relative_to(self.root)), self.tally
+            )
+            for path, key in self._inspect(_some(files, limit)):
                 if key in found:
                     self.tally.duplicates += 1
                     continue
                 self._paths.setdefault(key, path)
                 found[key] = Picture(
-                    key=key, concept=label, domain=self.domain, caption=_caption(path, captions)
+                    key=key, concept=label, domain=self.domain, caption=captions.get(path.name)
                 )
         ordered = [found[key] for key in sorted(found)]
         first, second = halves(len(ordered))
@@ -90,12 +93,7 @@ class Folder:
         images = []
         for picture in pictures:
             path = self._paths[picture.key]
-            try:
-                images.append(decode(path.read_bytes()))
-            except OSError as error:
-                raise DataError(
-                    f"{self.setting}: '{path}' could be read before and no longer can", found=error
-                ) from error
+            images.append(decode(unchanged(picture.key, bytes_of(path), path)))
         return images
 
     def unknown(self, name: str) -> DataError:
@@ -116,13 +114,17 @@ class Folder:
             )
         folders: dict[str, list[Path]] = {}
         spelled: dict[str, str] = {}
-        for path in sorted(self.root.iterdir()):
-            if path.name.startswith(".") or not path.is_dir():
+        for path in sorted(p for p in self.root.iterdir() if not p.name.startswith(".")):
+            if not path.is_dir():
+                self.tally.count("files beside the folders of concepts, which are not read", path.name)
                 continue
             self._stay_inside(path)
             if any(self._is_picture(e) for e in os.scandir(path)):
                 name = spelled.setdefault(same(path.name), path.name.replace("_", " ").strip())
-                folders.setdefault(name, []).append(path)
+                folders.setdefault(self._sayable(name), []).append(path)
+            else:
+                self.tally.count("folders without pictures of their own", path.name)
+                self._count_deeper(path)
         if not folders:
             loose = any(p.suffix.lower() in ENDINGS for p in self.root.iterdir())
             raise DataError(
@@ -141,15 +143,45 @@ class Folder:
             and (entry.is_file() or entry.is_symlink())
         )
 
-    def _list_files(self, folder: Path, limit: int | None) -> list[Path]:
-        files = sorted(Path(e.path) for e in os.scandir(folder) if self._is_picture(e))
-        for path in files:
-            self._stay_inside(path)
-        if limit is not None and len(files) > limit:
-            files = sorted(
-                files, key=lambda p: hashlib.sha256(p.name.encode(errors="surrogateescape")).digest()
-            )[:limit]
+    def _sayable(self, name: str) -> str:
+        """Return a concept's name. Raises DataError for one that no text can hold."""
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            found = ascii(name)
+            raise DataError(
+                f"{self.setting}: the name of a folder is not UTF-8", found=found, fix="rename it"
+            ) from error
+        return name
+
+    def _list_files(self, folder: Path) -> list[Path]:
+        """Return a folder's pictures in order; what else is there and not used is counted."""
+        files = []
+        for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+            path = Path(entry.path)
+            ending = path.suffix.lower()
+            if self._is_picture(entry):
+                self._stay_inside(path)
+                files.append(path)
+            elif entry.name.startswith("."):
+                continue
+            elif entry.is_dir():
+                self._count_deeper(path)
+            elif ending != ".txt" and entry.name not in LISTS:
+                what = f"{ending} files" if ending else "files without an ending"
+                self.tally.count(f"{what}, which are not read", str(path.relative_to(self.root)))
         return files
+
+    def _count_deeper(self, folder: Path) -> None:
+        """Count the pictures below a folder that is no concept's."""
+        found = 0
+        for place, _, names in os.walk(folder):
+            for name in sorted(n for n in names if Path(n).suffix.lower() in ENDINGS):
+                example = str((Path(place) / name).relative_to(self.root))
+                self.tally.count("pictures in deeper folders, which are not read", example)
+                found += 1
+            if found > FURTHER:
+                return
 
     def _stay_inside(self, path: Path) -> None:
         if path.is_symlink() and not path.resolve().is_relative_to(self.root.resolve()):
@@ -165,74 +197,20 @@ class Folder:
             verdicts = list(workers.map(self._examine, files))
         self.tally.examined += len(files)
         sound = []
-        for path, (key, why) in zip(files, verdicts, strict=True):
-            if why is None:
+        for path, (key, look) in zip(files, verdicts, strict=True):
+            if self.tally.passed(str(path.relative_to(self.root)), look):
                 sound.append((path, key))
-            else:
-                self.tally.corrupt[str(path.relative_to(self.root))] = why
         return sound
 
-    def _examine(self, path: Path) -> tuple[str, str | None]:
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                return "", f"more than {MAX_BYTES:,} bytes"
-            data = path.read_bytes()
-        except OSError as error:
-            return "", f"cannot be read ({error.strerror})"
-        return content_key(self.name, data), flaw(data)
+    def _examine(self, path: Path) -> tuple[str, Look]:
+        data, look = read_picture(path)
+        return content_key(self.name, data), look
 
 
-def _caption(path: Path, captions: dict[str, str]) -> str | None:
-    """Return the text beside a picture, else its line in the folder's list, else None."""
-    beside = path.with_suffix(".txt")
-    if beside.is_file() and not beside.is_symlink():
-        text = " ".join(beside.read_text("utf-8-sig", errors="replace").split())
-        return text or captions.get(path.name)
-    return captions.get(path.name)
-
-
-def read_captions(folder: Path) -> dict[str, str]:
-    """Return the captions by file name from `captions.csv` or `captions.jsonl`; raises DataError naming file
-    and line.
-    """
-    table, lines = folder / "captions.csv", folder / "captions.jsonl"
-    if table.is_file():
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            return _pairs(table, enumerate(csv.DictReader(stream), 2))
-    if lines.is_file():
-        numbered = (
-            (n, line) for n, line in enumerate(lines.read_text("utf-8-sig").splitlines(), 1) if line.strip()
-        )
-        return _pairs(lines, ((n, _json_row(lines, n, line)) for n, line in numbered))
-    return {}
-
-
-def _json_row(path: Path, number: int, line: str) -> dict[str, object]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise DataError(
-            f"'{path}', line {number}: not JSON", found=error, allowed='{"file": "1.jpg", "caption": "…"}'
-        ) from error
-    if not isinstance(row, dict):
-        raise DataError(
-            f"'{path}', line {number}: not an object",
-            found=line[:80],
-            allowed='{"file": "1.jpg", "caption": "…"}',
-        )
-    return row
-
-
-def _pairs(path: Path, rows: Iterable[tuple[int, dict[str, object]]]) -> dict[str, str]:
-    captions = {}
-    for number, row in rows:
-        file = next((row[c] for c in FILE_COLUMNS if row.get(c)), None)
-        caption = next((row[c] for c in CAPTION_COLUMNS if row.get(c)), None)
-        if not isinstance(file, str) or not isinstance(caption, str):
-            raise DataError(
-                f"'{path}', line {number}: needs a file name and a caption",
-                allowed=f"{' or '.join(FILE_COLUMNS)}, and {' or '.join(CAPTION_COLUMNS)}",
-                found=", ".join(str(k) for k in row),
-            )
-        captions[Path(file).name] = " ".join(caption.split())
-    return captions
+def _some(files: list[Path], limit: int | None) -> list[Path]:
+    """Return a fixed choice of `limit` files."""
+    if limit is None or len(files) <= limit:
+        return files
+    return sorted(files, key=lambda p: hashlib.sha256(p.name.encode(errors="surrogateescape")).digest())[
+        :limit
+    ]

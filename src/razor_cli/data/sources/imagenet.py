@@ -12,6 +12,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -25,7 +26,9 @@ from razor_cli.data.prompts import DOMAINS, spoken
 from razor_cli.data.sources.base import Picture
 from razor_cli.data.sources.imagenet_layouts import Layout, find_layout
 from razor_cli.data.sources.imagenet_rows import Item
-from razor_cli.data.sources.photo import Tally, content_key, decode, flaw, same
+from razor_cli.data.sources.photo import content_key, hash_of, same, unchanged
+from razor_cli.data.sources.pixels import decode, examine
+from razor_cli.data.sources.tally import Tally
 from razor_cli.errors import DataError, RunError, nearest
 
 CLASSES = 1000
@@ -107,13 +110,14 @@ class ImageNet:
     def __init__(self, root: Path | str, *, setting: str = "data.root") -> None:
         self.root, self.setting = Path(root), setting
         self.tally = Tally(setting=setting)
+        self.taken: AbstractSet[str] = frozenset()  # contents that other sets hold, which are not drawn
         self._places: dict[str, Item] = {}  # key -> where it lies
         self._kept: dict[str, bytes] = {}  # encoded bytes of drawn pictures whose layout reads many at once
 
     @cached_property
     def layout(self) -> Layout:
         """How the photographs lie under the root. Raises DataError for a root that is not ImageNet-1K."""
-        return find_layout(self.root, metadata().wnids, self.setting)
+        return find_layout(self.root, metadata().wnids, self.tally)
 
     @cached_property
     def present(self) -> tuple[int, ...]:
@@ -201,7 +205,9 @@ class ImageNet:
             if not taken:
                 break
             for concept, item, key in self._inspect(taken):
-                if key in seen:
+                if hash_of(key) in self.taken:
+                    self.tally.shared += 1
+                elif key in seen:
                     self.tally.duplicates += 1
                 else:
                     seen.add(key)
@@ -217,9 +223,7 @@ class ImageNet:
             data = self._kept.get(picture.key)
             if data is None:
                 data = self.layout.read([item])[0]
-            if not data:
-                raise DataError(f"{self.setting}: '{item.place}' could be read before and no longer can")
-            images.append(decode(data))
+            images.append(decode(unchanged(picture.key, data, item.place)))
         return images
 
     def _picture(self, key: str, concept: str) -> Picture:
@@ -231,12 +235,11 @@ class ImageNet:
         """Return the sound ones with their keys, in order; count and name the others."""
         blobs = self.layout.read([item for _, item in taken])
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
-            flaws = list(workers.map(flaw, blobs))
+            looks = list(workers.map(examine, blobs))
         self.tally.examined += len(taken)
         sound = []
-        for (concept, item), data, why in zip(taken, blobs, flaws, strict=True):
-            if why is not None:
-                self.tally.corrupt[item.place] = why
+        for (concept, item), data, look in zip(taken, blobs, looks, strict=True):
+            if not self.tally.passed(item.place, look):
                 continue
             key = content_key(self.name, data)
             if self.layout.keeps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import random
 from collections import defaultdict
@@ -14,7 +13,11 @@ from typing import Protocol
 import numpy as np
 
 from razor_cli.data.sources.imagenet_rows import ALLOWED, SOLUTION, Item, Rows
-from razor_cli.data.sources.photo import ENDINGS, MAX_BYTES
+from razor_cli.data.sources.parquet import missing_pieces, one_copy
+from razor_cli.data.sources.photo import ENDINGS
+from razor_cli.data.sources.pixels import MAX_BYTES
+from razor_cli.data.sources.tally import Tally
+from razor_cli.data.texts import read_csv, read_lines, read_text
 from razor_cli.errors import DataError
 
 PARTS = {"train": ("train",), "val": ("val", "validation")}
@@ -51,18 +54,30 @@ class Layout(Protocol):
         ...
 
 
-def find_layout(root: Path, wnids: Sequence[str], setting: str) -> Layout:
-    """Return the layout of what lies under `root`. Raises DataError naming what is missing."""
+def find_layout(root: Path, wnids: Sequence[str], tally: Tally) -> Layout:
+    """Return the layout of what lies under `root`; what of it is not used is counted in `tally`. Raises
+    DataError naming what is missing.
+    """
+    setting = tally.setting
     if not root.is_dir():
         raise DataError(
             f"{setting}: '{root}' is not a folder", fix=f"point {setting} at the folder of ImageNet-1K"
         )
     parquet = {
-        part: sorted(f for n in names for f in root.rglob(f"{n}-*.parquet")) for part, names in PARTS.items()
+        part: one_copy(
+            (f for n in names for f in root.rglob(f"{n}-*.parquet")),
+            root,
+            setting,
+            f"ImageNet-1K's {part} part",
+        )
+        for part, names in PARTS.items()
     }
     if any(parquet.values()):
         if missing := [p for p, files in parquet.items() if not files]:
             raise _missing(root, setting, missing, "train-*.parquet or validation-*.parquet")
+        for files in parquet.values():
+            number, first = missing_pieces(files, setting)
+            tally.count("parquet files that are not there", first, number)
         return Rows(parquet, setting)
     for base in (root / b for b in BELOW):
         found = {
@@ -72,7 +87,7 @@ def find_layout(root: Path, wnids: Sequence[str], setting: str) -> Layout:
         if found["train"] is not None or found["val"] is not None:
             if missing := [p for p, folder in found.items() if folder is None]:
                 raise _missing(root, setting, missing, f"the folder {base / missing[0]}")
-            return Folders({p: f for p, f in found.items() if f is not None}, root, wnids, setting)
+            return Folders({p: f for p, f in found.items() if f is not None}, root, wnids, tally)
     shown = sorted(p.name for p in root.iterdir())[:6]
     raise DataError(
         f"{setting}: no ImageNet-1K under '{root}'",
@@ -96,15 +111,16 @@ class Folders:
 
     keeps = False
 
-    def __init__(self, parts: Mapping[str, Path], root: Path, wnids: Sequence[str], setting: str) -> None:
-        self.parts, self.root, self.setting = dict(parts), root, setting
+    def __init__(self, parts: Mapping[str, Path], root: Path, wnids: Sequence[str], tally: Tally) -> None:
+        self.parts, self.root, self.tally, self.setting = dict(parts), root, tally, tally.setting
         self.wnids, self.numbers = list(wnids), {w: i for i, w in enumerate(wnids)}
         self.unknown: dict[str, list[str]] = {}
+        self._listed: dict[Path, list[Path]] = {}
         self._labels = {part: self._list(part) for part in parts}
         if not self._labels["train"]:
             named = ", ".join(self.unknown["train"][:5])
             raise DataError(
-                f"{setting}: no folder of '{parts['train']}' is called like a class of ImageNet-1K",
+                f"{self.setting}: no folder of '{parts['train']}' is called like a class of ImageNet-1K",
                 allowed="wnids such as n01440764",
                 found=named or "no folders",
                 fix="for folders with names of your own: data=folder data.root=DIR",
@@ -119,14 +135,19 @@ class Folders:
         if part == "val" and self._flat is not None:
             files = [self.parts["val"] / name for name in self._flat.get(label, [])]
         else:
-            folder = self.parts[part] / self.wnids[label]
-            found = os.scandir(folder) if folder.is_dir() else ()
-            files = sorted(
-                Path(e.path)
-                for e in found
-                if Path(e.name).suffix.lower() in ENDINGS and not e.name.startswith(".")
-            )
+            files = self._in_folder(self.parts[part] / self.wnids[label])
         return [Item(place=str(f.relative_to(self.root)), file=f) for f in files]
+
+    def _in_folder(self, folder: Path) -> list[Path]:
+        """Return the photographs of a class's folder in order; what else is there is counted, once."""
+        if folder not in self._listed:
+            there = sorted(os.scandir(folder), key=lambda e: e.name) if folder.is_dir() else []
+            shown = [Path(e.path) for e in there if not e.name.startswith(".")]
+            self._listed[folder] = [p for p in shown if p.suffix.lower() in ENDINGS]
+            for path in (p for p in shown if p.suffix.lower() not in ENDINGS):
+                what = f"{path.suffix.lower() or 'other'} files and folders in classes, which are not read"
+                self.tally.count(what, str(path.relative_to(self.root)))
+        return self._listed[folder]
 
     def shuffled(self, items: list[Item], rng: random.Random) -> list[Item]:
         """Return the items in random order."""
@@ -141,6 +162,8 @@ class Folders:
             return sorted(self._flat)
         folders = [p.name for p in self.parts[part].iterdir() if p.is_dir() and not p.name.startswith(".")]
         self.unknown[part] = sorted(f for f in folders if f not in self.numbers)
+        example = f"{part}/{self.unknown[part][0]}" if self.unknown[part] else ""
+        self.tally.count("folders that are no class, which are not read", example, len(self.unknown[part]))
         return sorted(self.numbers[f] for f in folders if f in self.numbers)
 
     @cached_property
@@ -154,14 +177,24 @@ class Folders:
         if not names:
             return None
         by_class: dict[int, list[str]] = defaultdict(list)
-        stems = {Path(n).stem: n for n in names}
-        for stem, wnid in self._solution(sorted(stems)):
-            if stem in stems and wnid in self.numbers:
+        stems: dict[str, str] = {}
+        for name in names:
+            if stems.setdefault(Path(name).stem, name) != name:
+                self.tally.count("photographs of val that share a name before the ending, left out", name)
+        answers = self._solution(sorted(stems))
+        for stem, wnid in answers.items():
+            if stem not in stems:
+                self.tally.count("rows of val's classes without a photograph", stem)
+            elif wnid not in self.numbers:
+                self.tally.count("photographs of val of a class that is none of ImageNet-1K's", stems[stem])
+            else:
                 by_class[self.numbers[wnid]].append(stems[stem])
+        lost = [name for stem, name in stems.items() if stem not in answers]
+        self.tally.count("photographs of val without a class", lost[0] if lost else "", len(lost))
         return dict(by_class)
 
-    def _solution(self, stems: Sequence[str]) -> list[tuple[str, str]]:
-        """Return (file stem, wnid) of the flat val part, from whichever file tells it."""
+    def _solution(self, stems: Sequence[str]) -> dict[str, str]:
+        """Return the wnid of each file stem of the flat val part, from whichever file tells it."""
         near = [self.root, self.parts["val"], self.parts["val"].parent, *list(self.parts["val"].parents)[1:4]]
         inside = [f for f in near if f == self.root or self.root in f.parents]
         for folder in dict.fromkeys(inside):
@@ -191,32 +224,38 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-def _kaggle(table: Path) -> list[tuple[str, str]]:
+def _kaggle(table: Path) -> dict[str, str]:
     """Read `ImageId,PredictionString`: the first word of the prediction is the wnid, boxes follow."""
-    rows = []
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        for number, row in enumerate(csv.reader(stream), 1):
-            if number == 1 and row[:1] == ["ImageId"]:
-                continue
-            if len(row) < 2 or not row[1].split():
-                found = ",".join(row)[:80]
-                raise DataError(
-                    f"'{table}', line {number}: not an image and its class",
-                    found=found,
-                    allowed="ImageId,wnid …",
-                )
-            rows.append((Path(row[0]).stem, row[1].split()[0]))
-    return rows
+    classes: dict[str, str] = {}
+    for number, row in read_csv(table):
+        if number == 1 and row[:1] == ["ImageId"]:
+            continue
+        found = ",".join(row)[:80]
+        if len(row) < 2 or not row[1].split():
+            raise DataError(
+                f"'{table}', line {number}: not an image and its class",
+                found=found,
+                allowed="ImageId,wnid …",
+            )
+        stem, wnid = Path(row[0]).stem, row[1].split()[0]
+        if classes.setdefault(stem, wnid) != wnid:
+            raise DataError(
+                f"'{table}', line {number}: another class of an image that stands above", found=found
+            )
+    return classes
 
 
-def _devkit(truth: Path, stems: Sequence[str], setting: str) -> list[tuple[str, str]]:
+def _devkit(truth: Path, stems: Sequence[str], setting: str) -> dict[str, str]:
     """Read one class number a line, in the order of file names. The kit's numbers are not those of the sorted
     wnids.
     """
     wnids: dict[int, str] = {}
     if (listing := truth.parent / "map_clsloc.txt").is_file():
-        rows = (line.split() for line in listing.read_text("utf-8").splitlines())
-        wnids = {int(r[1]): r[0] for r in rows if len(r) >= 2 and r[1].isdigit()}
+        for number, row in enumerate((line.split() for line in read_lines(listing)), 1):
+            if len(row) < 2 or not _is_number(row[1]):
+                continue
+            if wnids.setdefault(int(row[1]), row[0]) != row[0]:
+                raise DataError(f"'{listing}', line {number}: {row[1]} stands above with another class")
     elif (meta := truth.parent / "meta.mat").is_file():
         wnids = _matlab(meta)
     if not wnids:
@@ -227,17 +266,21 @@ def _devkit(truth: Path, stems: Sequence[str], setting: str) -> list[tuple[str, 
             found=f"neither in '{truth.parent}'",
             fix=f"keep the kit's data folder together, or use {SOLUTION}",
         )
-    numbers = truth.read_text("utf-8").split()
+    numbers = read_text(truth).split()
     if len(numbers) != len(stems):
         raise DataError(
             f"'{truth}': {len(numbers)} lines for {len(stems)} photographs",
             allowed="one line per photograph of val/",
         )
-    if wrong := [n for n in numbers if not n.isdigit() or int(n) not in wnids]:
+    if wrong := [n for n in numbers if not _is_number(n) or int(n) not in wnids]:
         raise DataError(
             f"'{truth}': '{wrong[0]}' is no class number of the kit", allowed=f"1 to {max(wnids)}"
         )
-    return [(stem, wnids[int(n)]) for stem, n in zip(stems, numbers, strict=True)]
+    return {stem: wnids[int(n)] for stem, n in zip(stems, numbers, strict=True)}
+
+
+def _is_number(word: str) -> bool:
+    return word.isdecimal() and len(word) < 10
 
 
 def _matlab(meta: Path) -> dict[int, str]:

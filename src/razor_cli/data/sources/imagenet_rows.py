@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from razor_cli.data.sources.parquet import MAX_COLUMNS, footer_of, unpacked
 from razor_cli.errors import DataError
 
+MAX_ROWS = 1_500_000  # photographs of a file; the official train part has 1,281,167 in all
 SOLUTION = "LOC_val_solution.csv"
 ALLOWED = (
     "train-*.parquet and validation-*.parquet of the hub's imagenet-1k (columns image and label), or "
@@ -85,7 +87,14 @@ class Rows:
         import pyarrow.parquet as pq
 
         try:
-            table = pq.ParquetFile(file).read_row_group(group, columns=["image.bytes"])
+            source = pq.ParquetFile(file)
+            if (size := unpacked(source.metadata, group, "image")) > MAX_COLUMNS:
+                raise DataError(
+                    f"{self.setting}: '{file}' is too large to read a row group at a time",
+                    found=f"{size:,} bytes in one",
+                    allowed=f"at most {MAX_COLUMNS:,}",
+                )
+            table = source.read_row_group(group, columns=["image.bytes"])
             return table["image"].combine_chunks().field("bytes")
         except (pa.ArrowException, OSError, KeyError) as error:
             raise DataError(
@@ -121,6 +130,7 @@ class Rows:
         import pyarrow.parquet as pq
 
         try:
+            footer_of(file, self.setting, MAX_ROWS, "ImageNet-1K")
             table = pq.ParquetFile(file).read(columns=["label"])
             labels = np.array(table["label"].to_pylist(), np.int64)
         except (pa.ArrowException, OSError, KeyError, TypeError) as error:

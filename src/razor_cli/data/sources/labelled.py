@@ -16,7 +16,9 @@ from PIL import Image
 
 from razor_cli.data.sources.base import SPLITS, Picture
 from razor_cli.data.sources.layouts import CIFAR100_ROW, Listing, Photo, listing
-from razor_cli.data.sources.photo import Tally, content_key, decode, flaw
+from razor_cli.data.sources.photo import content_key, unchanged
+from razor_cli.data.sources.pixels import Look, bytes_of, decode, read_picture
+from razor_cli.data.sources.tally import Tally
 from razor_cli.data.taxonomy import Branch
 from razor_cli.errors import DataError, nearest
 
@@ -51,8 +53,9 @@ class Labelled:
     @cached_property
     def listing(self) -> Listing:
         """What the folder holds. Raises DataError if it is no labelled data set."""
-        folders = {b.folder: b.fine for b in self.branches if b.folder}
-        found = listing(self.root, self.setting, folders or None)
+        named = any(b.folder for b in self.branches)
+        folders = {b.folder or b.fine: b.fine for b in self.branches} if named else {}
+        found = listing(self.root, self.tally, folders or None)
         if self.branches and not folders:
             known = {b.fine.casefold(): b.fine for b in self.branches}
             kept = tuple(
@@ -60,6 +63,9 @@ class Labelled:
                 for p in found.photos
                 if p.label.casefold() in known
             )
+            others = [p.path for p in found.photos if p.label.casefold() not in known]
+            what = "pictures of classes that the taxonomy does not name"
+            self.tally.count(what, others[0] if others else "", len(others))
             found = Listing(layout=found.layout, root=found.root, photos=kept)
         empty = {b.fine for b in self.branches} - {p.label for p in found.photos}
         if empty:
@@ -96,7 +102,7 @@ class Labelled:
 
     def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:
         """Read pictures as RGB, at most 512 pixels on the shorter side."""
-        return [self._image(self._photos[p.key]) for p in pictures]
+        return [self._image(p.key, self._photos[p.key]) for p in pictures]
 
     @cached_property
     def _by_class(self) -> dict[str, dict[str, list[Photo]]]:
@@ -110,38 +116,38 @@ class Labelled:
             verdicts = list(workers.map(self._examine, photos))
         self.tally.examined += len(photos)
         pictures = []
-        for photo, (key, why) in zip(photos, verdicts, strict=True):
-            if why is not None:
-                self.tally.corrupt[photo.path] = why
-            elif key in self._photos and self._photos[key].path != photo.path:
+        for photo, (key, look) in zip(photos, verdicts, strict=True):
+            if not self.tally.passed(photo.path, look):
+                continue
+            if key in self._photos and self._photos[key].path != photo.path:
                 self.tally.duplicates += 1
             else:
                 self._photos[key] = photo
                 pictures.append(Picture(key=key, concept=concept, domain=self.domain))
         return pictures
 
-    def _examine(self, photo: Photo) -> tuple[str, str | None]:
-        try:
-            data = self._bytes(photo)
-        except OSError as error:
-            return "", f"cannot be read ({error.strerror})"
-        return content_key(self.name, data), None if "#" in photo.path else flaw(data)
+    def _examine(self, photo: Photo) -> tuple[str, Look]:
+        if "#" not in photo.path:
+            data, look = read_picture(self.listing.root / photo.path)
+            return content_key(self.name, data), look
+        data = self._bytes(photo)
+        whole = len(data) == CIFAR100_ROW - 2
+        return content_key(self.name, data), Look(flaw=None if whole else "a row that cannot be read")
 
     def _bytes(self, photo: Photo) -> bytes:
+        """Return the bytes of a file or of a row; none if they cannot be read."""
         file, _, row = photo.path.partition("#")
         if not row:
-            return (self.listing.root / file).read_bytes()
-        with (self.listing.root / file).open("rb") as stream:
-            stream.seek(int(row) * CIFAR100_ROW + 2)
-            return stream.read(CIFAR100_ROW - 2)
-
-    def _image(self, photo: Photo) -> Image.Image:
+            return bytes_of(self.listing.root / file)
         try:
-            data = self._bytes(photo)
-        except OSError as error:
-            raise DataError(
-                f"{self.setting}: '{photo.path}' could be read before and no longer can", found=error
-            ) from error
+            with (self.listing.root / file).open("rb") as stream:
+                stream.seek(int(row) * CIFAR100_ROW + 2)
+                return stream.read(CIFAR100_ROW - 2)
+        except OSError:
+            return b""
+
+    def _image(self, key: str, photo: Photo) -> Image.Image:
+        data = unchanged(key, self._bytes(photo), photo.path)
         if "#" not in photo.path:
             return decode(data)
         return Image.fromarray(np.frombuffer(data, np.uint8).reshape(3, 32, 32).transpose(1, 2, 0).copy())

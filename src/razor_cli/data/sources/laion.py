@@ -4,20 +4,25 @@ parquet beside it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from razor_cli.data.sources.members import MAX_TEXT, TEXTS, stem_of
+from razor_cli.data.sources.parquet import footer_of
 from razor_cli.data.sources.photo import ENDINGS
-from razor_cli.data.sources.webdataset import MAX_TEXT, Entry, WebDataset
+from razor_cli.data.sources.pixels import bytes_of
+from razor_cli.data.sources.webdataset import NO_CAPTION, NO_PICTURE, UNREADABLE, Entry, WebDataset
+from razor_cli.data.texts import one_line
 from razor_cli.errors import DataError
 
 CAPTIONS = ("caption", "TEXT", "text")  # img2dataset's own column, LAION's, and a common one
 SUCCESS = "success"
+MAX_ROWS = 2_000_000  # of one shard's metadata; img2dataset writes 10,000
+BATCH = 10_000  # rows that are read at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,31 +95,55 @@ class Laion(WebDataset):
         return self._rows(shard).captions
 
     def _folder(self, number: int, rows: Rows) -> list[Entry]:
-        """Return the captioned pictures of one folder, in order of their names."""
+        """Return the captioned pictures of one folder, in order of their names; what is none is counted."""
         folder = self.shards[number]
-        found = []
-        for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-            stem, ending = os.path.splitext(entry.name)  # noqa: PTH122 (a Path for each of 10,000 names is slow)
-            if (
-                ending.lower() not in ENDINGS
-                or entry.name.startswith(".")
-                or not entry.is_file(follow_symlinks=False)
-            ):
+        found, stems = [], set()
+        entries = sorted(os.scandir(folder), key=lambda e: e.name)
+        texts = {e.name for e in entries if os.path.splitext(e.name)[1].lower() in TEXTS}  # noqa: PTH122
+        for entry in entries:
+            stem, ending = stem_of(entry.name)
+            shown = f"{folder.name}/{entry.name}"
+            if entry.name.startswith(".") or entry.is_dir(follow_symlinks=False):
                 continue
-            if caption := _beside(folder / stem) or rows.captions.get(stem):
-                found.append(
-                    Entry(shard=number, name=entry.name, offset=0, size=entry.stat().st_size, caption=caption)
+            if not entry.is_file(follow_symlinks=False):
+                self.tally.count("links, which are not read", shown)
+            elif ending in ENDINGS:
+                stems.add(stem)
+                if caption := self._beside(folder / stem) or rows.captions.get(stem):
+                    size = entry.stat().st_size
+                    found.append(Entry(shard=number, name=entry.name, offset=0, size=size, caption=caption))
+                else:
+                    self.tally.count(NO_CAPTION, shown)
+            elif not ending and Path(entry.name).suffix != ".parquet":
+                self.tally.count(
+                    f"{Path(entry.name).suffix.lower() or 'other'} files, which are not read", shown
                 )
+        lost = sorted(n for n in texts if n.endswith(".txt") and stem_of(n)[0] not in stems)
+        self.tally.count(NO_PICTURE, f"{folder.name}/{lost[0] if lost else ''}", len(lost))
         return found
+
+    def _beside(self, stem: Path) -> str:
+        """Return the caption in NAME.txt, else the key `caption` of NAME.json, on one line."""
+        for ending in (".txt", ".json"):
+            file = stem.with_name(f"{stem.name}{ending}")
+            shown = f"{stem.parent.name}/{file.name}"
+            try:
+                if not file.is_file():
+                    continue
+                if file.stat().st_size > MAX_TEXT:
+                    what = f"captions of more than {MAX_TEXT:,} bytes, which are not read"
+                    self.tally.count(what, shown)
+                elif caption := self.caption_in(file.read_bytes(), shown):
+                    return caption
+            except OSError:
+                self.tally.count(UNREADABLE, shown)
+        return ""
 
     def _read(self, entry: Entry) -> bytes:
         shard = self.shards[entry.shard]
         if not shard.is_dir():
             return super()._read(entry)
-        try:
-            return (shard / entry.name).read_bytes()
-        except OSError:
-            return b""  # named as an empty file, as everything that cannot be read
+        return bytes_of(shard / entry.name)
 
     def _rows(self, shard: Path) -> Rows:
         """Return the metadata beside a shard (00000.tar or 00000/ -> 00000.parquet, also inside the folder),
@@ -126,18 +155,13 @@ class Laion(WebDataset):
         return self._metadata[shard]
 
     def _table(self, path: Path) -> Rows:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         try:
-            names = pq.read_schema(path).names
-            caption = next((c for c in CAPTIONS if c in names), None)
-            wanted = [c for c in ("key", "status", caption) if c in names]
-            rows: list[dict[str, Any]] = pq.ParquetFile(path).read(columns=wanted).to_pylist()
-        except (pa.ArrowException, OSError) as error:
+            footer = footer_of(path, self.setting, MAX_ROWS, "one shard's metadata")
+        except OSError as error:
             self.tally.examined += 1
             self.tally.corrupt[path.name] = f"damaged metadata ({error})".splitlines()[0]
             return Rows()
+        names = footer.schema.to_arrow_schema().names
         if "key" not in names:
             raise DataError(
                 f"{self.setting}: '{path}' has no column key, so its rows belong to no picture",
@@ -145,14 +169,38 @@ class Laion(WebDataset):
                 found=", ".join(names[:8]),
                 fix="move it away, or run img2dataset on it",
             )
-        told, failed = {}, {}
-        for row in rows:
-            key, status = _key(str(row["key"])), str(row.get("status") or SUCCESS)
-            if status != SUCCESS:
+        caption = next((c for c in CAPTIONS if c in names), None)
+        wanted = [c for c in ("key", "status", caption) if c is not None and c in names]
+        told: dict[str, str] = {}
+        failed: dict[str, str] = {}
+        twice: dict[str, None] = {}
+        for row in self._rows_of(path, wanted):
+            key, status = stem_of(str(row["key"]))[0], str(row.get("status") or SUCCESS)
+            text = one_line(str(row.get(caption) or "")) if caption else ""
+            if (key in told or key in failed) and (told.get(key), failed.get(key, SUCCESS)) != (text, status):
+                twice[key] = None
+            elif status != SUCCESS:
                 failed[key] = status
             else:
-                told[key] = " ".join(str(row.get(caption) or "").split()) if caption else ""
+                told[key] = text
+        for key in twice:  # which of the rows is the picture's cannot be known
+            told.pop(key, None)
+            failed.pop(key, None)
+        what = "keys of the metadata that stand there twice and differ, which are not read"
+        self.tally.count(what, f"{path.name}: {next(iter(twice), '')}", len(twice))
         return Rows(captions=told, failed=failed)
+
+    def _rows_of(self, path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of some columns, a batch at a time; a file that breaks off is counted."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH, columns=columns):
+                yield from batch.to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            self.tally.examined += 1
+            self.tally.corrupt[path.name] = f"damaged metadata ({error})".splitlines()[0]
 
     def has_metadata(self, shard: Path) -> bool:
         """Tell whether a parquet file lies beside a shard."""
@@ -172,8 +220,8 @@ def _metadata_of(shard: Path) -> Path | None:
 
 
 def _key(name: str) -> str:
-    """Return the key of a sample: the last part of its name, without ending."""
-    return name.rsplit("/", 1)[-1].partition(".")[0]
+    """Return the key of a sample: the last part of its name, without the ending of a picture."""
+    return stem_of(name.rsplit("/", 1)[-1])[0]
 
 
 def _folders(root: Path) -> list[Path]:
@@ -195,17 +243,3 @@ def _is_shard(folder: Path, root: Path) -> bool:
         ):
             return True
     return False
-
-
-def _beside(stem: Path) -> str | None:
-    """Return the caption in NAME.txt, else the key `caption` of NAME.json, on one line."""
-    try:
-        text = stem.with_name(f"{stem.name}.txt")
-        if text.is_file() and text.stat().st_size <= MAX_TEXT:
-            return " ".join(text.read_text("utf-8-sig", errors="replace").split()) or None
-        note = stem.with_name(f"{stem.name}.json")
-        value = json.loads(note.read_text("utf-8-sig", errors="replace")) if note.is_file() else None
-    except (OSError, ValueError):
-        return None
-    caption = value.get("caption") if isinstance(value, dict) else None
-    return " ".join(caption.split()) or None if isinstance(caption, str) else None

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from razor_cli.data.sources.photo import ENDINGS
+from razor_cli.data.sources.tally import Tally
+from razor_cli.data.texts import read_lines
 from razor_cli.errors import DataError
 
 PARTS = {
@@ -44,57 +46,81 @@ class Listing:
     photos: tuple[Photo, ...]
 
 
-def listing(root: Path, setting: str, folders: Mapping[str, str] | None = None) -> Listing:
-    """Return what lies under `root`, by the first layout that fits. Raises DataError if none does.
+def listing(root: Path, tally: Tally, folders: Mapping[str, str] | None = None) -> Listing:
+    """Return what lies under `root`, by the first layout that fits; what of it is not used is counted in
+    `tally`. Raises DataError if no layout fits.
 
     `folders` maps folders below the root (or below its train and test parts) to labels; then only these are
     listed, with all that lies deeper inside them.
     """
+    setting = tally.setting
     if not root.is_dir():
         raise DataError(
             f"{setting}: '{root}' is not a folder", fix=f"point {setting} at the data set's folder"
         )
     if folders:
-        return Listing(
-            layout="folder", root=root, photos=_checked(_named_folders(root, folders), root, setting)
-        )
+        found = _named_folders(root, folders, tally)
+        return Listing(layout="folder", root=root, photos=_checked(found, root, tally))
     for place in (root, *sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))):
         for name, (marks, read) in LAYOUTS.items():
             if all((place / m).exists() for m in marks):
-                return Listing(layout=name, root=place, photos=_checked(read(place), place, setting))
-    return Listing(layout="folder", root=root, photos=_checked(_class_folders(root), root, setting))
+                return Listing(layout=name, root=place, photos=_checked(read(place, tally), place, tally))
+    return Listing(layout="folder", root=root, photos=_checked(_class_folders(root, tally), root, tally))
 
 
-def _checked(found: Iterable[Photo], root: Path, setting: str) -> tuple[Photo, ...]:
-    photos = tuple(found)
-    for photo in photos:
+def _checked(found: Iterable[Photo], root: Path, tally: Tally) -> tuple[Photo, ...]:
+    """Return each picture once. Raises DataError for one outside of the root, one with two labels, and if
+    there is none.
+    """
+    photos: dict[str, Photo] = {}
+    setting = tally.setting
+    for photo in found:
         pure = PurePosixPath(photo.path)
         if pure.is_absolute() or ".." in pure.parts:
             raise DataError(f"{setting}: a list names a picture outside '{root}'", found=photo.path)
+        known = photos.setdefault(photo.path, photo)
+        if known.label != photo.label:
+            raise DataError(
+                f"{setting}: '{photo.path}' has two labels", found=f"{known.label} and {photo.label}"
+            )
+        if known is not photo:
+            tally.count("pictures that are listed twice", photo.path)
+            photos[photo.path] = max(known, photo, key=lambda p: p.part == "test")  # held out, if either is
     if not photos:
         raise DataError(
             f"{setting}: no labelled pictures under '{root}'",
             allowed="a folder per class (also below train/ and test/), or the official layout of "
             + ", ".join(LAYOUTS),
         )
-    return photos
+    return tuple(photos.values())
 
 
 def _words(name: str) -> str:
     return " ".join(name.replace("_", " ").split())
 
 
-def _pictures(folder: Path, root: Path, deep: bool = False) -> Iterator[str]:
-    """Return the picture files of a folder as paths below the root, in order; links are left out."""
+def _pictures(folder: Path, root: Path, tally: Tally, deep: bool = False) -> Iterator[str]:
+    """Return the picture files of a folder as paths below the root, in order; what else is there is
+    counted.
+    """
     if not folder.is_dir():
         return
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-        if entry.name.startswith(".") or entry.is_symlink():
+        if entry.name.startswith("."):
             continue
-        if deep and entry.is_dir():
-            yield from _pictures(Path(entry.path), root, deep)
-        elif entry.is_file() and Path(entry.name).suffix.lower() in ENDINGS:
-            yield Path(entry.path).relative_to(root).as_posix()
+        path = Path(entry.path).relative_to(root).as_posix()
+        ending = PurePosixPath(path).suffix.lower()
+        if entry.is_symlink():
+            tally.count("links, which are not read", path)
+        elif entry.is_dir():
+            if deep:
+                yield from _pictures(Path(entry.path), root, tally, deep)
+            else:
+                tally.count("folders in folders of classes, which are not read", path)
+        elif ending in ENDINGS and entry.is_file():
+            yield path
+        else:
+            tally.count(f"{ending} files, which are not read" if ending else "other files", path)
 
 
 def _parts(root: Path) -> list[tuple[Path, str]]:
@@ -105,23 +131,27 @@ def _parts(root: Path) -> list[tuple[Path, str]]:
     return found if {part for _, part in found} == {"train", "test"} else [(root, "")]
 
 
-def _class_folders(root: Path) -> Iterator[Photo]:
+def _class_folders(root: Path, tally: Tally) -> Iterator[Photo]:
     for place, part in _parts(root):
         for folder in sorted(
             p for p in place.iterdir() if p.is_dir() and not p.name.startswith((".", "BACKGROUND_"))
         ):
-            for path in _pictures(folder, root):
+            for path in _pictures(folder, root, tally):
                 yield Photo(path=path, label=_words(folder.name), part=part)
 
 
-def _named_folders(root: Path, folders: Mapping[str, str]) -> Iterator[Photo]:
+def _named_folders(root: Path, folders: Mapping[str, str], tally: Tally) -> Iterator[Photo]:
+    first = {PurePosixPath(f).parts[0] for f in folders}
     for place, part in _parts(root):
         for folder, label in folders.items():
-            for path in _pictures(place / folder, root, deep=True):
+            for path in _pictures(place / folder, root, tally, deep=True):
                 yield Photo(path=path, label=label, part=part)
+        others = sorted(p.name for p in place.iterdir() if p.is_dir() and p.name not in first)
+        what = "folders that the taxonomy does not name, which are not read"
+        tally.count(what, others[0] if others else "", len(others))
 
 
-def _oxford_pet(root: Path) -> Iterator[Photo]:
+def _oxford_pet(root: Path, _: Tally) -> Iterator[Photo]:
     """images/Abyssinian_1.jpg, with annotations/trainval.txt and test.txt, or list.txt alone: `Abyssinian_1 1
     1 1`.
     """
@@ -134,22 +164,22 @@ def _oxford_pet(root: Path) -> Iterator[Photo]:
             yield Photo(path=f"images/{name}.jpg", label=_words(name.rpartition("_")[0]), part=part)
 
 
-def _food101(root: Path) -> Iterator[Photo]:
+def _food101(root: Path, _: Tally) -> Iterator[Photo]:
     """images/apple_pie/1005649.jpg, with meta/train.txt and test.txt: `apple_pie/1005649`."""
     for part in ("train", "test"):
         for line in _lines(root / f"meta/{part}.txt"):
             yield Photo(path=f"images/{line}.jpg", label=_words(line.split("/")[0]), part=part)
 
 
-def _caltech101(root: Path) -> Iterator[Photo]:
+def _caltech101(root: Path, tally: Tally) -> Iterator[Photo]:
     """101_ObjectCategories/accordion/image_0001.jpg; the background class is no class."""
     yield from (
         Photo(path=f"101_ObjectCategories/{p.path}", label=p.label, part=p.part)
-        for p in _class_folders(root / "101_ObjectCategories")
+        for p in _class_folders(root / "101_ObjectCategories", tally)
     )
 
 
-def _flowers102(root: Path) -> Iterator[Photo]:
+def _flowers102(root: Path, _: Tally) -> Iterator[Photo]:
     """jpg/image_00001.jpg, imagelabels.mat (labels from 1), setid.mat (trnid, valid, tstid)."""
     labels, ids = read_mat(root / "imagelabels.mat")["labels"].ravel(), read_mat(root / "setid.mat")
     names = _flower_names(root)
@@ -180,7 +210,7 @@ def _flower_names(root: Path) -> list[str]:
     return [str(n) for n in names]
 
 
-def _stanford_cars(root: Path) -> Iterator[Photo]:
+def _stanford_cars(root: Path, _: Tally) -> Iterator[Photo]:
     """cars_train/, cars_test/, devkit/cars_meta.mat, devkit/cars_train_annos.mat,
     cars_test_annos_withlabels.mat.
     """
@@ -196,7 +226,7 @@ def _stanford_cars(root: Path) -> Iterator[Photo]:
             yield Photo(path=f"cars_{part}/{row['fname'].ravel()[0]}", label=label, part=part)
 
 
-def _cifar100(root: Path) -> Iterator[Photo]:
+def _cifar100(root: Path, _: Tally) -> Iterator[Photo]:
     """train.bin, test.bin and fine_label_names.txt of the binary version; the pickled one is not read."""
     names = [_words(n) for n in _lines(root / "fine_label_names.txt")]
     for part in ("train", "test"):
@@ -212,7 +242,7 @@ def _cifar100(root: Path) -> Iterator[Photo]:
 
 
 LAYOUTS: dict[
-    str, tuple[tuple[str, ...], Callable[[Path], Iterator[Photo]]]
+    str, tuple[tuple[str, ...], Callable[[Path, Tally], Iterator[Photo]]]
 ] = {  # what tells a layout -> how it is read
     "oxford_pet": (("images", "annotations"), _oxford_pet),
     "food101": (("images", "meta/train.txt"), _food101),
@@ -226,11 +256,7 @@ LAYOUTS: dict[
 def _lines(file: Path) -> Iterator[str]:
     if not file.is_file():
         raise DataError(f"there is no '{file}'", fix="unpack the data set's annotations beside its pictures")
-    yield from (
-        line.strip()
-        for line in file.read_text("utf-8").splitlines()
-        if line.strip() and not line.startswith("#")
-    )
+    yield from (line.strip() for line in read_lines(file) if line.strip() and not line.startswith("#"))
 
 
 def read_mat(file: Path) -> Any:

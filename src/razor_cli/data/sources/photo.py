@@ -1,73 +1,43 @@
-"""What sources of the user's own pictures share: whether bytes are a whole picture, how they are read, what
-was left out.
+"""What sources of the user's own pictures share: which files are pictures, what a picture's key is, how names
+are compared and found.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from razor_cli.errors import DataError
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-FORMATS = ("JPEG", "PNG", "WEBP")  # no other parser of the image library ever sees the bytes
-MAX_PIXELS = 80_000_000  # below the size at which the image library itself begins to complain
-MAX_BYTES = 200_000_000
-SHORT_SIDE = (
-    512  # pixels; larger pictures are reduced when read: models take 224 or 336, and memory stays bounded
-)
-NAMED = 10  # so many left-out files are named in one message
 UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR")
-
-
-def flaw(data: bytes) -> str | None:
-    """Return why `data` is not a whole JPEG, PNG or WebP picture, or None if it is. Decodes all of it."""
-    if not data:
-        return "empty file"
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                return f"{width} x {height} pixels, more than {MAX_PIXELS:,}"
-            image.draft(
-                None, (width // 8, height // 8)
-            )  # JPEG: still reads every byte, but computes fewer pixels
-            image.load()
-    except UnidentifiedImageError:
-        return "not a JPEG, PNG or WebP picture"
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return f"more than {MAX_PIXELS:,} pixels"
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError) as error:
-        return f"damaged ({error})"
-    return None
-
-
-def decode(data: bytes) -> Image.Image:
-    """Return a checked picture as RGB, upright by its EXIF orientation, reduced to 512 pixels on the shorter
-    side.
-    """
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        image.draft(
-            None, (SHORT_SIDE, SHORT_SIDE)
-        )  # JPEG: decode at a half, a quarter, ... where that is still enough
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    scale = SHORT_SIDE / min(upright.size)
-    if scale >= 1:
-        return upright
-    size = (max(1, round(upright.width * scale)), max(1, round(upright.height * scale)))
-    return upright.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
 def content_key(source: str, data: bytes) -> str:
     """Return the key of a picture file: equal bytes have equal keys, whatever their names."""
     return f"{source}/{hashlib.sha256(data).hexdigest()[:16]}"
+
+
+def unchanged(key: str, data: bytes, where: object) -> bytes:
+    """Return the bytes of a picture that is read again. Raises DataError if they are not those that were
+    examined.
+    """
+    if content_key("", data) != f"/{hash_of(key)}":
+        raise DataError(
+            f"'{where}' is no longer the picture that was examined",
+            found=f"{len(data):,} other bytes" if data else "nothing that can be read",
+            fix="leave the pictures alone while a run works, and start it again",
+        )
+    return data
+
+
+def hash_of(key: str) -> str:
+    """Return the content's hash in a key of `content_key`, which is the same whichever source read the
+    file.
+    """
+    return key.partition("/")[2]
 
 
 def same(name: str) -> str:
@@ -103,51 +73,3 @@ def halves(count: int) -> tuple[int, int]:
     """Return the borders that cut `count` things into 50 % train, 25 % validation and 25 % evaluation."""
     first = (count + 1) // 2
     return first, first + (count - first) // 2
-
-
-@dataclass(kw_only=True)
-class Tally:
-    """What one place of pictures held that is not used. `setting` is the configuration key that named the
-    place.
-    """
-
-    setting: str
-    examined: int = 0
-    duplicates: int = 0
-    corrupt: dict[str, str] = field(default_factory=dict)  # file -> why
-    skipped: Counter[str] = field(
-        default_factory=Counter
-    )  # why -> rows of metadata that have no usable picture
-    caps: list[str] = field(default_factory=list)  # where a setting left out pictures that there are
-
-    def named(self) -> str:
-        """Return the corrupt files with their flaws, the first ten by name."""
-        shown = [f"{name} ({why})" for name, why in sorted(self.corrupt.items())[:NAMED]]
-        more = len(self.corrupt) - len(shown)
-        return "; ".join(shown) + (f"; and {more} more" if more else "")
-
-    def notes(self) -> list[str]:
-        """Return what a reader of the run must know, one sentence each."""
-        notes = []
-        if self.corrupt:
-            notes.append(
-                f"{self.setting}: {len(self.corrupt)} of {self.examined} are corrupt and left out: "
-                f"{self.named()}"
-            )
-        if self.duplicates:
-            notes.append(f"{self.setting}: {self.duplicates} exact duplicates left out")
-        if self.skipped:
-            why = ", ".join(f"{n} {reason}" for reason, n in self.skipped.most_common())
-            notes.append(f"{self.setting}: {self.skipped.total()} rows of the metadata skipped: {why}")
-        return [*notes, *self.caps]
-
-    def check(self, max_corrupt: float) -> None:
-        """Raise DataError if a larger share than `max_corrupt` of what was examined is corrupt."""
-        if len(self.corrupt) > max_corrupt * self.examined:
-            share = len(self.corrupt) / self.examined
-            raise DataError(
-                f"{self.setting}: {len(self.corrupt)} of {self.examined} pictures are corrupt",
-                allowed=f"a share of at most data.max_corrupt={max_corrupt:g} (this is {share:.2g})",
-                found=self.named(),
-                fix="replace or remove these files, or raise data.max_corrupt",
-            )

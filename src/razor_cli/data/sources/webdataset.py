@@ -1,18 +1,15 @@
 """Captioned pictures in tar shards (.jpg|.jpeg|.png|.webp with .txt or .json), as webdataset and img2dataset
 write them.
 
-The index is made with the standard library's tarfile: it only needs where each member's bytes lie. The
-webdataset package streams samples in shard order and decodes by file ending, pickles included; here a few
-pictures out of many are read at random, and nothing is ever unpickled or unpacked to disk.
+The index is made with the standard library's tarfile (`members.py`): it only needs where each member's bytes
+lie. The webdataset package streams samples in shard order and decodes by file ending, pickles included; here
+a few pictures out of many are read at random, and nothing is ever unpickled or unpacked to disk.
 """
 
 from __future__ import annotations
 
-import glob
-import json
 import random
-import re
-import tarfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,11 +19,20 @@ from typing import BinaryIO
 from PIL import Image
 
 from razor_cli.data.sources.base import Picture
-from razor_cli.data.sources.photo import ENDINGS, MAX_BYTES, Tally, content_key, decode, flaw, mention, same
+from razor_cli.data.sources.members import Sample, samples_of
+from razor_cli.data.sources.patterns import asked_for
+from razor_cli.data.sources.photo import content_key, mention, same, unchanged
+from razor_cli.data.sources.pixels import decode, examine
+from razor_cli.data.sources.tally import Tally
+from razor_cli.data.texts import decoded, one_line, parsed_object
 from razor_cli.errors import DataError, nearest
 
-MAX_TEXT = 100_000  # bytes of one caption member
+PACKED = (".tar.*", ".tgz", ".tbz2", ".txz", ".zip")
 GRAMS = 20_000  # so many word groups of captions are compared for the nearest words
+NO_CAPTION = "pictures without a caption"
+NO_PICTURE = "captions without a picture"
+UNREADABLE = "captions that cannot be read"
+SECOND = "further pictures of a sample, of which the first is used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +46,11 @@ class Entry:
     caption: str
 
 
-@dataclass(slots=True)
-class _Sample:
-    """The members of one name while a shard is read: (offset, size) of each."""
-
-    image: tuple[int, int] | None = None
-    text: tuple[int, int] | None = None
-    json: tuple[int, int] | None = None
-
-
 class WebDataset:
     """Source of captioned pictures from one tar file or all tar files under a folder; captions are free text.
 
     Pictures are chosen by caption (`mentioning`, `without`) and only then read (`draw`): the key is the hash
-    of the picture's bytes. Members without a caption, links and sparse members are no samples.
+    of the picture's bytes. What is no captioned picture is counted.
     """
 
     name = "webdataset"
@@ -88,7 +85,8 @@ class WebDataset:
             raise DataError(
                 f"{self.setting}: no captioned picture in the tar files of '{self.root}'",
                 allowed="members NAME.jpg|jpeg|png|webp with NAME.txt, or NAME.json with a key caption",
-                found=self.tally.named() or f"{len(self.shards)} tar files",
+                found="; ".join(filter(None, (self.tally.named(), self.tally.unused())))
+                or f"{len(self.shards)} tar files",
             )
         return tuple(entries)
 
@@ -123,11 +121,10 @@ class WebDataset:
                 break
             data = self._read(entry)
             self.tally.examined += 1
-            why = flaw(data)
             key = content_key(self.name, data)
-            if why is not None:
-                self.tally.corrupt[f"{self.shards[entry.shard].name}:{entry.name}"] = why
-            elif key in seen:
+            if not self.tally.passed(f"{self.shards[entry.shard].name}:{entry.name}", examine(data)):
+                continue
+            if key in seen:
                 self.tally.duplicates += 1
             else:
                 seen.add(key)
@@ -138,31 +135,41 @@ class WebDataset:
 
     def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:
         """Read drawn pictures as RGB, at most 512 pixels on the shorter side."""
-        return [decode(self._read(self._found[p.key])) for p in pictures]
+        found = [(p.key, self._found[p.key]) for p in pictures]
+        return [
+            decode(unchanged(key, self._read(entry), f"{self.shards[entry.shard]}:{entry.name}"))
+            for key, entry in found
+        ]
 
     def _read(self, entry: Entry) -> bytes:
-        with self.shards[entry.shard].open("rb") as stream:
-            stream.seek(entry.offset)
-            return stream.read(entry.size)
+        """Return a picture's bytes; none if they cannot be read, which is named as an empty file."""
+        try:
+            with self.shards[entry.shard].open("rb") as stream:
+                stream.seek(entry.offset)
+                return stream.read(entry.size)
+        except OSError:
+            return b""
 
     def _list_shards(self) -> list[Path]:
+        packed: list[str] = []
         if self.root.is_dir():
             shards = sorted(s for s in self.root.rglob("*.tar") if not s.name.startswith("."))
+            packed = sorted(p.name for ending in PACKED for p in self.root.rglob(f"*{ending}"))
         else:
-            shards = sorted(Path(p) for p in expand(str(self.root)) if Path(p).is_file())
+            shards = asked_for(str(self.root), self.tally)
         for shard in shards:
             self.stay_inside(shard)
         if not shards:
-            packed = [p.name for p in self.root.rglob("*.tar.*")][:3] if self.root.is_dir() else []
             unpack = "unpack compressed shards to plain .tar first (pictures are read at random places)"
             raise DataError(
                 f"{self.setting}: no tar file at '{self.root}'",
-                found=f"compressed: {', '.join(packed)}" if packed else None,
+                found=f"compressed: {', '.join(packed[:3])}" if packed else None,
                 fix=unpack
                 if packed
                 else f"point {self.setting} at a .tar file, a folder of them, or a pattern like "
                 f"DIR/{{000..009}}.tar",
             )
+        self.tally.count("compressed shards, which are not read", packed[0] if packed else "", len(packed))
         return shards
 
     def stay_inside(self, shard: Path) -> None:
@@ -179,36 +186,65 @@ class WebDataset:
         return {}
 
     def _index(self, number: int) -> list[Entry]:
-        """Read the headers and captions of one shard; a damaged shard counts as one corrupt thing and gives
-        what came before.
-        """
+        """Read the headers and captions of one shard; what is no captioned picture is counted."""
         path = self.shards[number]
-        samples: dict[str, _Sample] = {}
-        try:
-            with tarfile.open(path, mode="r:") as tar:
-                for member in tar:
-                    if member.isreg() and member.sparse is None:
-                        _note(samples, member)
-                    tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header
-        except (tarfile.TarError, OSError, ValueError) as error:
-            self.tally.examined += 1
-            self.tally.corrupt[path.name] = f"damaged tar file after {len(samples)} samples ({error})"
-        end = path.stat().st_size
-        found, told = [], self._told(path)
+        samples = samples_of(path, self.tally)
+        end, told = path.stat().st_size, self._told(path)
+        keys = Counter(PurePosixPath(s.name).name for s in samples)
+        found = []
         with path.open("rb") as stream:
-            for name, sample in samples.items():
-                caption = _caption(stream, sample, end) or told.get(PurePosixPath(name).name)
-                if caption and sample.image and sum(sample.image) <= end:
-                    found.append(
-                        Entry(
-                            shard=number,
-                            name=name,
-                            offset=sample.image[0],
-                            size=sample.image[1],
-                            caption=caption,
-                        )
+            for sample in samples:
+                shown = f"{path.name}:{sample.name}"
+                pictures = [m for m in sample.pictures() if m.end <= end]
+                caption = self._caption(stream, sample, end, shown)
+                key = PurePosixPath(sample.name).name
+                if keys[key] == 1:  # what stands beside the shard goes by this name alone
+                    caption = caption or told.get(key, "")
+                if not pictures or not caption:
+                    self._incomplete(shown, sample, caption)
+                    continue
+                self.tally.count(SECOND, shown, len(pictures) - 1)
+                first = pictures[0]
+                found.append(
+                    Entry(
+                        shard=number,
+                        name=sample.name,
+                        offset=first.offset,
+                        size=first.size,
+                        caption=caption,
                     )
+                )
         return found
+
+    def _incomplete(self, shown: str, sample: Sample, caption: str) -> None:
+        if sample.pictures():
+            self.tally.count(NO_CAPTION if not caption else "pictures cut off by the end of a shard", shown)
+        elif caption:
+            self.tally.count(NO_PICTURE, shown)
+
+    def _caption(self, stream: BinaryIO, sample: Sample, end: int, shown: str) -> str:
+        """Return the text member, else the key `caption` of the JSON member, on one line; nothing if there is
+        neither.
+        """
+        for ending in (".txt", ".json"):
+            member = sample.members.get(ending)
+            if member is not None and member.end <= end:
+                stream.seek(member.offset)
+                if text := self.caption_in(stream.read(member.size), f"{shown}{ending}"):
+                    return text
+        return ""
+
+    def caption_in(self, data: bytes, name: str) -> str:
+        """Return the caption that a .txt or a .json file holds, on one line; one that cannot be read is
+        counted.
+        """
+        try:
+            text = decoded(data, name)
+            caption = text if name.endswith(".txt") else parsed_object(text, name, "").get("caption")
+        except DataError:
+            self.tally.count(UNREADABLE, name)
+            return ""
+        return one_line(caption) if isinstance(caption, str) else ""
 
     def _no_match(self, names: Sequence[str]) -> DataError:
         length = len(same(names[0]).split())
@@ -226,51 +262,3 @@ class WebDataset:
             found="nearest words in captions: " + (", ".join(near) if near else "none alike"),
             fix="correct target, set data.keyword, add spellings to data.aliases, or use other shards",
         )
-
-
-def expand(pattern: str) -> list[str]:
-    """Return the paths that a shard pattern stands for: `{000..009}` counts, `*`, `?` and `[…]` match what is
-    there.
-    """
-    if found := re.search(r"\{(\d+)\.\.(\d+)\}", pattern):
-        first, last = found[1], found[2]
-        numbers = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
-        return [p for n in numbers for p in expand(pattern[: found.start()] + n + pattern[found.end() :])]
-    return glob.glob(pattern) if glob.has_magic(pattern) and not Path(pattern).exists() else [pattern]  # noqa: PTH207 (the pattern may be absolute)
-
-
-def _note(samples: dict[str, _Sample], member: tarfile.TarInfo) -> None:
-    """File one member under its sample: the name up to the first dot of its last part, as webdataset does."""
-    path = PurePosixPath(member.name)
-    stem, dot, ending = path.name.partition(".")
-    ending = (dot + ending).lower()
-    place = (member.offset_data, member.size)
-    sample = samples.setdefault(str(path.parent / stem), _Sample())
-    if ending in ENDINGS and member.size <= MAX_BYTES:
-        sample.image = place
-    elif ending == ".txt" and member.size <= MAX_TEXT:
-        sample.text = place
-    elif ending == ".json" and member.size <= MAX_TEXT:
-        sample.json = place
-
-
-def _caption(stream: BinaryIO, sample: _Sample, end: int) -> str | None:
-    """Return the text member, else the key `caption` of the JSON member, on one line; None if there is
-    neither.
-    """
-    if text := " ".join(_text(stream, sample.text, end).split()):
-        return text
-    try:
-        value = json.loads(_text(stream, sample.json, end) or "null")
-    except ValueError:
-        return None
-    caption = value.get("caption") if isinstance(value, dict) else None
-    return " ".join(caption.split()) or None if isinstance(caption, str) else None
-
-
-def _text(stream: BinaryIO, place: tuple[int, int] | None, end: int) -> str:
-    """Return one text member; nothing if there is none, or if the shard ends inside it."""
-    if place is None or sum(place) > end:
-        return ""
-    stream.seek(place[0])
-    return stream.read(place[1]).decode("utf-8", errors="replace")

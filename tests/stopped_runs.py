@@ -1,0 +1,99 @@
+"""Commands on the toy family in processes of their own, to be stopped and killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import toy_net
+
+from razor_cli.runs.folder import complete_runs
+
+CONF = Path(__file__).parent / "toy_conf"
+ALLOWED = "allow_code=[toy_family,toy_data,toy_methods]"
+WORDS = ["--config-dir", "conf", ALLOWED, "model=toy", "scenario=identity", "target=owl", "quantization=none"]
+GRID = """# @package _global_
+defaults:
+  - override /model: toy
+grid:
+  - {{method: [{}]}}
+"""
+
+
+def home(folder: Path, *methods: str) -> Path:
+    """Put the toy's weights and configuration into a folder, with an experiment `mine` over the methods."""
+    toy_net.teach(folder / "toy.safetensors")
+    for file in CONF.rglob("*.yaml"):
+        there = folder / "conf" / file.relative_to(CONF)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_bytes(file.read_bytes())
+    (folder / "conf/experiment").mkdir()
+    (folder / "conf/experiment/mine.yaml").write_text(GRID.format(", ".join(methods)))
+    return folder
+
+
+def start(place: Path, *words: str, program: str = "razor_run", **how: Any) -> subprocess.Popen[str]:
+    """Start a command in a session of its own, with the program's real entry point."""
+    code = f"from razor_cli.main import {program}; {program}()"
+    whole = [*WORDS, *words] if program == "razor_run" else words
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "RAZOR_CACHE": str(place / "user"),
+        "COLUMNS": "140",
+    }
+    settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | how
+    settings["env"] = env | settings.get("env", {})
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *whole], cwd=place, start_new_session=True, **settings
+    )
+
+
+def until(
+    there: Callable[[], object], child: subprocess.Popen[str] | None = None, seconds: float = 100
+) -> None:
+    """Wait until something holds; fail where it never does, or the child ends before."""
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end
+        assert child is None or child.poll() is None, child.communicate()
+        time.sleep(0.01)
+
+
+def partials(place: Path) -> list[Path]:
+    return list(place.glob("outputs/runs/*/*/*.partial-*"))
+
+
+def recorded(place: Path) -> set[str]:
+    """Return the methods of the complete runs."""
+    return {run.record.method for run in complete_runs(place / "outputs")}
+
+
+def left_over(place: Path) -> list[Path]:
+    """Return whatever a process writes under a name that does not last."""
+    return [p for pattern in ("*.partial-*", ".razor-tmp-*", "*.tmp") for p in place.rglob(pattern)]
+
+
+def living(session: int) -> list[int]:
+    """Return the processes of a session that are no zombies; Linux only."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, group, *_ = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(group) == session and state not in "ZX":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def kill_all(child: subprocess.Popen[str]) -> None:
+    """Leave nothing of a session behind, whatever failed."""
+    for pid in living(child.pid):
+        os.kill(pid, signal.SIGKILL)
+    child.wait()
