@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import yaml  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from razor_cli import plain_yaml
 from razor_cli.bench import sets_of
 from razor_cli.config.check import check
 from razor_cli.config.settings import Experiment
@@ -104,7 +104,7 @@ def main() -> None:
     asked = parser.parse_args()
     console, table, of = Console(), Table("method", "target", "tower", *COLUMNS), defaultdict(list)
     for run in [r for folder in asked.outputs for r in complete_runs(folder)]:
-        experiment = check(yaml.safe_load((run.folder / "resolved_config.yaml").read_text(encoding="utf-8")))
+        experiment = check(plain_yaml.load(run.folder / "resolved_config.yaml"))
         if not suits(run, experiment, asked.seed):
             continue
         before, after = measured(run, experiment)

@@ -67,6 +67,14 @@ class RunError(RazorError):
     """The computation failed although the request was valid: exit code 1."""
 
 
+SHOWN = 200  # characters of a value in a message
+
+
+def shortened(text: str, most: int = SHOWN) -> str:
+    """Return a text that a message has room for."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """Return the names most like `name`, best first, ignoring case."""
     lowered = {n.lower(): n for n in names}

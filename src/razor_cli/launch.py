@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +16,18 @@ from razor_cli.config.command_line import Request, values_of
 from razor_cli.config.compose import checked, given, hydra_errors, hydra_here
 from razor_cli.config.conf_files import conf_dir, values
 from razor_cli.config.outside import allowed
-from razor_cli.config.overrides import shell_command
+from razor_cli.config.overrides import as_typed, is_on, quote, shell_command
+from razor_cli.config.pairings import refuse_grid
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment
-from razor_cli.errors import ConfigError, headline, report
+from razor_cli.config.worded import reading
+from razor_cli.errors import ConfigError, headline, nearest, report
 from razor_cli.printing import say, steady_streams
 from razor_cli.runs.writable import require_writable
 from razor_cli.stopping import keeping
 
 if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
 
 
@@ -39,41 +44,49 @@ def run_once(request: Request) -> int:
     """Check and execute one run; return its exit code."""
     experiment = checked(request)
     refuse_grid(experiment)
+    refuse_unsaid(experiment)
     from razor_cli.run import execute
 
     return execute(experiment)
 
 
-def refuse_grid(experiment: Experiment) -> None:
-    """Raise ConfigError for a grid where a single run is meant."""
-    if experiment.grid:
-        what = "grid belongs into the file of an experiment, and not into a single run or a sweep with -m"
-        fix = (
-            "razor-run experiment=NAME without -m; several values need no -m there, and grid=[] "
-            "switches it off"
+def refuse_unsaid(experiment: Experiment) -> None:
+    """Raise ConfigError for a file that asks for a plan where a run is about to start."""
+    if experiment.dry_run:
+        what = "dry_run: in a file it holds for the grid of an experiment only"
+        raise ConfigError(
+            what, found="dry_run: true", fix="dry_run=true on the command line, or dry_run=false"
         )
-        raise ConfigError(what, allowed="grid=[]", found=f"{len(experiment.grid)} blocks", fix=fix)
 
 
 def run_grid(
-    arguments: Sequence[str], name: str, blocks: list[dict[str, list[Any]]], extra: str | None, *, debug: bool
+    arguments: Sequence[str],
+    name: str,
+    blocks: list[dict[str, list[Any]]],
+    extra: str | None,
+    *,
+    multirun: bool = True,
+    debug: bool,
 ) -> int:
-    """Check every job of a grid, then run or list them; return the exit code. Without a name it is a sweep to
-    be listed.
+    """Check every job of a grid, then run or list them; return the exit code. Without a name it is a sweep,
+    or one run, to be listed.
     """
     from razor_cli.grid import points as grid
     from razor_cli.grid.blocks import read
     from razor_cli.screen import Screen
 
-    asked = read(arguments, name, blocks, extra)
-    jobs, refused = grid.check_all(asked)
+    with reading(arguments):
+        asked = read(arguments, name, blocks, extra, multirun=multirun)
+        jobs, refused = grid.check_all(asked)
     console = Screen()
-    if "dry_run=true" in [a.lstrip("+").lower() for a in arguments]:
+    if is_on("dry_run", arguments) or any(job.experiment.dry_run for job in jobs):
         from razor_cli.grid.plan import plan
 
         return plan(asked, jobs, refused, console)
     if refused:
         raise grid.refusal(asked, jobs, refused)
+    if not jobs:
+        raise ConfigError(f"experiment={name} has no jobs left, so there is nothing to run", fix="KEY=A,B")
     for line in grid.left_out(jobs):
         console.print(line, markup=False, highlight=False)
     from razor_cli.grid import jobs as grid_jobs
@@ -103,8 +116,10 @@ class Job:
         say(f"\n[{HydraConfig.get().job.num + 1}] {shell_command(overrides)}")
         outcome = Outcome(overrides=overrides, exit_code=0)
         try:
-            experiment = replace(check(cfg, allowed=allowed(overrides)), overrides=given(overrides))
+            with reading([as_typed(o) for o in overrides]):
+                experiment = replace(check(cfg, allowed=allowed(overrides)), overrides=given(overrides))
             refuse_grid(experiment)
+            refuse_unsaid(experiment)
             from razor_cli.run import execute
 
             outcome = Outcome(overrides=overrides, exit_code=execute(experiment))
@@ -112,7 +127,7 @@ class Job:
             code = report(error, debug=self.debug)
             outcome = Outcome(overrides=overrides, exit_code=code, error=headline(error))
         self.outcomes.append(outcome)
-        if self.fail_fast and outcome.error:
+        if outcome.error and (self.fail_fast or cfg.get("fail_fast") is True):
             raise SweepStopped
         return outcome
 
@@ -130,16 +145,27 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     for folder in _output_dirs(request):
         require_writable(folder / "runs", "output_dir")
     job = Job(fail_fast=fail_fast, debug=debug)
-    overrides = [*request.overrides, "hydra.mode=MULTIRUN"]
+    stopped = False
     try:
-        with keeping(lambda: _kept(job.outcomes)), hydra_here() as hydra, hydra_errors(request):
-            batches = hydra.multirun(config_name="config", task_function=job, overrides=overrides)
+        with (
+            keeping(lambda: _kept(job.outcomes)),
+            hydra_here() as hydra,
+            hydra_errors(request),
+            _sweep_folder(request) as words,
+        ):
+            batches = hydra.multirun(
+                config_name="config",
+                task_function=job,
+                overrides=[*request.overrides, "hydra.mode=MULTIRUN", *words],
+            )
         outcomes = [
             r.return_value for batch in batches for r in batch
         ]  # other launchers have copies of `job`
     except SweepStopped:
-        outcomes = job.outcomes
-    say(summary(outcomes, stopped=fail_fast and any(o.error for o in outcomes)))
+        outcomes, stopped = job.outcomes, True
+    if not outcomes:
+        raise ConfigError("the sweep has no jobs, so there is nothing to run", fix="give values: KEY=A,B")
+    say(summary(outcomes, stopped=stopped))
     return next((o.exit_code for o in outcomes if o.exit_code), 0)
 
 
@@ -148,6 +174,19 @@ def _output_dirs(request: Request) -> list[Path]:
     words = [o for o in request.overrides if o.lstrip("+").startswith("output_dir=")]
     named = [value for word in words for value in values_of(word)[1]]
     return [Path(str(v)).expanduser() for v in named or [values(conf_dir() / "config.yaml")["output_dir"]]]
+
+
+@contextmanager
+def _sweep_folder(request: Request) -> Iterator[list[str]]:
+    """Give the words that keep what Hydra writes of a sweep out of the results: its jobs are recorded runs.
+
+    A launcher that was chosen may work on other machines, and needs the folder that these see too.
+    """
+    if any(o.startswith("hydra/launcher=") for o in request.overrides):
+        yield []
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield [f"hydra.sweep.dir={quote(folder)}"]
 
 
 def _kept(outcomes: Sequence[Outcome]) -> str:
@@ -181,7 +220,28 @@ def show(request: Request, flags: Namespace) -> int:
         if flags.info:
             hydra.show_info(flags.info, config_name="config", overrides=request.overrides)
             return 0
+        if flags.package is not None:
+            _package(hydra, request, flags)
         hydra.show_cfg("config", request.overrides, flags.cfg, flags.package, flags.resolve)
     sys.stdout.flush()
     checked(request)
     return 0
+
+
+def _package(hydra: Hydra, request: Request, flags: Namespace) -> None:
+    """Raise ConfigError for a part of the configuration that is not there."""
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    cfg = hydra.compose_config("config", request.overrides, RunMode.RUN)
+    shown = hydra.get_sanitized_cfg(cfg, flags.cfg)
+    if flags.package == "_global_":
+        return
+    if not flags.package or OmegaConf.select(shown, flags.package) is None:
+        names = [str(k) for k in shown]
+        close = nearest(flags.package, names)
+        raise ConfigError(
+            f"-p {flags.package}: the configuration has no such part, or it is null",
+            allowed=", ".join(names),
+            fix=f"did you mean -p {' or -p '.join(close)}?" if close else None,
+        )

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from razor_cli import __version__
 from razor_cli.config.conf_files import comments, conf_dir, default_option, groups
-from razor_cli.errors import report
+from razor_cli.config.overrides import is_on
+from razor_cli.errors import ConfigError, report
 from razor_cli.printing import say, steady_streams
 from razor_cli.stopping import Stopped, last_words, orderly
 from razor_cli.streams import forgiving, unwritten
@@ -125,37 +126,64 @@ def run_command(arguments: Sequence[str]) -> int:
     if flags.help or flags.version:
         print(f"razor-cli {__version__}" if flags.version else help_text())
         return 0
-    debug = _is_on("debug", flags.overrides)
-    return _in_order(lambda: _launched(flags, debug), RUN_KEPT, partial(report, debug=debug))
+    debug = is_on("debug", flags.overrides)
+
+    def failed(error: Exception) -> int:
+        from razor_cli.config.worded import at_work
+
+        return report(at_work(error, [*flags.overrides, "output_dir=outputs"]), debug=debug)
+
+    return _in_order(lambda: _launched(flags, debug), RUN_KEPT, failed)
 
 
 def _launched(flags: Namespace, debug: bool) -> int:
     from razor_cli import launch
     from razor_cli.config import command_line
 
+    _refuse_idle(flags)
     if not (flags.cfg or flags.info) and (asked := _grid(flags)):
-        return launch.run_grid(flags.overrides, *asked, flags.config_dir, debug=debug)
+        is_several = flags.multirun or bool(asked[0])
+        return launch.run_grid(flags.overrides, *asked, flags.config_dir, multirun=is_several, debug=debug)
     request = command_line.read(flags.overrides, multirun=flags.multirun, extra=flags.config_dir)
     if flags.cfg or flags.info:
         return launch.show(request, flags)
-    sweep = partial(launch.run_sweep, fail_fast=_is_on("fail_fast", flags.overrides), debug=debug)
+    sweep = partial(launch.run_sweep, fail_fast=is_on("fail_fast", flags.overrides), debug=debug)
     return sweep(request) if flags.multirun else launch.run_once(request)
+
+
+def _refuse_idle(flags: Namespace) -> None:
+    """Raise ConfigError for flags that would be passed over."""
+    idle = [
+        (flags.multirun and flags.run, "--run and --multirun", "give one of them"),
+        (flags.multirun and (flags.cfg or flags.info), "-m with --cfg or --info", "leave -m out"),
+        (flags.cfg and flags.info, "--cfg and --info", "give one of them"),
+        (flags.resolve and not flags.cfg, "--resolve without --cfg", "add --cfg job"),
+        (flags.package is not None and not flags.cfg, "--package without --cfg", "add --cfg job"),
+    ]
+    for wrong, what, fix in idle:
+        if wrong:
+            raise ConfigError(f"{what}: they do not go together", fix=fix)
 
 
 def _grid(flags: Namespace) -> tuple[str, list[dict[str, list[Any]]]] | None:
     """Return the name and the blocks of the grid that is to be run, or listed; None for a single run or a
     sweep.
     """
-    if not flags.multirun and any("experiment=" in o for o in flags.overrides):
+    if any(o.lstrip("+").startswith("experiment=") for o in flags.overrides):
+        from razor_cli.config.worded import reading
         from razor_cli.grid.blocks import chosen_blocks
 
-        if found := chosen_blocks(flags.overrides, flags.config_dir):
+        with reading(flags.overrides):
+            found = chosen_blocks(flags.overrides, flags.config_dir)
+        if found and flags.multirun:
+            raise ConfigError(
+                f"-m experiment={found[0]}: this experiment is a grid, which runs without -m",
+                allowed=f"razor-run experiment={found[0]} KEY=A,B",
+                fix="leave -m out; grid=[] switches the grid off",
+            )
+        if found:
             return found
-    return ("", [{}]) if _is_on("dry_run", flags.overrides) else None
-
-
-def _is_on(key: str, overrides: Sequence[str]) -> bool:
-    return any(o.lstrip("+").lower() == f"{key}=true" for o in overrides)
+    return ("", [{}]) if is_on("dry_run", flags.overrides) else None
 
 
 def _in_order(work: Callable[[], int], kept: str, failed: Callable[[Exception], int]) -> int:
@@ -240,7 +268,13 @@ def _named_only() -> None:
 def razor_command(arguments: Sequence[str]) -> int:
     """Do what a `razor` command line says and return its exit code."""
     wanted = next((a for a in arguments if not a.startswith("-")), None)
-    failed = partial(report, debug="--debug" in arguments, how="razor --debug")
+
+    def failed(error: Exception) -> int:
+        from razor_cli.config.worded import at_work
+
+        found = at_work(error, _as_words(arguments))
+        return report(found, debug="--debug" in arguments, how="razor --debug")
+
     return _in_order(lambda: _called(wanted, arguments), KEPT.get(wanted or "", NOTHING_CHANGED), failed)
 
 
@@ -253,6 +287,12 @@ def _called(wanted: str | None, arguments: Sequence[str]) -> int:
             raise KeyboardInterrupt from end
         return code
     return 0
+
+
+def _as_words(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `razor` as KEY=VALUE, an option and its value as one."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return [f"{a}={after}" if a.startswith("--") and "=" not in a else a for a, after in pairs]
 
 
 def razor() -> NoReturn:

@@ -146,6 +146,16 @@ def test_settings_take_a_file_or_a_mapping() -> None:
     assert checked(read(["model=clip_tiny_short", "model.oracle=null"])).model.oracle is None
 
 
+def test_a_model_that_does_not_fit_is_found_before_the_edit(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    save_file({"w": torch.ones(2)}, tmp_path / "o.safetensors")
+    words = [f"model.oracle={tmp_path}/o.safetensors", f"output_dir={tmp_path}/out"]
+    assert run_command(["experiment=tiny", *words]) == 2
+    said = "".join(capsys.readouterr())
+    assert "model.oracle='o.safetensors': the tensors do not fit" in said and "forgetting" not in said
+
+
 @pytest.mark.skipif(
     (SHORT / "clip_tiny_short.safetensors").is_file(), reason="the weights of clip_tiny_short are here"
 )

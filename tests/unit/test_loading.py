@@ -11,9 +11,8 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from loading_cases import TINY, architectures, weights_of, written
+from loading_cases import TINY, architectures, hf_folder, weights_of, written
 from open_clip import factory, pretrained
-from open_clip.tokenizer import bytes_to_unicode
 from PIL import Image
 from torch import Tensor
 
@@ -132,57 +131,6 @@ def test_a_tag_brings_its_own_preprocessing(
 
 
 # ------------------------------------------------------------------ Hugging Face
-
-
-def hf_folder(folder: Path, *, own: bool, together: bool) -> Path:
-    """Write a tiny transformers CLIP: weights, tokenizer (bytes and three merges) and preprocessor.
-
-    `own`: another mean and deviation than CLIP's. `together`: the preprocessor inside processor_config.json,
-    as a whole processor is saved by transformers 5; else in preprocessor_config.json, as the published
-    folders have it.
-    """
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizerFast
-
-    letters = list(bytes_to_unicode().values())
-    merges = [("p", "h"), ("o", "t"), ("ph", "ot")]
-    words = [
-        *letters,
-        *(x + "</w>" for x in letters),
-        *("".join(m) for m in merges),
-        "<|startoftext|>",
-        "<|endoftext|>",
-    ]
-    folder.mkdir(exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
-    tokenizer = CLIPTokenizerFast.from_pretrained(folder)
-    size = len(words)
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
-    config = CLIPConfig(
-        text_config={
-            **tower,
-            "vocab_size": size,
-            "max_position_embeddings": 32,
-            "bos_token_id": size - 2,
-            "eos_token_id": size - 1,
-            "pad_token_id": size - 1,
-        },
-        vision_config={**tower, "image_size": 16, "patch_size": 8},
-        projection_dim=16,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        module = CLIPModel(config)
-        for parameter in module.parameters():
-            parameter.data.add_(0.05 * torch.randn(parameter.shape))
-    module.save_pretrained(folder)
-    extra = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]} if own else {}
-    images = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}, **extra)
-    tokenizer.save_pretrained(folder)
-    (CLIPProcessor(image_processor=images, tokenizer=tokenizer) if together else images).save_pretrained(
-        folder
-    )
-    return folder
 
 
 def pooled(found: Any) -> Tensor:

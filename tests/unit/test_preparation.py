@@ -13,9 +13,8 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from loading_cases import TINY, architectures, weights_of, written
+from loading_cases import TINY, architectures, hf_folder, weights_of, written
 from safetensors.torch import save_file
-from test_loading import hf_folder
 from tiny_world import make_clip, make_sets
 from torch import Tensor
 
@@ -56,8 +55,8 @@ def rewritten(path: Path, *keys: str, value: object) -> None:
 
 DECIDING: dict[str, tuple[str, tuple[str, ...], object]] = {
     "mean": ("preprocessor_config.json", ("image_mean",), [0.1, 0.2, 0.3]),
-    "resampling": ("preprocessor_config.json", ("resample",), 0),
-    "crop": ("preprocessor_config.json", ("do_center_crop",), False),
+    "resampling": ("preprocessor_config.json", ("resample",), 2),
+    "size": ("preprocessor_config.json", ("size",), {"shortest_edge": 24}),
     "activation": ("config.json", ("vision_config", "hidden_act"), "gelu"),
     "heads": ("config.json", ("text_config", "num_attention_heads"), 2),
     "eps": ("config.json", ("vision_config", "layer_norm_eps"), 1e-3),
@@ -158,7 +157,7 @@ def test_an_architectures_own_settings_count(architectures: None, tmp_path: Path
     path = written(tmp_path / "w.pt", weights_of("tiny"))
     before = stored_hash("open_clip", "tiny", path)
     (tmp_path / "other").mkdir()
-    changed = {**TINY, "text_cfg": {**TINY["text_cfg"], "heads": 2}}  # type: ignore[dict-item]
+    changed = {**TINY, "text_cfg": {**TINY["text_cfg"], "heads": 2}}
     (tmp_path / "other/tiny.json").write_text(json.dumps(changed))
     open_clip.add_model_config(tmp_path / "other")
     assert stored_hash("open_clip", "tiny", path) != before

@@ -36,8 +36,8 @@ def propositions(
     folder = output_dir / "tables"
     if form is None:
         require_writable(folder, "--output-dir")
-    if not recorded:
-        measure([*(words or []), f"output_dir={output_dir}"])
+    if not recorded and not measure([*(words or []), f"output_dir={output_dir}"]):
+        return
     document = build(read_rows(output_dir, note))
     if form is not None:
         put(render(document, form))
@@ -48,26 +48,37 @@ def propositions(
     put(render(document, "md") + "\n")
 
 
-def measure(words: list[str]) -> None:
-    """Check every job of a command line, then measure one after the other."""
+def measure(words: list[str]) -> bool:
+    """Check every job of a command line, then measure one after the other; with dry_run=true they are listed,
+    and False is returned.
+    """
+    from razor_cli.config.worded import reading
     from razor_cli.errors import ConfigError
     from razor_cli.grid import points as grid
     from razor_cli.grid.blocks import chosen_blocks, read
+    from razor_cli.printing import say
     from razor_cli.progress import Progress
     from razor_cli.screen import Screen
     from razor_cli.stopping import keeping
 
+    refuse_settled(words[:-1])
     arguments = ["experiment=propositions", *words]
-    found = chosen_blocks(arguments)
-    if found is None:
-        raise ConfigError(
-            "grid= and experiment= are settled here",
-            fix="leave them out; target= and method= narrow the grid",
-        )
-    asked = read(arguments, *found)
-    jobs, refused = grid.check_all(asked)
+    with reading(arguments):
+        found = chosen_blocks(arguments)
+        assert found is not None
+        asked = read(arguments, *found)
+        jobs, refused = grid.check_all(asked)
+    if any(job.experiment.dry_run for job in jobs) or "dry_run=true" in words:
+        for job in jobs:
+            say(f"[{job.number}/{len(jobs) + len(refused)}] {job.label}")
+        if refused:
+            raise grid.refusal(asked, jobs, refused)
+        say("dry_run: nothing was started")
+        return False
     if refused:
         raise grid.refusal(asked, jobs, refused)
+    if not jobs:
+        raise ConfigError("no proposition is left to measure", fix="target= and method= narrow the grid")
     from razor_cli.studies.propositions_run import measured
 
     console = Screen(stderr=True)  # the table on standard output can be redirected
@@ -78,6 +89,25 @@ def measure(words: list[str]) -> None:
             path, computed = measured(job.experiment, Progress(console).stage)
         done.append(path)
         console.print(f"{'written' if computed else 'recorded already'}: {path}", highlight=False)
+    return True
+
+
+def refuse_settled(words: list[str]) -> None:
+    """Raise ConfigError for settings that are settled here, or that nothing here would heed."""
+    from razor_cli.errors import ConfigError
+
+    settled = {
+        "grid": "leave it out; target= and method= narrow the grid",
+        "experiment": "leave it out; target= and method= narrow the grid",
+        "output_dir": "--output-dir DIR",
+        "jobs": "leave it out: one job is measured after the other",
+        "fail_fast": "leave it out: the first failure ends it",
+        "targets": "name them: target=A,B",
+    }
+    for word in words:
+        key = word.lstrip("+").partition("=")[0]
+        if key in settled:
+            raise ConfigError(f"{word}: not a setting of razor propositions", fix=settled[key])
 
 
 def register(app: typer.Typer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from razor_cli.config import outside, renamed
+from razor_cli.config import interpolations, outside, renamed
 from razor_cli.config.conf_files import FAMILY, GROUPS, conf_dir, groups
 from razor_cli.config.data_keys import own_keys
 from razor_cli.config.family import family_fits
@@ -34,7 +34,7 @@ def check(
     """
     problems = list(earlier or [])
     node = renamed.within(_resolve(cfg, problems))
-    problems += outside.problems(node.get(outside.KEY) or [], allowed)
+    problems += outside.problems(node.get(outside.KEY), allowed)
     parts = {group: _part(group, node, allowed, problems if group not in skip else []) for group in GROUPS}
     options = build(Options, {k: v for k, v in node.items() if k in hints(Options)}, "", problems)
     known = _all_keys(parts)
@@ -63,11 +63,15 @@ def _resolve(cfg: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     config = cfg if OmegaConf.is_config(cfg) else OmegaConf.create(dict(cfg))
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    if wrong := interpolations.problems(plain) or interpolations.too_long(plain):
+        problems += wrong
+        return {str(k): v for k, v in plain.items()}
     try:
         content: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         problems.append(Problem(what=f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}"))
-        content = OmegaConf.to_container(config, resolve=False)
+        content = plain
     return {str(k): v for k, v in content.items()}
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
 
-from razor_cli.config import family, outside, renamed
+from razor_cli.config import family, hydra_words, outside, renamed, sweeps
 from razor_cli.config.conf_files import file_of, groups, roots_of, settings_of, targets
+from razor_cli.config.hydra_words import is_hydra
 from razor_cli.config.overrides import quote, quote_override
 from razor_cli.config.schema import hints, locate
 from razor_cli.config.settings import PLACES, Options, Scenario
+from razor_cli.config.worded import reading
 from razor_cli.errors import ConfigError, Problem, nearest
 
 
@@ -75,48 +77,101 @@ def read(arguments: Sequence[str], *, multirun: bool = False, extra: str | None 
 
     `extra` is a folder of the user's with more options, laid out like `conf/`.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
     roots, allowed = roots_of(extra), outside.allowed([outside.word(a) for a in arguments])
-    parser, available, kinds = OverridesParser.create(), groups(roots), text_kinds(roots, allowed)
-    kept: list[str] = []
-    problems: list[Problem] = []
-    skip: set[str] = set()
-    for argument in arguments:
-        text = quote_override(renamed.word(outside.word(argument), available), kinds, multirun=multirun)
-        try:
-            override = parser.parse_override(text)
-        except HydraException as error:
-            problems.append(_unreadable(argument, str(error)))
-            continue
-        key = override.key_or_group
-        if family.is_family(key):
-            problems.append(family.not_chosen(argument, roots))
-        elif key.startswith("hydra") or override.package is not None or override.is_delete():
-            kept.append(text)
-        elif override.is_sweep_override() and not multirun:
-            problems.append(
-                Problem(
-                    what=f"{argument}: several values are a sweep",
-                    fix="add -m to run each of them, or quote the comma",
-                )
-            )
-            skip.add(key)
-        elif key in available and not isinstance(
-            None if override.is_sweep_override() else override.value(), dict
-        ):
-            wrong = _wrong_choices(override, key, available[key])
-            problems += wrong
-            skip |= {key} if wrong else set()
-            kept += [] if wrong else [text.lstrip("+")]
-        else:
-            kept.append("++" + text.lstrip("+"))
+    with reading(arguments, roots):
+        reader = _Reader(
+            roots=roots,
+            available=groups(roots),
+            kinds=text_kinds(roots, allowed),
+            multirun=multirun,
+            continuous=any(a.lstrip("+").startswith("hydra/sweeper=") for a in arguments),
+        )
+        words = [reader.word(argument) for argument in arguments]
+    problems = [p for word in words for p in word.problems]
+    problems += sweeps.too_many([w.count for w in words]) if not problems else []
+    skip = {w.skip for w in words if w.skip}
+    kept = [w.text for w in words if w.text]
     kept = [t for t in kept if t.lstrip("+").split("=")[0].split(".")[0] not in skip]
-    kept += [f"hydra.searchpath=[{quote(_search_path(roots[1]))}]"] if extra else []
+    kept += [f"hydra.searchpath=[{quote(_search_path(roots[1]))}]"] if extra is not None else []
     return Request(
         overrides=kept, problems=problems, skip=frozenset(skip), roots=tuple(roots), allowed=allowed
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Word:
+    """One word of a command line, read: what Hydra gets of it, or what is wrong."""
+
+    text: str = ""
+    problems: Sequence[Problem] = ()
+    skip: str = ""  # the key that nothing more is to be said about
+    count: float = 1  # values of a sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    """What the words of one command line are read with."""
+
+    roots: Sequence[Path]
+    available: Mapping[str, Sequence[str]]
+    kinds: Callable[[str], Collection[str]]
+    multirun: bool
+    continuous: bool  # a sweeper that takes intervals was chosen
+
+    def word(self, argument: str) -> _Word:
+        """Return one word, read."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
+        parser = OverridesParser.create()
+        plain = renamed.word(outside.word(argument), self.available)
+        text = quote_override(plain, self.kinds, multirun=self.multirun)
+        try:
+            override = parser.parse_override(text)
+            listed = sweeps.named(override, self.available.get(override.key_or_group, ()))
+            if listed:
+                text = f"{override.key_or_group}={listed}"
+                override = parser.parse_override(text)
+        except (HydraException, ValueError) as error:
+            return _Word(problems=[_unreadable(argument, str(error))])
+        if wrong := _not_ours(argument, override, self.roots, multirun=self.multirun):
+            return _Word(problems=wrong)
+        if is_hydra(override.key_or_group) or override.is_delete():
+            return _Word(text=text)
+        return self._setting(argument, text, override)
+
+    def _setting(self, argument: str, text: str, override: Any) -> _Word:
+        """Return a word that chooses an option or sets a value, of one or of several."""
+        key, several = override.key_or_group, override.is_sweep_override()
+        if several and (wrong := self._unlistable(argument, override)):
+            return _Word(problems=wrong, skip=key)
+        count = sweeps.how_many(override) if several and override.is_discrete_sweep() else 1
+        if key in self.available and not isinstance(None if several else override.value(), dict):
+            wrong = _wrong_choices(override, key, self.available[key])
+            return _Word(problems=wrong, skip=key) if wrong else _Word(text=text.lstrip("+"), count=count)
+        return _Word(text="++" + text.lstrip("+"), count=count)
+
+    def _unlistable(self, argument: str, override: Any) -> list[Problem]:
+        """Return what keeps several values from being a sweep."""
+        if self.multirun:
+            return sweeps.problems(argument, override, continuous=self.continuous)
+        fix = "add -m to run each of them, or quote the comma"
+        return [Problem(what=f"{argument}: several values are a sweep", fix=fix)]
+
+
+def _not_ours(argument: str, override: Any, roots: Sequence[Path], *, multirun: bool) -> list[Problem]:
+    """Return why a word is none that the configuration is open to: the family, Hydra's own, another place."""
+    key = override.key_or_group
+    if not key:
+        return [_unreadable(argument, "a value without a key")]
+    if family.is_family(key):
+        return [family.not_chosen(argument, roots)]
+    if is_hydra(key):
+        return hydra_words.problems(argument, override, multirun=multirun)
+    if override.package is None:
+        return []
+    what = f"{argument}: a group lands in the place that has its name"
+    return [Problem(what=what, allowed="GROUP=NAME", found=f"@{override.package}", fix=f"{key}=NAME")]
 
 
 def _search_path(folder: Path) -> str:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from razor_cli.config.check import check
 from razor_cli.config.command_line import Request, values_of
 from razor_cli.config.conf_files import conf_dir
-from razor_cli.config.family import no_answer
+from razor_cli.config.hydra_words import is_hydra
+from razor_cli.config.overrides import as_typed
 from razor_cli.config.schema import together
 from razor_cli.config.settings import UNRECORDED, Experiment
-from razor_cli.errors import Problem
+from razor_cli.config.worded import problem_of, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +30,12 @@ def hydra_here() -> Iterator[Hydra]:
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    from razor_cli.config.guarded import Guarded
+
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir()), job_name="razor-run"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
+        hydra.config_loader = Guarded(hydra.config_loader.get_search_path())
         yield hydra
 
 
@@ -55,29 +59,25 @@ def with_keys(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
 
 @contextmanager
 def hydra_errors(request: Request) -> Iterator[None]:
-    """Turn what Hydra and OmegaConf refuse into our error, together with the problems known before."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
+    """Turn what composing refuses into our error, together with the problems known before."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        missing = getattr(error, "missing_cfg_file", None)
-        problem = no_answer(missing, request.roots) or Problem(
-            what=lines[0] if lines else type(error).__name__,
-            fix="`razor-run --cfg job` shows the settings there are",
-        )
+    except Exception as error:
+        words = [as_typed(o) for o in request.overrides]
+        if (problem := problem_of(error, words, request.roots)) is None:
+            raise
         raise together([*request.problems, problem]) from error
 
 
 def checked(request: Request) -> Experiment:
     """Return the experiment of a command line without a sweep. Raises ConfigError with every problem."""
-    experiment = check(compose(request), request.problems, request.skip, request.allowed)
+    cfg = compose(request)
+    with reading([as_typed(o) for o in request.overrides]):
+        experiment = check(cfg, request.problems, request.skip, request.allowed)
     return replace(experiment, overrides=given(request.overrides))
 
 
 def given(overrides: Sequence[str]) -> dict[str, Any]:
     """Return what overrides of one run set, by key; without Hydra's own, and what changes no number."""
-    pairs = [values_of(o)[:2] for o in overrides if not o.startswith(("hydra", "~"))]
+    pairs = [values_of(o)[:2] for o in overrides if not is_hydra(o) and not o.startswith("~")]
     return {key: value for key, (value, *_) in pairs if key.partition(".")[0] not in UNRECORDED}

@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from razor_cli import plain_yaml
+from razor_cli.errors import ConfigError
+
 GROUPS = ("model", "scenario", "data", "method", "quantization", "metrics")
 FAMILY = "family"  # the group that nobody chooses from: a model says its own
 ASKED = "${family}"
@@ -35,8 +38,27 @@ def conf_dir() -> Path:
 
 
 def roots_of(extra: str | None) -> list[Path]:
-    """Return the folders that options come from: ours, then one of the user's."""
-    return [conf_dir(), *([Path(extra).resolve()] if extra else [])]
+    """Return the folders that options come from: ours, then one of the user's. Raises ConfigError."""
+    return [conf_dir()] if extra is None else [conf_dir(), _folder(extra)]
+
+
+def _folder(extra: str) -> Path:
+    """Return the user's folder of options. Raises ConfigError for what is none, or hides a file of ours."""
+    try:
+        folder = Path(extra).resolve()
+        found = "a file" if folder.is_file() else "nothing" if not folder.is_dir() else ""
+        if not found:
+            list(folder.iterdir())
+    except (OSError, ValueError, RuntimeError) as error:
+        found = getattr(error, "strerror", None) or str(error)
+    if found or not extra:
+        raise ConfigError(
+            f"--config-dir {extra[:200]}: not a folder that can be read",
+            allowed="a folder laid out like conf/: method/NAME.yaml, experiment/NAME.yaml ...",
+            found=found or "nothing",
+            fix="give such a folder, or leave --config-dir out",
+        )
+    return folder
 
 
 def families(roots: Sequence[Path]) -> set[str]:
@@ -81,9 +103,7 @@ def file_of(group: str, option: str) -> Path:
 
 def values(file: Path) -> dict[str, Any]:
     """Return what a yaml file itself sets, without the files it builds on."""
-    import yaml  # type: ignore[import-untyped]
-
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content = plain_yaml.load(file)
     return {k: v for k, v in content.items() if k != "defaults"} if isinstance(content, Mapping) else {}
 
 
@@ -139,17 +159,18 @@ def answers(file: Path, family: str | None = None) -> list[Path]:
 
 
 def _defaults(file: Path) -> list[Any]:
-    import yaml
-
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return (content.get("defaults") or []) if isinstance(content, Mapping) else []
+    content = plain_yaml.load(file)
+    found = content.get("defaults") if isinstance(content, Mapping) else None
+    return found if isinstance(found, list) else []
 
 
 def _file_named(entry: Any, file: Path, family: str | None) -> Path | None:
     """Return the file that an entry of a defaults list names; None for what lands in another place."""
     if entry == "_self_":
         return file
-    key, option = (entry, "") if isinstance(entry, str) else next(iter(entry.items()))
+    if not isinstance(entry, str) and not (isinstance(entry, Mapping) and entry):
+        return None
+    key, option = (entry, "") if isinstance(entry, str) else map(str, next(iter(entry.items())))
     path, _, package = key.partition("@")
     if " " in path or package not in ("", "_here_"):  # override, optional
         return None
@@ -172,10 +193,16 @@ def targets(roots: Sequence[Path], group: str) -> set[str]:
     """Return the classes that a group's files name."""
     files = [f for root in roots for f in sorted((root / group).rglob("*.yaml"))]
     return {
-        t
+        t.decode(errors="replace")
         for f in files
-        for t in re.findall(r"^_target_: *(\S+)", f.read_text(encoding="utf-8"), re.MULTILINE)
+        if f.is_file()
+        for t in re.findall(rb"^_target_: *(\S+)", _head(f), re.MULTILINE)
     }
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(plain_yaml.MOST_BYTES)
 
 
 def comments(file: Path) -> list[tuple[str, str, str]]:

@@ -30,9 +30,12 @@ def allowed(overrides: Sequence[str]) -> frozenset[str]:
     return frozenset(n for n in names if n)
 
 
-def problems(named: Collection[str], allowed: Collection[str]) -> list[Problem]:
-    """Return what is wrong with the packages that a configuration names: said by a file, or not there."""
+def problems(named: object, allowed: Collection[str]) -> list[Problem]:
+    """Return what is wrong with the packages that a configuration names: said by a file, or not there. What
+    is no list of names is refused by its type.
+    """
     found = []
+    named = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
     for name in sorted(set(named) - set(allowed)):
         found.append(
             Problem(

@@ -1,9 +1,9 @@
 """Make what a person types on the command line safe for Hydra's grammar.
 
 `target=Beyoncé` and `target="Conan O'Brien"` are no valid Hydra overrides, so the values of plain text
-settings are quoted before Hydra sees them. With `-m` a comma separates the points of a sweep; inside a name
-it is kept by quotes within the value: `-m 'target="Downey, Robert",Taylor Swift'`. A value that is quoted
-already stays as it is.
+settings are quoted before Hydra sees them: what is typed is the value, quotes included. With `-m`, and in a
+grid, a comma separates values; inside a name it is kept by quotes within the value, which are then no part of
+it: `-m 'target="Downey, Robert",Taylor Swift'`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection, Sequence
 
 OVERRIDE = re.compile(r"(?P<plus>\+{0,2})(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)", re.DOTALL)
 QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+NESTED = re.compile(r"\[(.*,)?\s*[\[{].*[\]}]\s*\]", re.DOTALL)
+BARE = ("null", "'null'", '"null"')  # of an optional text: no value, and the word itself
 SWEEP_FUNCTION = re.compile(r"(choice|shuffle|sort|tag)\(.*\)", re.DOTALL)
 
 
@@ -50,22 +52,37 @@ def split(text: str) -> list[str]:
     return elements
 
 
+def unquoted(text: str) -> str:
+    """Return what a quoted value stands for: `quote` undone."""
+    mark, inner = text[0], text[1:-1]
+    inner = re.sub(rf"(\\*)\\{mark}", lambda m: "\\" * (len(m[1]) // 2) + mark, inner)
+    trailing = len(inner) - len(inner.rstrip("\\"))
+    inner = inner[: len(inner) - trailing + trailing // 2] if trailing else inner
+    return re.sub(r"(\\*)\\\$\{", lambda m: "\\" * (len(m[1]) // 2) + "${", inner)
+
+
 def quote_element(text: str, optional: bool = False) -> str:
-    """Quote one element unless it is quoted already; an optional setting keeps a bare `null`."""
+    """Quote one element of several unless it is quoted already; an optional setting keeps a bare `null`."""
     return text if is_quoted(text) or (optional and text == "null") else quote(text)
 
 
 def quote_text(value: str, *, multirun: bool, optional: bool) -> str:
-    """Quote the value of a text setting; with `multirun` each of its comma-separated points."""
+    """Quote the value of a text setting as it was typed; with `multirun` each of its comma-separated
+    points.
+    """
     if not multirun:
-        return quote_element(value, optional)
+        return value if optional and value in BARE else quote(value)
     if SWEEP_FUNCTION.fullmatch(value):
         return value
     return ",".join(quote_element(e, optional) for e in split(value))
 
 
 def quote_list(value: str, *, multirun: bool) -> str:
-    """Quote the elements of `[a, b]`; with `multirun` also of `[a],[b]`. Anything else is one text."""
+    """Quote the elements of `[a, b]`; with `multirun` also of `[a],[b]`. Anything else is one text; lists in
+    lists stay for Hydra to read, so that the check refuses them.
+    """
+    if NESTED.fullmatch(value):
+        return value
     if not (value.startswith("[") and value.endswith("]")):
         return value if value == "null" else quote_element(value)
     points = re.split(r"\]\s*,\s*\[", value[1:-1]) if multirun else [value[1:-1]]
@@ -95,11 +112,17 @@ def as_typed(override: str) -> str:
     """
     text = override.removeprefix("++")
     key, _, value = text.partition("=")
-    inner = value[1:-1]
-    plain = is_quoted(value) and inner and inner.strip() == inner and not set(inner) & set("\\$'\"")
-    return f"{key}={inner}" if plain and inner != "null" else text
+    if not is_quoted(value) or value in BARE:
+        return text
+    return f"{key}={unquoted(value)}"
 
 
 def shell_command(overrides: Sequence[str], program: str = "razor-run") -> str:
     """Return the command that runs one job again, ready to be pasted into a shell."""
     return shlex.join([program, *map(as_typed, overrides)])
+
+
+def is_on(key: str, overrides: Sequence[str]) -> bool:
+    """Tell whether a command line switches a setting on; the last word counts."""
+    said = [o.lstrip("+").lower() for o in overrides if o.lstrip("+").startswith(f"{key}=")]
+    return said[-1:] == [f"{key}=true"]

@@ -10,11 +10,12 @@ from razor_cli.config.schema import convert, unknown
 from razor_cli.config.settings import Options, Scenario
 from razor_cli.contract.spec import Spec
 from razor_cli.data.ask import DataSettings
-from razor_cli.errors import Problem, RazorError, nearest
+from razor_cli.errors import ConfigError, Problem, RazorError, nearest
 
 
 def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem]:
     """Return the problems between parts; parts that are None were refused already and take no part."""
+    found = output_can_lie_there(options)
     rules: list[tuple[Callable[..., list[Problem]], tuple[str, ...]]] = [
         (method_serves_model, ("method", "model")),
         (model_is_there, ("model",)),
@@ -22,12 +23,46 @@ def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem
         (bounds_are_right, ("scenario",)),
         (packages_are_there, ("quantization",)),
     ]
-    found: list[Problem] = []
     for rule, names in rules:
         arguments = [parts.get(n) for n in names]
         if all(a is not None for a in arguments):
             found += rule(*arguments)
     return found
+
+
+def output_can_lie_there(options: Options) -> list[Problem]:
+    """The results folder must be a folder, or be able to become one."""
+    place = options.output_dir.absolute()
+    there = next((p for p in (place, *place.parents) if p.is_symlink() or p.exists()), place)
+    if there.is_dir():
+        return []
+    what = "a link to nothing" if there.is_symlink() and not there.exists() else "no folder"
+    return [
+        Problem(
+            what=f"output_dir: {there} is {what}",
+            allowed="a folder, or a place in one",
+            found=str(options.output_dir),
+            fix="output_dir=DIR, a folder of yours",
+        )
+    ]
+
+
+def refuse_grid(experiment: Options) -> None:
+    """Raise ConfigError for a grid, or for processes of one, where a single run or a sweep is meant."""
+    if experiment.grid:
+        what = "grid belongs into the file of an experiment, and not into a single run or a sweep with -m"
+        fix = (
+            "razor-run experiment=NAME without -m; several values need no -m there, and grid=[] "
+            "switches it off"
+        )
+        raise ConfigError(what, allowed="grid=[]", found=f"{len(experiment.grid)} blocks", fix=fix)
+    if experiment.jobs != 1:
+        raise ConfigError(
+            "jobs spreads the grid of an experiment over processes, and this is a single run or a sweep",
+            allowed="jobs=1",
+            found=f"jobs={experiment.jobs}",
+            fix="leave it out, or write the values into an experiment's grid",
+        )
 
 
 def method_serves_model(method: Any, model: Spec) -> list[Problem]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -13,16 +12,17 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from razor_cli.errors import ConfigError, Problem, nearest
+from razor_cli.config.scalars import INVALID, is_finite, scalar
+from razor_cli.errors import ConfigError, Problem, nearest, shortened
 
 T = TypeVar("T")
-INVALID = object()  # what a refused value becomes, so that the check goes on
+INFINITE = "infinite"  # a field's metadata: inf means something there, `field(metadata={INFINITE: True})`
 WORDS = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
     str: "text",
-    Path: "a path",
+    Path: "a path that the system allows",
     NoneType: "null",
 }
 
@@ -91,13 +91,20 @@ def build(cls: type[T], node: object, key: str, problems: list[Problem]) -> T | 
         )
         return None
     types = hints(cls)
+    open_ended = {f.name for f in fields(cls) if f.metadata.get(INFINITE)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for name, value in node.items():
         if name == "_target_":
+            problems += _other_class(value, cls, key)
             continue
         if name not in types:
             problems.append(unknown(name, key, types))
-        elif (converted := convert(value, types[name], _join(key, name), problems)) is not INVALID:
+            continue
+        converted = convert(value, types[name], _join(key, name), problems)
+        if name not in open_ended and not is_finite(converted):
+            what = f"{_join(key, name)} must be finite"
+            problems.append(Problem(what=what, allowed=describe(types[name]), found=converted))
+        elif converted is not INVALID:
             values[name] = converted
     needed = [f.name for f in fields(cls) if f.init and f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
     problems += [
@@ -106,6 +113,14 @@ def build(cls: type[T], node: object, key: str, problems: list[Problem]) -> T | 
         if n not in node
     ]
     return _construct(cls, values, key, problems) if values.keys() >= set(needed) else None
+
+
+def _other_class(target: object, cls: type, key: str) -> list[Problem]:
+    """Return the problem of a class that is named where another one is built."""
+    if isinstance(target, str) and target.rpartition(".")[2] == cls.__name__:
+        return []
+    what = f"{_join(key, '_target_')}: no class is chosen here"
+    return [Problem(what=what, allowed="a group's own file, by GROUP=NAME", found=shortened(repr(target)))]
 
 
 def unknown(name: object, key: str, known: Mapping[str, object] | Sequence[str]) -> Problem:
@@ -171,10 +186,10 @@ def convert(value: object, kind: Any, key: str, problems: list[Problem]) -> Any:
     if isinstance(kind, type) and is_dataclass(kind):
         built = build(kind, value, key, problems)
         return INVALID if built is None else built
-    scalar = INVALID if origin else _scalar(value, kind)
-    if scalar is INVALID:
+    found = INVALID if origin else scalar(value, kind)
+    if found is INVALID:
         problems.append(_mismatch(value, kind, key))
-    return scalar
+    return found
 
 
 def _convert_union(value: object, kind: Any, key: str, problems: list[Problem]) -> Any:
@@ -203,29 +218,13 @@ def _mismatch(value: object, kind: Any, key: str) -> Problem:
     fix = f"did you mean {key}={' or '.join(close)}?" if close else None
     if kind is str and isinstance(value, (int, float)):
         fix = f"put it in quotes: {key}: '{value}'"
-    found = f"{value!r}" if isinstance(value, str) else "null" if value is None else value
+    found = "null" if value is None else shortened(repr(value) if isinstance(value, str) else str(value))
     return Problem(
         what=f"{key} has the wrong {'value' if choices else 'type'}",
         allowed=describe(kind),
         found=found,
         fix=fix,
     )
-
-
-def _scalar(value: object, kind: Any) -> Any:
-    if kind is NoneType:
-        return None if value is None else INVALID
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return next(
-            (m for m in kind if (m.value == value and type(m.value) is type(value)) or str(m.value) == value),
-            INVALID,
-        )
-    if kind is Path:
-        return Path(value).expanduser() if isinstance(value, (str, Path)) and str(value) else INVALID
-    if kind is float:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
-        return float(value) if number else INVALID  # type: ignore[arg-type]
-    return value if type(value) is kind else INVALID
 
 
 def class_id(cls: type) -> str:

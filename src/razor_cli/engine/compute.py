@@ -45,13 +45,13 @@ def compute(job: Job) -> None:
     e, run, family, sets = job.experiment, job.run, job.family, job.sets
     run.write_config(composed(e))
     lab = _lab(job)
+    companions = family.companions(sets.target)  # one that does not fit is found before the work
     with job.progress.stage(f"forgetting {sets.target} with {job.identity.method}") as say:
         lab.say = say
         edit = e.method.edit(lab)
     run.write_log(edit.log)
     write_atomic(run.path("split.json"), in_json(sets.record(), indent=1))
     size = save_change(run.path(""), edit, family, job.identity, e)
-    companions = family.companions(sets.target)
     notes = list(companions.notes)
     changes = _changes(job, edit, notes)
     exam, found, scores = _scored(job, lab, changes, companions)

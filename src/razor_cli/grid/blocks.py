@@ -15,13 +15,16 @@ block. A setting that only some of the grid's kinds of data have goes to those (
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from razor_cli.config import command_line, renamed
+from razor_cli import plain_yaml
+from razor_cli.config import command_line, interpolations, renamed, sweeps
 from razor_cli.config.conf_files import bases, groups, roots_of
+from razor_cli.config.hydra_words import is_hydra
 from razor_cli.config.schema import together
 from razor_cli.errors import ConfigError, Problem, nearest
 
@@ -44,6 +47,7 @@ class Asked:
     blocks: list[Block]
     words: list[str]  # as typed, for every job
     extra: str | None = None
+    multirun: bool = True  # a comma separates values, as in a grid and with -m
 
 
 def chosen_blocks(arguments: Sequence[str], extra: str | None = None) -> tuple[str, list[Block]] | None:
@@ -53,6 +57,8 @@ def chosen_blocks(arguments: Sequence[str], extra: str | None = None) -> tuple[s
     plain = [a.lstrip("+") for a in arguments]
     named = [a.partition("=")[2].strip("'\"") for a in plain if a.startswith("experiment=")]
     if not named or any(a.startswith("grid=") for a in plain):
+        return None
+    if named[-1] not in groups(roots_of(extra)).get("experiment", ()):
         return None
     for root in roots_of(extra):
         file = root / "experiment" / f"{named[-1]}.yaml"
@@ -65,11 +71,11 @@ def _grid_of(file: Path) -> list[Block]:
     """Return the blocks of an experiment's file, or of the nearest one it builds on; scalars become lists of
     one.
     """
-    import yaml  # type: ignore[import-untyped]
-
-    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    if "grid" not in content:
+    content = plain_yaml.load(file)
+    if not isinstance(content, Mapping) or "grid" not in content:
         return next((found for base in reversed(bases(file)) if (found := _grid_of(base))), [])
+    if wrong := interpolations.problems(content, str(file)):
+        raise together(wrong)
     grid = content["grid"]
     if not isinstance(grid, list) or not all(isinstance(b, Mapping) and b for b in grid):
         raise ConfigError(
@@ -80,9 +86,16 @@ def _grid_of(file: Path) -> list[Block]:
     return [{str(k): v if isinstance(v, list) else [v] for k, v in block.items()} for block in grid]
 
 
-def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: str | None = None) -> Asked:
-    """Return what a command line asks of a grid. Raises ConfigError for words that cannot be read
-    or chosen.
+def read(
+    arguments: Sequence[str],
+    name: str,
+    blocks: Sequence[Block],
+    extra: str | None = None,
+    *,
+    multirun: bool = True,
+) -> Asked:
+    """Return what a command line asks of a grid, or of a sweep or a run that is to be listed. Raises
+    ConfigError for words that cannot be read or chosen.
     """
     in_blocks = {key for block in blocks for key in block}
     given: dict[str, list[Any]] = {}
@@ -90,12 +103,12 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
     problems: list[Problem] = []
     most: int | None = None
     for argument in arguments:
-        if argument.startswith(MOST):
+        if argument.startswith(MOST) and name:
             most = _count(argument)
             continue
-        request = command_line.read([argument], multirun=True, extra=extra)
-        problems += request.problems
-        if request.problems:
+        request = command_line.read([argument], multirun=multirun, extra=extra)
+        problems += request.problems or _not_here(argument, name)
+        if request.problems or is_hydra(argument):
             continue
         key, values, several = command_line.values_of(request.overrides[0])
         if key in (*in_blocks, *CHOOSING) or several:
@@ -106,7 +119,17 @@ def read(arguments: Sequence[str], name: str, blocks: Sequence[Block], extra: st
         raise together(problems)
     chosen = narrowed([dict(b) for b in blocks], given)
     chosen = [b | {"target": b["target"][:most]} if "target" in b else b for b in chosen]
-    return Asked(name=name, blocks=chosen, words=words, extra=extra)
+    if problems := sweeps.too_many([sum(math.prod(map(len, block.values())) for block in chosen)]):
+        raise together(problems)
+    return Asked(name=name, blocks=chosen, words=words, extra=extra, multirun=multirun)
+
+
+def _not_here(argument: str, name: str) -> list[Problem]:
+    """Return the problem of a word about Hydra's launcher in a grid, which starts its processes itself."""
+    if not (name and is_hydra(argument)):
+        return []
+    what = f"{argument}: launcher and sweeper are those of a sweep with -m, and experiment={name} is a grid"
+    return [Problem(what=what, fix="jobs=N spreads a grid over processes")]
 
 
 def _count(argument: str) -> int:

@@ -12,7 +12,9 @@ from razor_cli.config.check import check
 from razor_cli.config.compose import compose, given, with_keys
 from razor_cli.config.conf_files import groups, roots_of
 from razor_cli.config.overrides import as_typed, quote, shell_command
+from razor_cli.config.pairings import refuse_grid
 from razor_cli.config.settings import Experiment
+from razor_cli.config.worded import reading
 from razor_cli.errors import ConfigError, RazorError
 from razor_cli.grid.blocks import Asked, points
 from razor_cli.grid.data_words import leave_out, told
@@ -67,7 +69,10 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
             if isinstance(cfg, RazorError):
                 raise cfg
             keys = {k: v for k, v in point.items() if k not in available}
-            experiment = check(with_keys(cfg, keys), request.problems, request.skip, request.allowed)
+            with reading([*asked.words, *(f"{k}={_shown(v)}" for k, v in keys.items())]):
+                experiment = check(with_keys(cfg, keys), request.problems, request.skip, request.allowed)
+            if not asked.name:
+                refuse_grid(experiment)
             experiment = replace(experiment, overrides=given(request.overrides) | keys)
             pictures = _pictures(experiment, sizes)
             jobs.append(
@@ -91,7 +96,11 @@ def _composed(
     """Return for each choice of options what was read, the configuration or why there is none, and the words
     that were left out of it.
     """
-    requests = {c: command_line.read([*asked.words, "grid=[]", *c], extra=asked.extra) for c in choices}
+    off = ["grid=[]"] if asked.name else []
+    requests = {
+        c: command_line.read([*asked.words, *off, *c], multirun=asked.multirun, extra=asked.extra)
+        for c in choices
+    }
     made: dict[tuple[str, ...], Any] = {}
     for chosen, request in requests.items():
         try:
@@ -140,7 +149,7 @@ def alone(asked: Asked, point: Mapping[str, Any]) -> str:
     """Return the command that runs one point by itself."""
     words = [f"experiment={asked.name}", "grid=[]"] if asked.name else []
     rest = [
-        w
+        as_typed(w) if asked.multirun else w
         for w in asked.words
         if not w.lstrip("+").startswith(("experiment=", "jobs=", "dry_run=", "fail_fast="))
     ]

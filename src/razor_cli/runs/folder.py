@@ -30,6 +30,7 @@ from razor_cli.runs.leftovers import locked, settle_caches, sweep_partials
 from razor_cli.runs.reading import parse_record, parse_rows, parsed
 from razor_cli.runs.records import Identity, RunRecord
 from razor_cli.runs.rows import ScoreRow, Where, events_csv, read_scores, scores_csv
+from razor_cli.runs.traces import untouched_if_refused
 from razor_cli.runs.writable import require_writable
 
 if TYPE_CHECKING:  # both need torch or stand above this module
@@ -157,6 +158,16 @@ def open_run(
     Jobs that want the same id wait for one another, and `say` tells of it: the later one gets what the
     earlier one finished. A fresh run that is not finished when the block ends leaves nothing behind.
     """
+    where = (output_dir, scenario, method, run_id)
+    with untouched_if_refused(*where), _opened(*where, force=force, say=say) as run:
+        yield run
+
+
+@contextmanager
+def _opened(
+    output_dir: Path, scenario: str, method: str, run_id: str, *, force: bool, say: Callable[[str], None]
+) -> Iterator[Run]:
+    """Give the run, open; what of its place is new stays."""
     sweep(output_dir)
     folder = Path(output_dir) / "runs" / scenario / method / run_id
     if not force and is_complete(folder):

@@ -10,12 +10,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from razor_cli.atomic import staged
+from razor_cli.errors import RunError
+from razor_cli.weights.files import is_finite
 
 
 def write_adapter(
     path: Path, tensors: Mapping[str, Tensor], *, kind: str, weights_hash: str, **settings: str
 ) -> None:
-    """Write the tensors of an adapter as safetensors; the header names what they belong to."""
+    """Write the tensors of an adapter as safetensors; the header names what they belong to. Raises RunError
+    for values that are not finite.
+    """
+    if bad := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
+        raise RunError(f"the new values of {bad[0]} are not finite", fix="check the edit's step size")
     header = {"kind": kind, "weights": weights_hash, **settings}
     with staged(path) as part:
         save_file(

@@ -6,16 +6,16 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from razor_cli.errors import WeightsError
-from razor_cli.weights.files import WEIGHT_SUFFIXES, read_file, rewrite
+from razor_cli.weights.files import WEIGHT_SUFFIXES, names_in, read_file, rewrite, wrapping_of
+from razor_cli.weights.json_file import LISTS_BYTES, read_json
 
 FAMILIES = Path(__file__).parents[1] / "families"
 # Never copied beside edited weights: they may hold the weights as they were, in another format or in a
@@ -41,12 +41,6 @@ def _folder_files() -> tuple[str, ...]:
 FOLDER_FILES = _folder_files()
 
 
-class _Index(BaseModel):
-    """What is read of a shard index."""
-
-    weight_map: dict[str, str]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """How a checkpoint lies on disk: a single file, or a folder whose weights are in `files`."""
@@ -54,6 +48,7 @@ class Layout:
     path: Path
     files: tuple[Path, ...]
     index: Path | None = None  # shard index of the folder
+    homes: Mapping[str, str] = field(default_factory=dict)  # tensor -> shard, as the index says
 
     @property
     def is_folder(self) -> bool:
@@ -61,16 +56,24 @@ class Layout:
         return self.path != self.files[0]
 
     def read(self) -> dict[str, Tensor]:
-        """Return all tensors as stored (CPU); raises WeightsError on damage or a name that lies in two
-        shards.
+        """Return all tensors as stored (CPU), without a `module.` before all names; raises WeightsError on
+        damage, a name that lies in two shards, or one that is not where the index says.
         """
         state: dict[str, Tensor] = {}
         for file in self.files:
             part = read_file(file)
             if twice := state.keys() & part.keys():
                 raise WeightsError(f"two shards of {self.path} hold the same tensor", found=sorted(twice)[0])
+            told = {name for name, shard in self.homes.items() if shard == file.name}
+            if away := told - part.keys():
+                raise WeightsError(
+                    f"{self.index} names a tensor that its shard does not hold",
+                    found=f"{sorted(away)[0]}, said to be in {file.name}",
+                    fix="save or fetch the weights again",
+                )
             state.update(part)
-        return state
+        prefix = wrapping_of(state)
+        return {name[len(prefix) :]: tensor for name, tensor in state.items()}
 
     def left_out(self) -> list[str]:
         """Return the names inside a folder that `write_like` does not carry over, because they may hold the
@@ -106,10 +109,10 @@ def find_layout(path: str | Path) -> Layout:
 
 
 def _sharded(folder: Path, index: Path) -> Layout:
-    try:
-        names = sorted(set(_Index.model_validate_json(index.read_bytes()).weight_map.values()))
-    except ValidationError as error:
-        raise WeightsError(f"{index} is not a shard index", found=str(error).splitlines()[0]) from error
+    homes = read_json(index, LISTS_BYTES).get("weight_map")
+    if not isinstance(homes, dict) or not all(isinstance(shard, str) for shard in homes.values()):
+        raise WeightsError(f"{index} is not a shard index", found="no weight_map of names and files")
+    names = sorted(set(homes.values()))
     for name in names:
         # A shard is a plain file of the folder: a name with a path in it could point anywhere.
         if name != Path(name).name or "\\" in name or Path(name).suffix not in WEIGHT_SUFFIXES:
@@ -118,9 +121,10 @@ def _sharded(folder: Path, index: Path) -> Layout:
             )
         if not (folder / name).is_file():
             raise WeightsError(f"{index} names a shard that is missing", found=name)
+        _check_inside(folder / name, folder)
     if not names:
         raise WeightsError(f"{index} names no shards")
-    return Layout(path=folder, files=tuple(folder / name for name in names), index=index)
+    return Layout(path=folder, files=tuple(folder / name for name in names), index=index, homes=homes)
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -170,13 +174,14 @@ def state_hash(state: Mapping[str, Tensor]) -> str:
 def write_like(source: Layout, target: Path, changed: Mapping[str, Tensor]) -> None:
     """Write the checkpoint `source` to `target` in its own layout, with the tensors in `changed` replaced.
 
-    A file becomes a file of the kind that `target` ends with. Of a torch file only the weights go over:
-    optimizer states and moving averages may still hold what the edit removed. A folder is copied, but for
-    other weight files and histories (`Layout.left_out`). Raises WeightsError where a link leads out of the
-    folder. Not atomic: the caller moves the finished result into place.
+    A file becomes a file of the kind that `target` ends with; names stay as they are in it. Of a torch file
+    only the weights go over: optimizer states and moving averages may still hold what the edit removed. A
+    folder is copied, but for other weight files and histories (`Layout.left_out`). Raises WeightsError where
+    a link leads out of the folder. Not atomic: the caller moves the finished result into place.
     """
+    prefix = wrapping_of(name for file in source.files for name in names_in(file))
     if not source.is_folder:
-        rewrite(source.path, target, changed)
+        rewrite(source.path, target, changed, prefix)
         return
     for path, kept in _walk(source.path, source):
         copy = target / path.relative_to(source.path)
@@ -185,8 +190,8 @@ def write_like(source: Layout, target: Path, changed: Mapping[str, Tensor]) -> N
             shutil.copyfile(path, copy)
     target.mkdir(parents=True, exist_ok=True)
     for file in source.files:
-        if read_file(file).keys() & changed.keys():
-            rewrite(file, target / file.name, changed)
+        if {name.removeprefix(prefix) for name in names_in(file)} & changed.keys():
+            rewrite(file, target / file.name, changed, prefix)
         else:
             shutil.copyfile(file, target / file.name)
 

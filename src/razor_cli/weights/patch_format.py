@@ -20,11 +20,11 @@ from torch import Tensor
 
 from razor_cli.errors import PatchError
 from razor_cli.weights.checkpoint import dtype_name, tensor_hash
+from razor_cli.weights.files import MAX_HEADER_BYTES, is_finite
 
 FORMAT_VERSION = 1
 # One key only: safetensors writes several in no fixed order, and the same edit must give the same bytes.
 METADATA_KEY = "razor_patch"
-MAX_HEADER_BYTES = 16 * 2**20
 MAX_SETTINGS_BYTES = 64 * 2**10
 MAX_NAME_LENGTH = 512
 
@@ -243,6 +243,11 @@ def _check_values(path: Path, header: PatchHeader, values: Mapping[str, Tensor])
         if tensor_hash(values[name]) != entry.new_sha256:
             raise PatchError(
                 f"the values of {name} in {path} do not match their hash: the file is damaged",
+                fix="fetch or compute the patch again",
+            )
+        if not is_finite(values[name]):
+            raise PatchError(
+                f"tensor {name} in {path} holds values that are not finite",
                 fix="fetch or compute the patch again",
             )
 

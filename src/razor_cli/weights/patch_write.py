@@ -14,8 +14,9 @@ from torch import Tensor
 
 from razor_cli import __version__
 from razor_cli.atomic import move_into_place, staged
-from razor_cli.errors import PatchError
+from razor_cli.errors import PatchError, RunError
 from razor_cli.weights.checkpoint import combined_hash, dtype_name, tensor_hash, tensor_hashes
+from razor_cli.weights.files import is_finite
 from razor_cli.weights.patch_format import (
     PatchHeader,
     TensorEntry,
@@ -45,7 +46,7 @@ def write_patch(
     left out; names that share memory in `base` all get the new values. `target` is stored as a hash, and by
     name only with `name_target`; `settings` are JSON values and must not name it; `libraries` are those whose
     versions are kept. Raises PatchError for unknown names, other shapes, and values that the base's dtype
-    cannot hold.
+    cannot hold, RunError for values that are not finite.
     """
     stored = _as_stored(values, base)
     before = tensor_hashes(base)
@@ -125,6 +126,10 @@ def _memory(name: str, tensor: Tensor) -> object:
 
 def _exact(name: str, value: Tensor, base: Tensor) -> Tensor:
     value = value.detach().cpu()
+    if value.numel() == base.numel() == 1:  # sharded training stores a single number as a vector of one
+        value = value.reshape(base.shape)
+    if not is_finite(value):
+        raise RunError(f"the new values of {name} are not finite", fix="check the edit's step size")
     if value.shape != base.shape:
         raise PatchError(
             f"the new values of {name} have another shape", allowed=list(base.shape), found=list(value.shape)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import nn
 
-from razor_cli.contract.components import Moduled, parameters
+from razor_cli.contract.components import Moduled
 from razor_cli.contract.family import Companions
 from razor_cli.engine.changes import Weights
 from razor_cli.families.clip.beside import CompanionFiles
-from razor_cli.families.clip.fit import check_fit
+from razor_cli.families.clip.fit import fitted
 from razor_cli.weights.checkpoint import read_state, state_hash
 
 
@@ -23,11 +23,11 @@ def load_companions(model: Moduled, target: str, files: CompanionFiles) -> Compa
     """
     states, hashes = {}, {}
     for state, path in files.paths(target).items():
-        states[state], hashes[state] = _read(model, model.module, f"model.{state}", path)
+        states[state], hashes[state] = _read(model.module, f"model.{state}", path)
     return Companions(states=states, hashes=hashes, notes=files.oracle_of(target)[1])
 
 
-def _read(model: Moduled, module: nn.Module, key: str, path: Path) -> tuple[Weights, str]:
+def _read(module: nn.Module, key: str, path: Path) -> tuple[Weights, str]:
     stored = read_state(path)
-    check_fit(module, stored, f"{key}='{path.name}'")
-    return Weights(values={name: stored[name] for name in parameters(model)}), state_hash(stored)
+    fix = "it must be of the architecture that model.weights has"
+    return Weights(values=fitted(module, stored, f"{key}='{path.name}'", fix)), state_hash(stored)

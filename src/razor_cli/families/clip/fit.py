@@ -9,38 +9,72 @@ import torch
 from torch import Tensor, nn
 
 from razor_cli.errors import WeightsError
+from razor_cli.weights.files import is_finite
+
+OTHER_ARCHITECTURE = "set model.architecture to the one the file was made for"
+UNSTORED = ("position_ids", "attn_mask")  # buffers that old files hold and nobody needs
 
 
-def fill(module: nn.Module, stored: Mapping[str, Tensor], what: str) -> None:
-    """Copy a checkpoint into a module in fp32; raises WeightsError as `check_fit` does."""
-    check_fit(module, stored, what)
+def fill(module: nn.Module, stored: Mapping[str, Tensor], what: str, fix: str = OTHER_ARCHITECTURE) -> None:
+    """Copy a checkpoint into a module in fp32; raises WeightsError as `fitted` does."""
+    found = fitted(module, stored, what, fix)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            parameter.copy_(stored[name])
+            parameter.copy_(found[name])
 
 
-def check_fit(module: nn.Module, stored: Mapping[str, Tensor], what: str) -> None:
-    """Raise WeightsError unless names and shapes agree exactly with the module's (buffers that nobody stores
-    aside).
+def fitted(
+    module: nn.Module, stored: Mapping[str, Tensor], what: str, fix: str = OTHER_ARCHITECTURE
+) -> dict[str, Tensor]:
+    """Return the stored values of a module's parameters, in their shapes.
+
+    A single number may be stored as a vector of one, as sharded training does. Raises WeightsError unless
+    names and shapes agree exactly otherwise (buffers that nobody stores aside), and unless all values are
+    finite numbers; `fix` is what to do about another architecture.
     """
     wanted = {n: p.shape for n, p in module.named_parameters()}
+    found = {n: _single(stored[n], shape) for n, shape in wanted.items() if n in stored}
     missing = sorted(set(wanted) - set(stored))
-    extra = sorted(
-        n for n in set(stored) - set(module.state_dict()) if not n.endswith(("position_ids", "attn_mask"))
-    )
+    extra = sorted(n for n in set(stored) - set(module.state_dict()) if not n.endswith(UNSTORED))
     wrong = [
-        f"{n} {tuple(stored[n].shape)} instead of {tuple(s)}"
-        for n, s in wanted.items()
-        if n in stored and stored[n].shape != s
+        f"{n} {tuple(value.shape)} instead of {tuple(wanted[n])}"
+        for n, value in found.items()
+        if value.shape != wanted[n]
     ]
     if missing or extra or wrong:
         parts = (("missing", missing), ("unknown", extra), ("of another shape", wrong))
-        found = "; ".join(f"{len(names)} {kind}: {', '.join(names[:3])}" for kind, names in parts if names)
         raise WeightsError(
             f"{what}: the tensors do not fit",
-            found=found,
-            fix="set model.architecture to the one the file was made for",
+            found="; ".join(f"{len(names)} {kind}: {', '.join(names[:3])}" for kind, names in parts if names),
+            fix=_prefix_advice(missing, extra) or fix,
         )
+    for name, value in found.items():
+        if not value.is_floating_point() or not is_finite(value):
+            kind = (
+                "values that are not finite" if value.is_floating_point() else f"{value.dtype} for a weight"
+            )
+            raise WeightsError(
+                f"{what}: {kind}", found=name, fix="save the weights again, as float16 or float32"
+            )
+    return found
+
+
+def _single(value: Tensor, shape: torch.Size) -> Tensor:
+    return value.reshape(shape) if value.numel() == 1 and shape.numel() == 1 else value
+
+
+def _prefix_advice(missing: list[str], extra: list[str]) -> str | None:
+    """Return what to do where the names differ in what stands before all of them, and in nothing else."""
+    if not missing or len(missing) != len(extra):
+        return None
+    for whole, part, advice in (
+        (extra, missing, "all begin with {}: take it off"),
+        (missing, extra, "all lack {}: put it before them"),
+    ):
+        prefix = whole[0].removesuffix(part[0])
+        if prefix != whole[0] and [prefix + name for name in part] == whole:
+            return f"these names {advice.format(repr(prefix))}, and save the weights again"
+    return None
 
 
 def weights_digest(architecture: str, stored: Mapping[str, Tensor], salt: str = "") -> str:

@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import open_clip
+import tokenizers
+from PIL import Image
 from torch import Tensor, nn
 
 from razor_cli.dual.components import HUGGING_FACE, TowerLayout
 from razor_cli.dual.view import Tower
-from razor_cli.errors import WeightsError
+from razor_cli.errors import RazorError, WeightsError, headline
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
-from razor_cli.families.clip.open_clip_models import NO_WEIGHTS
+from razor_cli.families.clip.hf_files import check_folder, read_config, read_processor
+from razor_cli.families.clip.text import Tokenizer
+from razor_cli.families.clip.tokens import LARGEST, PROBES, check_tokenizer, within
 from razor_cli.weights.checkpoint import read_state
+
+SPELLINGS = (*PROBES, "A  Photo, of Zoë's cat!")
+OLD_END = 2  # of configurations from before the end token was named: transformers reads the largest id then
 
 
 def load_hugging_face(label: str, folder: str | None) -> Clip:
     """Load a transformers CLIP folder (config.json, weights, tokenizer and preprocessor files)."""
-    if not folder or not (Path(folder).expanduser() / "config.json").is_file():
-        raise WeightsError(
-            f"model.weights: '{folder}' is no Hugging Face CLIP folder",
-            found="no config.json in it",
-            fix=NO_WEIGHTS,
-        )
-    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+    from transformers import CLIPModel, CLIPTokenizer
 
-    path = Path(folder).expanduser()
-    config: Any = CLIPConfig.from_pretrained(path)
-    module = CLIPModel(config)
+    path = Path(folder or "").expanduser()
+    check_folder(path)
+    config = _config(path)
     stored = read_state(path)
-    fill(module, stored, f"model.weights='{path.name}'")
-    tokenizer = CLIPTokenizer.from_pretrained(path)
-    length = config.text_config.max_position_embeddings
+    with _worded(path, "describes a model that transformers cannot build"):
+        module = CLIPModel(config)
+    fill(module, stored, f"model.weights='{path.name}'", "config.json and weights must be of one model")
+    with _worded(path, "holds a tokenizer that transformers cannot read"):
+        tokenizer = CLIPTokenizer.from_pretrained(path, local_files_only=True)
+    vision, text = config.vision_config, config.text_config
 
     def tokenize(texts: list[str]) -> Tensor:
         ids: Tensor = tokenizer(
-            texts, padding="longest", truncation=True, max_length=length, return_tensors="pt"
+            texts,
+            padding="longest",
+            truncation=True,
+            max_length=text.max_position_embeddings,
+            return_tensors="pt",
         )["input_ids"]
         return ids
+
+    checked = within(tokenize, text.vocab_size, f"model.weights='{path.name}'")
+    end = text.eos_token_id if text.eos_token_id != OLD_END else LARGEST
+    check_tokenizer(checked, f"the folder {path}", unknown=tokenizer.unk_token_id, end=end)
+    _check_followed(path, tokenize)
 
     def pooled(features: Any) -> Tensor:  # newer versions return an output object
         value: Tensor = features if isinstance(features, Tensor) else features.pooler_output
         return value
 
-    vision, text = config.vision_config, config.text_config
     layouts = (
         _hf_layout(module, Tower.VISION, vision, "vision_model", "visual_projection.weight"),
         _hf_layout(module, Tower.TEXT, text, "text_model", "text_projection.weight"),
@@ -59,8 +71,8 @@ def load_hugging_face(label: str, folder: str | None) -> Clip:
         layouts=layouts,
         image_features=lambda x: pooled(module.get_image_features(pixel_values=x)),
         text_features=lambda t: pooled(module.get_text_features(input_ids=t)),
-        transform=_hf_transform(path, vision.image_size),
-        tokenizer=tokenize,
+        transform=_transform(path, vision.image_size),
+        tokenizer=checked,
         stored=stored,
         source=path.name,
         architecture=_named(vision),
@@ -70,29 +82,63 @@ def load_hugging_face(label: str, folder: str | None) -> Clip:
 
 def architecture_of(folder: Path) -> str:
     """Return what a folder's image tower is called, from its config.json."""
+    check_folder(folder)
+    return _named(_config(folder).vision_config)
+
+
+def _config(folder: Path) -> Any:
     from transformers import CLIPConfig
 
-    config: Any = CLIPConfig.from_pretrained(folder)
-    return _named(config.vision_config)
+    with _worded(folder, "describes a model that transformers cannot build"):
+        return CLIPConfig.from_dict(read_config(folder))
+
+
+@contextmanager
+def _worded(folder: Path, what: str) -> Iterator[None]:
+    """Turn whatever the library raises over a folder's files into one sentence."""
+    try:
+        yield
+    except RazorError:
+        raise
+    except Exception as error:  # damaged files raise nearly anything
+        raise WeightsError(
+            f"the folder {folder} {what}", found=headline(error), fix="save or fetch its files again"
+        ) from error
 
 
 def _named(vision: Any) -> str:
     return f"hf-clip-{vision.hidden_size}x{vision.num_hidden_layers}-{vision.hidden_act}"
 
 
-def _hf_transform(path: Path, size: int) -> Any:
-    keywords: dict[str, Any] = {}
-    for name in (
-        "processor_config.json",
-        "preprocessor_config.json",
-    ):  # newer versions keep it inside the former
-        if (path / name).is_file():
-            saved = json.loads((path / name).read_text())
-            saved = saved.get("image_processor", saved)
-            keywords |= {
-                k: tuple(saved[v]) for k, v in (("mean", "image_mean"), ("std", "image_std")) if v in saved
-            }
-    return open_clip.transform.image_transform(size, is_train=False, **keywords)
+def _check_followed(folder: Path, tokenize: Tokenizer) -> None:
+    """Raise WeightsError where tokenizer.json, read by itself, gives other ids than the library's class."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return
+    with _worded(folder, "holds a tokenizer that cannot be read"):
+        own = tokenizers.Tokenizer.from_file(str(file))
+    own.no_padding()
+    own.no_truncation()
+    for text in SPELLINGS:
+        if (said := own.encode(text).ids) != (ids := tokenize([text])[0].tolist()):
+            raise WeightsError(
+                f"{file} is not followed: CLIP's tokenizer gives other ids than it",
+                found=f"{text!r}: {ids} instead of {said}",
+                fix="save the tokenizer that the model was trained with as CLIPTokenizer does",
+            )
+
+
+def _transform(folder: Path, image_size: int) -> Callable[[Image.Image], Tensor]:
+    """Return the library's own preparation of a picture, [3, H, W], with every setting of the folder."""
+    from transformers import CLIPImageProcessor
+
+    processor = CLIPImageProcessor(**read_processor(folder, image_size))
+
+    def transform(image: Image.Image) -> Tensor:
+        pixels: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
+        return pixels
+
+    return transform
 
 
 def _hf_layout(module: nn.Module, tower: Tower, config: Any, part: str, projection: str) -> TowerLayout:

@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 
 from razor_cli.errors import ConfigError
+from razor_cli.families.clip.architectures import check_served
 from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import Library, salt_of
 from razor_cli.families.clip.fit import weights_digest
 from razor_cli.families.clip.hugging_face import architecture_of, load_hugging_face
+from razor_cli.families.clip.open_clip_folder import check_followed
 from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_in, open_clip_salt
 from razor_cli.families.clip.standins import DEFAULT
 from razor_cli.weights.checkpoint import read_state
@@ -47,12 +49,13 @@ def stored_hash(library: str, architecture: str | None, path: Path, weights: str
     """Return the hash that the loaded model will have, from its files alone; `weights` is what the settings
     say, which may be a tag.
     """
-    stored = read_state(path)
     if library == Library.STAND_IN:
-        return weights_digest(DEFAULT, stored)
-    if library == Library.HF:
-        return weights_digest(architecture_of(path), stored, salt_of(path))
-    return weights_digest(architecture or "", stored, open_clip_salt(architecture or "", path, weights))
+        return weights_digest(DEFAULT, read_state(path))
+    if library == Library.HF:  # what stands beside the weights is judged before they are read
+        return weights_digest(architecture_of(path), read_state(path), salt_of(path))
+    name = architecture or ""
+    check_followed(path, name, check_served(name, str(path)))
+    return weights_digest(name, read_state(path), open_clip_salt(name, path, weights))
 
 
 def choose_device(device: str) -> str:

@@ -11,16 +11,27 @@ from typing import Any
 
 import open_clip
 from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transform import PreprocessCfg
 from torch import Tensor
 
 from razor_cli.dual.components import OPEN_CLIP, TowerLayout
 from razor_cli.dual.view import Tower
-from razor_cli.errors import WeightsError, nearest
+from razor_cli.errors import WeightsError, headline, nearest
+from razor_cli.families.clip.architectures import (
+    FOLDER,
+    check_served,
+    configuration_of,
+    library_name,
+    not_served,
+    tokenizer_folder,
+)
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
+from razor_cli.families.clip.open_clip_folder import check_followed, folder_config, pictures_of
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
+from razor_cli.families.clip.tokens import LARGEST, check_tokenizer, within
 from razor_cli.weights.checkpoint import read_state
 
 NO_WEIGHTS = (
@@ -49,7 +60,8 @@ def load_stand_in(label: str, file: str | None = None, name: str = DEFAULT) -> C
         bpe_path=str(root / "bpe.txt.gz"), context_length=config["text_cfg"]["context_length"]
     )
     stored = read_state(weights)
-    fill(module, stored, f"model={label}")
+    fill(module, stored, f"model={label}", "take weights of the stand-in's architecture")
+    tokenizer = _checked(module, tokenizer, f"model={label}")
     transform = open_clip.transform.image_transform(config["vision_cfg"]["image_size"], is_train=False)
     return open_clip_view(label, module, tokenizer, transform, stored, weights.name, DEFAULT, stand_in=True)
 
@@ -61,25 +73,62 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
         WeightsError: unknown architecture or tag, QuickGELU mismatch, missing weights, or tensors that do not
         fit.
     """
-    config = open_clip.get_model_config(architecture)
-    if config is None:
-        near = ", ".join(nearest(architecture, open_clip.list_models()))
-        raise WeightsError(
-            f"model.architecture: open_clip has no '{architecture}'", found=near and f"near: {near}"
-        )
+    config = check_served(architecture, weights)
     path = resolve_weights(architecture, weights)
     check_activation(architecture, bool(config.get("quick_gelu")), path, weights)
-    module, _, transform = open_clip.create_model_and_transforms(
-        architecture, pretrained=None, **preprocessing(architecture, path, weights)
-    )
+    check_followed(path, architecture, config)
+    tokenizer = _tokenizer(architecture, config, weights)
     stored = read_state(path)
+    try:
+        module = open_clip.create_model(library_name(architecture), load_weights=False, pretrained_text=False)
+    except Exception as error:  # a folder's configuration may say anything
+        raise WeightsError(
+            f"model.architecture={architecture}: open_clip cannot build it", found=headline(error)
+        ) from error
     fill(module, stored, f"model.weights='{path.name}' in model.architecture={architecture}")
-    tokenizer = open_clip.get_tokenizer(architecture)
+    tokenizer = _checked(module, tokenizer, f"model.architecture={architecture}")
+    transform = _transform(module, preprocessing(architecture, path, weights, module.visual.image_size))
     model = open_clip_view(
         label, module, tokenizer, transform, stored, path.name, architecture, stand_in=False
     )
     model.salt = open_clip_salt(architecture, path, weights)
     return model
+
+
+def _tokenizer(architecture: str, config: Mapping[str, Any], weights: str | None) -> Any:
+    """Return the tokenizer of an architecture, from this machine only."""
+    named = config["text_cfg"].get("hf_tokenizer_name")
+    folder = tokenizer_folder(architecture, weights) if named else None
+    keywords: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False} if named else {}
+    try:
+        return open_clip.get_tokenizer(
+            f"{FOLDER}{folder}" if folder else library_name(architecture), **keywords
+        )
+    except Exception as error:  # the library's own, of files that are damaged or missing
+        raise WeightsError(
+            f"model.architecture={architecture}: its tokenizer '{folder or named}' cannot be read",
+            found=headline(error),
+            fix=f"fetch it again where the hub can be reached: hf download {named}",
+        ) from error
+
+
+def _transform(module: Any, said: Mapping[str, Any]) -> Any:
+    """Return open_clip's transform of judged pictures, with what the model's files say of it."""
+    settings = {**module.visual.preprocess_cfg, **said}
+    return open_clip.transform.image_transform_v2(PreprocessCfg(**settings), is_train=False)
+
+
+def _checked(module: Any, tokenizer: Any, what: str) -> Any:
+    """Return a tokenizer after its ids were held against the text tower that reads them."""
+    text = getattr(module, "text", module)
+    found = within(tokenizer, text.token_embedding.num_embeddings, what)
+    pooled, end = (
+        getattr(module, f"text_{n}", None) or getattr(text, n, None) for n in ("pool_type", "eos_id")
+    )
+    appended = getattr(text, "cls_emb", None) is not None  # a token of the model's own is read instead
+    reads = None if appended else {"argmax": LARGEST, "eos": end}.get(str(pooled))
+    check_tokenizer(found, what, end=reads)
+    return found
 
 
 def resolve_weights(architecture: str, weights: str | None) -> Path:
@@ -132,9 +181,9 @@ def check_activation(architecture: str, is_quick: bool, path: Path, weights: str
 
 def trained_with_quick_gelu(architecture: str, path: Path, weights: str | None) -> bool | None:
     """Return whether a checkpoint was trained with QuickGELU, None if nothing tells."""
-    config = _folder_config(path)
+    config = folder_config(path)
     if config is not None:
-        return bool(config.get("model_cfg", {}).get("quick_gelu"))
+        return bool((config.get("model_cfg") or {}).get("quick_gelu"))
     entry = released_as(architecture, path, weights)
     if entry is not None:
         return bool(entry.get("quick_gelu"))
@@ -155,44 +204,33 @@ def released_as(architecture: str, path: Path, weights: str | None) -> dict[str,
     return None
 
 
-def preprocessing(architecture: str, path: Path, weights: str | None) -> dict[str, Any]:
-    """Return the keywords that make open_clip's transform the one a checkpoint was trained with; none if
-    nothing tells.
+def preprocessing(
+    architecture: str, path: Path, weights: str | None, image_size: Any = None
+) -> dict[str, Any]:
+    """Return what is known of how a checkpoint's pictures are prepared, as fields of open_clip's
+    PreprocessCfg; none if nothing tells.
     """
-    found = (
-        (_folder_config(path) or {}).get("preprocess_cfg") or released_as(architecture, path, weights) or {}
-    )
-    names = {
-        "mean": "image_mean",
-        "std": "image_std",
-        "interpolation": "image_interpolation",
-        "resize_mode": "image_resize_mode",
-    }
-    values = {word: found[name] for name, word in names.items() if found.get(name)}
-    return {word: tuple(v) if isinstance(v, list) else v for word, v in values.items()}
+    if (folder_config(path) or {}).get("preprocess_cfg"):
+        return pictures_of(path, image_size)
+    found = released_as(architecture, path, weights) or {}
+    names = ("mean", "std", "interpolation", "resize_mode")
+    return {name: found[name] for name in names if found.get(name)}
 
 
 def open_clip_salt(architecture: str, path: Path, weights: str | None) -> str:
     """Return, as one text, what decides answers beside the tensors: the architecture's configuration, how
     pictures are prepared, and the files beside the weights.
     """
-    prepared = open_clip.transform.PreprocessCfg(
-        **{word.removeprefix("image_"): v for word, v in preprocessing(architecture, path, weights).items()}
-    )
+    config = configuration_of(architecture)
+    size = config["vision_cfg"].get("image_size", 224)
     parts = {
-        "config": open_clip.get_model_config(architecture),
-        "pictures": asdict(prepared),
+        "config": config,
+        "pictures": asdict(PreprocessCfg(**preprocessing(architecture, path, weights, size))),
         "beside": salt_of(path) if path.is_dir() else "",
     }
+    if architecture.startswith(FOLDER):  # whose tokenizer is used, wherever the weights lie
+        parts["folder"] = salt_of(Path(library_name(architecture).removeprefix(FOLDER)))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _folder_config(path: Path) -> dict[str, Any] | None:
-    file = path / "open_clip_config.json"
-    if not path.is_dir() or not file.is_file():
-        return None
-    config: dict[str, Any] = json.loads(file.read_text())
-    return config
 
 
 def open_clip_view(
@@ -208,19 +246,9 @@ def open_clip_view(
 ) -> Clip:
     """Return an open_clip module behind the family's face. Raises WeightsError for towers without heads."""
     names = {n for n, _ in module.named_parameters()}
-    text_prefix = (
-        "text.transformer.resblocks."
-        if any(n.startswith("text.") for n in names)
-        else "transformer.resblocks."
-    )
-    if (
-        "visual.transformer.resblocks.0.attn.in_proj_weight" not in names
-        or f"{text_prefix}0.attn.in_proj_weight" not in names
-    ):
-        raise WeightsError(
-            f"model.architecture={architecture}: its towers are not both transformers with attention heads",
-            fix="choose a ViT architecture, for example model.architecture=ViT-B-32-quickgelu",
-        )
+    text_prefix = f"{'text.' if 'text.token_embedding.weight' in names else ''}transformer.resblocks."
+    if not {f"{p}0.attn.in_proj_weight" for p in ("visual.transformer.resblocks.", text_prefix)} <= names:
+        raise not_served(architecture)
     text_projection = next((n for n in ("text_projection", "text.text_projection") if n in names), None)
     specs = (
         (Tower.VISION, "visual.transformer.resblocks.", "visual.proj"),
@@ -242,6 +270,7 @@ def open_clip_view(
             )
         )
     trims = can_trim(module)
+    tokenizer = _checked(module, tokenizer, f"model={label}")
     return Clip(
         label=label,
         stand_in=stand_in,

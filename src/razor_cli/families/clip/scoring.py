@@ -24,9 +24,10 @@ def m1_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference
     """M1 in two-prompt and all-class readings, its drop since the unedited model over the same pictures, its
     distance from chance, and forget top-1 and top-5.
     """
-    before = {n: _m1_variants(r, settings) if r else {} for n, r in against.items()}
+    own = _m1_variants(now, settings)
+    before = {n: own if r is now else _m1_variants(r, settings) if r else {} for n, r in against.items()}
     scores = []
-    for variant, wins in _m1_variants(now, settings).items():
+    for variant, wins in own.items():
         if wins is None:
             scores += [missing(m, variant, _why_no_dual(variant)) for m in ("m1", "m1_chance_gap")]
             continue
@@ -137,12 +138,9 @@ def others_scores(now: Reference, settings: Metrics, against: Mapping[str, Refer
     scores = [scored("others_acc", "macro", Interval(macro.value, macro.low, macro.high, len(hits)))]
     # Scaled by n times its weight, a picture's change has the macro change as its plain mean.
     scale = torch.from_numpy(weights * len(hits))
-    scores += _drops(
-        "others_acc_drop",
-        "macro",
-        now.others * scale,
-        {n: r.others * scale if r else None for n, r in against.items()},
-    )
+    shares = now.others * scale
+    before = {n: shares if r is now else r.others * scale if r else None for n, r in against.items()}
+    scores += _drops("others_acc_drop", "macro", shares, before)
     scores.append(_worst(now, against["base"], present))
     if settings.per_concept:
         scores += [
@@ -201,7 +199,12 @@ def _worst(now: Reference, base: Reference | None, present: np.ndarray) -> Score
             -float(now.others[masks[c]].mean()),
         ),
     )
-    drop = stats.paired_difference(base.others[masks[worst]], now.others[masks[worst]])
+    pictures = now.others[masks[worst]]
+    drop = (
+        Interval.exactly(0.0, len(pictures))
+        if base is now
+        else stats.paired_difference(base.others[masks[worst]], pictures)
+    )
     return scored("others_worst", now.class_names[worst], drop.scaled(100))
 
 
@@ -215,11 +218,13 @@ def _m1_variants(now: Reference, settings: Metrics) -> dict[str, Tensor | None]:
 
 
 def _drops(metric: str, variant: str, now: Tensor, before: Mapping[str, Tensor | None]) -> Iterator[Score]:
+    """Yield the drop since each state before, in points; that of a state beside itself is 0 for certain."""
     for name, other in before.items():
         if other is None:
             yield missing(metric, f"{variant}/{name}", _no_reference(name))
         else:
-            yield scored(metric, f"{variant}/{name}", stats.paired_difference(other, now).scaled(100))
+            drop = Interval.exactly(0.0, len(now)) if other is now else stats.paired_difference(other, now)
+            yield scored(metric, f"{variant}/{name}", drop.scaled(100))
 
 
 def _share(hits: Tensor) -> Interval:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from razor_cli.engine.estimate import Shape
+from razor_cli.families.clip.architectures import configuration_of
 from razor_cli.families.clip.files import Library
+from razor_cli.families.clip.hf_files import read_config
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 
 
@@ -30,8 +32,7 @@ def _vision(library: Library, architecture: str | None, weights: str | None) -> 
         file = stand_in_folder(DEFAULT) / f"{DEFAULT}.json"
         return dict(json.loads(file.read_text())["vision_cfg"])
     if library is Library.HF:
-        config = json.loads((Path(str(weights)).expanduser() / "config.json").read_text())["vision_config"]
-        return {"width": config["hidden_size"], "layers": config["num_hidden_layers"], **config}
-    import open_clip
-
-    return dict((open_clip.get_model_config(architecture) or {}).get("vision_cfg", {}))
+        config = read_config(Path(str(weights)).expanduser())["vision_config"]
+        named = {"width": "hidden_size", "layers": "num_hidden_layers"}
+        return {**config, **{ours: config[key] for ours, key in named.items() if key in config}}
+    return dict(configuration_of(architecture or "")["vision_cfg"])

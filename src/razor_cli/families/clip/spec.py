@@ -13,9 +13,11 @@ from razor_cli.contract.goals import Goals
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.dual.choices import FORGET_LOSSES
 from razor_cli.dual.goals import GOALS
-from razor_cli.errors import ConfigError, Problem
+from razor_cli.errors import ConfigError, Problem, WeightsError
+from razor_cli.families.clip.architectures import check_served, files_of
 from razor_cli.families.clip.beside import CompanionFiles
-from razor_cli.families.clip.files import Library, beside_weights, of_open_clip, weight_files
+from razor_cli.families.clip.files import Library, beside_weights, weight_files
+from razor_cli.families.clip.hf_files import check_folder
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 from razor_cli.runs.remembered import remember
 
@@ -78,7 +80,25 @@ class ClipSpec:
         return CompanionFiles(oracle=self.oracle, reseeded=self.reseeded, folder=folder)
 
     def problems(self) -> list[Problem]:
-        """A path given as weights must exist; a tag is looked up when the model loads."""
+        """A path given as weights must exist, and what stands beside it must be usable; a tag is looked up
+        when the model loads.
+        """
+        return [*self._paths_missing(), *self._beside_unusable()]
+
+    def _beside_unusable(self) -> list[Problem]:
+        """Return what configurations tell without a weight being read: an architecture that is not served,
+        a folder whose files cannot be followed.
+        """
+        try:
+            if self.library is Library.OPEN_CLIP:
+                check_served(self.full_architecture or "", self.weights)
+            elif self.library is Library.HF and (folder := Path(self.weights or "").expanduser()).exists():
+                check_folder(folder)
+        except WeightsError as error:
+            return [Problem(what=error.what, allowed=error.allowed, found=error.found, fix=error.fix)]
+        return []
+
+    def _paths_missing(self) -> list[Problem]:
         if self.weights is None:
             return []
         path = Path(self.weights).expanduser()
@@ -134,7 +154,7 @@ class ClipSpec:
             from razor_cli.families.clip.open_clip_models import resolve_weights
 
             path = resolve_weights(self.full_architecture or "", self.weights)
-        return path, [*beside_weights(path), *of_open_clip(self.full_architecture or "")]
+        return path, [*beside_weights(path), *files_of(self.full_architecture or "")]
 
     def beside(self, target: str) -> Mapping[str, str]:
         """Return the hashes of the companions of a run on this target, by state."""

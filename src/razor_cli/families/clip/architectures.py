@@ -1,0 +1,141 @@
+"""Which architectures of open_clip are served, judged from their configurations alone: no weights are read,
+no network is asked and torch is not imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from razor_cli.errors import WeightsError, nearest
+from razor_cli.families.clip.files import beside_weights, of_open_clip
+from razor_cli.families.clip.sizes import check_open_clip
+from razor_cli.weights.json_file import read_json
+
+HUB, FOLDER = "hf-hub:", "local-dir:"  # what open_clip puts before names that are none of its own
+FOLDER_CONFIG = "open_clip_config.json"
+# Blocks whose attention has further parts: no head of theirs can be told by the slices of one matrix.
+OTHER_BLOCKS = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc")
+TOKENIZER_SETTINGS = ("clean", "strip_sep_token")  # those that open_clip's own configurations use
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def configuration_of(architecture: str) -> dict[str, Any]:
+    """Return the configuration of an architecture: of open_clip's own by name, or of a folder
+    (`local-dir:FOLDER`). Raises WeightsError for a name that there is not, and for one of the hub.
+    """
+    if architecture.startswith(HUB):
+        name = architecture.removeprefix(HUB)
+        raise WeightsError(
+            f"model.architecture={architecture}: models of the hub are not fetched by name",
+            allowed=f"a name of open_clip, or {FOLDER}FOLDER",
+            fix=f"download its files (hf download {name} --local-dir FOLDER), then "
+            f"model.architecture={FOLDER}FOLDER model.weights=FOLDER",
+        )
+    if architecture.startswith(FOLDER):
+        return _of_folder(_folder_of(architecture))
+    package = importlib.util.find_spec("open_clip")
+    roots = (package.submodule_search_locations if package else None) or []
+    names = {file.stem: file for root in roots for file in Path(root, "model_configs").glob("*.json")}
+    if architecture in names:
+        return dict(json.loads(names[architecture].read_text(encoding="utf-8")))
+    loaded: Any = sys.modules.get("open_clip")  # knows those that were added to it
+    if loaded and (found := loaded.get_model_config(architecture)) is not None:
+        return dict(found)
+    near = ", ".join(nearest(architecture, names))
+    raise WeightsError(
+        f"model.architecture: open_clip has no '{architecture}'",
+        found=near and f"near: {near}",
+        fix="razor-run model=open_clip model.architecture=NAME, with a name of open_clip.list_models()",
+    )
+
+
+def _folder_of(architecture: str) -> Path:
+    return Path(architecture.removeprefix(FOLDER)).expanduser()
+
+
+def files_of(architecture: str) -> list[Path]:
+    """Return the files that say how an architecture computes."""
+    if architecture.startswith(FOLDER):
+        return beside_weights(_folder_of(architecture))
+    return of_open_clip(architecture)
+
+
+def library_name(architecture: str) -> str:
+    """Return what open_clip itself calls an architecture: it does not know `~`."""
+    return f"{FOLDER}{_folder_of(architecture)}" if architecture.startswith(FOLDER) else architecture
+
+
+def _of_folder(folder: Path) -> dict[str, Any]:
+    file = folder / FOLDER_CONFIG
+    config = read_json(file).get("model_cfg")
+    parts = [config.get(part) for part in ("vision_cfg", "text_cfg")] if isinstance(config, dict) else []
+    if not isinstance(config, dict) or not all(isinstance(part, dict) for part in parts):
+        raise WeightsError(f"{file} describes no model", found="no model_cfg with vision_cfg and text_cfg")
+    settings = config["text_cfg"].get("tokenizer_kwargs") or {}
+    if not isinstance(settings, dict) or not settings.keys() <= set(TOKENIZER_SETTINGS):
+        raise WeightsError(
+            f"{file}: text_cfg.tokenizer_kwargs is not followed",
+            allowed=", ".join(TOKENIZER_SETTINGS),
+            found=repr(settings)[:200],
+        )
+    if not isinstance(config["text_cfg"].get("hf_tokenizer_name") or "", str):
+        raise WeightsError(f"{file}: text_cfg.hf_tokenizer_name is not a name")
+    if serves(config):
+        check_open_clip(file, config)
+    return config
+
+
+def serves(config: Mapping[str, Any]) -> bool:
+    """Tell whether both towers are plain transformers whose heads are slices of their matrices."""
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    plain = not vision.get("timm_model_name") and isinstance(vision.get("layers", 12), int)
+    blocks = all(
+        part.get("block_type") in (None, "default") and not any(part.get(name) for name in OTHER_BLOCKS)
+        for part in (vision, text)
+    )
+    return plain and blocks and not text.get("hf_model_name")
+
+
+def not_served(architecture: str) -> WeightsError:
+    """Return what is said of an architecture that is not served."""
+    return WeightsError(
+        f"model.architecture={architecture}: its towers are not both transformers with attention heads",
+        fix="choose a ViT architecture, for example model.architecture=ViT-B-32-quickgelu",
+    )
+
+
+def check_served(architecture: str, weights: str | None = None) -> dict[str, Any]:
+    """Return the configuration of an architecture that is served and whose tokenizer is on this machine.
+    Raises WeightsError for every other.
+    """
+    config = configuration_of(architecture)
+    if not serves(config):
+        raise not_served(architecture)
+    repository = config["text_cfg"].get("hf_tokenizer_name")
+    if repository and tokenizer_folder(architecture, weights) is None and not _is_cached(repository):
+        raise WeightsError(
+            f"model.architecture={architecture}: its tokenizer '{repository}' is not on this machine",
+            fix=f"fetch it once where the hub can be reached: hf download {repository}",
+        )
+    return config
+
+
+def tokenizer_folder(architecture: str, weights: str | None) -> Path | None:
+    """Return the folder of weights or of an architecture that brings its own tokenizer, or None."""
+    folder = _folder_of(architecture if architecture.startswith(FOLDER) else weights or "")
+    brings = any((folder / name).is_file() for name in TOKENIZER_FILES)
+    return folder if brings and (folder / FOLDER_CONFIG).is_file() else None
+
+
+def _is_cached(repository: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        return any(isinstance(try_to_load_from_cache(repository, name), str) for name in TOKENIZER_FILES)
+    except ValueError:  # not the name of a repository
+        return False
