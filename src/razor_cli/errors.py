@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from razor_cli.printing import say
 
 
 class RazorError(Exception):
@@ -22,13 +25,20 @@ class RazorError(Exception):
 
     def message(self) -> str:
         """Return the whole message, one part a line."""
-        parts = [self.what]
+        parts = [_indented(self.what)]
         parts += [
-            f"  {label}: {value}"
+            f"  {label}: {_indented(str(value))}"
             for label, value in (("allowed", self.allowed), ("found", self.found), ("fix", self.fix))
             if value is not None
         ]
         return "\n".join(parts)
+
+
+def _indented(text: str) -> str:
+    """Return text in which no line but the first, or one of a numbered list, begins like a part of a message:
+    a line end may come from the name of a file.
+    """
+    return re.sub(r"\n(?=\S)(?!\d+\. )", "\n    ", text)
 
 
 class UserError(RazorError):
@@ -82,9 +92,9 @@ def report(error: BaseException, *, debug: bool, how: str = "debug=true") -> int
     if debug:
         traceback.print_exception(error)
     if isinstance(error, RazorError):
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"{headline(error)}\n  fix: {how} shows the traceback", file=sys.stderr)
+    say(f"{headline(error)}\n  fix: {how} shows the traceback", file=sys.stderr)
     return 1
 
 

@@ -1,8 +1,12 @@
-"""How every figure is set up and saved: without pyplot and its shared state, same input, same bytes."""
+"""How every figure is set up and saved: without pyplot and its shared state, same input, same bytes, whatever
+MPLBACKEND and a person's matplotlibrc say. A figure is never worth a result: one that fails costs a note.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from razor_cli.atomic import staged
+from razor_cli.errors import headline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +31,37 @@ FALLBACK_FONTS = (
     "Noto Sans Arabic",
     "Noto Sans",
 )
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Draw with the library's own settings, from the first line of a figure until it is saved."""
+    with _unasked():
+        import matplotlib
+    plain = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
+    with matplotlib.rc_context(plain):
+        yield
+
+
+@contextmanager
+def _unasked() -> Iterator[None]:
+    """Hide what the environment asks of the library, which may end its import: a notebook's MPLBACKEND names
+    a package that may be missing here.
+    """
+    asked = {name: os.environ.pop(name) for name in ("MPLBACKEND", "MATPLOTLIBRC") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(asked)
+
+
+@contextmanager
+def at_the_cost_of_a_note(notes: list[str], what: str) -> Iterator[None]:
+    """Draw, and where that fails for whatever reason say so in `notes`."""
+    try:
+        yield
+    except Exception as error:  # numbers are saved already, and a picture is never worth them
+        notes.append(f"{what} not drawn: {headline(error)}")
 
 
 def new_figure(

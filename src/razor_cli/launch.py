@@ -8,11 +8,13 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.check import check
-from razor_cli.config.command_line import Request
+from razor_cli.config.command_line import Request, values_of
 from razor_cli.config.compose import checked, given, hydra_errors, hydra_here
+from razor_cli.config.conf_files import conf_dir, values
 from razor_cli.config.outside import allowed
 from razor_cli.config.overrides import as_typed, is_on, quote, shell_command
 from razor_cli.config.pairings import refuse_grid
@@ -20,6 +22,8 @@ from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment
 from razor_cli.config.worded import reading
 from razor_cli.errors import ConfigError, headline, nearest, report
+from razor_cli.printing import say, steady_streams
+from razor_cli.runs.writable import require_writable
 from razor_cli.stopping import keeping
 
 if TYPE_CHECKING:
@@ -67,15 +71,14 @@ def run_grid(
     """Check every job of a grid, then run or list them; return the exit code. Without a name it is a sweep,
     or one run, to be listed.
     """
-    from rich.console import Console
-
     from razor_cli.grid import points as grid
     from razor_cli.grid.blocks import read
+    from razor_cli.screen import Screen
 
     with reading(arguments):
         asked = read(arguments, name, blocks, extra, multirun=multirun)
         jobs, refused = grid.check_all(asked)
-    console = Console()
+    console = Screen()
     if is_on("dry_run", arguments) or any(job.experiment.dry_run for job in jobs):
         from razor_cli.grid.plan import plan
 
@@ -109,7 +112,8 @@ class Job:
         from hydra.core.hydra_config import HydraConfig
 
         overrides = tuple(HydraConfig.get().overrides.task)
-        print(f"\n[{HydraConfig.get().job.num + 1}] {shell_command(overrides)}", flush=True)
+        steady_streams()  # a launcher may have started a process of its own
+        say(f"\n[{HydraConfig.get().job.num + 1}] {shell_command(overrides)}")
         outcome = Outcome(overrides=overrides, exit_code=0)
         try:
             with reading([as_typed(o) for o in overrides]):
@@ -138,6 +142,8 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     """
     if request.problems:
         raise together(request.problems)
+    for folder in _output_dirs(request):
+        require_writable(folder / "runs", "output_dir")
     job = Job(fail_fast=fail_fast, debug=debug)
     stopped = False
     try:
@@ -159,8 +165,15 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
         outcomes, stopped = job.outcomes, True
     if not outcomes:
         raise ConfigError("the sweep has no jobs, so there is nothing to run", fix="give values: KEY=A,B")
-    print(summary(outcomes, stopped=stopped))
+    say(summary(outcomes, stopped=stopped))
     return next((o.exit_code for o in outcomes if o.exit_code), 0)
+
+
+def _output_dirs(request: Request) -> list[Path]:
+    """Return the folders that a sweep's words have it write into, or the one it has without a word."""
+    words = [o for o in request.overrides if o.lstrip("+").startswith("output_dir=")]
+    named = [value for word in words for value in values_of(word)[1]]
+    return [Path(str(v)).expanduser() for v in named or [values(conf_dir() / "config.yaml")["output_dir"]]]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from razor_cli import __version__
 from razor_cli.config.conf_files import comments, conf_dir, default_option, groups
 from razor_cli.config.overrides import is_on
 from razor_cli.errors import ConfigError, report
+from razor_cli.printing import say, steady_streams
 from razor_cli.stopping import Stopped, last_words, orderly
 from razor_cli.streams import forgiving, unwritten
 
@@ -208,7 +209,7 @@ def _settle_here() -> None:
     from razor_cli.atomic import settle
 
     for path in settle(Path()):
-        print(f"completed what a killed command had begun to write: {path}", file=sys.stderr)
+        say(f"completed what a killed command had begun to write: {path}", file=sys.stderr)
 
 
 def _end(command: Callable[[Sequence[str]], int]) -> NoReturn:
@@ -216,6 +217,7 @@ def _end(command: Callable[[Sequence[str]], int]) -> NoReturn:
     that could not be written is.
     """
     streams = forgiving()
+    steady_streams()
     code = command(sys.argv[1:])
     if lost := unwritten(streams):
         print(f"output was lost: {lost}; what was to be recorded is recorded", file=sys.stderr)

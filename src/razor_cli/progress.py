@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
+from razor_cli.escape import on_screen
+
 Say = Callable[[str], None]
 
 
@@ -21,7 +23,7 @@ class Progress:
     @contextmanager
     def stage(self, title: str) -> Iterator[Say]:
         """Run a stage; the function it yields takes a word on where it is."""
-        started = time.perf_counter()
-        with self.console.status(Text(title)) as status:  # Text: a bracket in a target's name is no markup
-            yield lambda detail: status.update(Text(f"{title}: {detail}"))
+        started, title = time.perf_counter(), on_screen(title)  # it may hold a target's name
+        with self.console.status(Text(title)) as status:
+            yield lambda detail: status.update(Text(f"{title}: {on_screen(detail)}"))
         self.console.print(Text(title) + Text(f" {time.perf_counter() - started:.1f} s", style="dim"))

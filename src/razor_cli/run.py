@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Console
-
 from razor_cli.bench import Bench, Opener, identified, sets_of
 from razor_cli.config.settings import Experiment
 from razor_cli.progress import Progress, Say
 from razor_cli.report.terminal import print_report
 from razor_cli.runs import judged, provenance
-from razor_cli.runs.folder import Run, open_run
+from razor_cli.runs.folder import Run, open_run, try_place
+from razor_cli.screen import Screen
 
 
-def execute(experiment: Experiment, console: Console | None = None) -> int:
+def execute(experiment: Experiment, console: Screen | None = None) -> int:
     """Compute a run, or find it complete, print its report, and return the exit code.
 
     The verdict is that of today's bounds, which a run that is recorded already may not have been judged by.
     """
-    console, clock = console or Console(), time.perf_counter()
+    console, clock = console or Screen(), time.perf_counter()
     run, computed = perform(experiment, console)
     if not computed:
         console.print(
@@ -37,7 +36,7 @@ def execute(experiment: Experiment, console: Console | None = None) -> int:
 
 def perform(
     experiment: Experiment,
-    console: Console,
+    console: Screen,
     *,
     opener: Opener | None = None,
     say: Say | None = None,
@@ -48,6 +47,7 @@ def perform(
     """
     started, clock, progress = provenance.now(), time.perf_counter(), Progress(console)
     bench, spec = Bench(experiment, opener), experiment.model
+    try_place(experiment.output_dir, experiment.scenario.name, experiment.method.name, force=experiment.force)
     with progress.stage("building the sets"):
         sets = sets_of(experiment, bench)
     inputs, identity = identified(experiment, sets)

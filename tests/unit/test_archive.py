@@ -91,7 +91,13 @@ def test_incomplete_runs_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["describe scores", "summarize scores", "with x as (select 1 as a) select a from x", "from runs"]
+    "sql",
+    [
+        "describe scores",
+        "summarize scores",
+        "with x as (select 1 as a) select a from x",
+        "from runs",
+    ],
 )
 def test_other_ways_of_reading_are_answered(outputs: Path, sql: str) -> None:
     assert answer(outputs, sql)[1]
@@ -219,6 +225,14 @@ def test_json(named: tuple[list[str], list[tuple[object, ...]]]) -> None:
     text = render(*named, "json")
     assert json.loads(text) == [{"target": name, "seed": i, "nothing": None} for i, name in enumerate(NAMES)]
     assert "王小明" in text and text.endswith("]\n")
+
+
+def test_json_has_null_where_there_is_no_finite_number_and_every_column(outputs: Path) -> None:
+    sql = "select avg(n) / 0 z, [1 / 0, 0.5] l, {'a': 'nan'::double} s, 1 a, 2 a from scores"
+    text = render(*answer(outputs, sql), "json")
+    (row,) = json.loads(text, parse_constant=pytest.fail)
+    assert row["z"] is None and row["l"] == [None, 0.5] and row["s"] == {"a": None}
+    assert [v for k, v in row.items() if k.startswith("a")] == [1, 2]
 
 
 def test_markdown(named: tuple[list[str], list[tuple[object, ...]]]) -> None:

@@ -6,7 +6,6 @@ difference.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.atomic import staged
+from razor_cli.escape import in_json
 
 if TYPE_CHECKING:
     from razor_cli.contract.spec import Spec
@@ -141,5 +141,5 @@ class Report:
         content = {"kind": "acceptance", "passed": self.passed, "counts": counts, **asdict(self)}
         path.parent.mkdir(parents=True, exist_ok=True)
         with staged(path) as part:
-            part.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+            part.write_text(in_json(content, indent=1), encoding="utf-8")
             part.replace(path)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from razor_cli.commands.data_check import check
 from razor_cli.commands.data_clean import clean
+from razor_cli.screen import Screen
 
 if TYPE_CHECKING:
     from razor_cli.data.builders import Built
@@ -50,10 +51,13 @@ def prepare_cifar10(
     """Fetch CIFAR-10 (60,000 photographs, 140 MB) from the hub, or copy it from a folder, and check it."""
     from razor_cli.data.fetch import prepare_cifar10 as fetch
     from razor_cli.data.prepared import prepared
+    from razor_cli.runs.writable import require_writable
 
     place = to or prepared("cifar10")
+    if not place.exists():
+        require_writable(place.parent, "--to")
     new = fetch(place.absolute(), source)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     console.print(
         Text(f"CIFAR-10 {'is now' if new else 'was already'} at {place} (50,000 train, 10,000 test; checked)")
     )
@@ -82,6 +86,7 @@ def build_compcars(
     """Write the taxonomy of CompCars-S: models below makes, for scenario=fine_grained data=compcars."""
     from razor_cli.data.builders import compcars_taxonomy, read_compcars
 
+    _try_out(out, root)
     _write(compcars_taxonomy(*read_compcars(root), wanted=make, min_pictures=min_pictures), out, root)
 
 
@@ -100,14 +105,23 @@ def build_imgnetdogs(
     """
     from razor_cli.data.builders import dog_taxonomy, read_synsets, read_wordnet
 
+    _try_out(out, root)
     _write(dog_taxonomy(read_wordnet(wordnet), read_synsets(root)), out, root)
+
+
+def _try_out(out: Path | None, root: Path) -> None:
+    """Raise ConfigError before anything is read where the taxonomy could not be written."""
+    from razor_cli.runs.writable import require_writable
+
+    if out is not None or root.is_dir():  # a root that is none is said by what reads it
+        require_writable(out.parent if out else root, "--out")
 
 
 def _write(built: Built, out: Path | None, root: Path) -> None:
     from razor_cli.data.taxonomy import FILE, write_branches
     from razor_cli.errors import DataError
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     console.print(Text(built.summary()))
     if not built.branches:
         raise DataError(f"no class of {built.name} below '{root}'", found=built.summary())
@@ -130,10 +144,13 @@ def build_levels(
     """
     from razor_cli.config.command_line import read
     from razor_cli.config.compose import checked
+    from razor_cli.runs.writable import require_writable
     from razor_cli.studies.levels import difficulty_csv, difficulty_of
 
+    if out is not None:
+        require_writable(out.parent, "--out")
     found = difficulty_of(checked(read(["scenario=fine_grained", *(settings or [])])))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     table = Table(
         *("level", "class", "parent"), Column("mean confidence", justify="right"), box=None, pad_edge=False
     )
@@ -164,7 +181,7 @@ def inspect(
     domain: Annotated[str, typer.Option("--domain", help="person or object.")] = "person",
 ) -> None:
     """Read every picture under a folder: counts, corrupt files, duplicates, and what a run would use."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     from razor_cli.data.sources.webdataset import WebDataset
 
     shards = WebDataset.holds(root)

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from razor_cli.screen import Screen
+
 SHOWN = 20  # classes, shards or names that are listed one by one
 VAL = 50  # photographs of each class in ImageNet's official val part
 
@@ -35,7 +37,7 @@ def check(
     """Count what of a public data set is in a folder, and say what is missing. Photographs are listed, not
     decoded.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     lines = {Benchmark.IMAGENET: _imagenet, Benchmark.LAION: _laion, Benchmark.CELEBA: _celeba}[kind](
         console, root, target
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from razor_cli.atomic import PREFIX
 from razor_cli.caches import cache_dir
 from razor_cli.runs.folder import sweep
+from razor_cli.screen import Screen
 
 HELD = (".safetensors", ".tmp", ".lock")  # entries of engine.cache, half ones of earlier versions, locks
 
@@ -47,7 +47,7 @@ def clean(
     data sets stay. `cache_gb` of a run bounds them in the first place.
     """
     asked = {"--pictures": pictures, "--training": training}
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     if not dry_run:
         sweep(output_dir)
     every = list(_kept(output_dir))

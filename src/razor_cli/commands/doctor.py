@@ -59,9 +59,9 @@ def doctor(
     """Print what is here and what is missing; with --acceptance MODEL, check weights against what is
     published of them.
     """
-    from rich.console import Console
+    from razor_cli.screen import Screen
 
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     given = overrides or []
     if acceptance is None:
         refused = {"--random-weights": random_weights, "--checkpoint": checkpoint is not None}

@@ -7,7 +7,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from razor_cli.commands.doctor_machine import GIB, Row, machine
 from razor_cli.config.conf_files import conf_dir, file_of, groups, values
 from razor_cli.data.prepared import prepared
 from razor_cli.families.clip.standins import stand_in_folder, stand_in_names
+from razor_cli.runs.writable import existing, remedy, why_not
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -97,14 +97,13 @@ def _places(output_dir: Path, cifar: Path) -> Iterator[Row]:
     from razor_cli.caches import cache_dir
 
     section = "places"
-    there = existing(output_dir)
-    problem = "" if writable(there) else f"cannot write in '{there}'"
+    there, problem = existing(output_dir), why_not(output_dir)
     yield Row(
         section=section,
         name="output_dir",
         value=str(output_dir) + (f": {problem}" if problem else ", writable"),
         state="missing" if problem else "ok",
-        fix="output_dir=DIR, a folder of yours" if problem else "",
+        fix=remedy("output_dir") if problem else "",
     )
     free = shutil.disk_usage(there).free
     tight = free < MIN_FREE
@@ -126,21 +125,6 @@ def _places(output_dir: Path, cifar: Path) -> Iterator[Row]:
         state="note" if reason else "ok",
         fix="razor data prepare cifar10, or data.cifar_root=DIR" if reason else "",
     )
-
-
-def existing(path: Path) -> Path:
-    """Return the path, or the nearest folder above it that exists."""
-    path = path.absolute()
-    return next(p for p in (path, *path.parents) if p.exists())
-
-
-def writable(folder: Path) -> bool:
-    """Tell whether a file can be made in a folder; none is left."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
 
 
 def _with_size(folder: Path, *, counted: bool = True) -> str:

@@ -40,20 +40,20 @@ def judge(
 
     With exit_on=rejected or exit_on=undecided it ends with code 3 where a run's verdict does not pass.
     """
-    from rich.console import Console
-
+    from razor_cli.printing import note
     from razor_cli.runs.folder import complete_runs, find_run
     from razor_cli.runs.judged import exit_code
+    from razor_cli.screen import Screen
 
     bounds, exit_on = _read(changes or [])
-    console = Console()
+    console = Screen()
     if run != ALL:
-        found = find_run(output_dir, run)
+        found = find_run(output_dir, run, note)
         verdict = _judged(found, bounds)
         _print_line(console, found, verdict)
         _print_reasons(console, found, verdict)
         raise typer.Exit(exit_code(exit_on, verdict.decision if verdict else None))
-    runs = complete_runs(output_dir)
+    runs = complete_runs(output_dir, note)
     _known_somewhere(runs, bounds)
     counts: Counter[str] = Counter()
     code = 0

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+
+from razor_cli.printing import say
+from razor_cli.screen import Screen
 
 if TYPE_CHECKING:
     from razor_cli.weights.patch_format import PatchHeader
@@ -31,10 +33,12 @@ Force = Annotated[
 @app.command()
 def show(patch: PatchFile) -> None:
     """Check a patch file by itself and print its header and its tensors."""
+    from razor_cli.runs.voucher import require_vouched
     from razor_cli.weights.patch import read_patch
 
+    require_vouched(patch)
     header, values = read_patch(patch)
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     console.print(_header_table(header))
     # Text, not markup: names and settings come from the file.
     table = Table("tensor", "dtype", "shape", Column("bytes", justify="right"), box=None, pad_edge=False)
@@ -76,11 +80,13 @@ def verify(patch: PatchFile, base: Base) -> None:
     not.
     """
     from razor_cli.errors import PatchError
+    from razor_cli.runs.voucher import require_vouched
     from razor_cli.weights.patch import verify as verify_patch
 
+    require_vouched(patch)
     if problems := verify_patch(patch, base):
         raise PatchError(f"{patch} does not belong to {base}", found="\n    ".join(["", *problems]))
-    typer.echo(f"{patch} is whole and belongs to {base}")
+    say(f"{patch} is whole and belongs to {base}")
 
 
 @app.command()
@@ -94,12 +100,14 @@ def apply(
     force: Force = False,
 ) -> None:
     """Write the patched weights, in the layout of the base, with an undo file beside them."""
+    from razor_cli.runs.voucher import require_vouched
     from razor_cli.weights.checkpoint import find_layout
     from razor_cli.weights.patch import apply as apply_patch
     from razor_cli.weights.patch import undo_path_for
 
-    typer.echo(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force)}")
-    typer.echo(
+    require_vouched(patch)
+    say(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force)}")
+    say(
         "undo:    none"
         if no_undo
         else f"undo:    {undo_path_for(out)} (holds what was removed: do not pass it on)"
@@ -121,10 +129,10 @@ def revert(
     from razor_cli.weights.checkpoint import find_layout
     from razor_cli.weights.patch import revert as revert_patch
 
-    typer.echo(f"weights: {revert_patch(patched, out, undo_path=undo, base_path=base, force=force)}")
+    say(f"weights: {revert_patch(patched, out, undo_path=undo, base_path=base, force=force)}")
     _echo_left_out(find_layout(patched).left_out())
 
 
 def _echo_left_out(names: list[str]) -> None:
     if names:
-        typer.echo(f"not copied (other weights, or histories that may hold them): {', '.join(names)}")
+        say(f"not copied (other weights, or histories that may hold them): {', '.join(names)}")

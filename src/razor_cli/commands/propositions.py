@@ -25,36 +25,40 @@ def propositions(
     recorded is not computed again.
     """
     from razor_cli.errors import ConfigError
+    from razor_cli.printing import note, put
     from razor_cli.runs.folder import write_atomic
+    from razor_cli.runs.writable import require_writable
     from razor_cli.tables.base import FORMS, render
     from razor_cli.tables.propositions import build, read_rows
 
     if form is not None and form not in FORMS:
         raise ConfigError(f"--format {form}: there is no such form", allowed=", ".join(FORMS))
+    folder = output_dir / "tables"
+    if form is None:
+        require_writable(folder, "--output-dir")
     if not recorded and not measure([*(words or []), f"output_dir={output_dir}"]):
         return
-    document = build(read_rows(output_dir))
+    document = build(read_rows(output_dir, note))
     if form is not None:
-        typer.echo(render(document, form), nl=False)
+        put(render(document, form))
         return
-    folder = output_dir / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     for ending in FORMS:
         write_atomic(folder / f"propositions.{ending}", render(document, ending))
-    typer.echo(render(document, "md"))
+    put(render(document, "md") + "\n")
 
 
 def measure(words: list[str]) -> bool:
     """Check every job of a command line, then measure one after the other; with dry_run=true they are listed,
     and False is returned.
     """
-    from rich.console import Console
-
     from razor_cli.config.worded import reading
     from razor_cli.errors import ConfigError
     from razor_cli.grid import points as grid
     from razor_cli.grid.blocks import chosen_blocks, read
+    from razor_cli.printing import say
     from razor_cli.progress import Progress
+    from razor_cli.screen import Screen
     from razor_cli.stopping import keeping
 
     refuse_settled(words[:-1])
@@ -66,10 +70,10 @@ def measure(words: list[str]) -> bool:
         jobs, refused = grid.check_all(asked)
     if any(job.experiment.dry_run for job in jobs) or "dry_run=true" in words:
         for job in jobs:
-            typer.echo(f"[{job.number}/{len(jobs) + len(refused)}] {job.label}")
+            say(f"[{job.number}/{len(jobs) + len(refused)}] {job.label}")
         if refused:
             raise grid.refusal(asked, jobs, refused)
-        typer.echo("dry_run: nothing was started")
+        say("dry_run: nothing was started")
         return False
     if refused:
         raise grid.refusal(asked, jobs, refused)
@@ -77,14 +81,14 @@ def measure(words: list[str]) -> bool:
         raise ConfigError("no proposition is left to measure", fix="target= and method= narrow the grid")
     from razor_cli.studies.propositions_run import measured
 
-    console = Console(stderr=True)  # the table on standard output can be redirected
+    console = Screen(stderr=True)  # the table on standard output can be redirected
     done: list[Path] = []
     for job in jobs:
-        console.print(f"[{job.number}/{len(jobs)}] {job.label}", markup=False)
+        console.print(f"[{job.number}/{len(jobs)}] {job.label}", highlight=False)
         with keeping(lambda: f"{len(done)} of {len(jobs)} jobs are kept; the same command goes on"):
             path, computed = measured(job.experiment, Progress(console).stage)
         done.append(path)
-        console.print(f"{'written' if computed else 'recorded already'}: {path}", markup=False)
+        console.print(f"{'written' if computed else 'recorded already'}: {path}", highlight=False)
     return True
 
 

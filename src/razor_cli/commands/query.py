@@ -26,24 +26,26 @@ def query(
     """Ask over all complete runs. Views: scores (a row per number), runs (a row per run), edit_log (a row per
     step).
     """
+    from razor_cli.printing import note, put
     from razor_cli.runs.archive import answer, render
 
-    columns, rows = answer(output_dir, sql)
+    columns, rows = answer(output_dir, sql, note)
     if form is not Format.TABLE:
-        typer.echo(render(columns, rows, form.value), nl=False)
+        put(render(columns, rows, form.value))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from razor_cli.escape import on_screen
+    from razor_cli.screen import Screen
+
     table = Table()
     for name in columns:
-        table.add_column(Text(name))
+        table.add_column(Text(on_screen(name)))
     for row in rows:
-        table.add_row(
-            *(Text("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v)) for v in row)
-        )
-    console = Console()
+        cells = ("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row)
+        table.add_row(*(Text(on_screen(cell)) for cell in cells))
+    console = Screen()
     console.print(table)
     console.print(f"{len(rows)} rows", highlight=False)
 

@@ -15,12 +15,16 @@ def show(
     output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
 ) -> None:
     """Print the report of a recorded run; nothing is computed."""
-    from rich.console import Console
-
+    from razor_cli.printing import note
     from razor_cli.report.terminal import print_report
     from razor_cli.runs.folder import find_run
+    from razor_cli.runs.voucher import flaw
+    from razor_cli.screen import Screen
 
-    print_report(Console(), find_run(output_dir, run))
+    chosen = find_run(output_dir, run, note)
+    print_report(Screen(), chosen)
+    if damage := flaw(chosen.folder, (), whole=True):
+        note(damage)
 
 
 def register(app: typer.Typer) -> None:

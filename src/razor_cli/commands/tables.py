@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from razor_cli.printing import note, put, say
+
 if TYPE_CHECKING:
     from razor_cli.runs.folder import Run
 
@@ -40,6 +42,7 @@ def tables(
     it.
     """
     from razor_cli.runs.folder import complete_runs
+    from razor_cli.runs.writable import require_writable
     from razor_cli.tables.base import render
     from razor_cli.tables.registry import ALL, TABLES, builder
     from razor_cli.tables.score_file import load
@@ -49,22 +52,26 @@ def tables(
         _list()
         return
     _refuse(name, form, into)
-    runs, notes = of_this_format(load(scores) if scores else complete_runs(output_dir))
-    for note in notes:
-        typer.echo(note, err=True)
+    if form is None:
+        require_writable(*_goal(name, into, out, output_dir))
+    runs, notes = of_this_format(load(scores) if scores else complete_runs(output_dir, note, rows=True))
+    for left_out in notes:
+        note(left_out)
     if into is not None:
         _fill(into, runs)
     elif name == SCORES:
         _save(out or output_dir / "tables" / "scores.csv.gz", runs)
     elif form is not None:
-        typer.echo(render(builder(str(name))(runs), form), nl=False)
+        put(render(builder(str(name))(runs), form))
     else:
         folder = out or output_dir / "tables"
         for each in TABLES if name == ALL else [str(name)]:
-            written, text = write(each, runs, folder)
+            written, text, undrawn = write(each, runs, folder)
             if name != ALL:
-                typer.echo(text)
-            typer.echo(f"written: {', '.join(map(str, written))}")
+                put(f"{text}\n")
+            for figure in undrawn:
+                note(figure)
+            say(f"written: {', '.join(map(str, written))}")
 
 
 def _list() -> None:
@@ -103,6 +110,14 @@ def _refuse(name: str | None, form: str | None, into: Path | None) -> None:
         )
 
 
+def _goal(name: str | None, into: Path | None, out: Path | None, output_dir: Path) -> tuple[Path, str]:
+    """Return the folder that will be written to, and the option that names it."""
+    if into is not None:
+        return into.parent, "--into"
+    folder = out or output_dir / "tables"
+    return (folder.parent if name == SCORES and out else folder), "--out" if out else "--output-dir"
+
+
 def _fill(page: Path, runs: Sequence[Run]) -> None:
     from razor_cli.errors import UserError
     from razor_cli.runs.folder import write_atomic
@@ -117,18 +132,18 @@ def _fill(page: Path, runs: Sequence[Run]) -> None:
             fix="write <!-- razor tables NAME --> and <!-- end -->",
         )
     write_atomic(page, filled(text, runs))
-    typer.echo(f"written: {page} ({', '.join(found)})")
+    say(f"written: {page} ({', '.join(found)})")
 
 
 def _save(path: Path, runs: Sequence[Run]) -> None:
     from razor_cli.tables.score_file import save
 
     count = save(path, runs)
-    typer.echo(f"written: {path} ({count} of {len(runs)} runs)")
+    say(f"written: {path} ({count} of {len(runs)} runs)")
 
 
-def write(name: str, runs: Sequence[Run], folder: Path) -> tuple[list[Path], str]:
-    """Write a table in every form, and its figures; return the files and the Markdown."""
+def write(name: str, runs: Sequence[Run], folder: Path) -> tuple[list[Path], str, list[str]]:
+    """Write a table in every form, and its figures; return the files, the Markdown, and notes."""
     from razor_cli.runs.folder import write_atomic
     from razor_cli.tables.base import FORMS, render
     from razor_cli.tables.plots import draw_all
@@ -138,7 +153,8 @@ def write(name: str, runs: Sequence[Run], folder: Path) -> tuple[list[Path], str
     folder.mkdir(parents=True, exist_ok=True)
     for ending in FORMS:
         write_atomic(folder / f"{name}.{ending}", render(document, ending))
-    return [folder / f"{name}.{e}" for e in FORMS] + draw_all(name, folder, runs), render(document, "md")
+    figures, undrawn = draw_all(name, folder, runs)
+    return [folder / f"{name}.{e}" for e in FORMS] + figures, render(document, "md"), undrawn
 
 
 def register(app: typer.Typer) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from razor_cli.config.overrides import OVERRIDE
 from razor_cli.errors import ConfigError
+from razor_cli.printing import say
 
 VARIANTS = {  # method: variants that were methods of their own, `razor_paper` for `razor/paper`
     "ft": ("paper",),
@@ -53,7 +54,7 @@ ENTRY = re.compile(r"(?P<before>(?:optional |override )*/?)(?P<group>\w+)(?P<pac
 @cache
 def announce(old: str, new: str) -> None:
     """Say once that a name has changed."""
-    print(f"{old} is now {new}; the old name is understood until the next release", file=sys.stderr)
+    say(f"{old} is now {new}; the old name is understood until the next release", file=sys.stderr)
 
 
 def option(group: str, name: str, own: Collection[str] = ()) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from razor_cli.config.settings import Experiment, composed
 from razor_cli.contract.edit import Edit
-from razor_cli.contract.family import Change, Companions, Family, Key
+from razor_cli.contract.family import Change, Companions, Exam, Family, Key
 from razor_cli.contract.sets import Sets
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.evaluation import BASE, CONTROL, EDIT, Evaluator
 from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.engine.record import Done, save_change, weights_of
+from razor_cli.escape import in_json
+from razor_cli.figure import at_the_cost_of_a_note
 from razor_cli.metrics.score import Score
 from razor_cli.progress import Progress
 from razor_cli.runs.folder import Run, write_atomic
@@ -48,14 +50,16 @@ def compute(job: Job) -> None:
         lab.say = say
         edit = e.method.edit(lab)
     run.write_log(edit.log)
-    write_atomic(run.path("split.json"), json.dumps(sets.record(), indent=1, ensure_ascii=False))
+    write_atomic(run.path("split.json"), in_json(sets.record(), indent=1))
+    size = save_change(run.path(""), edit, family, job.identity, e)
     notes = list(companions.notes)
     changes = _changes(job, edit, notes)
-    scores = _scored(job, lab, changes, companions)
+    exam, found, scores = _scored(job, lab, changes, companions)
     notes += [*(lab.cache.notes() if lab.cache else ()), *sets.mended()]
     survival = survival_of(family, weights_of(edit), e.quantization)
     write_atomic(run.path("survival.csv"), survival_csv(survival))
-    size = save_change(run.path(""), edit, family, job.identity, e)
+    with at_the_cost_of_a_note(notes, "pictures of the run"):
+        exam.draw(run.path(""), found)
     done = Done(
         experiment=e,
         identity=job.identity,
@@ -102,8 +106,8 @@ def _changes(job: Job, edit: Edit, notes: list[str]) -> dict[str, Change]:
 
 def _scored(
     job: Job, lab: Lab, changes: Mapping[str, Change], companions: Companions
-) -> Mapping[Key, list[Score]]:
-    """Evaluate all states, write scores and pictures, and return the scores."""
+) -> tuple[Exam, Mapping[Key, Any], Mapping[Key, list[Score]]]:
+    """Evaluate all states and write scores; return them with the exam and its answers, for the pictures."""
     e = job.experiment
     schemes = list(dict.fromkeys(["none", *e.quantization.schemes]))  # drifts refer to full precision
     with job.progress.stage("evaluating base, control and edit") as say:
@@ -115,5 +119,4 @@ def _scored(
     with job.progress.stage("scoring"):
         scores = exam.scores(found, e.seed)
     job.run.write_scores(job.identity, scores)
-    exam.draw(job.run.path(""), found)
-    return scores
+    return exam, found, scores

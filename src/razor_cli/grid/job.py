@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from razor_cli.errors import RazorError, headline
 from razor_cli.grid.kept import Kept, key_of
 from razor_cli.report.layout import layout_of
 from razor_cli.runs.judged import Acceptance, by_bounds
 from razor_cli.runs.records import Decision
+from razor_cli.screen import Screen
 
 if TYPE_CHECKING:
     from razor_cli.config.settings import Experiment
@@ -54,7 +53,7 @@ def perform_job(number: int, experiment: Experiment, kept: Kept, say: Callable[[
     quiet = io.StringIO()
     try:
         with redirect_stdout(quiet):
-            run, computed = perform(experiment, Console(file=quiet), opener=opener, say=say)
+            run, computed = perform(experiment, Screen(file=quiet), opener=opener, say=say)
             said, decision = told(run, experiment.scenario.acceptance)
     except Exception as error:  # every kind of failure is reported, and the next job starts
         kept.drop()

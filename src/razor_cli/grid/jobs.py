@@ -27,6 +27,7 @@ from razor_cli.grid.points import Job
 from razor_cli.grid.worker import serve
 from razor_cli.runs.folder import sweep
 from razor_cli.runs.judged import exit_code
+from razor_cli.runs.writable import require_writable
 from razor_cli.stopping import keeping
 
 PATIENCE = 3.0  # seconds for the processes to end in order; then they are killed
@@ -38,6 +39,8 @@ def run_grid(
     asked: Asked, jobs: Sequence[Job], *, processes: int, fail_fast: bool, debug: bool, console: Console
 ) -> int:
     """Run all jobs; return 0, 1 if any failed, 3 if none failed and `exit_on` does not let a verdict pass."""
+    for folder in dict.fromkeys(job.experiment.output_dir for job in jobs):
+        require_writable(folder / "runs", "output_dir")
     started = time.perf_counter()
     ended: list[Ended] = []
 

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from razor_cli.printing import steady_streams
 from razor_cli.stopping import Stopped, end_with_parent
 
 
@@ -41,10 +42,11 @@ def _work(pipe: Connection, threads: int) -> None:
     from razor_cli.grid.job import perform_job
     from razor_cli.grid.kept import Kept
 
+    steady_streams()
     torch.set_num_threads(threads)
     kept = Kept()
     with (
-        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace") as nowhere,
         redirect_stderr(nowhere),
     ):  # a library's warnings would tear the parent's lines
         while True:

@@ -99,7 +99,7 @@ def _print_scores(
     cells = {
         (i, key): _score_cell(words, c.scores.get(key), notes) for i, c in enumerate(columns) for key in keys
     }
-    heads = [words(c.heading) for c in columns]
+    heads = ["\n".join(map(words, c.heading.split("\n"))) for c in columns]
     widths = [
         1 + max([*map(len, heads[i].split("\n")), *(len(cells[i, k].plain) for k in keys)])
         for i in range(len(columns))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from razor_cli.escape import on_screen
 from razor_cli.metrics.score import Score
 
 ASCII_FORMS = {
@@ -40,6 +41,7 @@ class Words:
 
     def __call__(self, text: str) -> str:
         """Return `text` as it can be printed."""
+        text = on_screen(text)
         if not self.ascii_only:
             return text
         for sign, form in ASCII_FORMS.items():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from razor_cli.figure import draw_matrices, name_ticks, new_figure, open_frame, save
+from razor_cli.figure import draw_matrices, name_ticks, new_figure, open_frame, own_settings, save
 from razor_cli.runs.rows import table_csv
 
 # Grey and blue differ in lightness too, so print and colour blindness lose nothing.
@@ -19,6 +19,7 @@ BEFORE, AFTER = "#7a7a7a", "#0072b2"
 BINS = 30
 
 
+@own_settings()
 def similarity_histograms(
     path: Path,
     before_forget: ArrayLike,
@@ -65,6 +66,7 @@ def similarity_histograms(
     save(figure, path)
 
 
+@own_settings()
 def cosine_matrices(
     path: Path,
     before: ArrayLike,

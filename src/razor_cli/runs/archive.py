@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 
-from razor_cli.errors import UserError, nearest
+from razor_cli.errors import UserError
+from razor_cli.escape import in_csv, in_json, in_markdown
 from razor_cli.runs.folder import EDIT_LOG, SCORES, Run, complete_runs
 from razor_cli.runs.records import RunRecord
 from razor_cli.runs.rows import EVENT_COLUMNS, SCORE_COLUMNS
+from razor_cli.runs.sql import ask
 
 NUMBERS = {"value", "n", "ci_low", "ci_high", "seed", "step"}
-VIEWS = ("scores", "runs", "edit_log")
-READING = ("SELECT", "EXPLAIN")
 RUN_COLUMNS = (
     "run_id",
     "model",
@@ -49,56 +46,21 @@ RUN_COLUMNS = (
 )
 
 
-def answer(output_dir: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the column names and rows of one select.
+def answer(
+    output_dir: Path, sql: str, tell: Callable[[str], None] = lambda _: None
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the column names and rows of one select; `tell` is given a note on each run that is left out.
 
     Raises UserError for anything but one reading statement, for SQL that does not parse or run, and where no
     run is recorded.
     """
-    runs = complete_runs(output_dir)
+    runs = complete_runs(output_dir, tell, rows=True)
     if not runs:
         raise UserError(
             f"no complete run is recorded under '{output_dir}'",
             fix="run razor-run first, or give --output-dir",
         )
-    with duckdb.connect(":memory:") as connection:
-        frames = {"scores": scores_frame(runs), "runs": runs_frame(runs), "edit_log": log_frame(runs)}
-        for name, frame in frames.items():
-            connection.register(f"{name}_frame", frame)
-            connection.execute(f"create table {name} as select * from {name}_frame")
-            connection.unregister(f"{name}_frame")
-        connection.execute("set enable_external_access = false")  # no files, no network, no extensions
-        connection.execute("set lock_configuration = true")
-        try:
-            _only_reads(connection, sql)
-            result = connection.execute(sql)
-            return [d[0] for d in result.description or []], result.fetchall()
-        except duckdb.Error as error:
-            raise _refused(error, frames) from error
-
-
-def _only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    statements = connection.extract_statements(sql)
-    kinds = [str(s.type).rsplit(".", maxsplit=1)[-1] for s in statements]
-    if len(kinds) != 1 or kinds[0] not in READING:
-        raise UserError(
-            "razor query answers one reading statement",
-            allowed="select, with, describe",
-            found=", ".join(kinds) or "nothing",
-        )
-
-
-def _refused(error: duckdb.Error, frames: dict[str, pd.DataFrame]) -> UserError:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    names = [*VIEWS, *(c for f in frames.values() for c in f.columns)]
-    asked = re.search(r'column "([^"]+)"|name ([^ !]+)', lines[0])
-    near = nearest(asked[1] or asked[2], names, 1) if asked else []
-    columns = "; ".join(f"{name}({', '.join(map(str, frame.columns))})" for name, frame in frames.items())
-    return UserError(
-        f"the query cannot be answered: {lines[0]}",
-        allowed=columns,
-        fix=f"did you mean {near[0]}?" if near else None,
-    )
+    return ask({"scores": scores_frame(runs), "runs": runs_frame(runs), "edit_log": log_frame(runs)}, sql)
 
 
 def scores_frame(runs: Sequence[Run]) -> pd.DataFrame:
@@ -107,7 +69,19 @@ def scores_frame(runs: Sequence[Run]) -> pd.DataFrame:
     empty = {
         c: [""] for c in NUMBERS
     }  # only in numbers is an empty cell a missing one; a target may be called "None"
-    parts = [pd.read_csv(r.path(SCORES), dtype=texts, keep_default_na=False, na_values=empty) for r in runs]
+    files: dict[str, list[str]] = {}
+    for run in runs:  # those with the same columns are read as one
+        head, _, body = run.read(SCORES).partition("\n")
+        files.setdefault(head, []).append(body)
+    parts = [
+        pd.read_csv(
+            io.StringIO("\n".join([head, "".join(bodies)])),
+            dtype=texts,
+            keep_default_na=False,
+            na_values=empty,
+        )
+        for head, bodies in files.items()
+    ]
     frame = pd.concat(parts, ignore_index=True)
     frame["stand_in"] = frame["stand_in"] == "true"
     frame = frame.reindex(columns=list(SCORE_COLUMNS))  # files of format 1 lack the last ones
@@ -139,7 +113,7 @@ def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
                     }
                 ),
                 **r.provenance.model_dump(include={"weights_hash", "code_version", "started", "finished"}),
-                "settings": json.dumps(r.settings, ensure_ascii=False, default=str),
+                "settings": in_json(r.settings),
                 "format": r.format,
                 "folder": str(run.folder),
             }
@@ -167,7 +141,7 @@ def _column(values: Sequence[object]) -> pd.Series[Any]:
         return pd.Series(values, dtype="boolean")
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in there):
         return pd.Series(values, dtype="Int64" if all(isinstance(v, int) for v in there) else "Float64")
-    text = [v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values]
+    text = [v if v is None or isinstance(v, str) else in_json(v) for v in values]
     return pd.Series(text, dtype=object)
 
 
@@ -176,7 +150,7 @@ def log_frame(runs: Sequence[Run]) -> pd.DataFrame:
     after_<metric>.
     """
     texts = {c: str for c in ("run_id", "action", "component", "kind", "tower", "note")}
-    parts = [pd.read_csv(r.path(EDIT_LOG), dtype=texts) for r in runs]
+    parts = [pd.read_csv(io.StringIO(r.read(EDIT_LOG)), dtype=texts) for r in runs]
     kept = [p for p in parts if len(p)]
     return (
         pd.concat(kept, ignore_index=True)
@@ -186,22 +160,25 @@ def log_frame(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def render(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str) -> str:
-    """Return rows as csv, json (a list of objects) or a Markdown table, ending in a newline."""
+    """Return rows as csv, json (a list of objects) or a Markdown table, ending in a newline. Text that comes
+    from data is escaped for the form.
+    """
     if form == "json":
-        return (
-            json.dumps(
-                [dict(zip(columns, r, strict=True)) for r in rows], ensure_ascii=False, default=str, indent=1
-            )
-            + "\n"
-        )
+        return in_json([dict(zip(_apart(columns), row, strict=True)) for row in rows], indent=1) + "\n"
     if form == "markdown":
-        lines = [columns, ["---"] * len(columns), *rows]
-        return "".join(
-            "| " + " | ".join("" if v is None else str(v).replace("|", "\\|") for v in line) + " |\n"
-            for line in lines
-        )
+        cells = [["" if v is None else in_markdown(str(v)) for v in line] for line in (columns, *rows)]
+        lines = [cells[0], ["---"] * len(columns), *cells[1:]]
+        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([in_csv(v) for v in line] for line in (columns, *rows))
     return out.getvalue()
+
+
+def _apart(columns: Sequence[str]) -> list[str]:
+    """Return names of which no two are equal: an object holds each only once."""
+    names: list[str] = []
+    for column in columns:
+        number = sum(n == column or n.startswith(f"{column}_") for n in names) if column in names else 0
+        names.append(f"{column}_{number}" if number else column)
+    return names

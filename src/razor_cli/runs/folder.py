@@ -10,9 +10,6 @@ only a partial folder, which the next run under the same `output_dir` sweeps awa
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import json
 import logging
 import os
@@ -27,11 +24,14 @@ from typing import TYPE_CHECKING
 import yaml  # type: ignore[import-untyped]
 
 from razor_cli.atomic import staged
-from razor_cli.errors import RunError, UserError
+from razor_cli.errors import RazorError, RunError, UserError
+from razor_cli.runs import voucher
 from razor_cli.runs.leftovers import locked, settle_caches, sweep_partials
+from razor_cli.runs.reading import parse_record, parse_rows, parsed
 from razor_cli.runs.records import Identity, RunRecord
 from razor_cli.runs.rows import ScoreRow, Where, events_csv, read_scores, scores_csv
 from razor_cli.runs.traces import untouched_if_refused
+from razor_cli.runs.writable import require_writable
 
 if TYPE_CHECKING:  # both need torch or stand above this module
     from razor_cli.contract.edit import Event
@@ -44,14 +44,10 @@ CONFIG, RECORD, SCORES, EDIT_LOG, DONE = (
     "run.json",
     "scores.csv",
     "edit_log.csv",
-    "DONE",
+    voucher.DONE,
 )
 SURVIVAL = "survival.csv"
-VOUCHED = (
-    RECORD,
-    SCORES,
-    EDIT_LOG,
-)  # small and needed by every reader: their bytes are checked, not only their names
+VOUCHED = (RECORD, SCORES, EDIT_LOG)  # what every run has
 RUN_ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -102,31 +98,49 @@ class Run:
         missing = [name for name in VOUCHED if not self.path(name).is_file()]
         if missing:
             raise RunError(f"run {self.run_id} cannot be finished without {', '.join(missing)}")
-        write_atomic(self.path(DONE), _voucher(self._partial, self.run_id))
+        write_atomic(self.path(DONE), voucher.voucher(self._partial, self.run_id))
         replace_folder(self._partial, self.folder)
         self._partial = None
 
+    def read(self, name: str) -> str:
+        """Return the text of a file of the run. Raises UserError where DONE does not vouch for its bytes."""
+        path = self.path(name)
+        content = path.read_bytes() if self._partial else voucher.read_vouched(path)
+        return parsed(bytes.decode, content, self.folder, name)
+
+    def has(self, name: str) -> bool:
+        """Tell whether a file belongs to the complete run; what else lies in its folder does not."""
+        return voucher.vouched_for(self.folder, name)
+
     @cached_property
     def record(self) -> RunRecord:
-        """run.json as recorded."""
-        return RunRecord.model_validate_json(self.path(RECORD).read_bytes())
+        """run.json as recorded. Raises UserError for one that this version cannot read."""
+        return parsed(parse_record, self.read(RECORD), self.folder, RECORD)
 
     @cached_property
     def scores(self) -> list[ScoreRow]:
         """The rows of scores.csv, in file order."""
-        return read_scores(self.path(SCORES).read_text(encoding="utf-8"))
+        return parsed(read_scores, self.read(SCORES), self.folder, SCORES)
 
     @cached_property
     def events(self) -> list[dict[str, str]]:
         """The rows of edit_log.csv, as text."""
-        return list(csv.DictReader(io.StringIO(self.path(EDIT_LOG).read_text(encoding="utf-8"), newline="")))
+        return parsed(parse_rows, self.read(EDIT_LOG), self.folder, EDIT_LOG)
 
     @cached_property
     def survival(self) -> list[dict[str, str]]:
         """The rows of survival.csv, as text; none where an earlier version did not write it."""
-        path = self.path(SURVIVAL)
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        return list(csv.DictReader(io.StringIO(text, newline="")))
+        text = self.read(SURVIVAL) if self.has(SURVIVAL) else ""
+        return parsed(parse_rows, text, self.folder, SURVIVAL)
+
+
+def try_place(output_dir: Path, scenario: str, method: str, *, force: bool = False) -> None:
+    """Raise ConfigError where no run of a scenario and method could be recorded. Where some are, and none is
+    forced, the one that is asked for may be there to be read: `open_run` then tries.
+    """
+    place = Path(output_dir) / "runs" / scenario / method
+    if force or not any(place.glob(f"*/{DONE}")):
+        require_writable(place, "output_dir")
 
 
 @contextmanager
@@ -159,6 +173,7 @@ def _opened(
     if not force and is_complete(folder):
         yield Run(folder)
         return
+    require_writable(folder.parent, "output_dir")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder, say):
         if not force and is_complete(folder):
@@ -181,35 +196,10 @@ def sweep(output_dir: Path) -> None:
 
 
 def is_complete(folder: Path, run_id: str | None = None) -> bool:
-    """Tell whether DONE exists and the files it vouches for are there, the small ones byte for byte. `run_id`
-    is whose they are, where the folder is not called so.
+    """Tell whether a folder holds a run whose files are all there, byte for byte as DONE vouches for them.
+    `run_id` is whose they are, where the folder is not called so.
     """
-    try:
-        voucher = json.loads((folder / DONE).read_bytes())
-        sums = dict(voucher["sha256"])
-        if voucher["run_id"] != (run_id or folder.name) or not set(VOUCHED) <= set(sums):
-            return False
-        return all((folder / name).is_file() for name in sums) and all(
-            _sha256(folder / n) == sums[n] for n in VOUCHED
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _voucher(folder: Path, run_id: str) -> str:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != DONE)
-    return (
-        json.dumps(
-            {"run_id": run_id, "sha256": {p.relative_to(folder).as_posix(): _sha256(p) for p in files}},
-            indent=2,
-        )
-        + "\n"
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return not voucher.flaw(folder, VOUCHED, whole=True, run_id=run_id)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -235,25 +225,57 @@ def replace_folder(new: Path, place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def complete_runs(output_dir: Path) -> list[Run]:
-    """Return every complete run under `output_dir`, in path order."""
-    folders = sorted(p.parent for p in (Path(output_dir) / "runs").glob(f"*/*/*/{DONE}"))
-    return [Run(f) for f in folders if RUN_ID.fullmatch(f.name) and is_complete(f)]
+def _untold(_: str) -> None:
+    """Say nothing."""
 
 
-def find_run(output_dir: Path, name: str) -> Run:
+def complete_runs(
+    output_dir: Path, tell: Callable[[str], None] = _untold, *, rows: bool = False
+) -> list[Run]:
+    """Return every complete run under `output_dir` that this version reads, in path order; `tell` is given a
+    note on each folder that is left out: damaged, foreign, or of a newer version. With `rows` all rows are
+    read as well.
+    """
+    found = []
+    for folder in sorted(p.parent for p in (Path(output_dir) / "runs").glob(f"*/*/*/{DONE}")):
+        if ".partial-" in folder.name:  # of a job that runs now, or was killed
+            continue
+        if why := _flaw(run := Run(folder), rows=rows):
+            tell(f"left out: {folder}: {why}")
+        else:
+            found.append(run)
+    return found
+
+
+def _flaw(run: Run, *, rows: bool = False) -> str:
+    """Return why a run folder cannot be read, or nothing; with `rows` it is read whole."""
+    if not RUN_ID.fullmatch(run.run_id):
+        return "it is not called like a run"
+    if why := voucher.flaw(run.folder, VOUCHED):
+        return why
+    try:
+        if rows:
+            _ = run.scores, run.events, run.survival
+        return f"its record is of run {named}" if (named := run.record.run_id) != run.run_id else ""
+    except RazorError as error:
+        return error.what
+
+
+def find_run(output_dir: Path, name: str, tell: Callable[[str], None] = _untold) -> Run:
     """Return the run called `name`: a folder, the beginning of a run id, or `latest`.
 
     Raises UserError when there is no such run, when it is not complete, or when the beginning fits several.
+    `tell` is given a note on each folder that is left out.
     """
     if (folder := Path(name)).is_dir():
-        if not is_complete(folder.resolve()):
-            raise UserError(
-                f"'{name}' holds no complete run",
-                fix="give a run folder with a DONE file that fits, or run it again",
-            )
-        return Run(folder.resolve())
-    runs = complete_runs(output_dir)
+        run = Run(folder.resolve())
+        if why := _flaw(run):
+            raise UserError(f"'{name}' holds no complete run", found=why, fix=voucher.AGAIN)
+        return run
+    left_out: list[str] = []
+    runs = complete_runs(output_dir, left_out.append)
+    for note in left_out:
+        tell(note)
     if not runs:
         raise UserError(
             f"no complete run is recorded under '{output_dir}'",

@@ -12,6 +12,7 @@ from razor_cli.config.settings import Experiment
 from razor_cli.data.ask import Traced
 from razor_cli.data.taxonomy import levels
 from razor_cli.errors import ConfigError
+from razor_cli.escape import in_csv
 from razor_cli.runs.rows import table_csv
 
 COLUMNS = ("name", "parent", "confidence", "level")
@@ -44,4 +45,4 @@ def difficulty_of(experiment: Experiment) -> list[Difficulty]:
 
 def difficulty_csv(rows: Sequence[Difficulty]) -> str:
     """Return the text of a CSV file."""
-    return table_csv(COLUMNS, [vars(r) for r in rows])
+    return table_csv(COLUMNS, [{k: in_csv(v) for k, v in vars(r).items()} for r in rows])

@@ -7,7 +7,6 @@ settings and provenance stands beside them as <id>.json, written first: rows tha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -24,11 +23,13 @@ from razor_cli.data.sets import ConceptSets, Judged
 from razor_cli.dual.view import DualEncoder
 from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.errors import ConfigError
+from razor_cli.escape import in_json
 from razor_cli.methods.razor import Razor
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import sweep, write_atomic
 from razor_cli.runs.rows import table_csv
+from razor_cli.runs.writable import require_writable
 from razor_cli.studies import proposition_measures as on_model
 from razor_cli.studies.finding import Finding
 from razor_cli.studies.step_claims import retention, scale_law
@@ -50,6 +51,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     if not isinstance(method, Razor):
         allowed = "method=razor, razor/paper, razor/bounded, razor/alg1, razor/anchor"
         raise ConfigError("the propositions are RAZOR's", allowed=allowed, found=f"method={method.name}")
+    require_writable(experiment.output_dir / "propositions", "output_dir")
     sweep(experiment.output_dir)
     started = provenance.now()
     with stage(f"loading {m.name}"):
@@ -96,7 +98,7 @@ def _write(
 ) -> None:
     """Write the record, then the rows: rows that are there are complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n"
+    text = in_json(record, indent=1) + "\n"
     write_atomic(path.with_suffix(".json"), text)
     head = {
         "id": record["id"],

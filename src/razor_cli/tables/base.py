@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import jinja2
 
+from razor_cli.escape import in_csv, in_markdown, on_screen
+
 FORMS = {"md": "markdown", "csv": "csv", "tex": "latex", "html": "html"}  # ending: name
 
 HTML = """<!doctype html>
@@ -90,22 +92,20 @@ def render(doc: Document, form: str) -> str:
 
 def markdown(doc: Document) -> str:
     """Return GitHub-flavoured Markdown."""
-    parts = [f"# {doc.title}\n"]
+    parts = [f"# {in_markdown(doc.title, cell=False)}\n"]
     for panel in doc.panels:
         rows = [
-            [f"**{_md(c)}**" if (i, j) in panel.bold else _md(c) for j, c in enumerate(r)]
+            [f"**{in_markdown(c)}**" if (i, j) in panel.bold else in_markdown(c) for j, c in enumerate(r)]
             for i, r in enumerate(panel.rows)
         ]
-        lines = [[_md(c) for c in panel.columns], ["---"] * len(panel.columns), *rows]
+        lines = [[in_markdown(c) for c in panel.columns], ["---"] * len(panel.columns), *rows]
         parts.append(
-            f"## {panel.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+            f"## {in_markdown(panel.title, cell=False)}\n\n"
+            + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+            + "\n"
         )
-    parts.append("## Notes\n\n" + "\n".join(f"- {_md(n)}" for n in doc.notes) + "\n")
+    parts.append("## Notes\n\n" + "\n".join(f"- {in_markdown(n)}" for n in doc.notes) + "\n")
     return "\n".join(parts)
-
-
-def _md(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def comma_separated(doc: Document) -> str:
@@ -113,8 +113,8 @@ def comma_separated(doc: Document) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for panel in doc.panels:
-        writer.writerow(("panel", *panel.columns))
-        writer.writerows((panel.title, *row) for row in panel.rows)
+        lines = [("panel", *panel.columns), *((panel.title, *row) for row in panel.rows)]
+        writer.writerows([in_csv(cell) for cell in line] for line in lines)
     return out.getvalue()
 
 
@@ -136,14 +136,14 @@ def latex(doc: Document) -> str:
             f"{'' if narrow else WIDE}\\begin{{tabular}}{{{rule}}}\n\\toprule\n{head}\n\\midrule\n{body}\n"
             f"\\bottomrule\n\\end{{tabular}}{'' if narrow else '}'}\n\\end{{table}}\n"
         )
-    notes = "".join(f"% {n}\n" for n in doc.notes)
+    notes = "".join(f"% {on_screen(n)}\n" for n in doc.notes)
     return "\n".join(parts) + notes
 
 
 def _tex(text: str) -> str:
-    return "".join(LATEX_SPECIAL.get(c, c) for c in text)
+    return "".join(LATEX_SPECIAL.get(c, c) for c in on_screen(text))
 
 
 def html(doc: Document) -> str:
     """Return a page of its own; every text is escaped."""
-    return jinja2.Environment(autoescape=True).from_string(HTML).render(doc=doc)
+    return jinja2.Environment(autoescape=True, finalize=on_screen).from_string(HTML).render(doc=doc)

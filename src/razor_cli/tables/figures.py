@@ -8,7 +8,6 @@ import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,9 +136,9 @@ class Matrices:
     after: Mapping[str, NDArray[np.float64]]
 
 
-def read_cosines(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
-    """Return names, cosines before and after [n, n] from a run's cosines.csv."""
-    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+def read_cosines(text: str) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
+    """Return names, cosines before and after [n, n] from the text of a run's cosines.csv."""
+    rows = list(csv.DictReader(text.splitlines()))
     names = tuple(dict.fromkeys(r["concept"] for r in rows))
     before, after = (
         np.array([float(r[k]) for r in rows]).reshape(len(names), -1) for k in ("before", "after")
@@ -151,7 +150,7 @@ def matrices(runs: Sequence[Run]) -> list[Matrices]:
     """Return one set per scenario and model: the target that most methods were recorded on, its
     first seed.
     """
-    own = [r for r in usable(runs) if r.record.method not in UNEDITED and r.path(FILE).is_file()]
+    own = [r for r in usable(runs) if r.record.method not in UNEDITED and r.has(FILE)]
     found = []
     for scenario in sorted({r.record.scenario for r in own}):
         for model, chosen in by_model([r for r in own if r.record.scenario == scenario]).items():
@@ -160,7 +159,7 @@ def matrices(runs: Sequence[Run]) -> list[Matrices]:
                 groups.setdefault((run.record.target, run.record.seed), []).append(run)
             most = {k: len({r.record.method for r in own}) for k, own in groups.items()}
             target, seed = min(groups, key=lambda k: (-most[k], k[1], k[0]))
-            drawn = {r.record.method: read_cosines(r.path(FILE)) for r in groups[target, seed]}
+            drawn = {r.record.method: read_cosines(r.read(FILE)) for r in groups[target, seed]}
             names, before, _ = next(iter(drawn.values()))
             after = {method: last for method, (labels, _, last) in drawn.items() if labels == names}
             found.append(

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from razor_cli.figure import draw_matrices, name_ticks, new_figure, open_frame, save
+from razor_cli.figure import (
+    at_the_cost_of_a_note,
+    draw_matrices,
+    name_ticks,
+    new_figure,
+    open_frame,
+    own_settings,
+    save,
+)
 from razor_cli.tables.figures import SHOWN, Curve, Matrices
 from razor_cli.tables.layout import half_width
 from razor_cli.tables.quantization import SCHEMES, Point
@@ -39,6 +48,7 @@ def _styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
+@own_settings()
 def sweep_curves(path: Path, curves: Sequence[Curve], *, title: str = "") -> None:
     """Draw M1, M4 and M5 (columns) over fixed step size and learning rate (rows), means with 95 % t intervals
     over runs.
@@ -74,6 +84,7 @@ def sweep_curves(path: Path, curves: Sequence[Curve], *, title: str = "") -> Non
     save(figure, path)
 
 
+@own_settings()
 def matrix_grid(path: Path, found: Matrices) -> None:
     """Draw the text-image cosines of the unedited model and after each method, on one colour scale."""
     panels = {
@@ -103,6 +114,7 @@ def matrix_grid(path: Path, found: Matrices) -> None:
     save(figure, path)
 
 
+@own_settings()
 def quantization_plot(path: Path, points: Sequence[Point], *, title: str = "") -> None:
     """Draw per width (rows) codes changed over edit size, and recovery over codes changed; a marker per
     method.
@@ -161,26 +173,31 @@ def _inside(values: Sequence[float]) -> list[list[float]] | None:
     return [[min(half, 0.9 * mean)], [half]]
 
 
-def draw_all(name: str, folder: Path, runs: Sequence[Any]) -> list[Path]:
-    """Draw the figures of one table, if it has any and something was recorded; return the files."""
+def draw_all(name: str, folder: Path, runs: Sequence[Any]) -> tuple[list[Path], list[str]]:
+    """Draw the figures of one table, if it has any and something was recorded; return the files, and a note
+    on each that could not be drawn.
+    """
     from razor_cli.tables import figures, quantization
     from razor_cli.tables.selection import usable
 
     files: list[Path] = []
+    notes: list[str] = []
 
-    def place(title: str) -> Path:
+    def draw(title: str, figure: Callable[[Path], None]) -> None:
         number = f"_{len(files) + 1}" if files else ""
-        files.append(folder / f"{name}{number}.png")
-        return files[-1]
+        path, failed = folder / f"{name}{number}.png", len(notes)
+        with at_the_cost_of_a_note(notes, f"{path.name} ({title})"):
+            figure(path)
+        files.extend([path] if len(notes) == failed else [])
 
     if name == "figure5":
         for title, lines in figures.swept(runs).items():
-            sweep_curves(place(title), lines, title=title)
+            draw(title, partial(sweep_curves, curves=lines, title=title))
     if name == "figure6":
         for found in figures.matrices(runs):
-            matrix_grid(place(found.title), found)
+            draw(found.title, partial(matrix_grid, found=found))
     if name == "quantization":
         for where, own in quantization.grouped(usable(runs)).items():
             if points := quantization.points(own):
-                quantization_plot(place(where), points, title=where)
-    return files
+                draw(where, partial(quantization_plot, points=points, title=where))
+    return files, notes

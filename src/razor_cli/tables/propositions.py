@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from razor_cli.errors import headline
 from razor_cli.runs.folder import Run
+from razor_cli.runs.reading import parse_rows
 from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.flips import flipped, preset_settings, shown
 
@@ -46,8 +49,9 @@ NOTES = (
 )
 
 
-def read_rows(output_dir: Path) -> list[dict[str, str]]:
-    """Return the rows that `razor propositions` recorded below a folder, as text, file by file.
+def read_rows(output_dir: Path, tell: Callable[[str], None] = lambda _: None) -> list[dict[str, str]]:
+    """Return the rows that `razor propositions` recorded below a folder, as text, file by file; `tell` is
+    given a note on each file that cannot be read and is left out.
 
     Of several files on the same weights, settings, target and seed only the newest counts: others are of
     earlier versions of the code. A method is named with the settings in which it differs from its preset, a
@@ -55,20 +59,14 @@ def read_rows(output_dir: Path) -> list[dict[str, str]]:
     """
     newest: dict[tuple[str, ...], tuple[str, str, list[dict[str, str]]]] = {}
     for file in sorted((output_dir / "propositions").glob("*.csv")):
-        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"), newline="")))
-        if not rows:
+        try:
+            rows = parse_rows(file.read_text(encoding="utf-8"))
+            place, found = _recorded(rows, json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+            tell(f"left out: {file}: {headline(error)}")
             continue
-        record = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-        origin, method = record["provenance"], _labelled(rows[0]["method"], record["settings"]["method"])
-        sets = json.dumps(record["settings"].get("data"), sort_keys=True)
-        place = (
-            origin["weights_hash"],
-            sets,
-            method,
-            *(rows[0][k] for k in ("model", "scenario", "target", "seed", "judged_on")),
-        )
-        found = (origin["finished"], origin["weights_hash"], [row | {"method": method} for row in rows])
-        newest[place] = max(found, newest.get(place, found), key=lambda f: f[0])
+        if rows:
+            newest[place] = max(found, newest.get(place, found), key=lambda f: f[0])
     several = Counter(
         rows[0]["model"] for rows in {weights: rows for _, weights, rows in newest.values()}.values()
     )
@@ -79,6 +77,20 @@ def read_rows(output_dir: Path) -> list[dict[str, str]]:
     ]
 
 
+def _recorded(
+    rows: Sequence[Row], record: Mapping[str, Any]
+) -> tuple[tuple[str, ...], tuple[str, str, list[dict[str, str]]]]:
+    """Return what tells rows of one measurement from those of others, and when they were measured, on which
+    weights, with the rows.
+    """
+    origin, settings = record["provenance"], record["settings"]
+    method = _labelled(rows[0]["method"], settings["method"]) if rows else ""
+    sets = json.dumps(settings.get("data"), sort_keys=True)
+    named = ("model", "scenario", "target", "seed", "judged_on") if rows else ()
+    place = (origin["weights_hash"], sets, method, *(rows[0][k] for k in named))
+    return place, (origin["finished"], origin["weights_hash"], [{**row, "method": method} for row in rows])
+
+
 def _labelled(name: str, settings: Mapping[str, object]) -> str:
     differing = [f"{k}={shown(v)}" for k, v in flipped(settings, preset_settings(name)).items()]
     return name + (f" ({', '.join(differing)})" if differing else "")
@@ -86,7 +98,10 @@ def _labelled(name: str, settings: Mapping[str, object]) -> str:
 
 def beside(runs: Sequence[Run]) -> Document:
     """Return the table of what is recorded in the output folders of some runs."""
-    return build([row for folder in sorted({r.folder.parents[3] for r in runs}) for row in read_rows(folder)])
+    left_out: list[str] = []
+    folders = sorted({r.folder.parents[3] for r in runs})
+    document = build([row for folder in folders for row in read_rows(folder, left_out.append)])
+    return replace(document, notes=[*document.notes, *left_out])
 
 
 def build(rows: Sequence[Row]) -> Document:

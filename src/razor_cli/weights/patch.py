@@ -14,6 +14,7 @@ from torch import Tensor
 
 from razor_cli.atomic import move_into_place, settle, staged
 from razor_cli.errors import PatchError, RunError
+from razor_cli.runs.writable import require_writable
 from razor_cli.weights.checkpoint import (
     WEIGHT_SUFFIXES,
     Layout,
@@ -226,6 +227,7 @@ def _check_output(source: Layout, outs: Sequence[Path], *, inputs: Sequence[Path
             allowed=" or ".join(dict.fromkeys(allowed)) or "a folder",
             fix="name another --out",
         )
+    require_writable(out.parent, "--out")
 
 
 def _write_checked(source: Layout, part: Path, changed: Mapping[str, Tensor], wanted: str) -> None:

@@ -16,10 +16,10 @@ SHOWN = 12  # concepts in the cosine matrices
 
 
 def draw(folder: Path, sets: ConceptSets, before: Features, after: Features) -> None:
-    """Draw histograms of picture-caption cosines and the text-image cosines, before and after."""
+    """Draw histograms of picture-caption cosines and the text-image cosines, before and after. The numbers of
+    the second, which tables read, are written before anything is drawn.
+    """
     target = sets.target
-    title = f"Forgetting {target}: picture-caption cosines"
-    plots.similarity_histograms(folder / "similarity.png", *_cosines(before, after), title=title)
     gone = len(sets.forget_names)
     classes = [*range(min(gone, SHOWN // 2)), *range(gone, len(sets.class_names))][:SHOWN]
     rows = [sets.class_names[i] for i in classes]
@@ -28,6 +28,8 @@ def draw(folder: Path, sets: ConceptSets, before: Features, after: Features) -> 
     names = [rows[i] for i in keep]
     first, second = (m[keep][:, keep].numpy() for m in matrices)
     write_atomic(folder / "cosines.csv", plots.cosines_csv(first, second, names))
+    title = f"Forgetting {target}: picture-caption cosines"
+    plots.similarity_histograms(folder / "similarity.png", *_cosines(before, after), title=title)
     title = f"Text-image cosines, {target} first"
     plots.cosine_matrices(folder / "cosines.png", first, second, names, names, title=title)
 

@@ -1,0 +1,92 @@
+"""No letter that the terminal's encoding lacks ends a command: names are spelled out, files keep them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))  # where the maker of runs lies
+from fake_runs import fake_run
+
+NAME = "Łukasz Ωmega"
+SPELLED = "\\u0141ukasz"
+PROGRAM = "import sys; from razor_cli.main import {entry}; sys.argv = ['x', *sys.argv[1:]]; {entry}()"
+STAGES = """\
+from razor_cli.main import _end
+from razor_cli.launch import Outcome, summary
+from razor_cli.progress import Progress
+from razor_cli.screen import Screen
+from razor_cli.printing import say
+def command(_):
+    with Progress(Screen()).stage("forgetting \\u0141ukasz"):
+        pass
+    say(summary([Outcome(overrides=("target=\\u0141ukasz",), exit_code=1, error="no \\u0141ukasz")]))
+    raise KeyError("\\u0141ukasz")
+try:
+    _end(command)
+except KeyError as error:
+    import traceback
+    traceback.print_exception(error)
+"""
+SERVED = """\
+import sys, warnings
+from razor_cli.grid import worker
+class Pipe:
+    def recv(self):
+        warnings.warn("\\u0141ukasz")
+        print("\\u0141ukasz", file=sys.stderr)
+        print("\\u0141ukasz")
+        raise EOFError
+try:
+    worker._work(Pipe(), 1)
+except EOFError:
+    pass
+"""
+ENCODINGS = ("cp1252", "ascii", "latin-1:strict", "C")
+
+
+def called(code: str, *words: str, encoding: str, cwd: Path) -> tuple[int, str, str]:
+    """Run a program whose streams have an encoding, or are those of LC_ALL=C; return code, output, errors."""
+    own = {"PYTHONIOENCODING": encoding} if encoding != "C" else {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG"))} | own
+    if encoding == "C":
+        environment |= {"PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], env=environment, cwd=cwd, capture_output=True, check=False
+    )
+    return done.returncode, done.stdout.decode("cp1252"), done.stderr.decode("cp1252")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_is_read_of_runs_is_printed(tmp_path: Path, encoding: str) -> None:
+    run = fake_run(tmp_path / "outputs", target=NAME)
+    for words in (
+        ["show"],
+        ["query", "select target from runs"],
+        *(["query", "--format", form, "select target from runs"] for form in ("csv", "json", "markdown")),
+        ["tables", "measured", "--format", "md"],
+    ):
+        code, out, err = called(PROGRAM.format(entry="razor"), *words, encoding=encoding, cwd=tmp_path)
+        assert (code, err) == (0, "") and SPELLED in out
+    assert NAME in run.read("scores.csv")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_runs_sweeps_and_their_errors_are_printed(tmp_path: Path, encoding: str) -> None:
+    program = PROGRAM.format(entry="razor_run")
+    if encoding != "C":  # there Python reads the words as bytes, and half letters are no name
+        code, out, _ = called(program, f"target={NAME}", "--cfg", "job", encoding=encoding, cwd=tmp_path)
+        assert code == 0 and SPELLED in out
+    code, _, err = called(program, f"threads={NAME}", encoding=encoding, cwd=tmp_path)
+    assert code == 2 and "\\u" in err.lower() and "UnicodeEncodeError" not in err
+    code, out, err = called(STAGES, encoding=encoding, cwd=tmp_path)
+    assert out.count(SPELLED) == 3 and SPELLED in err and "UnicodeEncodeError" not in err
+
+
+def test_processes_of_a_grid_are_as_steady(tmp_path: Path) -> None:
+    code, out, err = called(SERVED, encoding="ascii", cwd=tmp_path)
+    assert (code, err) == (0, "") and SPELLED in out

@@ -1,0 +1,128 @@
+"""Figures: the same whatever a person's settings of the plotting library are, and never worth a result."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fake_runs
+import numpy as np
+import pytest
+
+from razor_cli.figure import at_the_cost_of_a_note
+from razor_cli.main import razor_command
+from razor_cli.report import plots
+from razor_cli.tables.plots import Matrices, matrix_grid
+
+HOSTILE = """\
+text.usetex: True
+figure.dpi: 30
+savefig.facecolor: red
+savefig.format: svg
+axes.facecolor: black
+font.size: 40
+lines.linewidth: 9
+image.cmap: jet
+axes.prop_cycle: cycler('color', ['r'])
+"""
+DRAW = """\
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_drawing import draw
+draw(Path(sys.argv[2]))
+"""
+
+
+def draw(folder: Path) -> None:
+    """Draw one figure of each kind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = np.linspace(0.1, 0.9, 9)
+    plots.similarity_histograms(
+        folder / "similarity.png", values, values / 2, values, values, title="Ada $x_1$"
+    )
+    matrix, names = values.reshape(3, 3), ("Ada", "Bo", "Cy")
+    plots.cosine_matrices(folder / "cosines.png", matrix, matrix / 2, names, names, title="Ada")
+    matrix_grid(
+        folder / "grid.png", Matrices(title="grid", names=names, before=matrix, after={"razor": matrix / 2})
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("plain")
+    draw(folder)
+    return contents(folder)
+
+
+def test_first_figure_of_a_process_depends_on_no_environment(plain: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_text(HOSTILE)  # of the working folder, which comes first
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/matplotlibrc").write_text("backend: nope\n")
+    environment = os.environ | {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MATPLOTLIBRC": str(tmp_path / "other/matplotlibrc"),
+    }
+    words = [sys.executable, "-c", DRAW, str(Path(__file__).parent), str(tmp_path / "drawn")]
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "drawn") == plain
+
+
+def test_settings_of_the_process_neither_matter_nor_change(
+    plain: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import matplotlib  # here, as the process above must not meet it before a figure
+
+    monkeypatch.setenv("MPLBACKEND", "nope")
+    with matplotlib.rc_context({"font.size": 40.0, "savefig.facecolor": "red", "text.usetex": True}):
+        draw(tmp_path)
+        assert matplotlib.rcParams["font.size"] == 40 and matplotlib.rcParams["text.usetex"]
+    assert contents(tmp_path) == plain and os.environ["MPLBACKEND"] == "nope"
+
+
+def test_what_drawing_raises_is_a_note_and_an_interruption_is_not() -> None:
+    notes: list[str] = []
+    with at_the_cost_of_a_note(notes, "picture"):
+        raise ValueError("no such backend\nmore")
+    assert notes == ["picture not drawn: ValueError: no such backend"]
+    with pytest.raises(KeyboardInterrupt), at_the_cost_of_a_note(notes, "picture"):
+        raise KeyboardInterrupt
+    assert len(notes) == 1
+
+
+def test_tables_are_written_though_their_figure_cannot_be_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = "concept,prompt,before,after\na,a,0.5,0.1\na,b,0.2,0.2\nb,a,0.2,0.2\nb,b,0.5,0.5\n"
+    fake_runs.fake_run(tmp_path, files={"cosines.csv": cells})
+    words = ["tables", "figure6", "--output-dir", str(tmp_path)]
+    assert razor_command(words) == 0
+    assert (tmp_path / "tables/figure6.png").is_file()
+    (tmp_path / "tables/figure6.png").unlink()
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no fonts here")
+
+    monkeypatch.setattr("razor_cli.tables.plots.new_figure", fail)
+    capsys.readouterr()
+    assert razor_command(words) == 0
+    out, err = capsys.readouterr()
+    assert "figure6.md" in out and "figure6.png" not in out
+    assert err.startswith("figure6.png (clip_tiny STAND-IN") and err.endswith("RuntimeError: no fonts here\n")
+    assert (tmp_path / "tables/figure6.csv").is_file() and not (tmp_path / "tables/figure6.png").exists()
+
+
+def test_only_the_figure_module_and_those_that_draw_under_its_settings_touch_the_library() -> None:
+    package = Path(__file__).parents[2] / "src/razor_cli"
+    for path in sorted(package.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "figure.py":
+            assert "import matplotlib" not in text and "pyplot" not in text
+            assert text.count("= new_figure(") == text.count("@own_settings()")
