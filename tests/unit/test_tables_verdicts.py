@@ -26,13 +26,10 @@ def test_rows_say_what_the_verdict_of_the_run_says(tmp_path: Path) -> None:
     run = fake_run(tmp_path, target="Ada Quill", **asked(BOUNDS))
     (panel,) = verdicts.build(complete_runs(tmp_path)).panels
     decision = by_bounds(run, BOUNDS)
-    assert decision is not None and [row[-1] for row in panel.rows] == [decision.decision.value, "", ""]
-    assert [row[:5] for row in panel.rows] == [
-        ("razor", "Ada Quill", "0", run.run_id[:8], "none"),
-        ("", "", "", "", "int8"),
-        ("", "", "", "", "int4"),
-    ]
-    forgot, kept = panel.rows[0][5:7]
+    (row,) = panel.rows
+    assert decision is not None and row[-1] == decision.decision.value
+    assert row[:5] == ("razor", "Ada Quill", "0", run.run_id[:8], "none, int8, int4")
+    forgot, kept = row[5:7]
     assert forgot == "4.5 [1.2, 7.8]" and kept == "96.0 [92.8, 99.2] ?"  # its interval reaches below 94
     assert panel.columns[5:7] == ("forgot: m1 at most 55", "kept: m5 at least 94")
 
@@ -49,6 +46,13 @@ def test_a_bound_that_is_missed_and_one_without_anything_to_forget_are_marked(tm
     fake_run(tmp_path / "unknown", extra=extra, **asked(bound))
     (panel,) = verdicts.build(complete_runs(tmp_path / "unknown")).panels
     assert panel.rows[0][5] == "4.0 [0.8, 7.2] ?" and panel.rows[0][-1] == "UNDECIDED"
+
+
+def test_a_width_that_ends_in_another_way_is_told(tmp_path: Path) -> None:
+    worse = {"forgot": BOUNDS["forgot"] | {"at_most": 8}}  # 4.5 [1.2, 7.8], at int4 6.0 [2.8, 9.2]
+    fake_run(tmp_path, **asked(worse))
+    (panel,) = verdicts.build(complete_runs(tmp_path)).panels
+    assert panel.rows[0][5] == "4.5 [1.2, 7.8]; int4 6.0 [2.8, 9.2] ?"
 
 
 def test_other_bounds_and_validation_pictures_make_panels_of_their_own(tmp_path: Path) -> None:

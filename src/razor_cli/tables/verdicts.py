@@ -19,8 +19,8 @@ MARKS = {Outcome.ACCEPTED: "", Outcome.UNDECIDED: " ?", Outcome.REJECTED: " ✗"
 
 
 def build(runs: Sequence[Run]) -> Document:
-    """Return a panel for all runs of the same model, scenario and bounds: a row for each run and width, a
-    column for each bound.
+    """Return a panel for all runs of the same model, scenario and bounds: a row for each run, a column for
+    each bound.
     """
     judged = [(run, bounds) for run in runs if (bounds := _recorded(run))]
     known = sorted(judged, key=lambda pair: (_place(*pair), _order(pair[0])))
@@ -29,8 +29,8 @@ def build(runs: Sequence[Run]) -> Document:
         "Every run is held to the bounds it was recorded with, by the rules of this version; `razor judge` "
         "asks others.",
         "A number stands with its interval. ✗: all of it lies beyond the bound. ?: it reaches beyond, there "
-        "is none, or the unedited model did not know what was to be forgotten. A run's verdict takes all "
-        "widths together.",
+        "is none, or the unedited model did not know what was to be forgotten. It is that of the first "
+        "width; others follow where they end in another way. A run's verdict takes all widths together.",
     ]
     if left := len(runs) - len(judged):
         notes.append(f"{left} runs were recorded without a bound.")
@@ -57,7 +57,7 @@ def _order(run: Run) -> tuple[Any, ...]:
 def _panel(judged: Sequence[tuple[Run, Mapping[str, Mapping[str, Any]]]]) -> Panel:
     first, recorded = judged[0]
     bounds, r = parse_bounds(recorded), first.record
-    rows = [row for run, _ in judged for row in _rows(run, bounds)]
+    rows = [_row(run, bounds) for run, _ in judged]
     stand_in = " STAND-IN" if r.stand_in else ""
     heads = (f"{name}: {bound.metric} {demand(bound)}" for name, bound in bounds.items())
     return Panel(
@@ -67,26 +67,25 @@ def _panel(judged: Sequence[tuple[Run, Mapping[str, Mapping[str, Any]]]]) -> Pan
     )
 
 
-def _rows(run: Run, bounds: Mapping[str, Bound]) -> list[tuple[str, ...]]:
-    """Return a row for every width; the verdict stands in the first."""
+def _row(run: Run, bounds: Mapping[str, Bound]) -> tuple[str, ...]:
     scores: dict[tuple[str, str], list[Score]] = {}
     for row in run.scores:
         if not row.attack:
             scores.setdefault((row.state, row.quantization), []).append(row.score)
     verdict, r = judge(scores, bounds), run.record
-    found = {(f.quantization, f.name): f for f in verdict.findings}
-    widths = dict.fromkeys(f.quantization for f in verdict.findings)
-    heads = [(r.method, r.target, str(r.seed), r.run_id[:SHORT]), *(("",) * 4,) * (len(widths) - 1)]
-    said = [verdict.outcome.value, *("",) * (len(widths) - 1)]
-    return [
-        (*head, width, *(_cell(found.get((width, name))) for name in bounds), outcome)
-        for head, width, outcome in zip(heads, widths, said, strict=True)
-    ]
+    widths = ", ".join(dict.fromkeys(f.quantization for f in verdict.findings))
+    cells = (_cells([f for f in verdict.findings if f.name == name]) for name in bounds)
+    return r.method, r.target, str(r.seed), r.run_id[:SHORT], widths, *cells, verdict.outcome.value
 
 
-def _cell(finding: Finding | None) -> str:
-    if finding is None:
-        return NONE
+def _cells(findings: Sequence[Finding]) -> str:
+    """Return what a bound says of the first width, and of those where it says something else."""
+    first, *others = findings
+    unlike = (f"; {f.quantization} {_cell(f)}" for f in others if f.outcome is not first.outcome)
+    return _cell(first) + "".join(unlike)
+
+
+def _cell(finding: Finding) -> str:
     mark = MARKS[finding.outcome]
     if finding.value is None:
         return NONE + mark
