@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import open_clip
 import pytest
 import torch
@@ -21,6 +22,7 @@ from razor_cli.families.clip.architectures import check_served, configuration_of
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.open_clip_models import load_open_clip
 from razor_cli.families.clip.spec import ClipSpec
+from razor_cli.runs import remembered
 
 __all__ = ["architectures"]  # a fixture
 TOWERS = ("visual.transformer.resblocks.0.attn.in_proj_weight", "transformer.resblocks.0.attn.in_proj_weight")
@@ -104,6 +106,29 @@ def test_a_tokenizer_that_cannot_be_read_is_worded(
     monkeypatch.setattr(judged, "_is_cached", lambda _: True)
     with pytest.raises(WeightsError, match="tokenizer 'some/words' cannot be read"):
         load_open_clip("x", "tiny-words", str(path))
+
+
+def test_a_tokenizer_of_the_hub_is_part_of_the_model(
+    architectures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files lie in a cache of the library's, apart from weights and architecture, and may be renewed."""
+    monkeypatch.setenv("RAZOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(remembered, "SETTLED", -(10**12))
+    config = {**TINY, "text_cfg": {**TINY["text_cfg"], "hf_tokenizer_name": "some/words"}}
+    (tmp_path / "configs" / "tiny-words.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "configs")
+    written(tmp_path / "w.pt", weights_of("tiny"))
+    (hub := tmp_path / "snapshot").mkdir()
+
+    def in_cache(_: str, name: str) -> str | None:
+        return str(hub / name) if (hub / name).exists() else None
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", in_cache)
+    hashes = []
+    for words in ({"a": 0}, {"a": 1}, {"a": 0}):
+        (hub / "tokenizer.json").write_text(json.dumps(words))
+        hashes.append(spec_of("tiny-words", tmp_path / "w.pt").weights_hash())
+    assert hashes[0] == hashes[2] != hashes[1]
 
 
 def test_configurations_are_read_without_torch() -> None:

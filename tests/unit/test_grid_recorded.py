@@ -70,7 +70,9 @@ def test_a_plan_sees_what_changed_since_a_run(
     assert plan.state(experiment) == YES == plan.state(experiment)
     assert plan.state(replace(experiment, force=True)) == "" == plan.state(replace(experiment, seed=1))
     change(tmp_path)
-    assert Recorded([run]).state(experiment) == ""
+    later = Recorded([run])
+    assert later.state(experiment) == ""
+    assert ["is not a folder" in why for why in later.untold] == [True] * (change is no_picture)
 
 
 def test_a_level_of_difficulty_is_said_to_be_uncertain(

@@ -173,7 +173,9 @@ def test_zero_shot_is_the_plain_mean_of_unrelated_tasks() -> None:
     scores = evaluate(world(suites=suites, traced={"in": traced()}), Metrics(), base=base)
     mean, drop = one(scores, "zero_shot", "mean"), one(scores, "zero_shot_drop", "mean/base")
     assert mean.value == pytest.approx(75) and mean.ci_low < 75 < mean.ci_high
-    assert drop.value == pytest.approx(25)
+    assert drop.value == pytest.approx(25) and drop.ci_low != drop.ci_high
+    itself = one(score_state(base, Metrics(), base=base), "zero_shot_drop", "mean/base")
+    assert (itself.ci_low, itself.value, itself.ci_high) == (0, 0, 0)  # nothing is left open there
     assert ("zero_shot", "mean") not in values(
         evaluate(world(suites=suites), Metrics())
     )  # a run without a taxonomy

@@ -18,6 +18,7 @@ from razor_cli.grid.blocks import Asked
 from razor_cli.grid.cost import RECORDED, Estimate, estimate
 from razor_cli.grid.points import Job, Refused, leaving_out, left_out
 from razor_cli.grid.recorded import Recorded
+from razor_cli.printing import note
 from razor_cli.runs.folder import complete_runs
 from razor_cli.runs.records import RunRecord
 
@@ -36,7 +37,7 @@ class Row:
 
 def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console: Console) -> int:
     """Print the plan of a grid; return 0, or 2 if something is missing."""
-    records = [run.record for folder in _folders(jobs) for run in complete_runs(folder)]
+    records = [run.record for folder in _folders(jobs) for run in complete_runs(folder, note)]
     absent = {m: m.missing() for m in {job.experiment.model for job in jobs}}
     done = Recorded(records)
     rows = [_row(job, records, done, absent[job.experiment.model]) for job in jobs]
@@ -48,6 +49,8 @@ def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console:
     console.print(_table(rows))
     for line in [*totals(rows, jobs[0].experiment.jobs if jobs else 1), *left_out(jobs)]:
         console.print(Text(line))
+    for text in done.untold:
+        console.print(Text(f"whether all of it is recorded cannot be told: {text}", style="yellow"))
     problems = [*(r.error.message() for r in refused), *filter(None, absent.values())]
     for text in dict.fromkeys(problems):
         console.print(Text(f"missing: {text}", style="yellow"))

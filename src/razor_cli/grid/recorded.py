@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
-from razor_cli.errors import RazorError
+from razor_cli.errors import RazorError, headline
 from razor_cli.runs.code import code_version
 from razor_cli.runs.provenance import canonical_json
 from razor_cli.runs.records import RunRecord
@@ -30,6 +30,7 @@ class Recorded:
         self._ids = {r.run_id for r in records}
         self._like = {(canonical_json(deciding(r.settings)), r.provenance.code_version) for r in records}
         self._sets: dict[str, ConceptSets] = {}
+        self.untold: dict[str, None] = {}  # why of some jobs it cannot be told, in order
 
     def state(self, experiment: Experiment) -> str:
         """Return whether an experiment is recorded; what its settings name is read, and no model opened."""
@@ -43,7 +44,8 @@ class Recorded:
             _, identity = identified(experiment, self._listed(experiment))
         except NeedsModelError:
             return UNSURE
-        except RazorError:  # its pictures or weights are gone or damaged: the run will say so
+        except RazorError as error:  # its pictures or weights are gone or damaged, now or for good
+            self.untold[headline(error)] = None
             return NO
         return YES if identity.run_id in self._ids else NO
 

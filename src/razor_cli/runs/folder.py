@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 import yaml  # type: ignore[import-untyped]
 
-from razor_cli.atomic import staged
+from razor_cli.atomic import exchanged, staged
 from razor_cli.errors import RazorError, RunError, UserError
 from razor_cli.runs import voucher
-from razor_cli.runs.leftovers import locked, settle_caches, sweep_partials
+from razor_cli.runs.leftovers import locked, settle_caches, settle_run, sweep_partials
 from razor_cli.runs.reading import parse_record, parse_rows, parsed
 from razor_cli.runs.records import Identity, RunRecord
 from razor_cli.runs.rows import ScoreRow, Where, events_csv, read_scores, scores_csv
@@ -176,17 +176,16 @@ def _opened(
     require_writable(folder.parent, "output_dir")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder, say):
+        settle_run(folder, is_complete)  # of a process that died while we waited
         if not force and is_complete(folder):
             yield Run(folder)
             return
         partial = folder.with_name(f"{run_id}.partial-{os.getpid()}")
-        for leftover in folder.parent.glob(f"{run_id}.partial-*"):  # of a process that died while we waited
-            shutil.rmtree(leftover)
         try:
             partial.mkdir()
             yield Run(folder, partial=partial)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            settle_run(folder, is_complete)  # a stop may have come just before the last move
 
 
 def sweep(output_dir: Path) -> None:
@@ -213,7 +212,14 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def replace_folder(new: Path, place: Path) -> None:
-    """Move a folder to where another one may stand, which is removed; a kill in between loses neither."""
+    """Move a folder to where another one may stand, which is removed.
+
+    Where the system can, they change places at once, so that whoever looks meanwhile finds one or the other;
+    elsewhere a kill in between loses neither.
+    """
+    if place.exists() and exchanged(new, place):
+        shutil.rmtree(new, ignore_errors=True)
+        return
     old = place.with_name(f"{place.name}.partial-{os.getpid()}-old")
     if place.exists():
         place.rename(old)

@@ -39,26 +39,31 @@ def _lock_path(parent: Path, run_id: str) -> str:
 
 
 def sweep_partials(runs: Path, whole: Callable[[Path, str], bool]) -> None:
-    """Remove the partial folders of dead jobs, which are those nobody has the lock of.
-
-    One that is `whole` lacked only its last move, or was moved aside for another that did not come: where
-    nothing lies in its place, it goes there.
-    """
+    """Settle the partial folders of dead jobs, which are those nobody has the lock of."""
     for leftover in sorted(runs.glob("*/*/*.partial-*")):
-        run_id = leftover.name.split(".")[0]
-        lock = FileLock(_lock_path(leftover.parent, run_id))
+        place = leftover.with_name(leftover.name.split(".")[0])
+        lock = FileLock(_lock_path(place.parent, place.name))
         try:
             lock.acquire(timeout=0)
         except (Timeout, OSError):  # it lives, or the folder is not ours to write in
             continue
         try:
-            place = leftover.with_name(run_id)
-            if not place.exists() and whole(leftover, run_id):
-                with suppress(OSError):  # another process was quicker
-                    leftover.rename(place)
-            shutil.rmtree(leftover, ignore_errors=True)
+            settle_run(place, whole)
         finally:
             lock.release()
+
+
+def settle_run(place: Path, whole: Callable[[Path, str], bool]) -> None:
+    """Remove what jobs left beside the place of a run, whose lock the caller holds.
+
+    One that is `whole` lacked only its last move, or was moved aside for another that did not come: where
+    nothing lies in its place, it goes there.
+    """
+    for leftover in sorted(place.parent.glob(f"{place.name}.partial-*")):
+        if not place.exists() and whole(leftover, place.name):
+            with suppress(OSError):
+                leftover.rename(place)
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def settle_caches(output_dir: Path) -> None:

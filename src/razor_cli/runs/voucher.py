@@ -25,12 +25,32 @@ def flaw(folder: Path, needed: Collection[str], *, whole: bool = False, run_id: 
     """Return why a run folder is not what its DONE says, or nothing. All its files must be there, and those
     that are read must be as they were, byte for byte; with `whole` pictures and patches too. `run_id` is
     whose they are, where the folder is not called so.
+
+    What is found wrong is looked at again beside the same DONE: another process may have put a whole folder
+    into this one's place meanwhile.
     """
+    before: bytes | None = None
+    while why := _flaw(folder, needed, whole, run_id or folder.name):
+        said = _done(folder)
+        if said == before:
+            return why
+        before = said
+    return ""
+
+
+def _done(folder: Path) -> bytes | None:
+    try:
+        return (folder / DONE).read_bytes()
+    except OSError:
+        return None
+
+
+def _flaw(folder: Path, needed: Collection[str], whole: bool, run_id: str) -> str:
     try:
         named, sums = _read(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its DONE cannot be read: {error}"
-    if named != (run_id or folder.name):
+    if named != run_id:
         return f"its DONE is of run {named}"
     if missing := sorted({*needed} - {*sums}):
         return f"its DONE does not vouch for {', '.join(missing)}"
@@ -59,14 +79,15 @@ def vouched_for(folder: Path, name: str) -> bool:
 
 def read_vouched(path: Path) -> bytes:
     """Return the bytes of a file of a run folder. Raises UserError where its DONE does not vouch for them."""
-    content = path.read_bytes()
-    try:
-        sums = _read(path.parent)[1]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path.parent, f"its DONE cannot be read: {error}") from error
-    if sums.get(path.name) != hashlib.sha256(content).hexdigest():
-        raise _damaged(path.parent, f"{path.name} {CHANGED}")
-    return content
+    for _ in range(2):  # another process may put a whole folder into this one's place between two looks
+        content = path.read_bytes()
+        try:
+            sums = _read(path.parent)[1]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(path.parent, f"its DONE cannot be read: {error}") from error
+        if sums.get(path.name) == hashlib.sha256(content).hexdigest():
+            return content
+    raise _damaged(path.parent, f"{path.name} {CHANGED}")
 
 
 def require_vouched(path: Path) -> None:

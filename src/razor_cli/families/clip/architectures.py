@@ -7,12 +7,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from razor_cli.errors import WeightsError, nearest
-from razor_cli.families.clip.files import beside_weights, of_open_clip
+from razor_cli.families.clip.files import BESIDE_WEIGHTS, beside_weights, of_open_clip
 from razor_cli.families.clip.sizes import check_open_clip
 from razor_cli.weights.json_file import read_json
 
@@ -132,10 +132,25 @@ def tokenizer_folder(architecture: str, weights: str | None) -> Path | None:
     return folder if brings and (folder / FOLDER_CONFIG).is_file() else None
 
 
+def fetched_tokenizer(architecture: str, weights: str | None) -> list[Path]:
+    """Return the files of the tokenizer that an architecture takes from the hub's cache; none where it brings
+    its own, or open_clip has it.
+    """
+    repository = configuration_of(architecture)["text_cfg"].get("hf_tokenizer_name")
+    if not repository or tokenizer_folder(architecture, weights) is not None:
+        return []
+    return _cached(repository, BESIDE_WEIGHTS)
+
+
 def _is_cached(repository: str) -> bool:
+    return bool(_cached(repository, TOKENIZER_FILES))
+
+
+def _cached(repository: str, names: Sequence[str]) -> list[Path]:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        return any(isinstance(try_to_load_from_cache(repository, name), str) for name in TOKENIZER_FILES)
+        found = [try_to_load_from_cache(repository, name) for name in names]
     except ValueError:  # not the name of a repository
-        return False
+        return []
+    return [Path(file) for file in found if isinstance(file, str)]

@@ -21,6 +21,7 @@ from razor_cli.families.clip.architectures import (
     FOLDER,
     check_served,
     configuration_of,
+    fetched_tokenizer,
     library_name,
     not_served,
     tokenizer_folder,
@@ -228,6 +229,8 @@ def open_clip_salt(architecture: str, path: Path, weights: str | None) -> str:
         "pictures": asdict(PreprocessCfg(**preprocessing(architecture, path, weights, size))),
         "beside": salt_of(path) if path.is_dir() else "",
     }
+    if fetched := fetched_tokenizer(architecture, weights):
+        parts["tokenizer"] = salt_of(fetched[0].parent)
     if architecture.startswith(FOLDER):  # whose tokenizer is used, wherever the weights lie
         parts["folder"] = salt_of(Path(library_name(architecture).removeprefix(FOLDER)))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -61,7 +61,11 @@ def zero_shot_drop(suites: Mapping[str, Tensor], base: Mapping[str, Tensor] | No
     """
     if base is None:
         return missing("zero_shot_drop", "mean/base", NO_BASE)
-    changes = [stats.paired_difference(base[name], hits) for name, hits in suites.items() if name != SEEN]
+    changes = [
+        Interval.exactly(0.0, len(hits)) if base is suites else stats.paired_difference(base[name], hits)
+        for name, hits in suites.items()
+        if name != SEEN
+    ]
     if not changes:
         return missing("zero_shot_drop", "mean/base", NO_TASK)
     return scored("zero_shot_drop", "mean/base", _mean_of(changes).scaled(100))
