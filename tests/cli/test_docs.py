@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from loading_cases import hf_folder, open_clip_folder
 from tiny_world import make_clip, make_sets, run
 
 from razor_cli.config.command_line import read, values_of
@@ -89,8 +90,17 @@ def words(command: str) -> list[str]:
 RUNS = [(page, c) for page, c in commands() if "razor-run" in words(c)[0]]
 
 
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """Return folders with a model in them: whether open_clip describes it, or transformers."""
+    folder = tmp_path_factory.mktemp("models")
+    return {False: hf_folder(folder / "hf"), True: open_clip_folder(folder / "open_clip")}
+
+
 @pytest.fixture
-def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+def filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, described: dict[bool, Path]
+) -> Callable[[str], list[str]]:
     """Return what puts something that exists in place of DIR, FILE and the like."""
     for concept in ("Taylor Swift", "Elon Musk", "tench"):
         (tmp_path / "photos" / concept).mkdir(parents=True)
@@ -108,6 +118,8 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], l
 
     def fill(command: str) -> list[str]:
         pairs = [w.partition("=") for w in words(command)[1:]]
+        folder = described["local-dir:" in command]
+        somewhere.update({"FOLDER": str(folder), "local-dir:FOLDER": f"local-dir:{folder}"})
         return [f"{key}{equals}{somewhere.get(value, value)}" for key, equals, value in pairs]
 
     return fill

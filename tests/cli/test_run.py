@@ -160,7 +160,7 @@ def test_null_edit_and_its_control_score_exactly_as_the_base(null: Said) -> None
     for key in compared:
         values = {(v[0], v[1], v[4]) for v in (found[s][key] for s in ("edit", "base", "control"))}
         assert len(values) == 1 and found["edit"][key] == found["control"][key]
-        if key[0] not in ("m3", "m5"):  # of the base beside itself these are exact
+        if key[0] not in ("m3", "m5", "others_worst") and not key[0].endswith("_drop"):  # exact for the base
             assert found["edit"][key] == found["base"][key]
     value, _, low, high, _ = found["edit"]["m5", "retrieval/base"]
     assert value == high == 100.0 and isinstance(low, float) and 90 < low < 95  # 32 pictures did not change

@@ -89,7 +89,7 @@ SWEEPS = [
     (["seed=0,1", "jobs=2"], "jobs spreads the grid"),
     (["seed=0,1", "grid=[{seed: [1]}]"], "grid belongs into the file"),
     (["seed=0,1", "grid=[{seed: [1]}]", "dry_run=true"], "grid belongs into the file"),
-    (["seed=0,1", "output_dir=/dev/null"], "output_dir: /dev/null is no folder"),
+    (["seed=0,1", "output_dir=/dev/null"], "output_dir: cannot write in '/dev/null'"),
     (["experiment=seeds", "seed=0,1", "--config-dir", "own"], "this experiment is a grid"),
     (["experiment=seeds", "dry_run=true", "--config-dir", "own"], "this experiment is a grid"),
     (["experiment=plan", "--config-dir", "own"], "dry_run"),

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from loading_cases import hf_folder
 
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked
@@ -59,9 +60,15 @@ def test_every_promised_option_is_there() -> None:
     assert {f.parent.name for f in conf_dir().glob("*/*.yaml")} <= {*GROUPS, FAMILY, "experiment"}
 
 
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a model in it."""
+    return hf_folder(tmp_path_factory.mktemp("model"))
+
+
 @pytest.mark.parametrize(("group", "name"), FILES)
 def test_option_starts_with_a_command_that_composes_and_passes_the_check(
-    group: str, name: str, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    group: str, name: str, photos: Path, described: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "prepared" / "cifar10").mkdir(parents=True)
     monkeypatch.setenv("RAZOR_DATA_DIR", str(tmp_path / "prepared"))
@@ -70,6 +77,7 @@ def test_option_starts_with_a_command_that_composes_and_passes_the_check(
     ]
     assert len(heads) == 1
     words = shlex.split(heads[0].removeprefix("# "))[1:]
+    words = [w.replace("model.weights=DIR", f"model.weights={described}") for w in words]
     filled = [w.replace("=DIR", f"={photos}").replace("FILE_OR_TAG", "laion400m_e32") for w in words]
     assert isinstance(checked(read(filled)), Experiment)
     assert f"{group}={name}" in words or (

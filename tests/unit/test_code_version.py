@@ -36,12 +36,18 @@ SHOWING = {
     "caches.py",
     "commands",
     "conf",  # only inside a wheel
+    "escape.py",
     "figure.py",
     "grid",
     "launch.py",
     "main.py",
+    "plain_yaml.py",  # what it reads stands in the settings
+    "printing.py",
     "progress.py",
     "report",
+    "screen.py",
+    "stopping.py",
+    "streams.py",
     "studies",
     "tables",
 }

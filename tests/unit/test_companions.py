@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tiny_world
 import torch
-from fake_runs import fake_run
+from fake_runs import as_format, fake_run
 from metric_worlds import one, scaled
 from rich.console import Console
 from safetensors.torch import save_file
@@ -38,7 +38,6 @@ from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.families.clip.standins import stand_in_folder
 from razor_cli.main import run_command
 from razor_cli.report.terminal import print_report
-from razor_cli.runs.folder import Run
 from razor_cli.runs.records import Identity
 from razor_cli.runs.rows import scores_csv
 
@@ -213,7 +212,7 @@ def report_of(folder: Path, states: tuple[str, ...]) -> str:
     text = scores_csv(identity, exam.scores(found, 0))
     (run.folder / "scores.csv").write_text(text, encoding="utf-8")
     out = io.StringIO()
-    print_report(Console(file=out, width=160), Run(run.folder))
+    print_report(Console(file=out, width=160), as_format(run, run.record.format))  # vouched for as it is now
     return out.getvalue()
 
 

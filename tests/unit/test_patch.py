@@ -39,18 +39,17 @@ DTYPES = (
 
 @st.composite
 def bits(draw: st.DrawFn, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    """Any bit pattern: NaN payloads, negative zeros, infinities, subnormals."""
+    """Any bit pattern of finite values: negative zeros, subnormals, the largest there are."""
     numel = torch.Size(shape).numel()
     if dtype is torch.bool:
         return torch.tensor(
             draw(st.lists(st.booleans(), min_size=numel, max_size=numel)), dtype=dtype
         ).reshape(shape)
     size = numel * torch.empty(0, dtype=dtype).element_size()
-    return (
-        torch.tensor(list(draw(st.binary(min_size=size, max_size=size))), dtype=torch.uint8)
-        .view(dtype)
-        .reshape(shape)
-    )
+    drawn = torch.tensor(list(draw(st.binary(min_size=size, max_size=size))), dtype=torch.uint8).view(dtype)
+    if dtype.is_floating_point:
+        drawn = torch.where(drawn.isfinite(), drawn, torch.zeros((), dtype=dtype))
+    return drawn.reshape(shape)
 
 
 @st.composite

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from razor_cli.bench import identified
-from razor_cli.config.asked import ask_of
 from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
-from razor_cli.data.sets import ConceptSets
 from razor_cli.errors import RazorError
 from razor_cli.runs.code import code_version
 from razor_cli.runs.provenance import canonical_json
 from razor_cli.runs.records import RunRecord
+
+if TYPE_CHECKING:
+    from razor_cli.data.sets import ConceptSets
 
 YES, NO = "recorded", ""
 UNSURE = f"{YES}: by its settings; which concepts are that difficult only the model can tell"
@@ -33,6 +33,8 @@ class Recorded:
 
     def state(self, experiment: Experiment) -> str:
         """Return whether an experiment is recorded; what its settings name is read, and no model opened."""
+        from razor_cli.bench import identified  # brings numpy, which what is only asked for must not
+
         settings = canonical_json(json.loads(canonical_json(deciding(resolved(experiment)))))
         code = code_version(experiment.model.family, *classes_of(experiment))
         if experiment.force or (settings, code) not in self._like:
@@ -47,6 +49,8 @@ class Recorded:
 
     def _listed(self, experiment: Experiment) -> ConceptSets:
         """Return the sets; those of jobs that differ in method and measures only are listed once."""
+        from razor_cli.config.asked import ask_of
+
         ask = ask_of(experiment, experiment.scenario, experiment.model, _needs_model)
         key = repr((experiment.data, ask))
         if key not in self._sets:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
+from razor_cli.config.schema import INFINITE
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.family import BOARD
 from razor_cli.contract.method import GradientPlan
@@ -83,7 +84,7 @@ class RazorSettings:
     alpha: float = 0.5
     rho: float = 0.5
     epsilon: float = 1e-8
-    tau: float = 0.5
+    tau: float = field(default=0.5, metadata={INFINITE: True})  # inf: the most salient component only
     tau_mode: TauMode = TauMode.RELATIVE
     max_components: int | None = 8
     selector: Selector = Selector.PHI

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+from razor_cli.config.schema import INFINITE
 from razor_cli.contract.choices import Towers
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.contract.edit import Edit, Event
@@ -61,8 +62,9 @@ class Ssd:
     stochastic: ClassVar[bool] = False  # batches come in the order of the sets
 
     name: str = "ssd"  # label in tables and folder of the runs
-    alpha: float = 10.0
-    dampening: float = 1.0
+    # no weight is chosen by an infinite alpha, and none is changed by an infinite dampening
+    alpha: float = field(default=10.0, metadata={INFINITE: True})
+    dampening: float = field(default=1.0, metadata={INFINITE: True})
     fisher: Fisher = Fisher.BATCH_SQ
     loss: Loss = Loss.CLASSIFIER_CE
     against: Against = Against.FULL

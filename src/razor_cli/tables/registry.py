@@ -26,6 +26,7 @@ TABLES = {  # name: (what it shows, module, function, further argument)
         "build",
         None,
     ),
+    "verdicts": ("which runs keep their bounds, with the numbers", "verdicts", "build", None),
     "measured": ("every score of every run, of any family of models", "measured", "build", None),
     "quantization": (
         "edit size, codes changed and recovery of every method, with a plot",

@@ -65,6 +65,7 @@ COLUMNS = (*RUN, *NUMBER)
 READ = (  # (metric, pattern of the variant): the scores that tables read
     ("m1", "dual/mean_of_classes"),
     ("m1", "dual/generic"),
+    ("m1_drop", "dual/*/base"),
     ("m2", "prompt"),
     ("m3", "retain_sq_drift/x100/base"),
     ("m4", "dual/generic"),

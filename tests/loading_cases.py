@@ -122,6 +122,17 @@ def hf_folder(folder: Path, *, own: bool = False, together: bool = False) -> Pat
     return folder
 
 
+def open_clip_folder(folder: Path) -> Path:
+    """Write a tiny model as open_clip saves one: weights, and the description of model and pictures."""
+    folder.mkdir(exist_ok=True)
+    described = {"model_cfg": TINY, "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(described))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        state = open_clip.CLIP(**TINY).state_dict()
+    return written(folder / "open_clip_model.safetensors", state).parent
+
+
 def in_form(path: Path, state: dict[str, Tensor]) -> Path:
     if path.suffix == ".safetensors":
         save_file({n: v.clone() for n, v in state.items()}, path)
