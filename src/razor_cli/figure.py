@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from razor_cli.atomic import staged
 from razor_cli.errors import headline
+from razor_cli.escape import on_screen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +75,7 @@ def new_figure(
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     if title:
-        figure.suptitle(title, fontsize=11, family=fonts(), parse_math=False)
+        figure.suptitle(on_screen(title), fontsize=11, family=fonts(), parse_math=False)
     if rows is None:
         return figure, figure.subplots(1, columns)
     return figure, figure.subplots(rows, columns, squeeze=False)
@@ -103,7 +104,8 @@ def name_ticks(axis: Any, names: Sequence[str]) -> None:
     if len(names) > NAMES_SHOWN:
         axis.set_ticks([])
         return
-    shown = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in names]
+    plain = [on_screen(name) for name in names]  # fonts have no control codes, and warn of them as they are
+    shown = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in plain]
     axis.set_ticks(range(len(names)), labels=shown)
     for label in axis.get_ticklabels():
         label.set(fontsize=7, family=fonts(), parse_math=False)  # a dollar sign in a name is no formula

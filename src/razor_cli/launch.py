@@ -21,7 +21,7 @@ from razor_cli.config.pairings import refuse_grid
 from razor_cli.config.schema import together
 from razor_cli.config.settings import Experiment
 from razor_cli.config.worded import reading
-from razor_cli.errors import ConfigError, headline, nearest, report
+from razor_cli.errors import ConfigError, Problem, headline, nearest, report
 from razor_cli.printing import say, steady_streams
 from razor_cli.runs.writable import require_writable
 from razor_cli.stopping import keeping
@@ -29,6 +29,9 @@ from razor_cli.stopping import keeping
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
+
+
+FOR_ALL = ("dry_run", "jobs", "grid", "fail_fast", "debug")  # settings of a command, and of no single job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +143,8 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     """Run every point of a sweep with the chosen launcher; return 0, or the exit code of the first job that
     has another.
     """
-    if request.problems:
-        raise together(request.problems)
+    if problems := [*request.problems, *_not_swept(request)]:
+        raise together(problems)
     for folder in _output_dirs(request):
         require_writable(folder / "runs", "output_dir")
     job = Job(fail_fast=fail_fast, debug=debug)
@@ -167,6 +170,30 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
         raise ConfigError("the sweep has no jobs, so there is nothing to run", fix="give values: KEY=A,B")
     say(summary(outcomes, stopped=stopped))
     return next((o.exit_code for o in outcomes if o.exit_code), 0)
+
+
+def _not_swept(request: Request) -> list[Problem]:
+    """Return the problems of several values for what a sweep has one of, before its first job is started."""
+    found: list[Problem] = []
+    for key, swept, several in map(values_of, request.overrides if not request.problems else ()):
+        if several and key in FOR_ALL:
+            what = f"{key} holds for the whole sweep, and cannot have several values in it"
+            found.append(Problem(what=what, found=", ".join(map(str, swept)), fix=f"{key}=VALUE, one"))
+        elif several and key == "experiment":
+            found += [p for value in swept for p in _is_grid(request, str(value))]
+    return found
+
+
+def _is_grid(request: Request, experiment: str) -> list[Problem]:
+    """Return the problem of an experiment that is a grid, where a sweep names it among others."""
+    from razor_cli.grid.blocks import chosen_blocks
+
+    words = [o for o in request.overrides if not o.lstrip("+").startswith("experiment=")]
+    extra = str(request.roots[1]) if len(request.roots) > 1 else None
+    if not chosen_blocks([*words, f"experiment={experiment}"], extra):
+        return []
+    what = f"-m experiment={experiment},…: this experiment is a grid, which runs by itself and without -m"
+    return [Problem(what=what, fix=f"razor-run experiment={experiment}; grid=[] switches the grid off")]
 
 
 def _output_dirs(request: Request) -> list[Path]:

@@ -121,6 +121,17 @@ def test_secret_of_the_environment_stays_a_name_on_the_command_line_too(
     assert [e.target for e in asked] == ["${oc.env:SECRET}"]
 
 
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [("label: ${oc.env:SECRET}", 'method.label="$NAME"'), ("${oc.env:SECRET}: 1", 'method="$NAME"')],
+)
+def test_refused_function_is_told_by_the_key_that_one_types(line: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "own/method").mkdir(parents=True)
+    (tmp_path / "own/method/mine.yaml").write_text(f"defaults: [none]\n{line}\n")
+    found = answer(["--config-dir", str(tmp_path / "own"), "method=mine"], tmp_path)
+    assert found.code == 2 and found.wrong() == "" and named in found.err
+
+
 HARMFUL = "bomb circle tagged no_yaml text list binary deep grows names_itself itself odd_defaults".split()
 
 

@@ -11,6 +11,7 @@ from hostile_files import lay_out
 from refusals import Answer, answer, stop_before_weights
 
 from razor_cli import main
+from razor_cli.config.conf_files import conf_dir
 from razor_cli.config.settings import Experiment
 
 
@@ -92,6 +93,12 @@ SWEEPS = [
     (["experiment=seeds", "seed=0,1", "--config-dir", "own"], "this experiment is a grid"),
     (["experiment=seeds", "dry_run=true", "--config-dir", "own"], "this experiment is a grid"),
     (["experiment=plan", "--config-dir", "own"], "dry_run"),
+    (["dry_run=false,true"], "dry_run holds for the whole sweep"),
+    (["jobs=1,2"], "jobs holds for the whole sweep"),
+    (["seed=0,1", "debug=true,false"], "debug holds for the whole sweep"),
+    (["fail_fast=true,false"], "fail_fast holds for the whole sweep"),
+    (["experiment=tiny,seeds", "--config-dir", "own"], "experiment=seeds,…: this experiment is a grid"),
+    (["experiment=tiny,table3", "method=none"], "experiment=table3,…: this experiment is a grid"),
 ]
 
 
@@ -117,6 +124,16 @@ FLAGS = [
 @pytest.mark.parametrize(("words", "named"), FLAGS, ids=[" ".join(w)[:40] for w, _ in FLAGS])
 def test_flag_that_says_nothing_is_refused(words: list[str], named: str, asked: list[Experiment]) -> None:
     assert named in refused(words, asked).err
+
+
+@pytest.mark.parametrize("name", ["method/none.yaml", "config.yaml", "family/clip.yaml"])
+def test_file_that_ours_would_hide_is_refused(name: str, asked: list[Experiment], tmp_path: Path) -> None:
+    file = tmp_path / "own" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("seed: 1\n")
+    assert f"{file.name} would not be read" in refused(["--config-dir", "own"], asked).err
+    file.write_bytes((conf_dir() / name).read_bytes())
+    assert answer(["--config-dir", "own"], Path.cwd()).wrong() == "" and len(asked) == 1
 
 
 def test_glob_over_a_group_chooses_its_options(asked: list[Experiment]) -> None:

@@ -11,7 +11,7 @@ import fake_runs
 import numpy as np
 import pytest
 
-from razor_cli.figure import at_the_cost_of_a_note
+from razor_cli.figure import at_the_cost_of_a_note, name_ticks, new_figure, save
 from razor_cli.main import razor_command
 from razor_cli.report import plots
 from razor_cli.tables.plots import Matrices, matrix_grid
@@ -126,3 +126,11 @@ def test_only_the_figure_module_and_those_that_draw_under_its_settings_touch_the
         if path.name != "figure.py":
             assert "import matplotlib" not in text and "pyplot" not in text
             assert text.count("= new_figure(") == text.count("@own_settings()")
+
+
+def test_control_codes_of_a_name_are_spelled_out(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    figure, ax = new_figure(2, 2, 1, "a\x1b[31mb")
+    name_ticks(ax.xaxis, ["Ev\nil\x1b[0m"])
+    save(figure, tmp_path / "x.png")
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["Ev\\nil\\x1b[0m"]
+    assert (tmp_path / "x.png").stat().st_size > 0 and list(recwarn) == []

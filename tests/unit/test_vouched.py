@@ -72,6 +72,7 @@ BAD: dict[str, tuple[Callable[[Run], object], str]] = {
     **{f"a bit of {n}": (partial(flipped, n), f"{n} is not what") for n in READ},
     "no survival": (lambda run: run.path("survival.csv").unlink(), "survival.csv is missing"),
     "DONE is no JSON": (lambda run: run.path("DONE").write_text("{"), "its DONE cannot be read"),
+    "DONE is too deep": (lambda run: run.path("DONE").write_text("[" * 10**5), "its DONE cannot be read"),
     "DONE leads outside": (lambda run: sealed(run, "../x", ""), "it names '../x'"),
     "newer": (newer, "was recorded by a newer version"),
     "another's record": (of_another, "its record is of run 0000"),

@@ -8,6 +8,7 @@ composed by Hydra; what is read here is read for lists and tables, so that its c
 
 from __future__ import annotations
 
+import filecmp
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def _folder(extra: str) -> Path:
         found = "a file" if folder.is_file() else "nothing" if not folder.is_dir() else ""
         if not found:
             list(folder.iterdir())
+            _refuse_hidden(folder)
     except (OSError, ValueError, RuntimeError) as error:
         found = getattr(error, "strerror", None) or str(error)
     if found or not extra:
@@ -59,6 +61,20 @@ def _folder(extra: str) -> Path:
             fix="give such a folder, or leave --config-dir out",
         )
     return folder
+
+
+def _refuse_hidden(folder: Path) -> None:
+    """Raise ConfigError for files of the user's that would never be read: ours of that name go first."""
+    ours = sorted(conf_dir().rglob("*.yaml"))
+    pairs = ((file, folder / file.relative_to(conf_dir())) for file in ours)
+    hidden = [own for file, own in pairs if own.is_file() and not filecmp.cmp(file, own, shallow=False)]
+    if hidden:
+        raise ConfigError(
+            f"--config-dir: {hidden[0]} would not be read, because there is an option of that name already",
+            allowed="options with names of their own; a copy that says the same",
+            found=", ".join(str(own.relative_to(folder)) for own in hidden[:5]),
+            fix=f"call it otherwise, such as {hidden[0].with_stem(f'my_{hidden[0].stem}').name}",
+        )
 
 
 def families(roots: Sequence[Path]) -> set[str]:

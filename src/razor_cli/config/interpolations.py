@@ -28,13 +28,13 @@ def problems(content: Any, file: str = "") -> list[Problem]:
     for path, text in _texts(content, ()):
         if len(OPENED.findall(text)) != len(NAMED.findall(text)):
             key = ".".join(path)
-            place = f"{file}: {key}" if file else key
+            place = ": ".join(filter(None, (file, key))) or "a key"
             found.append(
                 Problem(
                     what=f"{place}: functions in ${{...}} are not run",
                     allowed="${KEY}, the value of another setting",
                     found=text[:200],
-                    fix=f'{key}="$NAME" on the command line lets the shell put in an environment variable',
+                    fix=f'{key or "KEY"}="$NAME" on the command line lets the shell put in its variables',
                 )
             )
     return found

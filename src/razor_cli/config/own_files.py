@@ -44,7 +44,8 @@ class OwnFiles(FileConfigSource):
             raise ConfigError(f"{file} is no configuration", allowed="KEY: VALUE, one a line", found="a list")
         content: Any = OmegaConf.to_container(result.config, resolve=False)
         package = result.header.get("package") or config_path.strip("/").rpartition("/")[0].replace("/", ".")
-        wrong = hydra_words.in_file(str(file), package, content) + interpolations.problems(content, str(file))
+        whole = content if package in ("", "_global_") else {package: content}  # by the keys that one types
+        wrong = hydra_words.in_file(str(file), package, content) + interpolations.problems(whole, str(file))
         if wrong:
             raise together(wrong)
         folder = config_path.strip("/").partition("/")[0]

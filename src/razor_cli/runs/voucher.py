@@ -106,7 +106,10 @@ AGAIN = "run its command again with force=true, or remove the folder"
 
 def _read(folder: Path) -> tuple[str, dict[str, str]]:
     """Return the run id and the hashes of DONE; raises ValueError for what names files outside the folder."""
-    said = json.loads((folder / DONE).read_bytes())
+    try:
+        said = json.loads((folder / DONE).read_bytes())
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
     sums = {str(name): str(sha256) for name, sha256 in dict(said["sha256"]).items()}
     for name in map(PurePosixPath, sums):
         if name.is_absolute() or ".." in name.parts:
