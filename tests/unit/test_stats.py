@@ -168,3 +168,20 @@ def test_ratio_has_no_interval_when_the_denominator_may_vanish() -> None:
 def test_distance_folds_the_interval_at_the_point() -> None:
     assert Interval(52.0, 45.0, 58.0, 9).distance(50) == Interval(2.0, 0.0, 8.0, 9)
     assert Interval(30.0, 20.0, 40.0, 9).distance(50) == Interval(20.0, 10.0, 30.0, 9)
+
+
+def test_a_weighted_paired_difference_counts_pictures_as_what_they_are_worth() -> None:
+    """One picture of a concept that weighs half cannot prove what a hundred would."""
+    same = np.ones(101)
+    weights = np.array([*[0.5 / 100] * 100, 0.5])  # a hundred pictures of one concept, one of another
+    worth = 1 / float((weights**2).sum())
+    found, plain = paired_difference(same, same, weights=weights), paired_difference(same, same)
+    assert found.high is not None and plain.high is not None and 3.9 < worth < 4.1
+    assert found.high == pytest.approx(1.959964 / (worth + 2), rel=1e-6) and found.high > 10 * plain.high
+    after = np.array([*[1.0] * 100, 0.0])  # the other concept is lost
+    lost = paired_difference(same, after, weights=weights)
+    assert lost.value == pytest.approx(0.5) and lost.n == 101
+    equal = paired_difference(same, after, weights=np.full(101, 1 / 101))
+    assert (equal.low, equal.high) == pytest.approx(
+        (paired_difference(same, after).low, paired_difference(same, after).high)
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from razor_cli.families.clip.reference import Reference
@@ -136,11 +135,8 @@ def others_scores(now: Reference, settings: Metrics, against: Mapping[str, Refer
     effective = 1 / float((weights**2).sum())  # = n for concepts of equal size
     macro = stats.wilson(min(float(weights @ hits), 1.0) * effective, effective).scaled(100)
     scores = [scored("others_acc", "macro", Interval(macro.value, macro.low, macro.high, len(hits)))]
-    # Scaled by n times its weight, a picture's change has the macro change as its plain mean.
-    scale = torch.from_numpy(weights * len(hits))
-    shares = now.others * scale
-    before = {n: shares if r is now else r.others * scale if r else None for n, r in against.items()}
-    scores += _drops("others_acc_drop", "macro", shares, before)
+    before = {n: r.others if r else None for n, r in against.items()}
+    scores += _drops("others_acc_drop", "macro", now.others, before, weights)
     scores.append(_worst(now, against["base"], present))
     if settings.per_concept:
         scores += [
@@ -217,13 +213,23 @@ def _m1_variants(now: Reference, settings: Metrics) -> dict[str, Tensor | None]:
     return variants
 
 
-def _drops(metric: str, variant: str, now: Tensor, before: Mapping[str, Tensor | None]) -> Iterator[Score]:
+def _drops(
+    metric: str,
+    variant: str,
+    now: Tensor,
+    before: Mapping[str, Tensor | None],
+    weights: np.ndarray | None = None,
+) -> Iterator[Score]:
     """Yield the drop since each state before, in points; that of a state beside itself is 0 for certain."""
     for name, other in before.items():
         if other is None:
             yield missing(metric, f"{variant}/{name}", _no_reference(name))
         else:
-            drop = Interval.exactly(0.0, len(now)) if other is now else stats.paired_difference(other, now)
+            drop = (
+                Interval.exactly(0.0, len(now))
+                if other is now
+                else stats.paired_difference(other, now, weights=weights)
+            )
             yield scored(metric, f"{variant}/{name}", drop.scaled(100))
 
 
