@@ -51,6 +51,24 @@ def test_forgetting_needs_something_to_forget(base: Score, fallen: Score | None,
     assert (NEVER_KNOWN[:50] in verdict.reasons[0]) == (expected == "UNDECIDED")
 
 
+@pytest.mark.parametrize(
+    ("base", "after", "expected"), [(100, 50, "ACCEPTED"), (0, 50, "UNDECIDED"), (50, 50, "UNDECIDED")]
+)
+def test_a_distance_from_chance_is_kept_by_forgetting_only(base: float, after: float, expected: str) -> None:
+    """An edit that raises M1 from 0 to 50 brings it to chance too, and forgets nothing."""
+
+    def scores(m1: float) -> list[Score]:
+        gap = abs(m1 - 50)
+        return [
+            score("m1", "dual/generic", m1, m1 - 2, m1 + 2),
+            score("m1_chance_gap", "dual/generic", gap, max(0, gap - 2), gap + 2),
+        ]
+
+    bound = {"metric": "m1_chance_gap", "variant": "dual/generic", "at_most": 10}
+    found = {("base", "none"): scores(base), ("edit", "none"): scores(after)}
+    assert judge(found, parse_bounds({"chance": bound})).outcome == expected
+
+
 def test_reason_stands_in_the_lines_of_the_run() -> None:
     bounds = parse_bounds({"gone": FORGOTTEN})
     scores = {(s, q): [GONE] for s in ("base", "edit") for q in ("none", "int4")}

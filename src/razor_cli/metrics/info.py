@@ -23,7 +23,8 @@ class MetricInfo:
     """How a metric is printed. `direction` is down, up, zero, chance (50 %) or none.
 
     `from_base`: the number is itself a comparison with the unedited model, which shows no forgetting where
-    that one has nothing to forget.
+    that one has nothing to forget. `shown_by`: the metric whose drop shows that the target went, for one that
+    says on neither side which way it moved.
     """
 
     title: str
@@ -32,3 +33,4 @@ class MetricInfo:
     role: Role
     explanation: str
     from_base: bool = False
+    shown_by: str = ""

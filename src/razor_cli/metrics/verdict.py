@@ -158,6 +158,9 @@ def _nothing_to_forget(bound: Bound, quantization: str, scores: Scores) -> str:
     """
     if bound.state == State.BASE or not asks_to_forget(bound):
         return ""
+    info = metric_info(bound.metric)
+    if info is not None and info.shown_by:
+        return _not_fallen(replace(bound, metric=info.shown_by), quantization, scores)
     before, why = _lookup(scores, State.BASE, FULL, bound.metric, bound.variant)
     if before is None:
         return why
@@ -169,6 +172,14 @@ def _nothing_to_forget(bound: Bound, quantization: str, scores: Scores) -> str:
         known = before.high is not None and bound.at_least is not None and before.high < bound.at_least
         went = fallen is not None and fallen.high is not None and fallen.high < 0
     return "" if known or went else f"{NOT_RECOGNISED} (base {_shown(before)})"
+
+
+def _not_fallen(bound: Bound, quantization: str, scores: Scores) -> str:
+    """Return why nothing shows that a metric fell from the unedited model; empty where its drop does."""
+    fallen, why = _drop(replace(bound, against=Against.BASE), quantization, scores)
+    if fallen is None or fallen.low is None:
+        return why or NOT_RECOGNISED
+    return "" if fallen.low > 0 else f"{NOT_RECOGNISED} ({bound.metric} fell by {_shown(fallen)})"
 
 
 def asks_to_forget(bound: Bound) -> bool:

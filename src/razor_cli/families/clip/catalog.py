@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from razor_cli.metrics.info import MetricInfo, Role
 
 FORGETTING, KEEPING, NEITHER = Role.FORGETTING, Role.KEEPING, Role.NEITHER
@@ -31,8 +33,10 @@ METRICS = {
         "M1 of the reference minus M1 now, over the same pictures",
         from_base=True,
     ),
-    "m1_chance_gap": _info(
-        "|M1 - 50|", "points", "zero", FORGETTING, "distance of the two-prompt M1 from chance"
+    # at 0 and at 100 it is the same, so that only M1 shows which way it went
+    "m1_chance_gap": replace(
+        _info("|M1 - 50|", "points", "zero", FORGETTING, "distance of the two-prompt M1 from chance"),
+        shown_by="m1",
     ),
     "fa_top1": _info(
         "FA top-1",
