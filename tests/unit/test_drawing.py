@@ -134,3 +134,11 @@ def test_control_codes_of_a_name_are_spelled_out(tmp_path: Path, recwarn: pytest
     save(figure, tmp_path / "x.png")
     assert [label.get_text() for label in ax.get_xticklabels()] == ["Ev\\nil\\x1b[0m"]
     assert (tmp_path / "x.png").stat().st_size > 0 and list(recwarn) == []
+
+
+def test_letters_that_no_font_has_are_no_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    values = np.linspace(0.1, 0.9, 9)
+    title = "\U00013080\U00012000"  # an Egyptian and a Sumerian sign
+    plots.similarity_histograms(tmp_path / "signs.png", values, values / 2, values, values, title=title)
+    assert (tmp_path / "signs.png").stat().st_size > 1000
+    assert [str(w.message) for w in recwarn] == []
