@@ -11,7 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pictures import picture_bytes, write_shard
 
+from razor_cli.data.sampling import Sizes
+
 TENCH, GOLDFISH, SHARK, HEN, CRANE = "n01440764", "n01443537", "n01484850", "n01514859", "n02012849"
+FEW = Sizes(
+    forget=10,
+    retain=40,
+    validation_forget=4,
+    validation_retain=10,
+    evaluation_forget=6,
+    evaluation_retain=20,
+    suite=10,
+)
 NUMBERS = {TENCH: 0, GOLDFISH: 1, SHARK: 2, HEN: 8, CRANE: 134}  # by sorted wnid
 
 

@@ -5,11 +5,12 @@ names.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from asks import sets_from
-from benchmark_files import write_celeba, write_files_shard, write_imagenet
+from benchmark_files import FEW, write_celeba, write_files_shard, write_imagenet
 from pictures import picture_bytes, write_folder
 from typer.testing import CliRunner
 
@@ -25,15 +26,7 @@ from razor_cli.data.sources.pixels import decode
 from razor_cli.errors import ConfigError, DataError
 
 COUNTS = {"Ada_Quill": 6, "Bo_Diaz": 5, "Cy_Van_Dam": 4, "Di_O'Neil": 1}
-SMALL = Sizes(
-    forget=10,
-    retain=40,
-    validation_forget=4,
-    validation_retain=10,
-    evaluation_forget=6,
-    evaluation_retain=20,
-    suite=12,
-)
+SMALL = replace(FEW, suite=12)
 
 
 def sets_of(

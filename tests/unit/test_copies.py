@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from asks import sets_from
-from benchmark_files import write_celeba, write_imagenet
+from benchmark_files import FEW, write_celeba, write_imagenet
 from pictures import write_cifar_binary, write_cifar_parquet, write_folder
 
 from razor_cli.data.choices import Templates
@@ -23,15 +24,7 @@ from razor_cli.data.sources.layouts import Photo, _checked
 from razor_cli.data.sources.tally import Tally
 from razor_cli.errors import DataError
 
-SMALL = Sizes(
-    forget=10,
-    retain=40,
-    validation_forget=4,
-    validation_retain=10,
-    evaluation_forget=6,
-    evaluation_retain=20,
-    suite=60,
-)
+SMALL = replace(FEW, suite=60)
 
 
 def test_two_copies_of_cifar_are_refused_with_both_folders(tmp_path: Path) -> None:

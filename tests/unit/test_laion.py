@@ -4,6 +4,7 @@ and refusals.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from asks import sets_from
-from benchmark_files import write_files_shard, write_tar_shard
+from benchmark_files import FEW, write_files_shard, write_tar_shard
 from pictures import captioned, picture_bytes, write_folder, write_shard
 from typer.testing import CliRunner
 
@@ -24,15 +25,7 @@ from razor_cli.data.sources.laion import Laion
 from razor_cli.data.sources.pixels import decode
 from razor_cli.errors import DataError
 
-SMALL = Sizes(
-    forget=10,
-    retain=40,
-    validation_forget=4,
-    validation_retain=10,
-    evaluation_forget=6,
-    evaluation_retain=20,
-    suite=10,
-)
+SMALL = replace(FEW, suite=10)
 STAR = [f"Ada Quill on stage {i}" for i in range(30)]
 REST: list[str | None] = [f"a dog in park {i}" for i in range(90)]
 

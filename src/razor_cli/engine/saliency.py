@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from razor_cli.contract.components import Component
+from razor_cli.contract.edit import Event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,22 @@ class Saliency:
     retain_norm: float
     cosine: float  # between g_f and g_r; 0 when either is zero
     phi: float
+
+    def event(self, step: int, action: str) -> Event:
+        """Return a line of the edit's log on the component."""
+        c = self.component
+        return Event(
+            step=step,
+            action=action,
+            component=c.name,
+            kind=c.kind,
+            tower=str(c.tower),
+            phi=self.phi,
+            weight_norm=self.weight_norm,
+            forget_norm=self.forget_norm,
+            retain_norm=self.retain_norm,
+            cosine=self.cosine,
+        )
 
 
 def ratio_saliency(

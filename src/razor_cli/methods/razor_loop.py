@@ -20,7 +20,7 @@ from razor_cli.engine.search import NOTHING_TO_FORGET, Aim, norm, stepped
 from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_body import Body, State
 from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Step
-from razor_cli.methods.razor_pick import chosen, event, ranks, scored
+from razor_cli.methods.razor_pick import chosen, ranks, scored
 from razor_cli.methods.razor_settings import RazorSettings
 from razor_cli.methods.razor_step import sized, unit
 
@@ -111,7 +111,7 @@ class Loop:
         found = chosen(self.method, rated, self.generator)
         self.lab.say(f"selected {len(found)} of {len(rated)} components")
         for s in found:
-            self.log.append(event(len(self.log), "select", s))
+            self.log.append(s.event(len(self.log), "select"))
         (self._together if self.method.order is Order.JOINT else self._one_by_one)(found, forget, retain)
 
     def _one_by_one(self, found: Sequence[Saliency], forget: Named, retain: Named) -> None:
@@ -175,7 +175,7 @@ class Loop:
             best = max(range(len(rated)), key=ranks(self.method, rated, self.generator).__getitem__)
             if rated[best].phi <= 0:
                 return self._stop("no component left with a positive saliency")
-            self.log.append(event(len(self.log), "grow", rated[best]))
+            self.log.append(rated[best].event(len(self.log), "grow"))
             group = [rated[best]]
             if self.method.grow_update is GrowUpdate.ALL_ACTIVE:
                 group = self._scored(self.body.active, forget, retain) + group
@@ -270,7 +270,7 @@ class Loop:
         if found.step_size > 0:
             self._apply(components, directions, [found.step_size * u for u in units])
         for s, d, u in zip(group, directions, units, strict=True):
-            line = event(len(self.log), "apply" if found.step_size > 0 else "refuse", s)
+            line = s.event(len(self.log), "apply" if found.step_size > 0 else "refuse")
             line.step_size = found.step_size * u
             line.relative_step = found.step_size * u * norm(d) / s.weight_norm if s.weight_norm else 0.0
             line.before, line.after = before, dict(found.metrics)

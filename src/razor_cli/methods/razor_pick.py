@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 
 from razor_cli.contract.components import Component, parameters
-from razor_cli.contract.edit import Event
 from razor_cli.contract.family import Family, Named
 from razor_cli.engine.saliency import Saliency, measure, select
 from razor_cli.methods.razor_choices import Selector
@@ -46,20 +45,3 @@ def chosen(method: RazorSettings, found: Sequence[Saliency], generator: torch.Ge
     every = method.selector is Selector.ALL
     mode, most = ("all", None) if every else (method.tau_mode.value, method.max_components)
     return [found[i] for i in select(ranks(method, found, generator), method.tau, mode, most)]
-
-
-def event(number: int, action: str, s: Saliency) -> Event:
-    """Return a line of the edit's log on one component."""
-    c = s.component
-    return Event(
-        step=number,
-        action=action,
-        component=c.name,
-        kind=c.kind,
-        tower=str(c.tower),
-        phi=s.phi,
-        weight_norm=s.weight_norm,
-        forget_norm=s.forget_norm,
-        retain_norm=s.retain_norm,
-        cosine=s.cosine,
-    )

@@ -125,7 +125,7 @@ class Slug:
             )
             forget, retain = lab.gradients(plan)
             front = self._front(family, forget, retain)
-            log = [_event("select", s) for s in front]
+            log = [s.event(0, "select") for s in front]
             trials: list[Trial] = []
             for number, s in enumerate(front):
                 lab.say(f"searching tensor {number + 1} of {len(front)}: {s.component.name}")
@@ -270,24 +270,8 @@ class Slug:
         return {n: v.to(family.storage_dtype(n)) for n, v in values.items()}, group
 
 
-def _event(action: str, s: Saliency) -> Event:
-    c = s.component
-    return Event(
-        step=0,
-        action=action,
-        component=c.name,
-        kind=c.kind,
-        tower=str(c.tower),
-        phi=s.phi,
-        weight_norm=s.weight_norm,
-        forget_norm=s.forget_norm,
-        retain_norm=s.retain_norm,
-        cosine=s.cosine,
-    )
-
-
 def _trial_event(s: Saliency, trial: Trial, base: Metrics, seconds: float) -> Event:
-    event = _event("search", s)
+    event = s.event(0, "search")
     event.step_size, event.relative_step, event.seconds = trial.step_size, trial.relative, seconds
     event.before, event.after = dict(base), dict(trial.metrics)
     event.note = "forgotten" if trial.forgotten else ""
