@@ -29,10 +29,10 @@ from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import sweep, write_atomic
 from razor_cli.runs.rows import table_csv
-from razor_cli.runs.writable import require_writable
 from razor_cli.studies import proposition_measures as on_model
 from razor_cli.studies.finding import Finding
 from razor_cli.studies.step_claims import retention, scale_law
+from razor_cli.writable import require_writable
 
 SCORED, SEARCHED = "scored half", "searched half"
 COLUMNS = (
