@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -56,7 +57,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     started = provenance.now()
     with stage(f"loading {m.name}"):
         family = m.open()
-        sets = sets_of(experiment)
+        sets = cast(ConceptSets, sets_of(experiment))
     settings = deciding(resolved(experiment)) | {"propositions": on_model.choices()}
     inputs = provenance.Inputs(
         weights=family.weights_hash(), data=sets.fingerprints(), code=code_version(m.family, type(method))
