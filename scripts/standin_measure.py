@@ -146,8 +146,9 @@ TEMPLATE = """# sd_tiny, a stand-in
 A diffusion model in the layout of Stable Diffusion 1.5 at 64 x 64 pixels, trained from scratch on drawings:
 sixteen objects in six icon styles (one icon for each cell, turned, scaled, moved, slightly recoloured), eight
 synthetic portraits and three invented mascots. It is not Stable Diffusion and says nothing about it, and the
-faces are not those of the persons whose names they bear. {sd_tiny:.1f} MB; the paired towers in `sd_tiny_clip`
-({sd_tiny_clip:.1f} MB) hold the same text encoder and an image encoder trained with it by InfoNCE.
+faces are not those of the persons whose names they bear. {sd_tiny:.1f} MB; the paired towers in
+`sd_tiny_clip` ({sd_tiny_clip:.1f} MB) hold the same text encoder and an image encoder trained with it by
+InfoNCE.
 
 Ten DDIM steps, guidance 3, seeds that no training saw; the last templates of every kind are held out: their
 sentences were never trained. Judged by the classifier that no search asks:
