@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.cost import Cost
-from razor_cli.contract.family import Companions, Quantizable, Say
+from razor_cli.contract.family import Companions, Say
 from razor_cli.data.shots import DrawnSets
 from razor_cli.dual.components import TowerLayout, siblings_of
 from razor_cli.families.diffusion.components import every_tensor, text_components, text_layouts
