@@ -59,7 +59,7 @@ class Metrics:
     per_concept: bool = True  # one row per other concept
     qu_cap: bool = True  # accuracy ratios of Utility count as 1 at most, as the published tables do
 
-    def judges(self, sets: object) -> Mapping[str, str]:
+    def judge_hashes(self, sets: object) -> Mapping[str, str]:
         """Return the hashes of what judges these sets beside the model: nothing does."""
         return {}
 
