@@ -1,12 +1,12 @@
-"""From what there is to draw to the sets of a run: shots, lists of prompts, and the check that none overlap."""
+"""From what there is to draw to the checked sets of a run: shots, lists of prompts, near names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from razor_cli.data.ask import Embed
 from razor_cli.data.answer_sets import Scene, Seeds, answers, validation
+from razor_cli.data.ask import Embed
 from razor_cli.data.choices import AnswerSet, Preserve
 from razor_cli.data.disjoint import check_shots
 from razor_cli.data.sampling import Joined, content, rng_for
@@ -166,7 +166,7 @@ def nearest_names(
     if given:
         return tuple(named(n, others, "data.retain_near", f"{axis} beside the target") for n in given), []
     found = tuple(n for n in listed if n in others)[:count]
-    told = f"near: nothing is listed for {target}; data.retain_near=[NAME, …] or [{FOUND}] has a column of its own"
+    told = f"near: nothing is listed for {target}; data.retain_near=[NAME, …] or [{FOUND}] fills that column"
     return found, [] if found else [told]
 
 

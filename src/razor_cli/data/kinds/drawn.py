@@ -5,7 +5,7 @@ judged.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from razor_cli.data.ask import Ask
@@ -37,7 +37,7 @@ class Drawn:
     n_validation_forget: int = 12  # a search draws these for each of its trials
     n_validation_retain: int = 24
     n_evaluation_forget: int = 48
-    n_evaluation_retain: int = 80
+    n_evaluation_retain: int = 90
     n_unseen: int = 16  # with templates that neither gradients nor trials use
     seed: int | None = None
 
@@ -112,6 +112,7 @@ class Drawn:
             words=words,
             embed=ask.embed,
         )
+        words = replace(words, neutral=without_names(words.neutral, (target, *more.get("aliases", ()))))
         counts = {f.name: getattr(self, f"n_{f.name}") for f in fields(Counts)}
         seed = self.seed_of(ask)
         scene = Scene(axis=ask.axis, labels={**labels, ask.axis: names}, near=near, words=words, seed=seed)
@@ -126,6 +127,15 @@ class Drawn:
             **more,
         )
         return plan, notes
+
+
+def without_names(captions: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the captions that hold none of some names, in the singular or the plural."""
+    from razor_cli.data.sources.photo import mention, same
+
+    forms = [form for n in names for form in (n, f"{n}s", n.removesuffix("s"), n.removesuffix("es"))]
+    pattern = mention([f for f in forms if f.strip()], joined=True)
+    return tuple(c for c in captions if not pattern.search(same(c)))
 
 
 def no_such_name(ask: Ask, labels: Labels) -> ConfigError:
