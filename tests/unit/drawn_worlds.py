@@ -59,6 +59,7 @@ def sets_of(
         for n in own
     }
     given: dict[str, Any] = {
+        "target_prompts": (prompts[target],),
         "retain_prompts": tuple(p for n, p in prompts.items() if n != target),
         "forget": Pairs((), {}),
         "retain": Pairs((), {}),
@@ -72,7 +73,6 @@ def sets_of(
         prompts=prompts,
         generic_prompt="an image",
         anchor="an image",
-        target_prompts=(prompts[target],),
         **{**given, **more},
     )
 
