@@ -127,7 +127,7 @@ class Toy:
 @dataclass(frozen=True, kw_only=True)
 class ToySpec:
     family, offers, goals = "toy", frozenset({BOARD}), GOALS
-    losses, libraries = ("distance", RETAIN), ("torch",)
+    losses, retain_losses, libraries = ("distance", RETAIN), (RETAIN,), ("torch",)
     name: str = "toy"
     stand_in: bool = True
     weights: Path = Path("toy.safetensors")

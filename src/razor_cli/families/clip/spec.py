@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from razor_cli.contract.choices import Device
-from razor_cli.contract.family import BOARD, DUAL
+from razor_cli.contract.family import BOARD, DUAL, RETAIN
 from razor_cli.contract.goals import Goals
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.dual.choices import FORGET_LOSSES
@@ -36,6 +36,7 @@ class ClipSpec:
     libraries: ClassVar[tuple[str, ...]] = ("open_clip_torch", "transformers")
     goals: ClassVar[Goals] = GOALS
     losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
+    retain_losses: ClassVar[tuple[str, ...]] = (RETAIN,)
 
     name: str = "clip_tiny"  # label in tables
     stand_in: bool = True  # its numbers are never printed in a column of a real model
