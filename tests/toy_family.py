@@ -123,6 +123,9 @@ class Toy:
     def companions(self, target: str) -> Companions:
         return Companions()
 
+    def without_effect(self, change: Any, sets: Sets) -> None:
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ToySpec:

@@ -250,6 +250,12 @@ class Family(Protocol):
         """Return the models that a run on this target is held against; none for most."""
         ...
 
+    def without_effect(self, change: Change, sets: Any) -> str | None:
+        """Return why a change that should forget has no effect on the target: no weight differs, or what the
+        model gives for it does not. None where it has one, or where such an edit is a result like another.
+        """
+        ...
+
 
 class TwoTowered(Protocol):
     """A family that offers DUAL."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.cost import Cost
-from razor_cli.contract.family import Companions, Quantizable, Say
+from razor_cli.contract.family import Change, Companions, Quantizable, Say
 from razor_cli.data.shots import DrawnSets
 from razor_cli.dual.components import TowerLayout, siblings_of
 from razor_cli.families.diffusion.components import every_tensor, text_components, text_layouts
@@ -94,3 +94,9 @@ class Diffusion:
     def companions(self, target: str) -> Companions:
         """Return nothing: no other model is held against this one."""
         return Companions()
+
+    def without_effect(self, change: Change, sets: DrawnSets) -> str | None:
+        """Return why a change does nothing to the target, or None where it does something."""
+        from razor_cli.families.diffusion.effect import why_idle
+
+        return why_idle(self, change, sets)

@@ -1,8 +1,8 @@
 """UCE's closed form: new values of a matrix that send some rows elsewhere and keep what others give.
 
-W* = (l W + e sum v_i c_i' + r sum (W c_j) c_j') (l I + e sum c_i c_i' + r sum c_j c_j')^-1, where c_i are rows
-to erase, v_i what they should give, c_j rows to keep. What is kept enters as one matrix, sum c_j c_j', the
-same for every W; with M the matrix in the second bracket, W* = W + e (V - W C) C' M^-1. All in fp64.
+W* = (l W + e sum v_i c_i' + r sum (W c_j) c_j') (l I + e sum c_i c_i' + r sum c_j c_j')^-1, where c_i are
+rows to erase, v_i what they should give, c_j rows to keep. What is kept enters as one matrix, sum c_j c_j',
+the same for every W; with M the matrix in the second bracket, W* = W + e (V - W C) C' M^-1. All in fp64.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from razor_cli.methods.diffusion.choices import Solver
-
 
 CHUNK = 4096  # rows that are multiplied at once in fp64
 

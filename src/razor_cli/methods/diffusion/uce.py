@@ -14,7 +14,7 @@ from razor_cli.contract.edit import Edit, Event
 from razor_cli.contract.family import DENOISER
 from razor_cli.errors import ConfigError
 from razor_cli.methods.diffusion.choices import Solver, Technique, TokenRows
-from razor_cli.methods.diffusion.wording import NAME, check_templates, names_of, spread, templates_for
+from razor_cli.methods.diffusion.wording import check_templates, names_of, put, spread, texts_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ class Uce:
     stochastic: ClassVar[bool] = False
 
     name: str = "uce"  # label in tables and folder of the runs
-    concepts: dict[str, list[str]] = field(default_factory=dict)  # kind of the target -> templates
+    concepts: dict[str, list[str]] = field(default_factory=dict)  # kind -> templates; none: the sets' own
     anchor: str | None = None  # None: the anchor of the sets
     technique: Technique = Technique.REPLACE
     rows: TokenRows = TokenRows.LAST
@@ -96,12 +96,10 @@ class Uce:
         """Return what is erased and, one for one, what stands in its place: the anchor in the same template,
         or the prompt that the sets name.
         """
-        templates = templates_for("concepts", self.concepts, sets.axis)
-        pairs = [(t.replace(NAME, n), self._anchored(t, sets)) for n in names_of(sets) for t in templates]
-        return [own for own, _ in pairs], [other for _, other in pairs]
-
-    def _anchored(self, template: str, sets: DrawnSets) -> str:
-        return sets.anchor if self.anchor is None else template.replace(NAME, self.anchor)
+        own = texts_of("concepts", self.concepts, sets)
+        if self.anchor is None:
+            return own, [sets.anchor] * len(own)
+        return own, [put(text, names_of(sets), self.anchor) for text in own]
 
     def _kept(self, sets: DrawnSets) -> list[str]:
         empty = [""] if self.preserve_empty else []

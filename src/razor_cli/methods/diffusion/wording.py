@@ -25,27 +25,32 @@ def check_templates(key: str, templates: Mapping[str, Sequence[str]]) -> None:
             )
 
 
-def templates_for(key: str, templates: Mapping[str, Sequence[str]], axis: str) -> Sequence[str]:
-    """Return the templates for one kind of target. Raises ConfigError where there are none."""
-    if axis not in templates:
-        raise ConfigError(
-            f"method.{key}: no template for a target of this kind",
-            allowed=", ".join(templates) or "none",
-            found=axis,
-            fix=f"'method.{key}.{axis}=[\"{NAME}\"]'",
-        )
-    return templates[axis]
-
-
 def names_of(sets: DrawnSets) -> list[str]:
     """Return every name that goes."""
     return [*dict.fromkeys((*sets.forget_names, *sets.aliases))]
 
 
-def target_texts(key: str, templates: Mapping[str, Sequence[str]], sets: DrawnSets) -> list[str]:
-    """Return the templates of the target's kind with each of its names."""
-    found = templates_for(key, templates, sets.axis)
-    return [t.replace(NAME, name) for name in names_of(sets) for t in found]
+def texts_of(key: str, templates: Mapping[str, Sequence[str]], sets: DrawnSets) -> list[str]:
+    """Return prompts that name the target: the templates of its kind with each of its names, or those of the
+    sets where no templates are given. Raises ConfigError for a kind without one.
+    """
+    if not templates:
+        return list(sets.target_prompts)
+    if sets.axis not in templates:
+        raise ConfigError(
+            f"method.{key}: no template for a target of this kind",
+            allowed=", ".join(templates),
+            found=sets.axis,
+            fix=f"'method.{key}.{sets.axis}=[\"{NAME}\"]'",
+        )
+    return [t.replace(NAME, name) for name in names_of(sets) for t in templates[sets.axis]]
+
+
+def put(text: str, names: Sequence[str], word: str) -> str:
+    """Return a prompt with a word in the place of every name that goes."""
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, word)
+    return text
 
 
 def spread(texts: Sequence[str], most: int | None) -> list[str]:
