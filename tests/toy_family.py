@@ -39,7 +39,7 @@ class Loss:
 
 
 class Board:
-    goals = GOALS
+    goals, notes = GOALS, ()
 
     def __init__(self, toy: Toy, sets: Sets, cost: Any) -> None:
         self.toy, self.sets, self.cost = toy, sets, cost
@@ -65,6 +65,7 @@ class Board:
 class Exam:
     toy: Toy
     sets: Sets
+    notes = ()
 
     def measure(self, key: Any, *, keep: bool = False) -> tuple[Tensor, Tensor]:
         known, _, kept = self.sets.hits(self.toy.module, "evaluation")

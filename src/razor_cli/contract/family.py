@@ -97,6 +97,11 @@ class Board(Protocol):
     """The scoreboard of a step search: validation data only, cheap, no intervals."""
 
     @property
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the run must know of how trials were judged; read when the edit is done."""
+        ...
+
+    @property
     def goals(self) -> Goals:
         """Return what a method's `target` and `floor` may name."""
         ...
@@ -142,6 +147,11 @@ class Board(Protocol):
 
 class Exam(Protocol):
     """The evaluation: each state of the model once, on data that no edit has looked at."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the scores must know, such as who judged."""
+        ...
 
     def measure(self, key: Mapping[str, object] | None, *, keep: bool = False) -> Any:
         """Return what the weights as they are now answer; `key`, if given, names them for the cache.

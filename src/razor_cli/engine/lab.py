@@ -52,6 +52,11 @@ class Lab:
             self._board = self.family.board(self.sets, self.settings, self.cost, fast=self.fast)
         return self._board
 
+    @property
+    def notes(self) -> list[str]:
+        """Return what the scoreboard has to say of how trials were judged, where there was one."""
+        return list(self._board.notes) if self._board is not None else []
+
     @cached_property
     def editable(self) -> tuple[str, ...]:
         """Return the parameters that gradients are taken of: those that any component owns.
