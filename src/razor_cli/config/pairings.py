@@ -74,6 +74,11 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
         for name, number in getattr(method, key, {}).items():
             if number is not None and name not in model.goals:
                 found.append(unknown(name, f"method.{key}", model.goals))
+    found += [
+        unknown(name, "method.utility", model.goals)
+        for name in getattr(method, "utility", ())
+        if name not in model.goals
+    ]
     losses = [getattr(method, "forget_loss", None), *(r.forget_loss for r in getattr(method, "retries", ()))]
     found += [p for loss in losses for p in _unknown_loss(loss, "forget_loss", model.losses)]
     return found + _unknown_loss(getattr(method, "retain_loss", None), "retain_loss", model.retain_losses)

@@ -93,13 +93,15 @@ class Uce:
         return [n for n in names if self.with_to_k or not any(k in n for k in KEYS)]
 
     def _texts(self, sets: DrawnSets) -> tuple[list[str], list[str]]:
-        """Return what is erased and, one for one, what stands in its place: the anchor in the same template,
-        or the prompt that the sets name.
+        """Return what is erased and, one for one, what stands in its place: the anchor in the same words, or
+        the prompt that the sets have for each of theirs, or for all.
         """
         own = texts_of("concepts", self.concepts, sets)
-        if self.anchor is None:
-            return own, [sets.anchor] * len(own)
-        return own, [put(text, names_of(sets), self.anchor) for text in own]
+        if self.anchor is not None:
+            return own, [put(text, names_of(sets), self.anchor) for text in own]
+        if not self.concepts and sets.anchor_prompts:
+            return own, list(sets.anchor_prompts)
+        return own, [sets.anchor] * len(own)
 
     def _kept(self, sets: DrawnSets) -> list[str]:
         empty = [""] if self.preserve_empty else []
