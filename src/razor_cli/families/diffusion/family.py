@@ -24,6 +24,7 @@ from razor_cli.families.diffusion.groups import group
 if TYPE_CHECKING:
     from razor_cli.families.diffusion.board import DrawnBoard
     from razor_cli.families.diffusion.exam import DrawnExam
+    from razor_cli.families.diffusion.supplies import Supplies
 
 
 @dataclass(kw_only=True)
@@ -90,6 +91,12 @@ class Diffusion:
     def weights_hash(self) -> str:
         """Return the hash of all files of the pipeline that decide pictures."""
         return self.digest
+
+    def supplies(self, cache: Any) -> Supplies:
+        """Return what data asks the unedited model for; `cache` keeps the pictures."""
+        from razor_cli.families.diffusion.supplies import Supplies
+
+        return Supplies(self, cache)
 
     def companions(self, target: str) -> Companions:
         """Return nothing: no other model is held against this one."""
