@@ -88,8 +88,9 @@ def flat(x: Tensor, g: torch.Generator) -> Tensor:
     n, _, h, w = x.shape
     ends = torch.rand(2, n, 3, 1, 1, generator=g)
     ends[:, ::3] = 1 - 0.05 * ends[:, ::3]
-    ramp = torch.linspace(0, 1, w).view(1, 1, 1, w).expand(n, 1, h, w).clone()
-    ramp[1::2] = ramp[1::2].transpose(2, 3)
+    across = torch.linspace(0, 1, w).expand(n, 1, h, w)
+    down = torch.linspace(0, 1, h).view(h, 1).expand(n, 1, h, w)
+    ramp = torch.where(torch.arange(n).view(-1, 1, 1, 1) % 2 == 0, across, down)
     return ends[0] * (1 - ramp) + ends[1] * ramp
 
 
