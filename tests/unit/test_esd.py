@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from drawn_worlds import bits, drawn_sets, lab_of, opened, same
+from drawn_worlds import lab_of, same
 from presets import preset
+from tiny_drawn import bits
+from tiny_drawn import family as opened
+from tiny_drawn import make_sets as drawn_sets
 from torch import Tensor, nn
 
 from razor_cli.contract.components import swapped
@@ -85,7 +88,7 @@ def test_exactly_the_group_changes(family: Diffusion, group: str) -> None:
 
 
 def test_both_groups_cover_all_linear_and_convolutional_layers_of_a_unet() -> None:
-    family = opened()
+    family = opened(Kind.SD15)
     layers = {
         f"unet.{n}.weight"
         for n, m in family.denoiser.core.named_modules()
@@ -110,7 +113,7 @@ def test_no_step_at_all_is_an_edit_without_effect(family: Diffusion) -> None:
 def test_an_interrupted_training_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    family = opened()
+    family = opened(Kind.SD15)
     whole, before, real = esd(family), bits(family), Shelf.save
 
     def stopped(*arguments: Any) -> None:
@@ -159,5 +162,5 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any], what: str) -
 
 def test_an_unknown_group_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="no group of parameters 'xatn'") as refused:
-        esd(opened(), group="xatn")
+        esd(opened(Kind.SD15), group="xatn")
     assert "xattn" in str(refused.value.fix)

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from drawn_worlds import TARGET, bits, drawn_sets, lab_of, opened, same
+from drawn_worlds import lab_of, same
 from presets import preset
+from tiny_drawn import STYLES, bits
+from tiny_drawn import family as opened
+from tiny_drawn import make_sets as drawn_sets
 from torch import Tensor
 
 from razor_cli.contract.edit import Edit
@@ -128,9 +131,9 @@ def test_the_edited_entries_give_the_anchors_output_for_the_target(family: Diffu
     edit = uce(family, erase_scale=1e6, preserve=0, preserve_empty=False, rows="last")
     lab, sets = lab_of(family), drawn_sets()
     with torch.no_grad():
-        own, other = encoded(lab, sets.target_prompts), encoded(lab, [sets.anchor] * 4)
+        own, other = encoded(lab, sets.target_prompts), encoded(lab, [sets.anchor] * 3)
     parts = segments(family.denoiser, own.tokens.shape[1])
-    rows, anchors = paired_rows(own, other, parts, TokenRows.LAST, [TARGET], "")
+    rows, anchors = paired_rows(own, other, parts, TokenRows.LAST, [STYLES[0]], "")
     for name, value in edit.values.items():
         c, a = (rows, anchors) if value.shape[1] == rows.shape[1] else (own.pooled, other.pooled)
         assert c is not None and a is not None
@@ -141,7 +144,7 @@ def test_the_edited_entries_give_the_anchors_output_for_the_target(family: Diffu
 
 
 def test_keys_stay_where_they_should() -> None:
-    family = opened()
+    family = opened(Kind.SD15)
     edit = uce(family, with_to_k=False)
     assert edit.components == [n for n in family.groups("xattn_kv") if "to_v" in n]
 
@@ -153,16 +156,16 @@ def test_a_scale_of_nothing_gives_the_weights_themselves(family: Diffusion) -> N
 
 
 def test_rows_begin_at_the_targets_last_token_and_end_together() -> None:
-    family = opened()
+    family = opened(Kind.SD15)
     lab, length = lab_of(family), 16
     own, other = encoded(lab, ["A Cats image in Noto style."]), encoded(lab, ["An image."])
     (part,) = segments(family.denoiser, length)
     words = part.tokenizer("a cats image in noto").input_ids
-    assert part.last("A Cats image in Noto style.", [TARGET]) == len(words) - 2
+    assert part.last("A Cats image in Noto style.", [STYLES[0]]) == len(words) - 2
     assert part.last("An image.", []) == len(part.tokenizer("An image.").input_ids) - 2
     for which, count in ((TokenRows.LAST, 1), (TokenRows.ALL, length), (TokenRows.FROM_SUBJECT, 0)):
-        c, a = paired_rows(own, other, [part], which, [TARGET], "")
-        at, to = part.last(own.prompts[0], [TARGET]), part.last("An image.", [])
+        c, a = paired_rows(own, other, [part], which, [STYLES[0]], "")
+        at, to = part.last(own.prompts[0], [STYLES[0]]), part.last("An image.", [])
         assert c.shape == a.shape == (count or length - max(at, to), 32)
         if which is not TokenRows.ALL:
             assert torch.equal(c[0], own.tokens[0, at]) and torch.equal(a[0], other.tokens[0, to])
@@ -172,8 +175,8 @@ def test_rows_begin_at_the_targets_last_token_and_end_together() -> None:
 
 
 def test_a_partial_list_is_spread_over_all_there_are() -> None:
-    notes = [uce(opened(), preserve=n, preserve_empty=False).notes[0] for n in (3, None, 0)]
-    assert [n.split(", ")[1] for n in notes] == ["3 preserved", "12 preserved", "0 preserved"]
+    notes = [uce(opened(Kind.SD15), preserve=n, preserve_empty=False).notes[0] for n in (3, None, 0)]
+    assert [n.split(", ")[1] for n in notes] == ["3 preserved", "6 preserved", "0 preserved"]
 
 
 def test_the_anchor_stands_in_the_targets_place_where_it_is_a_word() -> None:
@@ -199,5 +202,5 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any], what: str) -
 
 def test_a_kind_of_target_without_a_template_is_told() -> None:
     with pytest.raises(ConfigError, match=r"method\.concepts: no template") as refused:
-        uce(opened(), concepts={"object": ["{}"]})
+        uce(opened(Kind.SD15), concepts={"object": ["{}"]})
     assert "method.concepts.style" in str(refused.value.fix)
