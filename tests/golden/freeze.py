@@ -49,7 +49,8 @@ def freeze_edits() -> None:
 
 def compute_edits() -> dict[str, dict[str, object]]:
     """Return the record of every preset's edit, by the method's name."""
-    return {name: frozen.edit_record(preset) for name, preset in presets.preset_names(ClipSpec.offers).items()}
+    found = presets.preset_names(ClipSpec.offers)
+    return {name: frozen.edit_record(preset) for name, preset in found.items()}
 
 
 def freeze_scores() -> None:

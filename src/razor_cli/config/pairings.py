@@ -72,7 +72,7 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
             )
         ]
     found = []
-    for key in ("target", "floor"):
+    for key in ("target", "floor", "guide"):
         for name, number in getattr(method, key, {}).items():
             if number is not None and name not in model.goals:
                 found.append(unknown(name, f"method.{key}", model.goals))

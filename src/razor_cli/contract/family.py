@@ -136,8 +136,10 @@ class Board(Protocol):
         """
         ...
 
-    def commit(self, components: Sequence[Component]) -> Metrics:
-        """Take the weights as they are now for granted and return their metrics."""
+    def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
+        """Take the weights as they are now for granted and return their metrics. Those not `wanted` may be as
+        they were known before.
+        """
         ...
 
     def rescore(self) -> Metrics:
