@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from drawn_worlds import lab_of, same
+from drawn_labs import lab_of, same
 from presets import preset
 from tiny_drawn import bits
 from tiny_drawn import family as opened

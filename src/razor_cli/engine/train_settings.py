@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from razor_cli.contract.choices import Towers
-from razor_cli.contract.family import BOARD, DUAL, Family
+from razor_cli.contract.family import BOARD, CLASSES, DUAL, Family
 from razor_cli.engine.choices import DecayOn, Keep, Optimizer, Precision, Schedule
 from razor_cli.errors import ConfigError
 
@@ -98,7 +98,7 @@ class Training(Optimised):
     Raises ConfigError for a value out of range, with its full key.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL})
+    needs: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL, CLASSES})
     judged: ClassVar[bool] = True
 
     train: Towers = Towers.BOTH
