@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
@@ -51,6 +52,7 @@ def preset(name: str, **changes: Any) -> Any:
     return method
 
 
-def preset_names() -> dict[str, str]:
-    """Return the preset of each method, by its label."""
-    return labelled("method")
+def preset_names(offers: Collection[str] | None = None) -> dict[str, str]:
+    """Return the preset of each method, by its label; only those that need no more than `offers`."""
+    found = labelled("method")
+    return found if offers is None else {n: p for n, p in found.items() if preset(n).needs <= set(offers)}

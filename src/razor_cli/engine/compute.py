@@ -12,6 +12,7 @@ from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import Change, Companions, Exam, Family, Key
 from razor_cli.contract.sets import Sets
 from razor_cli.engine.changes import Weights
+from razor_cli.engine.effect import refuse_idle
 from razor_cli.engine.evaluation import BASE, CONTROL, EDIT, Evaluator
 from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.engine.record import Done, save_change, weights_of
@@ -49,6 +50,7 @@ def compute(job: Job) -> None:
     with job.progress.stage(f"forgetting {sets.target} with {job.identity.method}") as say:
         lab.say = say
         edit = e.method.edit(lab)
+        refuse_idle(edit, family, sets)
     run.write_log(edit.log)
     write_atomic(run.path("split.json"), in_json(sets.record(), indent=1))
     size = save_change(run.path(""), edit, family, job.identity, e)

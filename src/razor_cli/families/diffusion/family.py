@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters, swapped
 from razor_cli.contract.cost import Cost
-from razor_cli.contract.family import Board, Companions, Exam, Loss, Quantizable, Say
+from razor_cli.contract.family import Board, Change, Companions, Exam, Loss, Quantizable, Say
 from razor_cli.data.sets import Pairs
 from razor_cli.data.shots import DrawnSets
 from razor_cli.dual.components import TowerLayout, siblings_of
@@ -197,3 +197,9 @@ class Diffusion:
     def companions(self, target: str) -> Companions:
         """Return nothing: no other model is held against this one."""
         return Companions()
+
+    def without_effect(self, change: Change, sets: DrawnSets) -> str | None:
+        """Return why a change does nothing to the target, or None where it does something."""
+        from razor_cli.families.diffusion.effect import why_idle
+
+        return why_idle(self, change, sets)
