@@ -1,4 +1,4 @@
-"""An edit by itself: found like that of a run, with its log and its patch, and neither evaluated nor recorded."""
+"""An edit by itself: found as a run finds it, with log and patch, and neither evaluated nor recorded."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ def unlearn(
     inplace: bool = False,
     **settings: Any,
 ) -> Unlearned:
-    """Return the model without the concept `target`, and the edit; the model itself stays as it is, to the bit,
-    unless `inplace`.
+    """Return the model without the concept `target`, and the edit; the model itself stays as it is, to the
+    bit, unless `inplace`.
 
     `model` is a pipeline of diffusers, a model of open_clip, or a CLIPModel of transformers. `method`,
     `scenario` and `data` are options as on the command line, `settings` all other keys of it: `seed=1`,

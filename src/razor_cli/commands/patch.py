@@ -20,7 +20,11 @@ app = typer.Typer(no_args_is_help=True, help="Show, verify, apply and revert pat
 
 PatchFile = Annotated[Path, typer.Argument(help="Patch (or undo) file, .safetensors.")]
 Base = Annotated[
-    Path, typer.Option("--base", help="Unedited weights: a file, a folder (of a model, or of diffusers), or a stand-in by name.")
+    Path,
+    typer.Option(
+        "--base",
+        help="Unedited weights: a file, a folder of a model or of diffusers, or the name of a stand-in.",
+    ),
 ]
 Out = Annotated[
     Path, typer.Option("--out", help="Where the weights go: a file for a file, a folder for a folder.")
@@ -100,7 +104,8 @@ def apply(
     link: Annotated[
         bool,
         typer.Option(
-            "--link", help="Files in which nothing changes get a second name, not a copy: never write to them."
+            "--link",
+            help="Files in which nothing changes get a second name, not a copy.",
         ),
     ] = False,
     force: Force = False,

@@ -32,7 +32,7 @@ class Handing(Protocol):
         ...
 
     def handed(self, model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -> Handed:
-        """Return a model ready for a run; it stays as it is. `settings` are those of its Spec that were given.
+        """Return a model ready for a run; it stays as it is. `settings` are what was given of its Spec.
 
         Raises ConfigError or WeightsError for a model that cannot be served.
         """

@@ -73,8 +73,8 @@ def compute(job: Job) -> None:
 
 
 def edited(job: Job, lab: Lab | None = None) -> tuple[Edit, int | None]:
-    """Return the edit of a run and the bytes that its change takes, after its log, its examples and the change
-    were written into the run's folder.
+    """Return the edit of a run and the bytes that its change takes, after log, examples and change were
+    written into the run's folder.
     """
     run, lab = job.run, lab or _lab(job)
     with job.progress.stage(f"forgetting {job.sets.target} with {job.identity.method}") as say:

@@ -91,14 +91,13 @@ class PlainLayout:
             else []
         )
 
-
     def write(self, target: Path, changed: Mapping[str, Tensor], *, link: bool = False) -> None:
         """Write the checkpoint to `target` in its own layout, with the tensors in `changed` replaced.
 
         A file becomes a file of the kind that `target` ends with; names stay as they are in it. Of a torch
         file only the weights go over: optimizer states and moving averages may still hold what the edit
-        removed. A folder is copied, but for other weight files and histories (`left_out`). Raises WeightsError
-        where a link leads out of the folder. Not atomic: the caller moves the finished result into place.
+        removed. A folder is copied, but for other weight files and histories (`left_out`). Raises
+        WeightsError where a link leads out of the folder. Not atomic: the caller moves the result into place.
         """
         prefix = wrapping_of(name for file in self.files for name in names_in(file))
         if not self.is_folder:
@@ -127,8 +126,8 @@ def place_of(path: str | Path) -> Path:
 
 
 def find_layout(path: str | Path) -> Layout:
-    """Return the layout of a weights file, of a model's folder, or of an embedded stand-in by its name; raises
-    WeightsError. Families say which models are made of several.
+    """Return the layout of a weights file, of a model's folder, or of an embedded stand-in by its name;
+    raises WeightsError. Families say which models are made of several.
     """
     path = place_of(path)
     for family in _families("layouts"):
@@ -149,7 +148,9 @@ def find_layout(path: str | Path) -> Layout:
         found = path / name
         if found.is_file():
             return (
-                _sharded(path, found) if name.endswith(".index.json") else PlainLayout(path=path, files=(found,))
+                _sharded(path, found)
+                if name.endswith(".index.json")
+                else PlainLayout(path=path, files=(found,))
             )
     raise WeightsError(f"the folder {path} holds no weights that are known", allowed=", ".join(FOLDER_FILES))
 

@@ -187,8 +187,8 @@ def rewrite(file: Path, target: Path, changed: Mapping[str, Tensor], prefix: str
 
 
 def overwrite(file: Path, target: Path, changed: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file again as `target`, byte for byte but for the values of the tensors in `changed`,
-    which have the dtype and the shape that they have in it. Nothing else of the file is held in memory.
+    """Write a safetensors file again as `target`, byte for byte but for the values of the tensors in
+    `changed`, which have the dtype and shape that they have in it. Nothing else is held in memory.
     """
     _check_header(file)
     shutil.copyfile(file, target)

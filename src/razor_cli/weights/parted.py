@@ -42,8 +42,8 @@ def _as_matrix(value: Tensor) -> Tensor:
 
 
 def bound(state: Mapping[str, Tensor], names: Collection[str]) -> Mapping[str, Tensor]:
-    """Return the tensors that a change of `names` is bound to: of weights in parts those of the same parts (of
-    no change: of all that count), else all.
+    """Return the tensors that a change of `names` is bound to: of weights in parts those of the same parts
+    (of no change: of all that count), else all.
     """
     if not isinstance(state, Parted):
         return state

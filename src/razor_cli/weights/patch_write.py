@@ -48,11 +48,11 @@ def write_patch(
     left out; names that share memory in `base` all get the new values. Of weights in parts the header holds
     those that change tensor by tensor, and the others by a hash each among its settings. `target` is stored
     as a hash, and by name only with `name_target`; `settings` are JSON values and must not name it;
-    `libraries` are those whose versions are kept. Raises PatchError for unknown names, other shapes, and values that the base's dtype
-    cannot hold, RunError for values that are not finite.
+    `libraries` are those whose versions are kept. Raises PatchError for unknown names, other shapes, and
+    values that the base's dtype cannot hold, RunError for values that are not finite.
     """
     stored = _as_stored(values, bound(base, values) if values else base)
-    after = {n: digest for n, value in stored.items() if (digest := tensor_hash(value)) != tensor_hash(base[n])}
+    after = {n: digest for n, digest in tensor_hashes(stored).items() if digest != tensor_hash(base[n])}
     before = tensor_hashes(bound(base, after))
     untouched = beside(base, after)
     entries = {

@@ -54,8 +54,8 @@ def hugging_face_view(
     stored: Mapping[str, Tensor],
     source: str,
 ) -> Clip:
-    """Return a transformers CLIP behind the family's face. Raises WeightsError for a tokenizer that is not the
-    model's.
+    """Return a transformers CLIP behind the family's face. Raises WeightsError for a tokenizer that is not
+    the model's.
     """
     vision, text = module.config.vision_config, module.config.text_config
     what = f"model.weights='{source}'"

@@ -127,7 +127,7 @@ def _open_clip(model: Any, beside: Mapping[str, Any], stored: Mapping[str, Tenso
     if preprocess is None:
         said = getattr(model.visual, "preprocess_cfg", None)
         if said is None:
-            raise _needed("preprocess", "the transform of judged pictures that create_model_and_transforms gave")
+            raise _needed("preprocess", "the last that open_clip.create_model_and_transforms gave")
         preprocess = open_clip.transform.image_transform_v2(PreprocessCfg(**said), is_train=False)
     if tokenizer is None:
         raise _needed("tokenizer", "open_clip.get_tokenizer(ARCHITECTURE)")

@@ -20,6 +20,7 @@ from razor_cli.dual.components import TowerLayout, siblings_of
 from razor_cli.families.diffusion.components import every_tensor, text_components, text_layouts
 from razor_cli.families.diffusion.denoiser import CORES, Denoiser
 from razor_cli.families.diffusion.groups import group
+from razor_cli.families.diffusion.quantizable import quantizable_of
 
 if TYPE_CHECKING:
     from razor_cli.families.diffusion.board import DrawnBoard
@@ -82,6 +83,10 @@ class Diffusion:
         from razor_cli.families.diffusion.exam import DrawnExam
 
         return DrawnExam(family=self, sets=sets, settings=settings, cache=cache, say=say)
+
+    def quantizable(self) -> Quantizable:
+        """Return what quantization covers."""
+        return quantizable_of(self.module)
 
     def storage_dtype(self, name: str) -> torch.dtype:
         """Return the dtype a parameter has in its file (fp32 for weights that were never stored)."""

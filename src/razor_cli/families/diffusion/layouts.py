@@ -183,7 +183,8 @@ class FolderLayout:
             folders[:] = sorted(set(folders) - set(HISTORY_FOLDERS))
             for file in sorted(files):
                 path = here / file
-                kept = path in self.files or not (touched and _is_weights(file)) or _is_index(path, self.files)
+                read = path in self.files or _is_index(path, self.files)
+                kept = read or not (touched and _is_weights(file))
                 if kept:
                     check_inside(path, folder.parent)
                 yield str(place / file), path, kept
