@@ -1,5 +1,5 @@
-"""Random tiny pipelines of Stable Diffusion 1.5 and 3 in the layout of diffusers, and a CLIP for each of their
-text encoders.
+"""Random tiny pipelines of Stable Diffusion 1.5 and 3 in the layout of diffusers, and a CLIP for each text
+encoder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _letters() -> list[str]:
 
 
 def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Return the ids of bytes, of beginnings of the words and of the words, and the merges that lead there."""
+    """Return the ids of bytes, of the words and what they begin with, and the merges that lead there."""
     merges: list[tuple[str, str]] = []
     for word in WORDS:
         letters = [*word[:-1], word[-1] + "</w>"]

@@ -91,7 +91,10 @@ def test_counts_of_stable_diffusion_3_at_full_size() -> None:
 
     with torch.device("meta"):
         net = SD3Transformer2DModel(
-            sample_size=128, num_layers=24, num_attention_heads=24, pos_embed_max_size=192,
+            sample_size=128,
+            num_layers=24,
+            num_attention_heads=24,
+            pos_embed_max_size=192,
             caption_projection_dim=1536,
         )
         t5 = T5EncoderModel(

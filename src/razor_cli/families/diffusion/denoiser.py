@@ -102,6 +102,18 @@ class Denoiser:
         )
         return Context(tokens, pooled)
 
+    def pooled(self, prompts: Sequence[str]) -> Tensor:
+        """Return one vector for each prompt [n, p], of all CLIP encoders; differentiable."""
+        if self.kind is not Kind.SD15:
+            found = self.encode(prompts).pooled
+            assert found is not None
+            return found
+        ids = self.pipeline.tokenizer(
+            list(prompts), padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+        vectors: Tensor = self.pipeline.text_encoder(ids.to(self.device)).pooler_output
+        return vectors
+
     def preprocess(self, images: Sequence[Image.Image]) -> Tensor:
         """Return pixels [n, 3, side, side] in 0..1: the middle square of each picture."""
         return pixels_of(images, self.side)

@@ -29,3 +29,15 @@ class Sampler:
     guidance: float = 3.0
     batch: int = 16  # pictures at once; another number moves a picture by some 1e-7
     side: int | None = None  # pixels; None: what the model was made for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What losses on noised pictures draw; part of the key of every gradient of theirs."""
+
+    per_picture: int = 8  # how often each picture is noised, in strata of time
+    seed: int = 0
+    batch: int = 16  # noised pictures in the net at once; plays no part but in rounding
+    # Of the mismatch: states along the way from noise to a picture, as the unedited model draws it.
+    trajectory: Sampler = Sampler(steps=4)
+    prompts: int = 64  # of the mismatch, at most
