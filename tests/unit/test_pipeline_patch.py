@@ -159,7 +159,7 @@ def test_half_precision_stays(base: Path, tmp_path: Path) -> None:
 def test_another_base_is_refused(base: Path, tmp_path: Path, file: str, name: str, said: str) -> None:
     patch = patched(base, TEXT)
     state = safetensors.torch.load_file(base / file)
-    safetensors.torch.save_file(state | {name: state[name] + 1}, base / file)
+    safetensors.torch.save_file(state | {name: state[name] - 1}, base / file)
     assert any(said in problem for problem in verify(patch, base))
     before = contents(tmp_path)
     with pytest.raises(PatchError, match="does not belong"):
