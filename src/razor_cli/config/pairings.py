@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from razor_cli.config.asked import ask_of
+from razor_cli.config.data_keys import draws, kinds_that_draw
 from razor_cli.config.schema import convert, unknown
 from razor_cli.config.settings import Options, Scenario
+from razor_cli.contract.family import DENOISER
 from razor_cli.contract.spec import Spec
 from razor_cli.data.ask import DataSettings
 from razor_cli.errors import ConfigError, Problem, RazorError, nearest
+from razor_cli.writable import no_place, remedy
 
 
 def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem]:
@@ -32,19 +35,10 @@ def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem
 
 def output_can_lie_there(options: Options) -> list[Problem]:
     """The results folder must be a folder, or be able to become one."""
-    place = options.output_dir.absolute()
-    there = next((p for p in (place, *place.parents) if p.is_symlink() or p.exists()), place)
-    if there.is_dir():
+    if not (problem := no_place(options.output_dir)):
         return []
-    what = "a link to nothing" if there.is_symlink() and not there.exists() else "no folder"
-    return [
-        Problem(
-            what=f"output_dir: {there} is {what}",
-            allowed="a folder, or a place in one",
-            found=str(options.output_dir),
-            fix="output_dir=DIR, a folder of yours",
-        )
-    ]
+    found, allowed = str(options.output_dir), "a folder, or a place in one"
+    return [Problem(what=f"output_dir: {problem}", allowed=allowed, found=found, fix=remedy("output_dir"))]
 
 
 def refuse_grid(experiment: Options) -> None:
@@ -103,7 +97,20 @@ def model_is_there(model: Spec) -> list[Problem]:
 
 
 def data_fits(data: DataSettings, scenario: Scenario, model: Spec | None, options: Options) -> list[Problem]:
-    """Every kind of data knows what it cannot show and what it needs."""
+    """Every kind of data knows what it cannot show and what it needs; models that draw have kinds of their
+    own.
+    """
+    if model is not None and draws(data) != (DENOISER in model.offers):
+        other = "draws pictures" if DENOISER in model.offers else "compares pictures with texts"
+        kinds = [f"data={kind}" for kind in kinds_that_draw(model.family, drawn=DENOISER in model.offers)]
+        return [
+            Problem(
+                what=f"data={data.kind} does not serve model={model.name}, which {other}",
+                allowed=", ".join(kinds),
+                found=f"data={data.kind}",
+                fix=kinds[0] if kinds else None,
+            )
+        ]
     return [Problem.of(error) for error in data.problems(ask_of(options, scenario, model))]
 
 

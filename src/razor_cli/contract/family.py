@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from razor_cli.metrics.score import Score
 
 BOARD, DUAL = "board", "dual"  # what a family may offer, and a method need
+DENOISER = "denoiser"  # pictures are drawn from noise by a net that prompts steer
 WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
 RETAIN = "retain"  # the name of every family's loss on what must stay
 
@@ -255,4 +256,14 @@ class TwoTowered(Protocol):
 
     def dual(self, tower: str = "") -> Any:
         """Return the pair of towers with one space (dual.view.DualEncoder)."""
+        ...
+
+
+class Drawing(Protocol):
+    """A family that offers DENOISER."""
+
+    def supplies(self, cache: Any) -> Any:
+        """Return what data asks the unedited model for: `draw` and `embed`, as data.ask has them; `cache`
+        keeps what was drawn.
+        """
         ...
