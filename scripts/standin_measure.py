@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,12 @@ from razor_cli.families.diffusion.judges import load_judge
 from razor_cli.metrics.stats import wilson
 
 STEPS, GUIDANCE, BATCH = 10, 3.0, 48
+STAGES = {
+    "vae": "autoencoder",
+    "contrast": "towers alone",
+    "denoiser": "all but the autoencoder",
+    "decoder": "decoder",
+}
 FIRST_SEED = 50_000  # of no training, whose noise comes from one running generator
 
 
@@ -136,9 +141,16 @@ def card(
             f"{100 * (share.high or 0):.1f} | {n} | {rejects} |"
         )
     judged = ", ".join(f"{kind} {share:.1f} % (n {n})" for kind, (share, n) in held.items())
-    minutes = json.loads((work / "minutes.json").read_text()) if (work / "minutes.json").exists() else {}
-    spent = ", ".join(f"{name} {value:.0f}" for name, value in minutes.items())
-    return TEMPLATE.format(rows="\n".join(rows), judged=judged, spent=spent, **size)
+    return TEMPLATE.format(rows="\n".join(rows), judged=judged, spent=spent(work), **size)
+
+
+def spent(work: Path) -> str:
+    """Return the minutes and steps of every stage, from its checkpoint."""
+    found = []
+    for stage, name in STAGES.items():
+        kept = torch.load(work / f"{stage}.pt", weights_only=True)
+        found.append(f"{name} {kept['seconds'] / 60:.0f} ({kept['step']} steps)")
+    return ", ".join(found)
 
 
 TEMPLATE = """# sd_tiny, a stand-in
@@ -159,6 +171,6 @@ sentences were never trained. Judged by the classifier that no search asks:
 
 The judge itself, on sources it never saw where there are some: {judged}.
 
-Training: minutes on one CPU thread: {spent}; one seed. Command:
+Training, in minutes of one CPU thread: {spent}; one seed. Command:
 `python scripts/train_standins.py sd`. Weights: fp16, Apache-2.0; the licences of the icon sets are in NOTICE.
 """

@@ -1,7 +1,7 @@
 """Train `sd_tiny` from pictures to a measured folder.
 
-    python scripts/train_standins.py sd [--vae-minutes M] [--minutes M] [--seed N] [--threads N] [--device D]
-    [--work DIR] [--out DIR] [--towers DIR] [--judges DIR] [--report]
+    python scripts/train_standins.py sd [--vae-minutes M] [--minutes M] [--decoder-minutes M] [--seed N]
+    [--threads N] [--device D] [--work DIR] [--out DIR] [--towers DIR] [--judges DIR] [--report]
 
 Killed runs go on from the checkpoints in the work folder. `--report` measures a finished folder again.
 """
@@ -17,9 +17,9 @@ from rich.console import Console
 from standin_canvas import load_training
 from standin_folders import round_weights, write_pipeline, write_towers
 from standin_measure import report
-from standin_sd import Parts, make_unet, train_contrast, train_denoiser
+from standin_sd import Parts, latents_of, make_unet, train_contrast, train_denoiser
 from standin_text import make_clip, write_tokenizer
-from standin_vae import train_vae
+from standin_vae import train_vae, tune_decoder
 
 STANDINS = Path(__file__).parents[1] / "src/razor_cli/families/diffusion/standins"
 
@@ -34,6 +34,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--vae-minutes", type=float, default=13, help="minutes of the autoencoder")
     parser.add_argument("--contrast-minutes", type=float, default=2, help="minutes of the towers alone")
     parser.add_argument("--minutes", type=float, default=40, help="minutes of denoiser and towers together")
+    parser.add_argument("--decoder-minutes", type=float, default=6, help="minutes of the decoder at the end")
     parser.add_argument("--vae", type=Path, help="take this autoencoder and train none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -61,6 +62,8 @@ def train(args: argparse.Namespace, console: Console) -> Parts:
     parts = Parts(vae=vae.eval(), unet=unet, clip=clip, tokenizer=tokenizer)
     train_contrast(parts, shown, args.work, args.contrast_minutes, args.seed, console)
     train_denoiser(parts, shown, args.work, args.minutes, args.seed, console)
+    latents = latents_of(parts, shown, args.work)
+    tune_decoder(vae, shown, latents, args.work, args.decoder_minutes, args.seed, console)
     round_weights(parts.vae, parts.unet, parts.clip)
     return parts
 

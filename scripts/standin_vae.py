@@ -15,6 +15,7 @@ from torch import Tensor
 CHANNELS = (16, 32, 64, 96)
 LATENT = 8
 BATCH, RATE, KL = 8, 2e-3, 1e-4
+TUNING_RATE, TUNING_NOISE = 1e-3, 0.08
 
 
 def make_vae() -> AutoencoderKL:
@@ -104,3 +105,36 @@ def whiten(vae: AutoencoderKL, shown: list[Shown], g: torch.Generator) -> None:
     first.bias[LATENT:] -= 2 * deviation.log()
     second.bias += torch.einsum("oi,i->o", second.weight[:, :, 0, 0], mean)
     second.weight *= deviation[None, :, None, None]
+
+
+def tune_decoder(
+    vae: AutoencoderKL,
+    shown: list[Shown],
+    latents: list[Tensor],
+    out: Path,
+    minutes: float,
+    seed: int,
+    console: Console,
+) -> None:
+    """Train the decoder alone on slightly noisy latents; what the denoiser learned stays valid."""
+    learned = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+    vae.to(memory_format=torch.channels_last)
+    opt = torch.optim.AdamW(learned, lr=TUNING_RATE, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    g = torch.Generator().manual_seed(seed + 3)
+    stage = Stage("decoder", out / "decoder.pt", minutes, console, g, {"vae": vae, "opt": opt})
+    stage.load()
+    errors = [1.0]
+    for _ in stage.steps(lambda: f"PSNR {psnr(sum(errors[-50:]) / len(errors[-50:])):.2f} dB"):
+        for group in opt.param_groups:
+            group["lr"] = TUNING_RATE * stage.rate()
+        rows = pick_rows(shown, BATCH, g)
+        x = torch.cat([as_pixels(s.pixels[r]) for s, r in zip(shown, rows, strict=True)]).to(vae.device)
+        z = torch.cat([part[r] for part, r in zip(latents, rows, strict=True)])
+        z = (z + TUNING_NOISE * torch.randn(z.shape, generator=g)).to(vae.device)
+        made = vae.decode(z).sample
+        loss = drawn_apart(made, x.contiguous(memory_format=torch.channels_last))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
+        opt.step()
+        opt.zero_grad()
+        errors.append((made.detach() - x).square().mean().item())
