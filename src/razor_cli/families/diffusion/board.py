@@ -19,7 +19,7 @@ from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import Metrics
 from razor_cli.data.shots import DrawnSets, Shots
 from razor_cli.engine.cache import TensorCache
-from razor_cli.families.diffusion.goals import GOALS
+from razor_cli.families.diffusion.choices import GOALS
 from razor_cli.families.diffusion.panel import Panel, margins, search_panel
 from razor_cli.families.diffusion.protocol import Protocol
 from razor_cli.families.diffusion.settings import DrawnMetrics
