@@ -90,7 +90,9 @@ def paired_clip(which: int, tokenizer: CLIPTokenizer) -> CLIPModel:
         hidden_act=("quick_gelu", "gelu")[which],
         projection_dim=PROJECTION,
     )
-    return CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=PROJECTION))
+    return CLIPModel(
+        CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=PROJECTION)
+    )
 
 
 def transformer() -> SD3Transformer2DModel:
@@ -181,7 +183,9 @@ def write_transformer(folder: Path, model: SD3Transformer2DModel) -> None:
 
 def write_index(folder: Path) -> None:
     """Write the scheduler and the list of the pipeline's parts."""
-    FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=SHIFT).save_pretrained(folder / "scheduler")
+    FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=SHIFT).save_pretrained(
+        folder / "scheduler"
+    )
     text, clip = "CLIPTextModelWithProjection", "CLIPTokenizer"
     parts = {
         "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],

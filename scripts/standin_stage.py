@@ -70,13 +70,13 @@ class Stage:
         saved = start = time.monotonic()
         before = self.seconds
         with Progress(console=self.console) as progress:
-            task = progress.add_task(f"training {self.name}", total=1.0, completed=self.done)
+            task = progress.add_task(f"training {self.name}", total=100, completed=int(100 * self.done))
             while self.done < 1.0:
                 yield self.step
                 self.step += 1
                 now = time.monotonic()
                 self.seconds = before + now - start
-                progress.update(task, completed=self.done)
+                progress.update(task, completed=100 * self.done)
                 if self.step % every == 0:
                     self.history.append(f"step {self.step}, {self.seconds:.0f} s: {report()}")
                     self.console.print(f"{self.name} {self.history[-1]}")

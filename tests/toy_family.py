@@ -111,7 +111,7 @@ class Toy:
     def loss(self, name: str, sets: Sets) -> Loss:
         return Loss(self.module)
 
-    def board(self, sets: Sets, settings: Any, cost: Any, *, fast: bool) -> Board:
+    def board(self, sets: Sets, settings: Any, cost: Any, *, fast: bool, cache: Any = None) -> Board:
         return Board(self, sets, cost)
 
     def exam(self, sets: Sets, settings: Any, cache: Any, say: Any) -> Exam:

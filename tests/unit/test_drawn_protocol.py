@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_worlds import OBJECTS, OTHER, PEOPLE, SEEDS, STYLES, cells, changed, people, protocol_of, sets_of
+from protocol_worlds import OBJECTS, OTHER, PEOPLE, SEEDS, STYLES, cells, changed, people, protocol_of, sets_of
 
 from razor_cli.data.shots import DrawnSets
 from razor_cli.families.diffusion.protocol import REJECT

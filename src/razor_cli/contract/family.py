@@ -247,8 +247,10 @@ class Family(Protocol):
         """Return a loss by name, RETAIN among them. Raises ConfigError that lists the names there are."""
         ...
 
-    def board(self, sets: Any, settings: Any, cost: Cost, *, fast: bool) -> Board:
-        """Return a scoreboard over validation data; `settings` are the exam's."""
+    def board(self, sets: Any, settings: Any, cost: Cost, *, fast: bool, cache: Any = None) -> Board:
+        """Return a scoreboard over validation data; `settings` are the exam's. `cache` may keep what costs
+        much and is the same in another run.
+        """
         ...
 
     def exam(self, sets: Any, settings: Any, cache: Any, say: Say) -> Exam:

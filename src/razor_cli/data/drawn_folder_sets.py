@@ -102,10 +102,12 @@ def _captioned(plan: Plan, root: Path, kept: Kept) -> tuple[Pairs, list[str]]:
 
 
 def _is_canvas(root: Path) -> bool:
-    """Tell whether a folder has the layout of UnlearnCanvas: folders of styles with folders of objects."""
+    """Tell whether a folder holds UnlearnCanvas: folders of styles with folders of objects, or parquet files
+    that are no shard's.
+    """
     names = shipped()["canvas"]
-    places = [root / s / o for s in names["styles"] for o in names["objects"][:3]]
-    return any(place.is_dir() for place in places)
+    places = [root / s / o for s in names["styles"] for o in names["objects"]]
+    return any(place.is_dir() for place in places) or any(root.rglob("*.parquet"))
 
 
 def _cells(plan: Plan, root: Path, names: Sequence[str], kept: Kept) -> tuple[Pairs, list[str]]:

@@ -126,8 +126,8 @@ def retain_prompts(scene: Scene, preserve: Preserve) -> tuple[str, ...]:
     if preserve is Preserve.HALF:
         kin = [s for s in cells if dict(s).get(scene.axis)]
         rest = [s for s in cells if s not in kin]
-        kin = kin[: (len(kin) + 1) // 2] if scene.partner else kin[::2]
-        cells, alone = kin + rest[: (len(rest) + 1) // 2], alone[::2]
+        kin = _checkered(kin, scene.axis) if scene.partner else kin[::2]
+        cells, alone = kin + _checkered(rest, CROSSED[0]), alone[::2]
     elif preserve is Preserve.NAMES:
         far = [n for n in scene.labels[scene.axis][1:] if n not in scene.near]
         kept = set(rng_for(scene.seed, "preserved").sample(far, (len(far) + 1) // 2))
@@ -136,6 +136,19 @@ def retain_prompts(scene: Scene, preserve: Preserve) -> tuple[str, ...]:
     prompts = [words.prompt(s, words.frame(s).benchmark) for s in cells]
     prompts += [words.only(*subject[0]) for subject in alone]
     return tuple(dict.fromkeys([*prompts, *words.neutral]))
+
+
+def _checkered(cells: Sequence[Subject], kind: str) -> list[Subject]:
+    """Return every second cell of each name of a kind, so that neighbouring names keep different ones."""
+    numbers, kept = dict[str, int](), []
+    for cell in cells:
+        name = dict(cell)[kind]
+        place = list(numbers).index(name) if name in numbers else len(numbers)
+        turn = numbers.get(name, 0)
+        numbers[name] = turn + 1
+        if (place + turn) % 2 == 0:
+            kept.append(cell)
+    return kept
 
 
 def _beside(scene: Scene) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from razor_cli.data.ask import Ask
 from razor_cli.data.choices import AnswerSet, DataKind, Preserve
 from razor_cli.data.wording import CROSSED, Words, shipped
-from razor_cli.errors import ConfigError
+from razor_cli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from razor_cli.data.drawn_sets import Plan
@@ -113,6 +113,12 @@ class Drawn:
             embed=ask.embed,
         )
         words = replace(words, neutral=without_names(words.neutral, (target, *more.get("aliases", ()))))
+        if not words.neutral:
+            raise DataError(
+                "data.neutral_file: every caption names the target",
+                found=f"target='{target}'",
+                allowed="captions that name no concept",
+            )
         counts = {f.name: getattr(self, f"n_{f.name}") for f in fields(Counts)}
         seed = self.seed_of(ask)
         scene = Scene(axis=ask.axis, labels={**labels, ask.axis: names}, near=near, words=words, seed=seed)

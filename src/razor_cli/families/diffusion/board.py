@@ -18,8 +18,8 @@ from razor_cli.contract.components import Component, swapped
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import Metrics
 from razor_cli.data.shots import DrawnSets, Shots
-from razor_cli.families.diffusion.drawing import Contexts, PictureStore
-from razor_cli.families.diffusion.goals import GOALS
+from razor_cli.engine.cache import TensorCache
+from razor_cli.families.diffusion.choices import GOALS
 from razor_cli.families.diffusion.panel import Panel, margins, search_panel
 from razor_cli.families.diffusion.protocol import Protocol
 from razor_cli.families.diffusion.settings import DrawnMetrics
@@ -52,13 +52,18 @@ class DrawnBoard:
     """
 
     def __init__(
-        self, family: Diffusion, sets: DrawnSets, settings: DrawnMetrics, cost: Cost, *, fast: bool
+        self,
+        family: Diffusion,
+        sets: DrawnSets,
+        settings: DrawnMetrics,
+        cost: Cost,
+        *,
+        fast: bool,
+        cache: TensorCache | None = None,
     ) -> None:
         self.family, self.settings, self.cost, self.fast, self.goals = family, settings, cost, fast, GOALS
         self.text = TextSpace(denoiser=family.denoiser, sets=sets)
-        self.store = PictureStore(
-            family.denoiser, Contexts(family.denoiser), None, family.preparation()
-        )  # trials are drawn once: nothing is written to disk
+        self.store = family.pictures(cache if fast else None)
         panel = search_panel(sets, settings)
         self.sides = [] if panel is None else _sides(sets, panel)
         self.notes: list[str] = [] if panel else [NO_JUDGE]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from razor_cli.data.shots import DrawnSets
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.families.diffusion.answers import Answers
 from razor_cli.families.diffusion.companion import Companion, likeness
-from razor_cli.families.diffusion.drawing import Contexts, PictureStore
 from razor_cli.families.diffusion.fid import Extractor, extractor, frechet, too_few
 from razor_cli.families.diffusion.panel import Panel, exam_panel
 from razor_cli.families.diffusion.pictures import Shown, draw, shown_of
@@ -62,9 +61,7 @@ class DrawnExam:
         self.texts: Tensor | None = None
         if self.settings.clip_score and self.companion is not None and len(self.kept):
             self.texts = self.companion.texts([shots[int(i)].prompt for i in self.kept])
-        self.store = PictureStore(
-            self.family.denoiser, Contexts(self.family.denoiser), self.cache, self.family.preparation()
-        )
+        self.store = self.family.pictures(self.cache)
 
     @property
     def notes(self) -> list[str]:
@@ -192,9 +189,9 @@ class DrawnExam:
             draw(folder / "pictures.png", self.sets, self.shown, states)
 
 
-def companion_of(family: Any) -> Companion | None:
+def companion_of(family: Diffusion) -> Companion | None:
     """Return the paired CLIP of the model's first text encoder, where there is one."""
     if not family.paired:
         return None
     towers = family.dual()
-    return Companion(name=family.companion_name, towers=towers, digest=towers.preparation)
+    return Companion(name=towers.source, towers=towers, digest=f"{towers.digest} {towers.preparation}")

@@ -180,6 +180,12 @@ class Diffusion:
         """Return the hash of all files of the pipeline that decide pictures."""
         return self.digest
 
+    def supplies(self, cache: Any) -> Supplies:
+        """Return what data asks the unedited model for; `cache` keeps the pictures."""
+        from razor_cli.families.diffusion.supplies import Supplies
+
+        return Supplies(self, cache)
+
     def preparation(self) -> str:
         """Return the hash of what tokenizers, scheduler and nets do beside their weights, and of what the
         CLIPs beside the encoders are.
@@ -187,12 +193,6 @@ class Diffusion:
         if self._preparation is None:
             self._preparation = preparation_of(self.denoiser, self.paired)
         return self._preparation
-
-    def supplies(self, cache: Any) -> Supplies:
-        """Return what data asks the unedited model for; `cache` keeps the pictures."""
-        from razor_cli.families.diffusion.supplies import Supplies
-
-        return Supplies(self, cache)
 
     def companions(self, target: str) -> Companions:
         """Return nothing: no other model is held against this one."""

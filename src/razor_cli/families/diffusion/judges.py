@@ -23,7 +23,7 @@ from razor_cli.errors import ConfigError, WeightsError, nearest
 from razor_cli.families.diffusion.judge_net import NETS, SIDE
 
 ROLES = ("search", "exam")
-KINDS = ("style", "object", "identity", "mascot")
+KINDS = ("style", "object", "identity", "character")
 REJECT = -1  # the answer: none of the labels
 BATCH = 64  # pictures at once; a judge's answer on a picture does not depend on the others
 

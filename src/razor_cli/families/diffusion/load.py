@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from razor_cli.errors import ConfigError, RazorError, WeightsError, headline
 from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.files import PIPELINES, T5, T5_TOKENIZER, Part, PipelineFiles, refused
+from razor_cli.families.diffusion.kinds import Draws, Kind
 from razor_cli.families.diffusion.paired import load_paired
 from razor_cli.families.diffusion.spelling import spelled
 from razor_cli.families.diffusion.stored import Place, StoredTensors, names_in
@@ -29,10 +30,11 @@ TOGETHER = "config.json and weights must be of one model: fetch or save the comp
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """How a pipeline is to be held: place, dtype, and whether gradients keep less."""
+    """How a pipeline is to be held: place, dtype, what its losses draw, and whether gradients keep less."""
 
     device: str  # auto, cpu, cuda
     dtype: str
+    draws: Draws = field(default_factory=Draws)
     checkpointing: bool = False
 
 
@@ -53,6 +55,7 @@ def load(
         denoiser=denoiser,
         stored=StoredTensors(places),
         digest=files.digest(),
+        draws=wanted.draws,
     )
     family.paired = {name: load_paired(family, name, folder) for name, folder in companions.items()}
     return family
@@ -80,7 +83,7 @@ def load_pipeline(files: PipelineFiles, dtype: torch.dtype) -> tuple[Any, dict[s
         nets[name], mine = load_part(part, dtype, f"{files.source}: {name}")
         places |= {f"{name}.{key}": place for key, place in mine.items()}
     given: dict[str, Any] = {**nets, **{n: _tokenizer(n, f) for n, f in files.tokenizers.items()}}
-    given |= LEFT_OUT if files.kind == "sd15" else {n: None for n in (T5, T5_TOKENIZER) if n not in given}
+    given |= LEFT_OUT if files.kind is Kind.SD15 else {n: None for n in (T5, T5_TOKENIZER) if n not in given}
     return _class(PIPELINES[files.kind])(**given, scheduler=_scheduler(files)), places
 
 

@@ -15,7 +15,7 @@ from razor_cli.data.shots import BENCHMARK, DrawnSets, Shot
 from razor_cli.escape import on_screen
 from razor_cli.figure import fonts, new_figure, own_settings, save
 
-CELL = 1.15  # inches of a picture
+CELL = 1.05  # inches of a picture
 LINE, LINES = 18, 3  # letters of a prompt's line, and lines above a picture
 TITLES = {"target": "Target: {target}", "near": "Near it", "others": "Others"}
 
@@ -67,7 +67,7 @@ def draw(path: Path, sets: DrawnSets, shown: Sequence[Shown], states: Mapping[st
     width, height = max(map(len, sections.values())), len(sections) * len(states)
     title = f"Forgetting {sets.target}: the same prompts and seeds before and after"
     figure, axes = new_figure(
-        CELL * width + 1.2, (CELL + 0.1) * height + 0.75 * len(sections) + 0.5, width, title, rows=height
+        CELL * width + 1.2, (CELL + 0.04) * height + 0.62 * len(sections) + 0.35, width, title, rows=height
     )
     for ax in axes.flat:
         ax.set_axis_off()

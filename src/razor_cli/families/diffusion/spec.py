@@ -23,7 +23,7 @@ from razor_cli.families.diffusion.companion_files import companion_problems, com
 from razor_cli.families.diffusion.files import T5, PipelineFiles, refused
 from razor_cli.families.diffusion.folder import read_folder
 from razor_cli.families.diffusion.hub import cached, fetched, is_hub_name
-from razor_cli.families.diffusion.kinds import Sampler
+from razor_cli.families.diffusion.kinds import Draws, Sampler
 from razor_cli.families.diffusion.memory import Need, check_memory, cost, free_memory, needed
 from razor_cli.families.diffusion.refusals import check_alone, refusals
 from razor_cli.families.diffusion.standins import stand_in_folder, stand_in_names
@@ -53,12 +53,14 @@ class DiffusionSpec:
     t5: ThirdEncoder = ThirdEncoder.LOAD
     device: Device = Device.AUTO
     dtype: Precision = Precision.AUTO
-    batch: int = 8  # >= 1; pictures at once in a gradient pass through the net
+    draws: int = 8  # >= 1; how often the retain loss noises each picture
+    batch: int = 16  # >= 1; noised pictures in the net at once, in a gradient pass
     checkpointing: bool = False  # keep less for gradients, compute more
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise ConfigError("model.batch is out of range", allowed=">= 1", found=self.batch)
+        for name in ("draws", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name} is out of range", allowed=">= 1", found=getattr(self, name))
         if self.weights is None and not self.stand_in:
             raise ConfigError(
                 "model.weights is needed",
@@ -203,7 +205,12 @@ class DiffusionSpec:
         companions = self._companions(files)
         if wrong := companion_problems(files, companions):
             raise wrong[0]
-        wanted = Wanted(device=place, dtype=self.dtype.chosen, checkpointing=self.checkpointing)
+        wanted = Wanted(
+            device=place,
+            dtype=self.dtype.chosen,
+            draws=Draws(per_picture=self.draws, batch=self.batch),
+            checkpointing=self.checkpointing,
+        )
         return load(self.name, self.stand_in, files, wanted, companions)
 
 

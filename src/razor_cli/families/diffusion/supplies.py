@@ -66,6 +66,7 @@ class Supplies:
             {
                 "supplied": SUPPLIED,
                 "weights": self.family.weights_hash(),
+                "preparation": self.family.preparation(),
                 "schedule": denoiser.schedule(),
                 "dtype": str(denoiser.dtype),
                 "side": denoiser.side,
