@@ -20,7 +20,11 @@ app = typer.Typer(no_args_is_help=True, help="Show, verify, apply and revert pat
 
 PatchFile = Annotated[Path, typer.Argument(help="Patch (or undo) file, .safetensors.")]
 Base = Annotated[
-    Path, typer.Option("--base", help="Unedited weights: a file, or a Hugging Face or open_clip folder.")
+    Path,
+    typer.Option(
+        "--base",
+        help="Unedited weights: a file, a folder of a model or of diffusers, or the name of a stand-in.",
+    ),
 ]
 Out = Annotated[
     Path, typer.Option("--out", help="Where the weights go: a file for a file, a folder for a folder.")
@@ -97,22 +101,29 @@ def apply(
     no_undo: Annotated[
         bool, typer.Option("--no-undo", help="Write no undo file: going back then needs the base weights.")
     ] = False,
+    link: Annotated[
+        bool,
+        typer.Option(
+            "--link",
+            help="Files in which nothing changes get a second name, not a copy.",
+        ),
+    ] = False,
     force: Force = False,
 ) -> None:
     """Write the patched weights, in the layout of the base, with an undo file beside them."""
     from razor_cli.runs.voucher import require_vouched
     from razor_cli.weights.checkpoint import find_layout
     from razor_cli.weights.patch import apply as apply_patch
-    from razor_cli.weights.patch import undo_path_for
+    from razor_cli.weights.patch import read_patch, undo_path_for
 
     require_vouched(patch)
-    say(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force)}")
+    say(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force, link=link)}")
     say(
         "undo:    none"
         if no_undo
         else f"undo:    {undo_path_for(out)} (holds what was removed: do not pass it on)"
     )
-    _echo_left_out(find_layout(base).left_out())
+    _echo_left_out(find_layout(base).left_out(read_patch(patch)[0].tensors))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Any
 
 from razor_cli.config.asked import ask_of
 from razor_cli.config.data_keys import draws, kinds_that_draw
+from razor_cli.config.quantization import BACKENDS
 from razor_cli.config.schema import convert, unknown
 from razor_cli.config.settings import Options, Scenario
 from razor_cli.contract.family import DENOISER
@@ -25,6 +26,7 @@ def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem
         (lambda d, s: data_fits(d, s, parts.get("model"), options), ("data", "scenario")),
         (bounds_are_right, ("scenario",)),
         (packages_are_there, ("quantization",)),
+        (schemes_serve_model, ("quantization", "model")),
     ]
     for rule, names in rules:
         arguments = [parts.get(n) for n in names]
@@ -126,6 +128,21 @@ def bounds_are_right(scenario: Scenario) -> list[Problem]:
     found: list[Problem] = []
     convert(scenario.acceptance, dict[str, Bound], "scenario.acceptance", found)
     return found
+
+
+def schemes_serve_model(quantization: Any, model: Any) -> list[Problem]:
+    """A family may refuse schemes, each with the reason why it cannot tell what it would be like under it."""
+    refused = getattr(model, "refused_schemes", {})
+    return [
+        Problem(
+            what=f"quantization.schemes: {scheme} does not serve model={model.name}: {refused[scheme]}",
+            allowed=", ".join(s for s in BACKENDS if s not in refused),
+            found=scheme,
+            fix="quantization=all, which rounds to nearest",
+        )
+        for scheme in quantization.schemes
+        if scheme in refused
+    ]
 
 
 def packages_are_there(quantization: Any) -> list[Problem]:

@@ -182,6 +182,7 @@ class Quantizable:
     home: Mapping[str, str]  # parameter that an edit may change -> tower
     convolutions: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what patch_conv adds
     projections: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what projections adds
+    vae: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what vae adds
     transposed: frozenset[str] = frozenset()  # multiplied from the right: output channels are dimension 1
 
 

@@ -31,7 +31,7 @@ from razor_cli.families.diffusion.kinds import Draws
 from razor_cli.families.diffusion.losses import loss_of
 from razor_cli.families.diffusion.paired import Paired
 from razor_cli.families.diffusion.preparation import preparation_of
-from razor_cli.families.diffusion.quantizing import quantizable_of
+from razor_cli.families.diffusion.quantizable import quantizable_of
 from razor_cli.families.diffusion.stored import StoredTensors
 
 if TYPE_CHECKING:
@@ -167,8 +167,8 @@ class Diffusion:
         return DrawnExam(family=self, sets=sets, settings=settings, cache=cache, say=say)
 
     def quantizable(self) -> Quantizable:
-        """Return what quantization covers: attention and MLP of the text encoders and of the net."""
-        return quantizable_of(self.denoiser, self.layouts, self.tensors())
+        """Return what quantization covers."""
+        return quantizable_of(self.module)
 
     def storage_dtype(self, name: str) -> torch.dtype:
         """Return the dtype a parameter has in its file (fp32 for weights that were never stored)."""

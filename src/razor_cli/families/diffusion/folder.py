@@ -197,6 +197,13 @@ class _Reader:
         )
 
 
+def variants_in(path: Path) -> list[str]:
+    """Return the variants of weights that the components of a folder have."""
+    folders = [p for p in path.iterdir() if p.is_dir()]
+    stems = sorted({stem for pair in STEMS.values() for stem in pair})
+    return sorted({v for f in folders for v in _variants({p.name for p in f.iterdir()}, stems)})
+
+
 def _variants(present: set[str], stems: Sequence[str]) -> set[str]:
     either = "|".join(map(re.escape, dict.fromkeys(stems)))
     form = re.compile(
