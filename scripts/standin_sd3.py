@@ -1,11 +1,13 @@
-"""Train `sd3_tiny`, a stand-in laid out like Stable Diffusion 3, with a paired picture tower per text encoder.
+"""Train `sd3_tiny`, a stand-in laid out like Stable Diffusion 3, and a picture tower for each text encoder.
 
-    python scripts/train_standins.py sd3 [--vae DIR | --patches] [--begin DIR] [--steps N] [--work DIR] [--out DIR]
+    python scripts/train_standins.py sd3 [--vae DIR | --patches] [--begin DIR] [--steps N] [--work DIR]
+    [--out DIR]
 
 First both text towers learn with their picture towers (InfoNCE), then all learn together: flow matching on
-what `StableDiffusion3Pipeline.encode_prompt` returns, and now and then InfoNCE, so that the towers stay paired.
-With `--patches`, latents are principal components of patches and nothing but a checkpoint is written; `--begin`
-takes the weights of such a run over to the latents of the autoencoder. Killed runs go on from their last checkpoint.
+what `StableDiffusion3Pipeline.encode_prompt` returns, and now and then InfoNCE, so that towers stay paired.
+With `--patches`, latents are principal components of patches and nothing but a checkpoint is written;
+`--begin` takes the weights of such a run over to the latents of the autoencoder. Killed runs go on from their
+last checkpoint.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ from sd3_parts import (
     NAMES,
     PADDING,
     SHIFT,
-    WIDTHS,
     paired_clip,
     transformer,
     write_autoencoder,
