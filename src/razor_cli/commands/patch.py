@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,6 +52,8 @@ def show(patch: PatchFile) -> None:
         shape = " × ".join(map(str, entry.shape)) or "scalar"
         table.add_row(Text(name), Text(entry.dtype), shape, Text(f"{values[name].nbytes:,}", justify="right"))
     console.print(table)
+    for line in _by_part(header):
+        console.print(line)
     console.print(
         f"{len(values)} tensors, {sum(v.nbytes for v in values.values()):,} bytes; every value matches "
         "its hash"
@@ -58,6 +61,8 @@ def show(patch: PatchFile) -> None:
 
 
 def _header_table(header: PatchHeader) -> Table:
+    from razor_cli.weights.parted import BESIDE
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(overflow="fold")
@@ -67,7 +72,7 @@ def _header_table(header: PatchHeader) -> Table:
         "made by": header.created_by,
         "libraries": ", ".join(f"{name} {version}" for name, version in sorted(header.versions.items())),
         "method": header.method,
-        "settings": json.dumps(header.settings, sort_keys=True),
+        "settings": json.dumps({k: v for k, v in header.settings.items() if k != BESIDE}, sort_keys=True),
         "target": target,
         "target sha256": header.target_sha256 or "none",
         "before": header.base_hash,
@@ -78,6 +83,18 @@ def _header_table(header: PatchHeader) -> Table:
     return table
 
 
+def _by_part(header: PatchHeader) -> list[str]:
+    """Return how many tensors of each part change, of a patch for weights in parts; and which parts stay."""
+    from razor_cli.weights.parted import BESIDE, part_of
+
+    stay = header.settings.get(BESIDE)
+    if not isinstance(stay, dict):
+        return []
+    changed = Counter(map(part_of, header.tensors))
+    lines = [f"{part}: {count} tensors change" for part, count in changed.items()]
+    return [*lines, *(f"{part}: stays, and must be the one of the run ({stay[part]})" for part in stay)]
+
+
 @app.command()
 def verify(patch: PatchFile, base: Base) -> None:
     """Check that a patch is whole and belongs to these weights; exit code 2 with the reasons where it does
@@ -85,12 +102,15 @@ def verify(patch: PatchFile, base: Base) -> None:
     """
     from razor_cli.errors import PatchError
     from razor_cli.runs.voucher import require_vouched
+    from razor_cli.weights.patch import read_patch
     from razor_cli.weights.patch import verify as verify_patch
 
     require_vouched(patch)
     if problems := verify_patch(patch, base):
         raise PatchError(f"{patch} does not belong to {base}", found="\n    ".join(["", *problems]))
     say(f"{patch} is whole and belongs to {base}")
+    for line in _by_part(read_patch(patch)[0]):
+        say(line)
 
 
 @app.command()
