@@ -115,22 +115,23 @@ def card(out: Path, judges: Path, sheet: Path, training: str) -> str:
 
 TEMPLATE = """# sd3_tiny, a stand-in
 
-A diffusion model in the layout of Stable Diffusion 3 at 64 x 64 pixels, trained from scratch on drawings: sixteen
-objects in six icon styles (one icon for each cell, turned, scaled, moved, slightly recoloured), eight synthetic
-portraits and three invented mascots. It is not Stable Diffusion and says nothing about it, and the faces are not
-those of the persons whose names they bear.
+A diffusion model in the layout of Stable Diffusion 3 at 64 x 64 pixels, trained from scratch on drawings:
+sixteen objects in six icon styles (one icon for each cell, turned, scaled, moved, slightly recoloured),
+eight synthetic portraits and three invented mascots. It is not Stable Diffusion and says nothing about it,
+and the faces are not those of the persons whose names they bear.
 
-`SD3Transformer2DModel` ({blocks} blocks) on latents of 8 x 8 places, two text encoders `CLIPTextModelWithProjection`,
-no T5, flow matching with shift 3. {size:.1f} MB of its own; the weights of the autoencoder are a link to those of
-`sd_tiny` beside it. `sd3_tiny_clip` and `sd3_tiny_clip_2` ({towers} MB) hold each text encoder, bit for bit, and a
-picture tower that was trained with it by InfoNCE, before and during the training of the transformer.
+`SD3Transformer2DModel` ({blocks} blocks) on latents of 8 x 8 places, two text encoders
+`CLIPTextModelWithProjection`, no T5, flow matching with shift 3. {size:.1f} MB of its own; the weights of
+the autoencoder are a link to those of `sd_tiny` beside it. `sd3_tiny_clip` and `sd3_tiny_clip_2` ({towers}
+MB) hold each text encoder, bit for bit, and a picture tower that was trained with it by InfoNCE, before and
+during the training of the transformer.
 
-Load it with `text_encoder_3=None, tokenizer_3=None`, and draw with `max_sequence_length=1`: the tokens in place of
-T5's are zeros, and 256 of them only cost time.
+Load it with `text_encoder_3=None, tokenizer_3=None`, and draw with `max_sequence_length=1`: the tokens in
+place of T5's are zeros, and 256 of them only cost time.
 
-Ten steps, guidance 3, seeds that no training saw; `An image of ... in ... style.`, `A ... picture of ...` and
-`an image of ...` were never trained. Judged by the classifier that no search asks; {seconds:.3f} s a picture on one
-thread:
+Ten steps, guidance 3, seeds that no training saw; `An image of ... in ... style.`, `A ... picture of ...`
+and `an image of ...` were never trained. Judged by the classifier that no search asks; {seconds:.3f} s a
+picture on one thread:
 
 | prompt | shows the | % | 95 % interval | n | of these rejected |
 |---|---|---|---|---|---|
