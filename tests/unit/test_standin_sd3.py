@@ -1,4 +1,4 @@
-"""The folders of `sd3_tiny` and its paired towers, and the judges of both stand-ins: layout, size, agreement."""
+"""The folders of `sd3_tiny` and its paired towers, and the judges of both stand-ins."""
 
 import json
 from importlib import resources
