@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -191,6 +193,19 @@ def test_another_head_or_code_in_a_checkpoint_is_refused(tmp_path: Path) -> None
     with pytest.raises(WeightsError, match="no tensors that can be read safely"):
         take_checkpoint(tmp_path / "judges", "exam", "object", tmp_path / "code.pth")
     assert not (tmp_path / "judges").exists()
+
+
+def test_what_the_large_network_needs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(name: str, *, pretrained: bool, num_classes: int) -> torch.nn.Module:
+        assert (name, pretrained, num_classes) == (canvas_judges.NETWORK, True, 20)
+        raise OSError("no way to the hub")
+
+    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=offline))
+    with pytest.raises(WeightsError, match=r"cannot be fetched[\s\S]*no way to the hub"):
+        canvas_judges.vit(20, pretrained=True)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ConfigError, match="needs timm"):
+        canvas_judges.vit(20)
 
 
 def canvas(root: Path) -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from razor_cli.atomic import staged
 from razor_cli.data.sources.unlearncanvas import PHOTOGRAPHS
 from razor_cli.data.wording import shipped
-from razor_cli.errors import ConfigError, WeightsError
+from razor_cli.errors import ConfigError, WeightsError, headline
 
 NETWORK = "vit_large_patch16_224.augreg_in21k"
 SIDE, WIDTH = 224, 1024
@@ -78,8 +78,10 @@ def tensors_of(file: Path) -> Mapping[str, Tensor]:
     return state
 
 
-def vit(count: int) -> nn.Module:
-    """Return the network with a head of so many labels and no trained weights; needs timm."""
+def vit(count: int, *, pretrained: bool = False) -> nn.Module:
+    """Return the network with a head of so many labels; needs timm. Its weights are random, or those that the
+    benchmark's classifiers began with, which timm fetches.
+    """
     try:
         import timm
     except ImportError:
@@ -87,7 +89,14 @@ def vit(count: int) -> nn.Module:
             f"a judge '{NETWORK}' needs timm, which is not installed",
             fix="pip install 'razor-cli[canvas]', or judge by another classifier",
         ) from None
-    net: nn.Module = timm.create_model(NETWORK, pretrained=False, num_classes=count)
+    try:
+        net: nn.Module = timm.create_model(NETWORK, pretrained=pretrained, num_classes=count)
+    except (OSError, RuntimeError) as error:  # the hub's errors of connection and of absence are OSErrors
+        raise WeightsError(
+            f"the weights '{NETWORK}' that training begins with cannot be fetched",
+            found=headline(error),
+            fix="connect to the hub once, or --net=residual",
+        ) from None
     return net
 
 

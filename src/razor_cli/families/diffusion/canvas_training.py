@@ -123,7 +123,7 @@ class Network(nn.Module):
     def __init__(self, lesson: Lesson, count: int) -> None:
         super().__init__()
         self.kind, self.whole = lesson.kind, lesson.whole
-        self.net = vit(count) if lesson.whole else NETS[lesson.network]({lesson.kind: count})
+        self.net = vit(count, pretrained=True) if lesson.whole else NETS[lesson.network]({lesson.kind: count})
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the logits of pictures in [0, 1]."""
