@@ -50,12 +50,13 @@ def arguments(given: list[str]) -> argparse.Namespace:
 def train(args: argparse.Namespace, console: Console) -> Parts:
     """Run the stages, or what is left of them."""
     args.work.mkdir(parents=True, exist_ok=True)
-    shown = load_training(args.work / "pictures.pt")
+    shown = load_training(args.work / "calm.pt", calm=True)
     device = torch.device(args.device)
     if args.vae:
         vae = AutoencoderKL.from_pretrained(args.vae).to(device)
     else:
-        vae = train_vae(shown, args.work, args.vae_minutes, args.seed, console, device)
+        wide = load_training(args.work / "pictures.pt")
+        vae = train_vae(wide, args.work, args.vae_minutes, args.seed, console, device)
     tokenizer = write_tokenizer(args.work / "tokenizer")
     torch.manual_seed(args.seed)
     clip, unet = make_clip(len(tokenizer)).to(device), make_unet().to(device)
