@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -118,7 +118,7 @@ def methods(console: Console) -> None:
         )
         for name in METHODS
     }
-    sets = sets_of(next(iter(chosen.values())))
+    sets = cast(ConceptSets, sets_of(next(iter(chosen.values()))))
     pairs = len(sets.forget) + len(sets.retain)
     passing = min(
         cost_of(Razor(step=Step.FIXED, max_components=1, grow_rounds=0), sets).gradient_seconds

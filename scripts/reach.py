@@ -19,6 +19,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from rich.console import Console
@@ -86,7 +87,7 @@ def measured(run: Run, experiment: Experiment) -> tuple[Reach, Reach]:
     """Return the reach before and after one run's edit."""
     spec = experiment.model
     assert isinstance(spec, ClipSpec)  # `suits` takes runs of the embedded stand-in only
-    sets = sets_of(experiment)
+    sets = cast(ConceptSets, sets_of(experiment))
     before = reach_of(spec.open(), sets)
     with tempfile.TemporaryDirectory() as folder:
         edited = Path(folder) / BASE.name

@@ -92,6 +92,26 @@ def living(session: int) -> list[int]:
     return found
 
 
+def all_gone(session: int) -> bool:
+    """Tell whether a stopped command left no process: none of ours at work now, and within two seconds none
+    at all. Multiprocessing's own tracker ends only when it finds the pipe to its parent closed.
+    """
+    ours = [pid for pid in living(session) if not _is_ending(pid)]
+    end = time.monotonic() + 2
+    while not ours and living(session) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not ours and not living(session)
+
+
+def _is_ending(pid: int) -> bool:
+    """Tell whether a process is that tracker, or has given its memory back and is about to disappear."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended meanwhile
+        return True
+    return not words or b"resource_tracker" in words
+
+
 def kill_all(child: subprocess.Popen[str]) -> None:
     """Leave nothing of a session behind, whatever failed."""
     for pid in living(child.pid):

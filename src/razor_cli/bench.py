@@ -11,8 +11,8 @@ from typing import Any, cast
 from razor_cli.config.asked import ask_of
 from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
 from razor_cli.contract.family import Family, TwoTowered
+from razor_cli.contract.sets import Sets
 from razor_cli.data.ask import Ask
-from razor_cli.data.sets import ConceptSets
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.records import Identity
@@ -37,7 +37,7 @@ class Bench:
         return self._family
 
 
-def sets_of(experiment: Experiment, bench: Bench | None = None) -> ConceptSets:
+def sets_of(experiment: Experiment, bench: Bench | None = None) -> Sets:
     """Return the run's sets; another seed draws other pictures, unless data.seed holds them fixed.
 
     A level of difficulty as target is found with the model, which is opened only then.
@@ -57,7 +57,7 @@ def asked_of(experiment: Experiment, bench: Bench | None = None) -> Ask:
     return ask_of(experiment, experiment.scenario, experiment.model, confidence)
 
 
-def identified(experiment: Experiment, sets: ConceptSets) -> tuple[provenance.Inputs, Identity]:
+def identified(experiment: Experiment, sets: Sets) -> tuple[provenance.Inputs, Identity]:
     """Return what decides a run's numbers beside its settings, and which run that makes it; nothing is
     loaded for it.
     """

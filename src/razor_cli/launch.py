@@ -23,8 +23,8 @@ from razor_cli.config.settings import Experiment
 from razor_cli.config.worded import reading
 from razor_cli.errors import ConfigError, Problem, headline, nearest, report
 from razor_cli.printing import say, steady_streams
-from razor_cli.runs.writable import require_writable
 from razor_cli.stopping import keeping
+from razor_cli.writable import require_writable
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra

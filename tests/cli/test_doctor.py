@@ -97,7 +97,7 @@ def test_glance_fails_when_something_needed_is_missing(
         and "missing, and needed: safetensors" in out
     )
     monkeypatch.undo()
-    monkeypatch.setattr("razor_cli.runs.writable.writable", lambda _: False)
+    monkeypatch.setattr("razor_cli.writable.writable", lambda _: False)
     assert main.razor_command(["doctor"]) == 1
     assert "cannot write" in capsys.readouterr().out
 

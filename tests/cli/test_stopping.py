@@ -73,7 +73,7 @@ def test_stopped_run_says_what_is_kept_and_leaves_nothing(
     child.send_signal(number)
     got, _, line = ended(child)
     assert got == code and line.startswith(how) and "the same command goes on" in line
-    assert stops.left_over(home) == [] and stops.living(child.pid) == []
+    assert stops.left_over(home) == [] and stops.all_gone(child.pid)
 
 
 @pytest.mark.parametrize(("number", "code", "how"), STOPS)
@@ -89,7 +89,7 @@ def test_stopped_grid_keeps_what_is_done_and_leaves_no_process(
     assert re.search(
         "[01] of 2 jobs had ended; what is recorded is kept, the same command does the others", line
     )
-    assert stops.living(child.pid) == [] and time.monotonic() - began < 20
+    assert stops.all_gone(child.pid) and time.monotonic() - began < 20
     assert stops.left_over(home) == [] and stops.recorded(home) == {"none"}
 
 

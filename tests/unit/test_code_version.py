@@ -50,6 +50,7 @@ SHOWING = {
     "streams.py",
     "studies",
     "tables",
+    "writable.py",
 }
 OWN_METHOD = """
 from dataclasses import dataclass

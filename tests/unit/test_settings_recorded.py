@@ -155,6 +155,7 @@ def test_composed_is_plain_and_reads_back_as_the_same_experiment(default: Experi
         ("", Path, INVALID),
         ({"a": 1}, dict[str, float], {"a": 1.0}),
         (3, str, INVALID),
+        (float("nan"), float, INVALID),
     ],
 )
 def test_conversion(value: object, kind: Any, expected: object) -> None:

@@ -14,7 +14,7 @@ from toy_family import ToySpec
 from razor_cli.errors import ConfigError
 from razor_cli.main import razor_command, run_command
 from razor_cli.runs.folder import open_run
-from razor_cli.runs.writable import require_writable
+from razor_cli.writable import require_writable
 
 CONF = Path(__file__).parents[1] / "toy_conf"
 TOY = ["--config-dir", str(CONF), "allow_code=[toy_family,toy_data,toy_methods]", "model=toy"]
@@ -41,7 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     def refused(dir: Path) -> bool:
         return "sealed" not in Path(dir).parts and Path(dir).is_dir()
 
-    monkeypatch.setattr("razor_cli.runs.writable.writable", refused)  # root may write everywhere
+    monkeypatch.setattr("razor_cli.writable.writable", refused)  # root may write everywhere
     for name in ("open", "weights_hash"):
         monkeypatch.setattr(ToySpec, name, lambda *_: pytest.fail("weights were read"))
     yield home

@@ -51,7 +51,7 @@ def prepare_cifar10(
     """Fetch CIFAR-10 (60,000 photographs, 140 MB) from the hub, or copy it from a folder, and check it."""
     from razor_cli.data.fetch import prepare_cifar10 as fetch
     from razor_cli.data.prepared import prepared
-    from razor_cli.runs.writable import require_writable
+    from razor_cli.writable import require_writable
 
     place = to or prepared("cifar10")
     if not place.exists():
@@ -111,7 +111,7 @@ def build_imgnetdogs(
 
 def _try_out(out: Path | None, root: Path) -> None:
     """Raise ConfigError before anything is read where the taxonomy could not be written."""
-    from razor_cli.runs.writable import require_writable
+    from razor_cli.writable import require_writable
 
     if out is not None or root.is_dir():  # a root that is none is said by what reads it
         require_writable(out.parent if out else root, "--out")
@@ -144,8 +144,8 @@ def build_levels(
     """
     from razor_cli.config.command_line import read
     from razor_cli.config.compose import checked
-    from razor_cli.runs.writable import require_writable
     from razor_cli.studies.levels import difficulty_csv, difficulty_of
+    from razor_cli.writable import require_writable
 
     if out is not None:
         require_writable(out.parent, "--out")

@@ -16,7 +16,7 @@ from razor_cli.commands.doctor_machine import GIB, Row, machine
 from razor_cli.config.conf_files import conf_dir, file_of, groups, values
 from razor_cli.data.prepared import prepared
 from razor_cli.families.clip.standins import stand_in_folder, stand_in_names
-from razor_cli.runs.writable import existing, remedy, why_not
+from razor_cli.writable import existing, remedy, why_not
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

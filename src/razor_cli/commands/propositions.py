@@ -27,9 +27,9 @@ def propositions(
     from razor_cli.errors import ConfigError
     from razor_cli.printing import note, put
     from razor_cli.runs.folder import write_atomic
-    from razor_cli.runs.writable import require_writable
     from razor_cli.tables.base import FORMS, render
     from razor_cli.tables.propositions import build, read_rows
+    from razor_cli.writable import require_writable
 
     if form is not None and form not in FORMS:
         raise ConfigError(f"--format {form}: there is no such form", allowed=", ".join(FORMS))

@@ -42,11 +42,11 @@ def tables(
     it.
     """
     from razor_cli.runs.folder import complete_runs
-    from razor_cli.runs.writable import require_writable
     from razor_cli.tables.base import render
     from razor_cli.tables.registry import ALL, TABLES, builder
     from razor_cli.tables.score_file import load
     from razor_cli.tables.selection import of_this_format
+    from razor_cli.writable import require_writable
 
     if name is None and into is None:
         _list()

@@ -11,6 +11,7 @@ from razor_cli.config.settings import Options, Scenario
 from razor_cli.contract.spec import Spec
 from razor_cli.data.ask import DataSettings
 from razor_cli.errors import ConfigError, Problem, RazorError, nearest
+from razor_cli.writable import no_place, remedy
 
 
 def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem]:
@@ -32,19 +33,10 @@ def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem
 
 def output_can_lie_there(options: Options) -> list[Problem]:
     """The results folder must be a folder, or be able to become one."""
-    place = options.output_dir.absolute()
-    there = next((p for p in (place, *place.parents) if p.is_symlink() or p.exists()), place)
-    if there.is_dir():
+    if not (problem := no_place(options.output_dir)):
         return []
-    what = "a link to nothing" if there.is_symlink() and not there.exists() else "no folder"
-    return [
-        Problem(
-            what=f"output_dir: {there} is {what}",
-            allowed="a folder, or a place in one",
-            found=str(options.output_dir),
-            fix="output_dir=DIR, a folder of yours",
-        )
-    ]
+    found, allowed = str(options.output_dir), "a folder, or a place in one"
+    return [Problem(what=f"output_dir: {problem}", allowed=allowed, found=found, fix=remedy("output_dir"))]
 
 
 def refuse_grid(experiment: Options) -> None:

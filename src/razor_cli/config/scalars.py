@@ -26,7 +26,8 @@ def scalar(value: object, kind: Any) -> Any:
     if kind is Path:
         return _path(value)
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value) if isinstance(value, float) or abs(value) < LARGEST else INVALID
+        number = not math.isnan(value) if isinstance(value, float) else abs(value) < LARGEST
+        return float(value) if number else INVALID
     if type(value) is not kind or (isinstance(value, int) and abs(value) >= LARGEST):
         return INVALID
     return INVALID if isinstance(value, str) and not _storable(value) else value

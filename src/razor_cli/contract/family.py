@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from razor_cli.metrics.score import Score
 
 BOARD, DUAL = "board", "dual"  # what a family may offer, and a method need
+DENOISER = "denoiser"  # pictures are drawn from noise by a net that prompts steer
 WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
 RETAIN = "retain"  # the name of every family's loss on what must stay
 

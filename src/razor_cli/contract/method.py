@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from razor_cli.contract.family import RETAIN
+
 if TYPE_CHECKING:
     from razor_cli.contract.edit import Edit
 
@@ -14,6 +16,7 @@ class GradientPlan:
     """Which gradients a method wants."""
 
     forget_loss: str = "cosine"  # a name that the family has a loss for
+    retain_loss: str = RETAIN  # likewise
     forget_batch: int = 128
     retain_batch: int | None = 128  # None: all examples in one batch
     retain_seed: int | None = None  # retain examples as a training draws them with that seed; None: as listed

@@ -13,6 +13,7 @@ from razor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from razor_cli.data.sets import ConceptSets, Pairs
+    from razor_cli.data.shots import DrawnSets
 
 Confidence = Callable[
     ["Pairs", Mapping[str, Sequence[str]]], dict[str, float]
@@ -72,7 +73,7 @@ class DataSettings(Protocol):
     def problems(self, ask: Ask) -> Iterator[ConfigError]:
         """Yield what does not go with the rest of the run, or is not there; decodes no picture."""
 
-    def sets(self, ask: Ask) -> ConceptSets:
+    def sets(self, ask: Ask) -> ConceptSets | DrawnSets:
         """Return the run's disjoint sets; another seed draws other pictures, unless data.seed holds them.
 
         Raises DataError or ConfigError for what a user can mend, RunError if sets were not disjoint.

@@ -15,7 +15,7 @@ import torch
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.cost import Cost
-from razor_cli.contract.family import RETAIN, Board, Family, Loss, Named, Say, TwoTowered
+from razor_cli.contract.family import Board, Family, Loss, Named, Say, TwoTowered
 from razor_cli.contract.method import GradientPlan
 from razor_cli.contract.sets import Part
 from razor_cli.engine.cache import TensorCache, content_key
@@ -84,7 +84,7 @@ class Lab:
                 retain = retain.drawn(plan.retain_seed)
             return (
                 self._gradient("forget", forget, plan.forget_loss, plan.forget_batch, plan.chunk, at_base),
-                self._gradient("retain", retain, RETAIN, plan.retain_batch, plan.chunk, at_base),
+                self._gradient("retain", retain, plan.retain_loss, plan.retain_batch, plan.chunk, at_base),
             )
 
     def forget_gradient(self, plan: GradientPlan) -> Named:

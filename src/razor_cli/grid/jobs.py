@@ -27,8 +27,8 @@ from razor_cli.grid.points import Job
 from razor_cli.grid.worker import serve
 from razor_cli.runs.folder import sweep
 from razor_cli.runs.judged import exit_code
-from razor_cli.runs.writable import require_writable
 from razor_cli.stopping import keeping
+from razor_cli.writable import require_writable
 
 PATIENCE = 3.0  # seconds for the processes to end in order; then they are killed
 

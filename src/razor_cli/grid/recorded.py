@@ -13,7 +13,7 @@ from razor_cli.runs.provenance import canonical_json
 from razor_cli.runs.records import RunRecord
 
 if TYPE_CHECKING:
-    from razor_cli.data.sets import ConceptSets
+    from razor_cli.contract.sets import Sets
 
 YES, NO = "recorded", ""
 UNSURE = f"{YES}: by its settings; which concepts are that difficult only the model can tell"
@@ -29,7 +29,7 @@ class Recorded:
     def __init__(self, records: Sequence[RunRecord]) -> None:
         self._ids = {r.run_id for r in records}
         self._like = {(canonical_json(deciding(r.settings)), r.provenance.code_version) for r in records}
-        self._sets: dict[str, ConceptSets] = {}
+        self._sets: dict[str, Sets] = {}
         self.untold: dict[str, None] = {}  # why of some jobs it cannot be told, in order
 
     def state(self, experiment: Experiment) -> str:
@@ -49,7 +49,7 @@ class Recorded:
             return NO
         return YES if identity.run_id in self._ids else NO
 
-    def _listed(self, experiment: Experiment) -> ConceptSets:
+    def _listed(self, experiment: Experiment) -> Sets:
         """Return the sets; those of jobs that differ in method and measures only are listed once."""
         from razor_cli.config.asked import ask_of
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from razor_cli.config.schema import INFINITE
 from razor_cli.contract.choices import Granularity, Towers
-from razor_cli.contract.family import BOARD
+from razor_cli.contract.family import BOARD, RETAIN
 from razor_cli.contract.method import GradientPlan
 from razor_cli.engine.choices import Return
 from razor_cli.engine.train_settings import check_shares
@@ -96,6 +96,7 @@ class RazorSettings:
     lambda_retain: float = 1.0
     lambda_mismatch: float = 0.1
     forget_loss: str = "cosine"  # a name that the model's family has a loss for
+    retain_loss: str = RETAIN  # likewise; the name every family has is the paper's
     forget_direction: Sign = Sign.AUTO
     mismatch_form: MismatchForm = MismatchForm.SIGNED
     mismatch_set: MismatchSet = MismatchSet.FORGET
@@ -176,5 +177,8 @@ class RazorSettings:
     def plan(self) -> GradientPlan:
         """Return the gradients this method wants."""
         return GradientPlan(
-            forget_loss=self.forget_loss, forget_batch=self.forget_batch, retain_batch=self.retain_batch
+            forget_loss=self.forget_loss,
+            retain_loss=self.retain_loss,
+            forget_batch=self.forget_batch,
+            retain_batch=self.retain_batch,
         )

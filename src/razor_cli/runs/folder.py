@@ -31,7 +31,7 @@ from razor_cli.runs.reading import parse_record, parse_rows, parsed
 from razor_cli.runs.records import Identity, RunRecord
 from razor_cli.runs.rows import ScoreRow, Where, events_csv, read_scores, scores_csv
 from razor_cli.runs.traces import untouched_if_refused
-from razor_cli.runs.writable import require_writable
+from razor_cli.writable import require_writable
 
 if TYPE_CHECKING:  # both need torch or stand above this module
     from razor_cli.contract.edit import Event

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -29,10 +30,10 @@ from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import sweep, write_atomic
 from razor_cli.runs.rows import table_csv
-from razor_cli.runs.writable import require_writable
 from razor_cli.studies import proposition_measures as on_model
 from razor_cli.studies.finding import Finding
 from razor_cli.studies.step_claims import retention, scale_law
+from razor_cli.writable import require_writable
 
 SCORED, SEARCHED = "scored half", "searched half"
 COLUMNS = (
@@ -56,7 +57,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     started = provenance.now()
     with stage(f"loading {m.name}"):
         family = m.open()
-        sets = sets_of(experiment)
+        sets = cast(ConceptSets, sets_of(experiment))
     settings = deciding(resolved(experiment)) | {"propositions": on_model.choices()}
     inputs = provenance.Inputs(
         weights=family.weights_hash(), data=sets.fingerprints(), code=code_version(m.family, type(method))

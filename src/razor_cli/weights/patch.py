@@ -14,7 +14,6 @@ from torch import Tensor
 
 from razor_cli.atomic import move_into_place, settle, staged
 from razor_cli.errors import PatchError, RunError
-from razor_cli.runs.writable import require_writable
 from razor_cli.weights.checkpoint import (
     WEIGHT_SUFFIXES,
     Layout,
@@ -28,6 +27,7 @@ from razor_cli.weights.checkpoint import (
 )
 from razor_cli.weights.patch_format import PatchHeader, pack, read_patch, target_hash
 from razor_cli.weights.patch_write import write_patch
+from razor_cli.writable import require_writable
 
 __all__ = [
     "PatchHeader",

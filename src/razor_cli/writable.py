@@ -26,9 +26,16 @@ def remedy(key: str) -> str:
 def why_not(folder: Path) -> str:
     """Return what stands against writing in a folder, or in the nearest one above it; or nothing."""
     there = existing(folder)
-    if not there.is_dir():
-        return f"cannot write in '{there}': it is no folder"
-    return "" if writable(there) else f"cannot write in '{there}'"
+    return no_place(folder) or ("" if writable(there) else f"cannot write in '{there}'")
+
+
+def no_place(folder: Path) -> str:
+    """Return why nothing can lie in a folder, as far as can be told without writing; or nothing."""
+    there = existing(folder)
+    if there.is_dir():
+        return ""
+    what = "a link to nothing" if there.is_symlink() and not there.exists() else "no folder"
+    return f"cannot write in '{there}': it is {what}"
 
 
 def existing(path: Path) -> Path:
