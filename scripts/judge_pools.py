@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judge_pictures import IGNORED, noise
 from torch import Tensor
 
 from razor_cli.data.sources import canvas
@@ -24,12 +23,13 @@ from razor_cli.data.sources.mascots import MASCOTS, Mascots
 from razor_cli.data.sources.people import PEOPLE, People
 from razor_cli.data.sources.portraits import NAMES, Portraits, portrait_svg
 from razor_cli.data.sources.render import SIDE, place, rasterize
+from razor_cli.families.diffusion.judge_pictures import IGNORED, noise
 
 LABELS: dict[str, list[str]] = {
     "style": canvas.styles(),
     "object": canvas.objects(),
     "identity": list(PEOPLE),
-    "mascot": list(MASCOTS),
+    "character": list(MASCOTS),
 }
 NONE = torch.tensor([len(labels) for labels in LABELS.values()])
 SETS = {  # icon sets of the styles
@@ -92,7 +92,7 @@ def cells(split: str, each: int, *, spare: bool | None = None) -> Pool:
 
 def characters(source: People | Mascots, split: str, each: int, half: int | None = None) -> Pool:
     """Return portraits or mascots of one split; `half` 0 or 1 takes every second one."""
-    kind = "identity" if isinstance(source, People) else "mascot"
+    kind = "identity" if isinstance(source, People) else "character"
     pictures: list[Picture] = []
     for name in source.concepts():
         found = source.pictures(name, split)
@@ -119,7 +119,9 @@ def other_icons(half: int, views: int) -> Pool:
             drawn = icons[icon_set][thing]
             for view in range(views):
                 rng = random.Random(f"judge {style} {thing} {view}")
-                svg = place(drawn["body"], (drawn["width"], drawn["height"]), canvas.WHITE, rng, canvas.SPREAD)
+                svg = place(
+                    drawn["body"], (drawn["width"], drawn["height"]), canvas.WHITE, rng, canvas.SPREAD
+                )
                 images.append(rasterize(svg))
                 rows.append(labelled(style=style))
     return pool(images, rows)

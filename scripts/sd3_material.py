@@ -31,21 +31,52 @@ class Part:
     latents: Tensor
 
 
-def load_parts(vae: Path, cache: Path) -> list[Part]:
-    """Return all parts; latents are computed once and kept."""
+SOURCES = {"cell": Canvas(), "people": People(), "mascots": Mascots()}
+
+
+def load_parts(vae: Path | None, cache: Path) -> list[Part]:
+    """Return all parts; latents are computed once and kept. Without an autoencoder they are components of
+    patches.
+    """
     if not cache.exists():
-        decoder, kept = Decoder(vae), {}
-        for source in (Canvas(), People(), Mascots()):
-            name, concepts = {"canvas": "cell"}.get(source.name, source.name), source.concepts()
+        kept = {}
+        for name, source in SOURCES.items():
+            concepts = source.concepts()
             pictures = [p for c in concepts for p in source.pictures(c, "train")[: EACH[name]]]
             labels = torch.tensor([concepts.index(p.concept) for p in pictures])
-            pixels = pool(source.load(pictures), list(labels)).pixels
-            kept[name] = {"labels": labels, "pixels": pixels, "latents": decoder.latents(pixels)}
+            kept[name] = {"labels": labels, "pixels": pool(source.load(pictures), list(labels)).pixels}
+        pixels = torch.cat([each["pixels"] for each in kept.values()])
+        latents = patch_latents(pixels) if vae is None else Decoder(vae).latents(pixels)
+        for each, part in zip(
+            kept.values(), latents.split([len(e["labels"]) for e in kept.values()]), strict=True
+        ):
+            each["latents"] = part.clone()
         cache.parent.mkdir(parents=True, exist_ok=True)
         torch.save(kept, cache)
     kept = torch.load(cache, weights_only=True)
-    sources = {"cell": Canvas(), "people": People(), "mascots": Mascots()}
-    return [Part(name, sources[name].concepts(), **tensors) for name, tensors in kept.items()]
+    return [Part(name, SOURCES[name].concepts(), **tensors) for name, tensors in kept.items()]
+
+
+def patch_latents(pixels: Tensor, channels: int = 8) -> Tensor:
+    """Return the first principal components of patches of 8 x 8 pixels, each brought to unit deviation: what
+    a transformer can begin with while no autoencoder is trained.
+    """
+    n, _, side, _ = pixels.shape
+    cells = pixels.reshape(n, 3, side // 8, 8, side // 8, 8).permute(0, 2, 4, 1, 3, 5).reshape(-1, 192)
+    g = torch.Generator().manual_seed(0)
+    some = cells[torch.randperm(len(cells), generator=g)[:100_000]].float() / 127.5 - 1
+    mean = some.mean(0)
+    axes = torch.linalg.svd((some - mean).T @ (some - mean))[0][:, :channels]
+    z = torch.cat([(part.float() / 127.5 - 1 - mean) @ axes for part in cells.split(100_000)])
+    return (z / z.std(0)).reshape(n, side // 8, side // 8, channels).permute(0, 3, 1, 2).contiguous()
+
+
+def between(old: list[Part], new: list[Part]) -> tuple[Tensor, Tensor]:
+    """Return matrix and offset of the best affine map from new latents to old ones, place by place."""
+    flat = [torch.cat([p.latents for p in parts]).permute(0, 2, 3, 1).flatten(0, 2) for parts in (old, new)]
+    wide = torch.cat([flat[1], torch.ones(len(flat[1]), 1)], 1)
+    found = torch.linalg.lstsq(wide, flat[0]).solution
+    return found[:-1].T, found[-1]
 
 
 def all_prompts() -> list[str]:
@@ -80,9 +111,7 @@ def caption(part: Part, concept: str, rng: random.Random, *, plain: bool = False
     return template.format(style=style, object=shown)
 
 
-def draw(
-    parts: list[Part], counts: dict[str, int], g: torch.Generator
-) -> list[tuple[Part, Tensor]]:
+def draw(parts: list[Part], counts: dict[str, int], g: torch.Generator) -> list[tuple[Part, Tensor]]:
     """Return for each part the rows of one batch, no concept twice where there are enough of them."""
     chosen = []
     for part in parts:

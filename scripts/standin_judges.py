@@ -1,9 +1,10 @@
 """Train the judges of the diffusion stand-ins: two networks with a head for each kind of label.
 
-    python scripts/train_standins.py judges [--vae DIR] [--out DIR] [--steps N] [--seed N]
+    python scripts/train_standins.py judges [--vae DIR [--begin DIR]] [--out DIR] [--steps N] [--seed N]
 
-With `--vae`, two pictures in five of a batch have been through the stand-ins' autoencoder. Writes, per role,
-fp16 weights and a description with the accuracies on what was never seen.
+With `--vae`, two pictures in five of a batch have been through the stand-ins' autoencoder; `--begin` goes on
+from judges that were trained before there was one. Writes, per role, fp16 weights and a description with the
+accuracies on what was never seen.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from judge_pictures import SPOILERS, blended, moved, tinted, worn
 from judge_pools import IGNORED, LABELS, NONE, Decoder, Pool, joined, measuring_pools, training_pools
 from rich.console import Console
 from rich.progress import Progress
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from razor_cli.families.diffusion.judge_net import NETS, SIDE
+from razor_cli.families.diffusion.judge_pictures import SPOILERS, blended, moved, tinted, worn
 from razor_cli.families.diffusion.judges import ROLES, load_judge
 
 ARCHITECTURES = {"search": "plain", "exam": "residual"}
 SEEDS = {"search": 11, "exam": 29}
-PER_BATCH = {"cell": 46, "other": 10, "person": 14, "stranger": 6, "mascot": 8}
+PER_BATCH = {"cell": 46, "other": 14, "person": 14, "stranger": 6, "mascot": 8}
 REBUILT_SHARE, GARBAGE, BLENDS, UNFINISHED = 0.4, 10, 6, 4
 KIND_WEIGHT = torch.tensor([1.0, 1.0, 1.0, 0.5])
 LR, SMOOTHING = 4e-3, 0.02
@@ -39,7 +40,7 @@ CHECKPOINT_EVERY = 100
 
 @dataclass(frozen=True)
 class Material:
-    """Pools by part of a batch; the same after the autoencoder, and unfinished pictures, where there is one."""
+    """Pools by part of a batch; the same after the autoencoder, and unfinished pictures."""
 
     fresh: dict[str, Pool]
     rebuilt: dict[str, Pool]
@@ -106,10 +107,17 @@ def train(role: str, args: argparse.Namespace, console: Console) -> nn.Module:
     seed = SEEDS[role] + args.seed
     torch.manual_seed(seed)
     g = torch.Generator().manual_seed(seed)
-    net = NETS[ARCHITECTURES[role]]({k: len(v) for k, v in LABELS.items()}).to(memory_format=torch.channels_last)
+    net = NETS[ARCHITECTURES[role]]({k: len(v) for k, v in LABELS.items()}).to(
+        memory_format=torch.channels_last
+    )
     material = prepared(role, Decoder(args.vae) if args.vae else None, g)
+    if args.begin:
+        begun = load_file(args.begin / f"{role}.safetensors")
+        net.load_state_dict({n: v.float() if v.is_floating_point() else v for n, v in begun.items()})
     opt = torch.optim.AdamW(net.parameters(), lr=LR, weight_decay=0.05)
-    rate = torch.optim.lr_scheduler.OneCycleLR(opt, LR, total_steps=args.steps, pct_start=0.15)
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        opt, LR if not args.begin else LR / 2, total_steps=args.steps, pct_start=0.15
+    )
     checkpoint, first = args.out / f"{role}.checkpoint.pt", 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -146,7 +154,8 @@ def write(role: str, net: nn.Module, args: argparse.Namespace) -> None:
         "architecture": ARCHITECTURES[role],
         "seed": SEEDS[role] + args.seed,
         "icons": "the first icon of each cell" + (" and the spare one" if role == "exam" else ""),
-        "steps": args.steps,
+        "steps": args.steps
+        + (json.loads((args.begin / f"{role}.json").read_text())["steps"] if args.begin else 0),
         "autoencoder": args.vae is not None,
         "sha256": hashlib.sha256(data).hexdigest(),
         "kinds": {kind: {"labels": labels, "measured": {}} for kind, labels in LABELS.items()},
@@ -186,6 +195,7 @@ def main(words: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--vae", type=Path, help="folder of the stand-ins' autoencoder")
+    parser.add_argument("--begin", type=Path, help="folder of judges to go on from")
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,10 +1,13 @@
-"""Train `sd3_tiny`, a stand-in laid out like Stable Diffusion 3, with a paired picture tower per text encoder.
+"""Train `sd3_tiny`, a stand-in laid out like Stable Diffusion 3, and a picture tower for each text encoder.
 
-    python scripts/train_standins.py sd3 --vae DIR [--steps N] [--seed N] [--work DIR] [--out DIR]
+    python scripts/train_standins.py sd3 [--vae DIR | --patches] [--begin DIR] [--steps N] [--work DIR]
+    [--out DIR]
 
 First both text towers learn with their picture towers (InfoNCE), then all learn together: flow matching on
-what `StableDiffusion3Pipeline.encode_prompt` returns, and now and then InfoNCE, so that the towers stay paired.
-Killed runs go on from their last checkpoint.
+what `StableDiffusion3Pipeline.encode_prompt` returns, and now and then InfoNCE, so that towers stay paired.
+With `--patches`, latents are principal components of patches and nothing but a checkpoint is written;
+`--begin` takes the weights of such a run over to the latents of the autoencoder. Killed runs go on from their
+last checkpoint.
 """
 
 from __future__ import annotations
@@ -21,13 +24,13 @@ import torch
 import torch.nn.functional as F
 from muon import Muon
 from rich.console import Console
-from sd3_material import PER_BATCH, Part, all_prompts, caption, draw, load_parts
+from sd3_material import PER_BATCH, Part, all_prompts, between, caption, draw, load_parts
+from sd3_measure import card
 from sd3_parts import (
     LENGTH,
     NAMES,
     PADDING,
     SHIFT,
-    WIDTHS,
     paired_clip,
     transformer,
     write_autoencoder,
@@ -43,7 +46,7 @@ from transformers import CLIPModel
 STANDINS = Path(__file__).parents[1] / "src/razor_cli/families/diffusion/standins"
 PAIRED_BATCH = {"cell": 40, "people": 6, "mascots": 2}
 PAIRED_EVERY, PAIRED_WEIGHT, SCALE = 6, 0.1, 20.0
-ZEROS = (1, 1, 1, 1, 1, 1, 1, 1, 4, 16)  # tokens in place of T5's: the pipeline's max_sequence_length
+ZEROS = (1,) * 14 + (4, 24)  # tokens in place of T5's: the pipeline's max_sequence_length
 EMA, CHECKPOINT_EVERY = 0.998, 250
 
 
@@ -66,7 +69,9 @@ class Model(nn.Module):
         for text in prompts:
             if text not in self.ids:
                 self.ids[text] = [
-                    t(text, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt").input_ids
+                    t(
+                        text, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+                    ).input_ids
                     for t in self.tokenizers
                 ]
         return torch.cat([self.ids[text][which] for text in prompts])
@@ -107,7 +112,9 @@ def flow_loss(model: Model, parts: list[Part], g: torch.Generator, rng: random.R
 def paired_loss(clip: CLIPModel, which: int, model: Model, parts: list[Part], g: Any, rng: Any) -> Tensor:
     """Return InfoNCE of one text tower with its picture tower, on distinct concepts."""
     chosen = draw(parts, PAIRED_BATCH, g)
-    prompts = [caption(p, p.concepts[int(p.labels[row])], rng, plain=True) for p, rows in chosen for row in rows]
+    prompts = [
+        caption(p, p.concepts[int(p.labels[row])], rng, plain=True) for p, rows in chosen for row in rows
+    ]
     pixels = torch.cat([p.pixels[rows] for p, rows in chosen]).float() / 127.5 - 1
     pixels = pixels + 0.05 * torch.randn(pixels.shape, generator=g)
     seen = F.normalize(clip.visual_projection(clip.vision_model(pixels).pooler_output), dim=-1)
@@ -145,6 +152,23 @@ def learn_pairs(model: Model, parts: list[Part], steps: int, g: Any, rng: Any, c
             console.print(f"pairs {step + 1}: {', '.join(f'{x.item():.3f}' for x in losses)}")
 
 
+def take_over(model: Model, begun: Path, parts: list[Part]) -> None:
+    """Load the weights of a run on other latents; first and last layer are turned to see what they saw."""
+    model.load_state_dict(torch.load(begun / "checkpoint.pt", weights_only=True)["ema"])
+    matrix, offset = between(load_parts(None, begun / "latents.pt"), parts)
+    first, last, back = (
+        model.transformer.pos_embed.proj,
+        model.transformer.proj_out,
+        torch.linalg.pinv(matrix),
+    )
+    with torch.no_grad():
+        weight = first.weight[:, :, 0, 0]
+        first.bias += weight @ offset
+        first.weight[:, :, 0, 0] = weight @ matrix
+        last.bias.copy_(back @ (last.bias + offset))  # the velocity holds minus the latent
+        last.weight.copy_(back @ last.weight)
+
+
 def averaged(ema: Model, model: Model, step: int) -> None:
     """Move the running average towards the model; it follows closely at first."""
     keep = min(EMA, (step + 1) / (step + 20))
@@ -157,7 +181,7 @@ def train(args: argparse.Namespace, console: Console) -> Model:
     """Train from scratch or from the checkpoint and return the running average of the weights."""
     torch.manual_seed(args.seed)
     g, rng = torch.Generator().manual_seed(args.seed), random.Random(args.seed)
-    parts = load_parts(args.vae, args.work / "latents.pt")
+    parts = load_parts(None if args.patches else args.vae, args.work / "latents.pt")
     model = Model(args.work)
     checkpoint, first, before = args.work / "checkpoint.pt", 0, 0.0
     opts = optimizers(model, args.lr)
@@ -172,7 +196,10 @@ def train(args: argparse.Namespace, console: Console) -> Model:
         ema = copy.deepcopy(model)
         ema.load_state_dict(saved["ema"])
     else:
-        learn_pairs(model, parts, args.pairs, g, rng, console)
+        if args.begin:
+            take_over(model, args.begin, parts)
+        else:
+            learn_pairs(model, parts, args.pairs, g, rng, console)
         ema = copy.deepcopy(model)
     start, mean = time.monotonic(), 0.0
     for step in range(first, args.steps):
@@ -206,7 +233,10 @@ def write(model: Model, args: argparse.Namespace) -> None:
     folder = args.out / "sd3_tiny"
     for which, name in enumerate(NAMES):
         prompts = all_prompts()
-        for home in (folder / name.replace("text_encoder", "tokenizer"), args.out / f"sd3_tiny_clip{'_2' * which}"):
+        for home in (
+            folder / name.replace("text_encoder", "tokenizer"),
+            args.out / f"sd3_tiny_clip{'_2' * which}",
+        ):
             write_tokenizer(home, prompts, PADDING[which])
         write_text_encoder(folder / name, model.clips[which])
         write_paired(args.out / f"sd3_tiny_clip{'_2' * which}", model.clips[which])
@@ -215,12 +245,31 @@ def write(model: Model, args: argparse.Namespace) -> None:
     write_index(folder)
 
 
+def told(args: argparse.Namespace) -> str:
+    """Return what a model card says of the training."""
+    steps, seconds = 0, 0.0
+    for work in (args.begin, args.work):
+        if work:
+            kept = torch.load(work / "checkpoint.pt", weights_only=True)
+            steps, seconds = steps + kept["step"], seconds + kept["seconds"]
+    begun = ", the first of them on components of patches (`--patches`)" if args.begin else ""
+    return (
+        f"Training: {steps} steps of {sum(PER_BATCH.values())} pictures{begun}, {seconds / 60:.0f} minutes of "
+        f"one thread of a shared machine, seed {args.seed}. Command: `python scripts/train_standins.py sd3`."
+    )
+
+
 def main(words: list[str] | None = None) -> None:
     """Parse the command line, train, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--vae", type=Path, default=STANDINS / "sd_tiny/vae")
+    parser.add_argument("--patches", action="store_true", help="learn on components of patches")
+    parser.add_argument("--begin", type=Path, help="work folder of a run with --patches")
     parser.add_argument("--out", type=Path, default=STANDINS)
     parser.add_argument("--work", type=Path, default=Path("outputs/sd3_tiny"))
+    parser.add_argument("--judges", type=Path, default=STANDINS / "judges")
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--pairs", type=int, default=400, help="steps of InfoNCE alone before")
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -228,7 +277,13 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(words)
     torch.set_num_threads(args.threads)
-    write(train(args, Console()), args)
+    console = Console()
+    model = train(args, console)
+    if not args.patches:
+        write(model, args)
+        text = card(args.out, args.judges, args.work / "sheet.png", told(args))
+        (args.out / "sd3_tiny/MODEL_CARD.md").write_text(text)
+        console.print(text)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ class Towers(StrEnum):
     TEXT = "text"
 
     def include(self, tower: str) -> bool:
-        """Tell whether `tower` is among them."""
-        return self is Towers.BOTH or self.value == tower
+        """Tell whether `tower` is among them; a second one of its kind is (`text_2` is a text tower)."""
+        return self is Towers.BOTH or tower == self.value or tower.startswith(f"{self.value}_")
 
 
 class Direction(StrEnum):

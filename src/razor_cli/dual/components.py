@@ -18,7 +18,7 @@ from razor_cli.dual.view import Tower
 # SLUG's candidate rule: whole tensors, but none whose name contains one of these (SLUG code,
 # unlearn_slug.py).
 NOT_CANDIDATES = ("bias", "logit_scale", "position", "embedding")
-SHORT = {Tower.VISION: "visual", Tower.TEXT: "text"}
+SHORT: Mapping[str, str] = {Tower.VISION: "visual"}  # towers whose components are called otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +48,19 @@ class TowerLayout:
     projection.
     """
 
-    tower: Tower
+    tower: str  # vision, text; of several text towers each has a name of its own
     prefix: str  # "visual.transformer.resblocks."
     layers: int
     width: int
     heads: int
     projection: str | None
     names: BlockNames
+    root: str = ""  # what begins all names of the tower; empty: `tower_of` tells it
+    skipped: tuple[str, ...] = NOT_CANDIDATES
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a parameter is of this tower."""
+        return name.startswith(self.root) if self.root else tower_of(name) == self.tower
 
     def block(self, layer: int) -> str:
         """Return the name prefix of one block."""
@@ -124,7 +130,7 @@ def list_components(
 
 
 def _block_components(layout: TowerLayout, layer: int, granularity: Granularity) -> Iterator[Component]:
-    stem, tower = f"{SHORT[layout.tower]}.{layer}", layout.tower
+    stem, tower = f"{SHORT.get(layout.tower, layout.tower)}.{layer}", layout.tower
     mlp = mlp_slices(layout, layer)
     if granularity is Granularity.BLOCK:
         yield Component(f"{stem}.block", "block", tower, layer, attention_slices(layout, layer) + mlp)
@@ -141,11 +147,7 @@ def _tensors(
     layout: TowerLayout, params: Mapping[str, Tensor], include_projections: bool
 ) -> Iterator[Component]:
     for name, value in params.items():
-        if (
-            value.ndim == 0
-            or any(word in name for word in NOT_CANDIDATES)
-            or tower_of(name) is not layout.tower
-        ):
+        if value.ndim == 0 or any(word in name for word in layout.skipped) or not layout.owns(name):
             continue
         if name == layout.projection and not include_projections:
             continue

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from PIL import Image
-
-from razor_cli.dual.view import DualEncoder
+from torch import Tensor
 
 SHARE = (0.9, 1.0)  # of a picture's area: open_clip's default; the shape is torchvision's, 3:4 to 4:3
 
 
+class Prepares(Protocol):
+    """A model as far as crops need it."""
+
+    def preprocess(self, images: Sequence[Image.Image]) -> Tensor:
+        """Return pixels [n, 3, H, W] as the model takes them."""
+        ...
+
+
 def training_crops(
-    model: DualEncoder, images: Sequence[Image.Image], seed: int, first: int
+    model: Prepares, images: Sequence[Image.Image], seed: int, first: int
 ) -> list[Image.Image]:
     """Return a random part of each picture at the size of the model's input, resized by bicubic
     interpolation, so that its evaluation transform only normalises what it gets.

@@ -1,1 +1,1 @@
-"""Diffusion models: Stable Diffusion 1.5 and 3, and stand-ins that are laid out like them."""
+"""Stable Diffusion 1.5 and 3: models that draw what a prompt says."""

@@ -1,0 +1,272 @@
+"""A loaded pipeline as its parts: prompts to contexts, pictures to latents, noise added and predicted,
+pictures drawn.
+
+Everything that a library knows better is asked of the pipeline: contexts come from its `encode_prompt`,
+pictures from its call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from razor_cli.errors import RunError, WeightsError
+from razor_cli.families.diffusion.context import Context, seeded
+from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler
+from razor_cli.families.diffusion.pixels import pixels_of
+
+ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+CORES = {Kind.SD15: "unet", Kind.SD3: "transformer"}
+VAE = "vae"
+T5_LENGTH = 256  # tokens that SD3's pipeline gives T5
+NO_T5 = 1  # where T5 is left out its place is zeros, of which the pipeline wants at least one
+CLOSE = 1e-6  # how near a drawn share comes to 0 and 1
+
+
+class Denoiser:
+    """A pipeline of diffusers in evaluation, on its device.
+
+    Parameters of text encoders may be differentiated; those of the net and the VAE only inside `asking`.
+    """
+
+    def __init__(self, pipeline: Any, kind: Kind, device: str = "cpu") -> None:
+        self.pipeline, self.kind, self.device = pipeline, kind, device
+        pipeline.to(device)
+        pipeline.set_progress_bar_config(disable=True)
+        found = {name: getattr(pipeline, name, None) for name in (*ENCODERS, CORES[kind], VAE)}
+        self.module = nn.Module()  # names of parameters are those of the parts in model_index.json
+        for name, part in found.items():
+            if isinstance(part, nn.Module):
+                self.module.add_module(name, part)
+        self.module.eval()
+        self.encoders: dict[str, nn.Module] = {n: p for n in ENCODERS if (p := found[n]) is not None}
+        self.core: Any = found[CORES[kind]]
+        self.vae: Any = found[VAE]
+        self.core.requires_grad_(False)
+        self.vae.requires_grad_(False)
+        self.tail = T5_LENGTH if ENCODERS[2] in self.encoders else NO_T5
+        self.marks: list[str] = []  # names of what is done at run time and no weight shows
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the dtype that the net computes in."""
+        found: torch.dtype = self.core.dtype
+        return found
+
+    @property
+    def side(self) -> int:
+        """Return the side of the pictures that the model was made for, in pixels."""
+        size = self.core.config.sample_size
+        return int(size if isinstance(size, int) else size[0]) * int(self.pipeline.vae_scale_factor)
+
+    @property
+    def prediction(self) -> Prediction:
+        """Return what the net predicts, as the scheduler says."""
+        scheduler = self.pipeline.scheduler
+        if not hasattr(scheduler, "alphas_cumprod"):
+            return Prediction.FLOW
+        said = scheduler.config.prediction_type
+        if said not in (Prediction.EPSILON, Prediction.VELOCITY):
+            raise WeightsError(
+                "the scheduler's prediction_type is not served",
+                allowed=f"{Prediction.EPSILON}, {Prediction.VELOCITY}",
+                found=said,
+            )
+        return Prediction(said)
+
+    def schedule(self) -> dict[str, object]:
+        """Return what decides which noise is taken away when: the scheduler's class and settings."""
+        scheduler = self.pipeline.scheduler
+        return {"class": type(scheduler).__name__} | {
+            k: v for k, v in scheduler.config.items() if not k.startswith("_")
+        }
+
+    def encode(self, prompts: Sequence[str]) -> Context:
+        """Return the contexts of prompts, without those of classifier-free guidance; differentiable."""
+        if self.kind is Kind.SD15:
+            tokens, _ = self.pipeline.encode_prompt(list(prompts), self.device, 1, False)
+            return Context(tokens)
+        tokens, _, pooled, _ = self.pipeline.encode_prompt(
+            prompt=list(prompts),
+            prompt_2=None,
+            prompt_3=None,
+            device=self.device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.tail,
+        )
+        return Context(tokens, pooled)
+
+    def pooled(self, prompts: Sequence[str]) -> Tensor:
+        """Return one vector for each prompt [n, p], of all CLIP encoders; differentiable."""
+        if self.kind is not Kind.SD15:
+            found = self.encode(prompts).pooled
+            assert found is not None
+            return found
+        ids = self.pipeline.tokenizer(
+            list(prompts), padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+        vectors: Tensor = self.pipeline.text_encoder(ids.to(self.device)).pooler_output
+        return vectors
+
+    def preprocess(self, images: Sequence[Image.Image]) -> Tensor:
+        """Return pixels [n, 3, side, side] in 0..1: the middle square of each picture."""
+        return pixels_of(images, self.side)
+
+    @torch.no_grad()
+    def latents(self, pixels: Tensor) -> Tensor:
+        """Return the latents of pixels [n, 3, H, W] in 0..1: the VAE's mode, shifted and scaled."""
+        config = self.vae.config
+        given = (2 * pixels - 1).to(self.device, self.vae.dtype)
+        mode: Tensor = self.vae.encode(given).latent_dist.mode()
+        shift = (getattr(config, "shift_factor", None) or 0.0) if self.kind is Kind.SD3 else 0.0
+        return ((mode - shift) * config.scaling_factor).to(self.dtype)
+
+    def steps(self, n: int, draws: int, seed: object) -> Tensor:
+        """Return how far `n` pictures are noised, `draws` times each [n, draws]: a timestep, or sigma of a
+        flow.
+
+        Each picture's draws lie in strata of equal weight, and depend on the seed and its place alone.
+        """
+        jitter = torch.stack([torch.rand(draws, generator=seeded(seed, "t", i)) for i in range(n)])
+        share = ((torch.arange(draws) + jitter) / draws).clamp(CLOSE, 1 - CLOSE)
+        config = self.pipeline.scheduler.config
+        if self.prediction is not Prediction.FLOW:
+            return (share * config.num_train_timesteps).long()
+        sigma = (2**0.5 * torch.erfinv(2 * share - 1)).sigmoid()  # logit-normal
+        return config.shift * sigma / (1 + (config.shift - 1) * sigma)
+
+    def noise(self, latents: Tensor, names: Sequence[object]) -> Tensor:
+        """Return noise of the shape of `latents`, that of each row drawn by its name."""
+        shape = latents.shape[1:]
+        rows = [torch.randn(shape, generator=seeded("noise", name)) for name in names]
+        return torch.stack(rows).to(latents)
+
+    def noised(self, latents: Tensor, noise: Tensor, at: Tensor) -> Tensor:
+        """Return latents [n, ...] with noise, as far as `at` [n] says."""
+        signal, share = self._shares(latents, at)
+        return signal * latents + share * noise
+
+    def target(self, latents: Tensor, noise: Tensor, at: Tensor) -> Tensor:
+        """Return what the net should predict of latents noised so far: noise, velocity, or the flow."""
+        if self.prediction is Prediction.EPSILON:
+            return noise
+        if self.prediction is Prediction.FLOW:
+            return noise - latents
+        signal, share = self._shares(latents, at)
+        return signal * noise - share * latents
+
+    def _shares(self, latents: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (-1, *(1,) * (latents.ndim - 1))
+        if self.prediction is Prediction.FLOW:
+            sigma = at.to(latents).reshape(shape)
+            return 1 - sigma, sigma
+        kept = self.pipeline.scheduler.alphas_cumprod[at.cpu()].reshape(shape).to(latents.device)
+        return kept.sqrt().to(latents.dtype), (1 - kept).sqrt().to(latents.dtype)
+
+    def predict(self, noised: Tensor, at: Tensor, context: Context) -> Tensor:
+        """Return what the net says of noised latents [n, ...] under contexts [n]: one pass forward."""
+        if self.kind is Kind.SD15:
+            found = self.core(
+                noised, at.to(self.device), encoder_hidden_states=context.tokens, return_dict=False
+            )
+        else:
+            scale = self.pipeline.scheduler.config.num_train_timesteps
+            found = self.core(
+                hidden_states=noised,
+                timestep=at.to(noised) * scale,
+                encoder_hidden_states=context.tokens,
+                pooled_projections=context.pooled,
+                return_dict=False,
+            )
+        said: Tensor = found[0]
+        return said
+
+    @torch.no_grad()
+    def draw(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        sampler: Sampler,
+        contexts: Context | None = None,
+        empty: Context | None = None,
+    ) -> Tensor:
+        """Return pictures [n, 3, H, W] as bytes, each from the noise of its own seed.
+
+        `contexts` are those of the prompts and `empty` that of no words, where they are known already.
+        """
+        found = []
+        for start in range(0, len(prompts), sampler.batch):
+            part = slice(start, start + sampler.batch)
+            known = self.encode(prompts[part]) if contexts is None else contexts.rows(part)
+            found.append(self._batch(known, seeds[part], sampler, empty))
+        side = sampler.side or self.side
+        return torch.cat(found) if found else torch.zeros(0, 3, side, side, dtype=torch.uint8)
+
+    def _batch(
+        self, contexts: Context, seeds: Sequence[int], sampler: Sampler, empty: Context | None
+    ) -> Tensor:
+        made = self.pipeline(
+            **self.call_with(contexts, seeds, sampler, empty), output_type="pt", return_dict=False
+        )
+        pictures: Tensor = made[0].float().cpu()
+        if not pictures.isfinite().all():
+            raise RunError(
+                "the model draws pictures that are not numbers",
+                found=f"NaN or infinity in {self.dtype} at {sampler.steps} steps",
+                fix="model.dtype=float32",
+            )
+        return (255 * pictures).round().to(torch.uint8)
+
+    def call_with(
+        self, contexts: Context, seeds: Sequence[int], sampler: Sampler, empty: Context | None = None
+    ) -> dict[str, Any]:
+        """Return the arguments with which the pipeline draws one batch of known contexts."""
+        side = sampler.side or self.side
+        given: dict[str, Any] = {
+            "prompt_embeds": contexts.tokens,
+            "pooled_prompt_embeds": contexts.pooled,
+            "num_inference_steps": sampler.steps,
+            "guidance_scale": sampler.guidance,
+            "height": side,
+            "width": side,
+            "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
+        }
+        if sampler.guidance > 1:
+            blank = (empty or self.encode([""])).expand(len(contexts))
+            given |= {
+                "negative_prompt_embeds": blank.tokens,
+                "negative_pooled_prompt_embeds": blank.pooled,
+            }
+        return {k: v for k, v in given.items() if v is not None}
+
+    @contextmanager
+    def asking(self, params: Collection[str]) -> Iterator[dict[str, nn.Parameter]]:
+        """Give the named parameters, and let them alone have gradients inside."""
+        live = dict(self.module.named_parameters())
+        before = {name: p.requires_grad for name, p in live.items()}
+        wanted = set(params)
+        try:
+            for name, p in live.items():
+                p.requires_grad_(name in wanted)
+            yield {name: p for name, p in live.items() if name in wanted}
+        finally:
+            for name, p in live.items():
+                p.requires_grad_(before[name])
+
+    def live_hash(self, *parts: str) -> str:
+        """Return the hash of the weights as they are now, and of what is done at run time: of the named
+        parts, or of all.
+        """
+        digest = hashlib.sha256("\n".join(self.marks).encode())
+        for name in parts or [n for n, _ in self.module.named_children()]:
+            for key, value in self.module.get_submodule(name).state_dict().items():
+                digest.update(f"{name}.{key} {value.dtype} {tuple(value.shape)}\n".encode())
+                held = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+                digest.update(held.numpy().data)
+        return digest.hexdigest()

@@ -1,0 +1,139 @@
+"""Pictures drawn once, and contexts encoded once: both are known by the weights as they are, not by what
+changed them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from razor_cli.engine.cache import TensorCache, content_key
+from razor_cli.families.diffusion.context import Context
+from razor_cli.families.diffusion.denoiser import Denoiser
+from razor_cli.families.diffusion.kinds import Sampler
+
+DRAWING = 1  # raise when a change here alters pictures, so that kept ones are not taken for new
+FOLDER = "pictures"  # below the run's cache
+KEPT_BYTES = 1 << 29  # of contexts
+ENCODED = 64  # prompts encoded at once
+
+
+@dataclass
+class Contexts:
+    """Contexts of prompts under the weights as they are, kept while memory allows."""
+
+    denoiser: Denoiser
+    limit: int = KEPT_BYTES
+    _kept: OrderedDict[tuple[str, str], Context] = field(default_factory=OrderedDict, init=False)
+    _bytes: int = field(default=0, init=False)
+
+    @torch.no_grad()
+    def of(self, prompts: Sequence[str]) -> Context:
+        """Return the contexts of prompts [n]; what is known under these weights is not encoded again."""
+        now = self.denoiser.live_hash(*self.denoiser.encoders)
+        distinct = list(dict.fromkeys(prompts))
+        found = {p: self._kept[now, p] for p in distinct if (now, p) in self._kept}
+        new = [p for p in distinct if p not in found]
+        for start in range(0, len(new), ENCODED):
+            part = new[start : start + ENCODED]
+            encoded = self.denoiser.encode(part)
+            found |= {p: encoded.rows(slice(i, i + 1)).map(Tensor.clone) for i, p in enumerate(part)}
+        for prompt in distinct:
+            self._keep((now, prompt), found[prompt])
+        return Context.cat([found[p] for p in prompts])
+
+    def _keep(self, key: tuple[str, str], context: Context) -> None:
+        if key not in self._kept:
+            self._bytes += _size(context)
+        self._kept[key] = context
+        self._kept.move_to_end(key)
+        while self._bytes > self.limit and len(self._kept) > 1:
+            self._bytes -= _size(self._kept.popitem(last=False)[1])
+
+
+def _size(context: Context) -> int:
+    return sum(t.numel() * t.element_size() for t in context.parts())
+
+
+@dataclass
+class PictureStore:
+    """Pictures by everything that decides them, on disk below the run's cache; without one they are drawn
+    each time.
+    """
+
+    denoiser: Denoiser
+    contexts: Contexts
+    cache: TensorCache | None = None
+    preparation: str = ""  # what tokenizers make of words
+    _entries: TensorCache | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.cache is not None:  # the limit is held once after each call, not after each picture
+            self._entries = TensorCache(self.cache.folder / FOLDER)
+            self._entries.damaged = self.cache.damaged
+
+    def pictures(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        sampler: Sampler,
+        tick: Callable[[int], None] = lambda _: None,
+    ) -> Tensor:
+        """Return pictures [n, 3, H, W] as bytes under the weights as they are; `tick` is told of each batch
+        that had to be drawn.
+        """
+        same = self._same(sampler)
+        keys = [content_key(same | {"prompt": p, "seed": s}) for p, s in zip(prompts, seeds, strict=True)]
+        asked = dict(zip(keys, zip(prompts, seeds, strict=True), strict=True))
+        rows = {key: kept for key in asked if (kept := self._read(key)) is not None}
+        missing = [key for key in asked if key not in rows]
+        for start in range(0, len(missing), sampler.batch):
+            part = missing[start : start + sampler.batch]
+            for key, picture in zip(part, self._drawn([asked[k] for k in part], sampler), strict=True):
+                rows[key] = picture
+                self._write(key, picture)
+            tick(len(part))
+        if missing and self.cache is not None:
+            TensorCache(self.cache.folder / FOLDER, self.cache.limit).trim()
+        return torch.stack([rows[key] for key in keys]) if keys else self.denoiser.draw([], [], sampler)
+
+    def _drawn(self, asked: Sequence[tuple[str, int]], sampler: Sampler) -> Tensor:
+        words, seeds = [p for p, _ in asked], [s for _, s in asked]
+        empty = self.contexts.of([""]) if sampler.guidance > 1 else None
+        return self.denoiser.draw(words, seeds, sampler, self.contexts.of(words), empty)
+
+    def _same(self, sampler: Sampler) -> dict[str, object]:
+        """Return what decides a picture beside prompt and seed."""
+        d = self.denoiser
+        return {
+            "drawing": DRAWING,
+            "torch": torch.__version__,
+            "device": d.device,
+            "dtype": str(d.dtype),
+            "weights": d.live_hash(),
+            "preparation": self.preparation,
+            "schedule": d.schedule(),
+            "sampler": asdict(sampler) | {"side": sampler.side or d.side},
+            "tail": d.tail,
+        }
+
+    def _read(self, key: str) -> Tensor | None:
+        found = self._entries.load(key) if self._entries is not None else None
+        if found is None:
+            return None
+        with Image.open(io.BytesIO(found["png"].numpy().tobytes())) as opened:
+            return torch.from_numpy(np.array(opened)).permute(2, 0, 1)
+
+    def _write(self, key: str, picture: Tensor) -> None:
+        if self._entries is None:
+            return
+        file = io.BytesIO()
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, "png", compress_level=1)
+        self._entries.save(key, {"png": torch.from_numpy(np.frombuffer(file.getvalue(), np.uint8).copy())})
