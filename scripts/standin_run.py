@@ -31,10 +31,10 @@ def arguments(given: list[str]) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--vae-minutes", type=float, default=13, help="minutes of the autoencoder")
+    parser.add_argument("--vae-minutes", type=float, default=20, help="minutes of the autoencoder")
     parser.add_argument("--contrast-minutes", type=float, default=2, help="minutes of the towers alone")
     parser.add_argument("--minutes", type=float, default=40, help="minutes of denoiser and towers together")
-    parser.add_argument("--decoder-minutes", type=float, default=6, help="minutes of the decoder at the end")
+    parser.add_argument("--decoder-minutes", type=float, default=4, help="minutes of the decoder at the end")
     parser.add_argument("--vae", type=Path, help="take this autoencoder and train none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
