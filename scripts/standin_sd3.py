@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from muon import Muon
 from rich.console import Console
 from sd3_material import PER_BATCH, Part, all_prompts, between, caption, draw, load_parts
+from sd3_measure import card
 from sd3_parts import (
     LENGTH,
     NAMES,
@@ -244,6 +245,20 @@ def write(model: Model, args: argparse.Namespace) -> None:
     write_index(folder)
 
 
+def told(args: argparse.Namespace) -> str:
+    """Return what a model card says of the training."""
+    steps, seconds = 0, 0.0
+    for work in (args.begin, args.work):
+        if work:
+            kept = torch.load(work / "checkpoint.pt", weights_only=True)
+            steps, seconds = steps + kept["step"], seconds + kept["seconds"]
+    begun = ", the first of them on components of patches (`--patches`)" if args.begin else ""
+    return (
+        f"Training: {steps} steps of {sum(PER_BATCH.values())} pictures{begun}, {seconds / 60:.0f} minutes of "
+        f"one thread of a shared machine, seed {args.seed}. Command: `python scripts/train_standins.py sd3`."
+    )
+
+
 def main(words: list[str] | None = None) -> None:
     """Parse the command line, train, write."""
     parser = argparse.ArgumentParser(
@@ -254,6 +269,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--begin", type=Path, help="work folder of a run with --patches")
     parser.add_argument("--out", type=Path, default=STANDINS)
     parser.add_argument("--work", type=Path, default=Path("outputs/sd3_tiny"))
+    parser.add_argument("--judges", type=Path, default=STANDINS / "judges")
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--pairs", type=int, default=400, help="steps of InfoNCE alone before")
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -261,9 +277,13 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(words)
     torch.set_num_threads(args.threads)
-    model = train(args, Console())
+    console = Console()
+    model = train(args, console)
     if not args.patches:
         write(model, args)
+        text = card(args.out, args.judges, args.work / "sheet.png", told(args))
+        (args.out / "sd3_tiny/MODEL_CARD.md").write_text(text)
+        console.print(text)
 
 
 if __name__ == "__main__":
