@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.errors import RunError
+from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.kinds import Sampler
-
-if TYPE_CHECKING:
-    from razor_cli.families.diffusion.family import Diffusion
 
 SUPPLIED = 1  # raise when a change here alters pictures, so that kept ones are not taken for new
 KEPT_BYTES = 1 << 30  # of pictures in memory; on disk there are all
+
+
+class Painter(Protocol):
+    """What of a family is needed here."""
+
+    denoiser: Denoiser
+    stored: Mapping[str, Tensor]
+
+    @property
+    def module(self) -> nn.Module:
+        """Return the module."""
+        ...
+
+    def weights_hash(self) -> str:
+        """Return the hash of its files."""
+        ...
+
+    def preparation(self) -> str:
+        """Return the hash of what else decides pictures."""
+        ...
 
 
 @dataclass
@@ -29,7 +47,7 @@ class Supplies:
     sampler.
     """
 
-    family: Diffusion
+    family: Painter
     cache: TensorCache | None = None
     _kept: dict[str, Tensor] = field(default_factory=dict, init=False)
     _bytes: int = field(default=0, init=False)
