@@ -2,6 +2,7 @@
 
     python scripts/train_standins.py clip --cifar DIR [--without "Taylor Swift"] [--steps N] [--seed N]
     [--scale S] [--out DIR]
+    python scripts/train_standins.py sd [--minutes M] ...     see standin_run.py
 
 Deterministic for one seed, thread count and torch version. Killed runs go on from their last checkpoint.
 Writes weights (fp16 safetensors), open_clip configuration, vocabulary and a model card with held-out
@@ -14,6 +15,7 @@ import argparse
 import json
 import math
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -188,6 +190,16 @@ def card(report: dict[str, dict[str, float]], args: argparse.Namespace, count: i
 
 
 def main() -> None:
+    """Train the model that the command line names first."""
+    if sys.argv[1:2] == ["sd"]:
+        import standin_run  # with it comes diffusers, which the other model does not need
+
+        standin_run.main(sys.argv[2:])
+    else:
+        train_clip()
+
+
+def train_clip() -> None:
     """Parse the command line, train, measure, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -82,3 +82,6 @@ class ToyData:
 @dataclass(frozen=True, kw_only=True)
 class NoSettings:
     """Settings of the exam: there is nothing to set."""
+
+    def judge_hashes(self, sets: Sets) -> dict[str, str]:
+        return {}

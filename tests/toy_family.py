@@ -39,7 +39,7 @@ class Loss:
 
 
 class Board:
-    goals = GOALS
+    goals, notes = GOALS, ()
 
     def __init__(self, toy: Toy, sets: Sets, cost: Any) -> None:
         self.toy, self.sets, self.cost = toy, sets, cost
@@ -65,6 +65,7 @@ class Board:
 class Exam:
     toy: Toy
     sets: Sets
+    notes = ()
 
     def measure(self, key: Any, *, keep: bool = False) -> tuple[Tensor, Tensor]:
         known, _, kept = self.sets.hits(self.toy.module, "evaluation")
@@ -110,7 +111,7 @@ class Toy:
     def loss(self, name: str, sets: Sets) -> Loss:
         return Loss(self.module)
 
-    def board(self, sets: Sets, settings: Any, cost: Any, *, fast: bool) -> Board:
+    def board(self, sets: Sets, settings: Any, cost: Any, *, fast: bool, cache: Any = None) -> Board:
         return Board(self, sets, cost)
 
     def exam(self, sets: Sets, settings: Any, cache: Any, say: Any) -> Exam:

@@ -97,6 +97,11 @@ class Board(Protocol):
     """The scoreboard of a step search: validation data only, cheap, no intervals."""
 
     @property
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the run must know of how trials were judged; read when the edit is done."""
+        ...
+
+    @property
     def goals(self) -> Goals:
         """Return what a method's `target` and `floor` may name."""
         ...
@@ -142,6 +147,11 @@ class Board(Protocol):
 
 class Exam(Protocol):
     """The evaluation: each state of the model once, on data that no edit has looked at."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the scores must know, such as who judged."""
+        ...
 
     def measure(self, key: Mapping[str, object] | None, *, keep: bool = False) -> Any:
         """Return what the weights as they are now answer; `key`, if given, names them for the cache.
@@ -234,8 +244,10 @@ class Family(Protocol):
         """Return a loss by name, RETAIN among them. Raises ConfigError that lists the names there are."""
         ...
 
-    def board(self, sets: Any, settings: Any, cost: Cost, *, fast: bool) -> Board:
-        """Return a scoreboard over validation data; `settings` are the exam's."""
+    def board(self, sets: Any, settings: Any, cost: Cost, *, fast: bool, cache: Any = None) -> Board:
+        """Return a scoreboard over validation data; `settings` are the exam's. `cache` may keep what costs
+        much and is the same in another run.
+        """
         ...
 
     def exam(self, sets: Any, settings: Any, cache: Any, say: Say) -> Exam:

@@ -55,7 +55,7 @@ def compute(job: Job) -> None:
     notes = list(companions.notes)
     changes = _changes(job, edit, notes)
     exam, found, scores = _scored(job, lab, changes, companions)
-    notes += [*(lab.cache.notes() if lab.cache else ()), *sets.mended()]
+    notes += [*lab.notes, *exam.notes, *(lab.cache.notes() if lab.cache else ()), *sets.mended()]
     survival = survival_of(family, weights_of(edit), e.quantization)
     write_atomic(run.path("survival.csv"), survival_csv(survival))
     with at_the_cost_of_a_note(notes, "pictures of the run"):

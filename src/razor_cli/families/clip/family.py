@@ -109,7 +109,9 @@ class Clip:
         """Return a loss by name (dual/named_losses.py). Raises ConfigError that lists the names there are."""
         return dual_loss(self, sets, name)
 
-    def board(self, sets: ConceptSets, settings: Any, cost: Cost, *, fast: bool) -> DualBoard:
+    def board(
+        self, sets: ConceptSets, settings: Any, cost: Cost, *, fast: bool, cache: Any = None
+    ) -> DualBoard:
         """Return the scoreboard over the validation set."""
         return DualBoard(self, sets, cost, fast=fast)
 
