@@ -61,13 +61,14 @@ class Supplies:
         found = {key: picture for key in keys if (picture := self._known(key)) is not None}
         missing = {key: i for i, key in enumerate(keys) if key not in found}
         if missing:
-            words, numbers = ([rows[i] for i in missing.values()] for rows in (prompts, seeds))
+            places = list(missing.values())
             with self._unedited():
-                drawn = self.family.denoiser.draw(words, numbers, sampler)
+                drawn = self.family.denoiser.draw(
+                    [prompts[i] for i in places], [seeds[i] for i in places], sampler
+                )
             for key, picture in zip(missing, drawn, strict=True):
-                found[key] = picture.contiguous()
-                if self.cache is not None:
-                    self.cache.get(key, lambda picture=picture: {"picture": picture.contiguous()})
+                found[key] = picture.clone()  # of its own, and not a view of all
+                self._write(key, found[key])
                 self._keep(key, found[key])
         return [Image.fromarray(found[key].permute(1, 2, 0).numpy()) for key in keys]
 
@@ -103,6 +104,11 @@ class Supplies:
             return None
         self._keep(key, entry["picture"])
         return entry["picture"]
+
+    def _write(self, key: str, picture: Tensor) -> None:
+        if self.cache is not None:
+            self.cache.folder.mkdir(parents=True, exist_ok=True)
+            self.cache.save(key, {"picture": picture})
 
     def _keep(self, key: str, picture: Tensor) -> None:
         if key not in self._kept and self._bytes + picture.numel() <= KEPT_BYTES:
