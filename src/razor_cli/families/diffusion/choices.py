@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from razor_cli.contract.family import RETAIN
 from razor_cli.contract.goals import Goal, Meaning
+from razor_cli.dual.choices import FORGET_LOSSES as PAIRED
 
 
 class Precision(StrEnum):
@@ -30,8 +31,7 @@ class ThirdEncoder(StrEnum):
     OFF = "off"
 
 
-PAIRED_LOSSES = ("cosine", "concept_ce", "concept_uniform", "concept_margin")  # through the paired CLIP
-FORGET_LOSSES = (*PAIRED_LOSSES, "concept_head", "anchor")
+FORGET_LOSSES = (*PAIRED, "concept_head", "anchor")
 RETAIN_LOSSES = (RETAIN, "retain_nce", "drift")
 GOALS: Mapping[str, Goal] = {
     "recognised": Goal(meaning=Meaning.AT_MOST, metrics=(("recognised",),), slopes=(("sure",),)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from razor_cli.errors import ConfigError, RazorError, WeightsError, headline
 from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.files import PIPELINES, T5, T5_TOKENIZER, Part, PipelineFiles, refused
+from razor_cli.families.diffusion.kinds import Draws, Kind
 from razor_cli.families.diffusion.paired import load_paired
 from razor_cli.families.diffusion.spelling import spelled
 from razor_cli.families.diffusion.stored import Place, StoredTensors, names_in
@@ -26,13 +27,16 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 LEFT_OUT = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 TOGETHER = "config.json and weights must be of one model: fetch or save the component again"
 
+LAYERS = ("num_hidden_layers", "num_layers", "layers_per_block")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """How a pipeline is to be held: place, dtype, and whether gradients keep less."""
+    """How a pipeline is to be held: place, dtype, what its losses draw, and whether gradients keep less."""
 
     device: str  # auto, cpu, cuda
     dtype: str
+    draws: Draws = field(default_factory=Draws)
     checkpointing: bool = False
 
 
@@ -53,6 +57,7 @@ def load(
         denoiser=denoiser,
         stored=StoredTensors(places),
         digest=files.digest(),
+        draws=wanted.draws,
     )
     family.paired = {name: load_paired(family, name, folder) for name, folder in companions.items()}
     return family
@@ -80,7 +85,7 @@ def load_pipeline(files: PipelineFiles, dtype: torch.dtype) -> tuple[Any, dict[s
         nets[name], mine = load_part(part, dtype, f"{files.source}: {name}")
         places |= {f"{name}.{key}": place for key, place in mine.items()}
     given: dict[str, Any] = {**nets, **{n: _tokenizer(n, f) for n, f in files.tokenizers.items()}}
-    given |= LEFT_OUT if files.kind == "sd15" else {n: None for n in (T5, T5_TOKENIZER) if n not in given}
+    given |= LEFT_OUT if files.kind is Kind.SD15 else {n: None for n in (T5, T5_TOKENIZER) if n not in given}
     return _class(PIPELINES[files.kind])(**given, scheduler=_scheduler(files)), places
 
 
@@ -100,8 +105,9 @@ def load_part(part: Part, dtype: torch.dtype, what: str) -> tuple[nn.Module, dic
     """Return a net with the values of its files, and where each of them lies. Raises WeightsError unless
     names and shapes agree exactly and all values are finite numbers.
     """
-    module = build_empty(part)
     stored = StoredTensors(_places(part))
+    _check_layers(part, len(stored), what)
+    module = build_empty(part)
     parameters = dict(module.named_parameters())
     every = module.state_dict()
     wanted = {n: every[n] for n in every if n in parameters or n in _persistent(module)}
@@ -119,6 +125,17 @@ def load_part(part: Part, dtype: torch.dtype, what: str) -> tuple[nn.Module, dic
     if hasattr(module, "tie_weights"):
         module.tie_weights()
     return module.eval(), {name: stored.places[key] for name, key in names.items()}
+
+
+def _check_layers(part: Part, tensors: int, what: str) -> None:
+    """Refuse settings that describe more layers than the files could fill, before they are built."""
+    for key in LAYERS:
+        if isinstance(said := part.config.get(key), int) and said > tensors:
+            raise refused(
+                f"{what}: config.json describes another net than the weights beside it",
+                found=f"{key}: {said}, and {tensors} tensors",
+                fix=TOGETHER,
+            )
 
 
 def _places(part: Part) -> dict[str, Place]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from razor_cli.families.diffusion.files import INDEX
 
+STAND_INS = ("sd_tiny", "sd3_tiny")  # those that ship
+
 
 def stand_in_folder(name: str) -> Path:
     """Return the folder of an embedded stand-in, whether or not it is there."""
