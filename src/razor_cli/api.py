@@ -144,8 +144,9 @@ def _key(name: str) -> str:
 
 
 def _word(key: str, value: Any) -> str:
-    """Return a setting as a word of a command line."""
-    return f"{key}={value if isinstance(value, str) else _written(value, key)}"
+    """Return a setting as a word of a command line: a text as it is typed there, without quotes."""
+    value = value.value if isinstance(value, Enum) else value
+    return f"{key}={value if isinstance(value, str | Path) else _written(value, key)}"
 
 
 def _written(value: Any, key: str) -> str:
