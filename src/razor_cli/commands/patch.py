@@ -159,9 +159,11 @@ def revert(
     """Write the weights as they were before the patch, bit for bit."""
     from razor_cli.weights.checkpoint import find_layout
     from razor_cli.weights.patch import revert as revert_patch
+    from razor_cli.weights.patch import reverted_names
 
     say(f"weights: {revert_patch(patched, out, undo_path=undo, base_path=base, force=force)}")
-    _echo_left_out(find_layout(patched).left_out())
+    names = reverted_names(patched, undo_path=undo, base_path=base)
+    _echo_left_out(find_layout(patched).left_out(names))
 
 
 def _echo_left_out(names: list[str]) -> None:

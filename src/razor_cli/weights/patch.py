@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from razor_cli.atomic import move_into_place, settle, staged
@@ -35,6 +36,7 @@ __all__ = [
     "misfits",
     "read_patch",
     "revert",
+    "reverted_names",
     "target_hash",
     "undo_path_for",
     "verify",
@@ -160,6 +162,16 @@ def revert(
         _write_checked(source, part, old, wanted)
         move_into_place([part])
     return out
+
+
+def reverted_names(
+    patched_path: str | Path, *, undo_path: str | Path | None = None, base_path: str | Path | None = None
+) -> list[str]:
+    """Return the tensors that `revert` gives back with these arguments."""
+    if undo_path is not None:
+        return list(read_patch(undo_path)[0].tensors)
+    now, then = read_state(patched_path), read_state(base_path or patched_path)
+    return [name for name in then if not torch.equal(now[name], then[name])]
 
 
 def _from_base(patched: Layout, base_path: Path) -> tuple[dict[str, Tensor], str]:
