@@ -202,7 +202,11 @@ class Family(Protocol):
 
     label: str  # in tables
     stand_in: bool
-    device: str
+
+    @property
+    def device(self) -> str:
+        """Return where the model computes, as torch names it."""
+        ...
 
     @property
     def module(self) -> nn.Module:

@@ -26,7 +26,7 @@ from razor_cli.families.diffusion.settings import DrawnMetrics
 from razor_cli.families.diffusion.text_space import TextSpace
 
 if TYPE_CHECKING:
-    from razor_cli.families.diffusion.family import Diffusion
+    from razor_cli.families.diffusion.opened import OpenedPipeline
 
 OF_TARGET = ("recognised", "sure")  # what pictures of the target tell
 FULL = (
@@ -53,7 +53,7 @@ class DrawnBoard:
 
     def __init__(
         self,
-        family: Diffusion,
+        family: OpenedPipeline,
         sets: DrawnSets,
         settings: DrawnMetrics,
         cost: Cost,

@@ -31,7 +31,7 @@ from razor_cli.metrics.scored import missing, scored
 from razor_cli.metrics.stats import Interval
 
 if TYPE_CHECKING:
-    from razor_cli.families.diffusion.family import Diffusion
+    from razor_cli.families.diffusion.opened import OpenedPipeline
 
 BASE = ("base", "none")
 NO_COMPANION = "the model has no paired CLIP (model.companion)"
@@ -43,7 +43,7 @@ class DrawnExam:
     CLIP are encoded by them.
     """
 
-    family: Diffusion
+    family: OpenedPipeline
     sets: DrawnSets
     settings: DrawnMetrics = field(default_factory=DrawnMetrics)
     cache: TensorCache | None = None
@@ -189,7 +189,7 @@ class DrawnExam:
             draw(folder / "pictures.png", self.sets, self.shown, states)
 
 
-def companion_of(family: Diffusion) -> Companion | None:
+def companion_of(family: OpenedPipeline) -> Companion | None:
     """Return the paired CLIP of the model's first text encoder, where there is one."""
     if not family.paired:
         return None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from razor_cli.engine.lab import Lab
     from razor_cli.families.diffusion.context import Context
     from razor_cli.families.diffusion.family import Diffusion
-    from razor_cli.methods.diffusion.esd import Esd
+    from razor_cli.methods.diffusion.esd_settings import EsdSettings
 
 
 def guided_away(empty: Tensor, named: Tensor, start: Tensor, eta: float) -> Tensor:
@@ -35,7 +35,7 @@ def guided_away(empty: Tensor, named: Tensor, start: Tensor, eta: float) -> Tens
 class Erasure(Objective):
     """One optimiser step for each partly drawn picture of the target, or batch of them."""
 
-    def __init__(self, lab: Lab, method: Esd) -> None:
+    def __init__(self, lab: Lab, method: EsdSettings) -> None:
         self.lab, self.method = lab, method
         self.denoiser = cast("Diffusion", lab.family).denoiser
         live = dict(lab.family.module.named_parameters())
