@@ -48,8 +48,8 @@ def main() -> int:
     seconds = time.perf_counter() - started
     finite = all(bool(m.isfinite().all()) for m in moved)
     print(
-        f"UCE, {len(weights)} matrices, {given.prompts} retain prompts: {seconds:.2f} s ({shared:.2f} s of it "
-        f"shared by all), aim {given.aim:g} s, {torch.get_num_threads()} threads"
+        f"UCE, {len(weights)} matrices, {given.prompts} retain prompts: {seconds:.2f} s ({shared:.2f} s "
+        f"of it shared by all), aim {given.aim:g} s, {torch.get_num_threads()} threads"
     )
     return 0 if finite and seconds <= given.aim else 1
 

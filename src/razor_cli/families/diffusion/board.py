@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from razor_cli.contract.family import Metrics
 from razor_cli.data.shots import DrawnSets, Shots
 from razor_cli.engine.cache import TensorCache
 from razor_cli.families.diffusion.choices import GOALS
+from razor_cli.families.diffusion.judges import Judge
 from razor_cli.families.diffusion.panel import Panel, margins, search_panel
 from razor_cli.families.diffusion.protocol import Protocol
 from razor_cli.families.diffusion.settings import DrawnMetrics
@@ -160,7 +161,7 @@ class Side:
         every = np.ones(len(self.panel.shots), dtype=bool)
         if self.names == OF_TARGET:
             axis = self.protocol.sets.axis
-            margin = margins(self.panel.judges[axis], pictures, self.panel.wanted[axis])
+            margin = margins(cast(Judge, self.panel.judges[axis]), pictures, self.panel.wanted[axis])
             hits = self.protocol.hits(said, axis)
             return {"recognised": 100 * float(hits.mean()), "sure": 100 * float(margin.mean())}
         means = {n: self.protocol.macro(said, self.protocol.pools()[n], every) for n in self.names}

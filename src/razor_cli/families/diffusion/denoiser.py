@@ -39,7 +39,7 @@ class Denoiser:
         self.pipeline, self.kind, self.device = pipeline, kind, device
         pipeline.to(device)
         pipeline.set_progress_bar_config(disable=True)
-        found = {name: getattr(pipeline, name, None) for name in (*ENCODERS, CORES[kind], VAE)}
+        found: dict[str, Any] = {n: getattr(pipeline, n, None) for n in (*ENCODERS, CORES[kind], VAE)}
         self.module = nn.Module()  # names of parameters are those of the parts in model_index.json
         for name, part in found.items():
             if isinstance(part, nn.Module):
