@@ -28,7 +28,15 @@ from razor_cli.config.settings import PLACES, Experiment, Options
 FILES = [(group, name) for group, names in groups([conf_dir()]).items() for name in names]
 EXPECTED = {
     "model": {"clip_tiny", "clip_vitb32", "clip_vitl14", "open_clip", "hf_clip"},
-    "scenario": {"identity", "class", "object", "fine_grained", "fine_grained_portraits"},
+    "scenario": {
+        "identity",
+        "class",
+        "object",
+        "style",
+        "character",
+        "fine_grained",
+        "fine_grained_portraits",
+    },
     "data": {
         "standin",
         "folder",
@@ -39,6 +47,8 @@ EXPECTED = {
         "labelled",
         "imgnetdogs",
         "compcars",
+        "unlearncanvas",
+        "generated",
     },
     "method": {"razor", "razor/paper", "razor/alg1", "razor/anchor", "slug", "slug/code", "none", "random"},
     "quantization": {"none", "int8", "int4", "bnb_int8", "nf4", "fp4", "all", "bitsandbytes"},

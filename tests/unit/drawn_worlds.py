@@ -19,7 +19,8 @@ OBJECTS = ("Cats", "Dogs")
 
 def asked(axis: str, target: str, **more: Any) -> Ask:
     """Return what a run on a real model asks of its data."""
-    return Ask(**{"target": target, "axis": axis, "scenario": axis, "model": "m", "stand_in": False} | more)
+    known: dict[str, Any] = {"scenario": axis, "model": "m", "stand_in": False} | more
+    return Ask(target=target, axis=axis, **known)
 
 
 def write_canvas(root: Path, each: int = 20, styles: Sequence[str] = STYLES) -> Path:

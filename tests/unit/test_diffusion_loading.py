@@ -320,8 +320,15 @@ def test_full_size_nets_are_built_without_values(
 
 
 def test_settings_that_describe_no_net_are_worded(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "m", SD15, text_encoder={"num_attention_heads": 7})
+    part = Part(name="text_encoder", kind="CLIPTextModel", config={"num_attention_heads": 7}, files=())
     with pytest.raises(WeightsError) as caught:
-        spec_of(folder).open()
+        build_empty(part)
     what = "model.weights: the settings of text_encoder describe a net that cannot be built"
     assert caught.value.what == what and "ValueError" in str(caught.value.found)
+    folder = folder_of(tmp_path / "m", SD15)
+    with pytest.raises(WeightsError) as caught:
+        spec_of(folder).open()
+    assert caught.value.what == (
+        "model.weights: m: text_encoder: config.json describes another net than the weights beside it"
+    )
+    assert caught.value.found == "num_hidden_layers: 12, and 0 tensors"

@@ -284,6 +284,13 @@ def test_half_precision_is_refused_where_it_cannot_be_computed(tmp_path: Path) -
     assert opened(folder, dtype=Precision.FLOAT16, t5=ThirdEncoder.OFF).problems() == []
 
 
+def test_settings_of_another_kind_are_worded(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "m", SD3, text_encoder={"projection_dim": None})
+    problem = only(opened(folder).problems())
+    assert problem.what == "model.weights: the settings of 'm' hold values of another kind than a pipeline's"
+    assert str(problem.found).startswith("TypeError")
+
+
 def test_too_little_memory_names_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     billions = {"text_encoder_3": 4_700_000_000, "transformer": 2_000_000_000}
     monkeypatch.setattr(memory, "numbers_in", lambda part: billions.get(part.name, 100_000_000))
@@ -348,4 +355,15 @@ def test_a_name_of_the_hub_is_told_from_a_path(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "owner").mkdir()
     assert only(hub.problems()).what == "model.weights: no such file or folder (model=mine)"
     monkeypatch.setattr(spec, "cached", lambda name: folder_of(tmp_path / "cache", SD15))
-    assert opened(Path("other/name")).missing() == "" and opened(Path("other/name")).problems() == []
+    hub = opened(Path("other/name"))
+    assert hub.missing() == "" and hub.problems() == [] and len(hub.weights_hash()) == 64
+    (tmp_path / "cache/unet/diffusion_pytorch_model.safetensors").unlink()
+    asked: list[str] = []
+
+    def fetch(name: str, **_: object) -> Path:
+        asked.append(name)
+        return folder_of(tmp_path / "cache", SD15)
+
+    monkeypatch.setattr(spec, "fetched", fetch)
+    monkeypatch.setattr(spec, "cached", lambda name: tmp_path / "cache")
+    assert hub.problems() == [] and len(hub.weights_hash()) == 64 and asked == ["other/name"]

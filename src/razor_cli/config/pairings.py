@@ -108,7 +108,7 @@ def data_fits(data: DataSettings, scenario: Scenario, model: Spec | None, option
                 what=f"data={data.kind} does not serve model={model.name}, which {other}",
                 allowed=", ".join(kinds),
                 found=f"data={data.kind}",
-                fix=kinds[0] if kinds else None,
+                fix=next((k for k in kinds if k.endswith("standin") is model.stand_in), None),
             )
         ]
     return [Problem.of(error) for error in data.problems(ask_of(options, scenario, model))]

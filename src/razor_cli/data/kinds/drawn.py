@@ -16,6 +16,7 @@ from razor_cli.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from razor_cli.data.drawn_sets import Plan
 
+NO_PICTURES = "data=generated needs no pictures: the model draws them itself"
 Labels = Mapping[str, tuple[str, ...]]  # kind -> names
 
 

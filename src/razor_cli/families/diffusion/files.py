@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from razor_cli.errors import WeightsError
+from razor_cli.errors import WeightsError, headline
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.runs.remembered import file_hash
 
@@ -118,7 +118,7 @@ class PipelineFiles:
         digest = hashlib.sha256(f"diffusion 1 {self.kind} {self.scheduler}".encode())
         for name, part in sorted(self.parts.items()):
             for file in part.files:
-                digest.update(f"{name}|{part.kind}|{file.name}|{file_hash(file)}\n".encode())
+                digest.update(f"{name}|{part.kind}|{file_hash(file)}\n".encode())
         for file in self.beside:
             content = file.read_bytes()
             if file.suffix == ".json":
@@ -126,6 +126,19 @@ class PipelineFiles:
                     content = json.dumps(_without_history(json.loads(content)), sort_keys=True).encode()
             digest.update(f"{file.parent.name}/{file.name}|{hashlib.sha256(content).hexdigest()}\n".encode())
         return digest.hexdigest()
+
+
+@contextmanager
+def sensible(files: PipelineFiles) -> Iterator[None]:
+    """Turn what goes wrong with settings of another kind than is expected into one sentence."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        raise refused(
+            f"the settings of '{files.source}' hold values of another kind than a pipeline's",
+            found=headline(error),
+            fix="save or fetch its config.json files again",
+        ) from error
 
 
 def _without_history(value: Any) -> Any:

@@ -27,6 +27,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 LEFT_OUT = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 TOGETHER = "config.json and weights must be of one model: fetch or save the component again"
 
+LAYERS = ("num_hidden_layers", "num_layers", "layers_per_block")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -103,8 +105,9 @@ def load_part(part: Part, dtype: torch.dtype, what: str) -> tuple[nn.Module, dic
     """Return a net with the values of its files, and where each of them lies. Raises WeightsError unless
     names and shapes agree exactly and all values are finite numbers.
     """
-    module = build_empty(part)
     stored = StoredTensors(_places(part))
+    _check_layers(part, len(stored), what)
+    module = build_empty(part)
     parameters = dict(module.named_parameters())
     every = module.state_dict()
     wanted = {n: every[n] for n in every if n in parameters or n in _persistent(module)}
@@ -122,6 +125,17 @@ def load_part(part: Part, dtype: torch.dtype, what: str) -> tuple[nn.Module, dic
     if hasattr(module, "tie_weights"):
         module.tie_weights()
     return module.eval(), {name: stored.places[key] for name, key in names.items()}
+
+
+def _check_layers(part: Part, tensors: int, what: str) -> None:
+    """Refuse settings that describe more layers than the files could fill, before they are built."""
+    for key in LAYERS:
+        if isinstance(said := part.config.get(key), int) and said > tensors:
+            raise refused(
+                f"{what}: config.json describes another net than the weights beside it",
+                found=f"{key}: {said}, and {tensors} tensors",
+                fix=TOGETHER,
+            )
 
 
 def _places(part: Part) -> dict[str, Place]:

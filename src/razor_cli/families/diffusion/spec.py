@@ -20,7 +20,7 @@ from razor_cli.families.diffusion.choices import (
     ThirdEncoder,
 )
 from razor_cli.families.diffusion.companion_files import companion_problems, companions_of, folder_hash
-from razor_cli.families.diffusion.files import T5, PipelineFiles, refused
+from razor_cli.families.diffusion.files import T5, PipelineFiles, refused, sensible
 from razor_cli.families.diffusion.folder import read_folder
 from razor_cli.families.diffusion.hub import cached, fetched, is_hub_name
 from razor_cli.families.diffusion.kinds import Draws, Sampler
@@ -75,9 +75,13 @@ class DiffusionSpec:
 
     def _may_pair(self) -> bool:
         """Tell whether a paired CLIP is given, or lies beside the pipeline."""
-        if self.companion or (self.weights is not None and is_hub_name(self.weights)):
+        if self.companion or self._of_hub():
             return bool(self.companion)
         return bool(companions_of(self._place() or Path(), None))
+
+    def _of_hub(self) -> bool:
+        """Tell whether the weights are named as the hub names them."""
+        return self.weights is not None and is_hub_name(self.weights)
 
     def _place(self) -> Path | None:
         """Return the folder or file that the weights are in, or None for a name of the hub that is not in its
@@ -85,7 +89,7 @@ class DiffusionSpec:
         """
         if self.weights is None:
             return stand_in_folder(self.name)
-        return cached(self.weights) if is_hub_name(self.weights) else Path(self.weights).expanduser()
+        return cached(self.weights) if self._of_hub() else Path(self.weights).expanduser()
 
     def _read(self, place: Path) -> tuple[PipelineFiles, list[WeightsError]]:
         """Return the pipeline's files, and what is wrong with them. Raises WeightsError where they are none
@@ -100,7 +104,8 @@ class DiffusionSpec:
             from razor_cli.families.diffusion.single_file import read_single_file
 
             files, wrong = read_single_file(place), []
-        return files, [*wrong, *refusals(files)]
+        with sensible(files):
+            return files, [*wrong, *refusals(files)]
 
     def _absent(self, place: Path) -> WeightsError:
         if self.weights is None:
@@ -115,16 +120,18 @@ class DiffusionSpec:
         return refused(f"no such file or folder (model={self.name})", found=str(place), fix=fix)
 
     def _files(self) -> PipelineFiles:
-        """Return the pipeline's files, fetched where they are of the hub. Raises WeightsError for what is
-        wrong with them.
+        """Return the pipeline's files, fetched where they are of the hub and not in its cache. Raises
+        WeightsError for what is wrong with them.
         """
-        if self.weights is not None and is_hub_name(self.weights):
-            place = fetched(self.weights, variant=self.variant, t5=self.t5 is ThirdEncoder.LOAD)
-        else:
-            place = self._place() or Path(self.weights or "")
-        files, wrong = self._read(place)
+        place = self._place()
+        files, wrong = self._read(place) if place is not None else (None, [])
+        if self._of_hub() and (files is None or wrong):
+            files, wrong = self._read(
+                fetched(self.weights or "", variant=self.variant, t5=self.t5 is ThirdEncoder.LOAD)
+            )
         if wrong:
             raise wrong[0]
+        assert files is not None
         return files
 
     def _companions(self, files: PipelineFiles) -> dict[str, Path]:
@@ -132,19 +139,21 @@ class DiffusionSpec:
         return companions_of(files.path, self.companion)
 
     def problems(self) -> list[Problem]:
-        """Return everything in files and settings that keeps the model from being opened; a name of the hub
-        that is not in its cache is looked up when the model loads.
+        """Return everything in files and settings that keeps the model from being opened; what the hub's
+        cache lacks is fetched when the model loads.
         """
         place = self._place()
         if place is None:
             return []
+        wrong: list[WeightsError | ConfigError] = []
         try:
-            files, wrong = self._read(place)
-            if not wrong:
-                wrong = companion_problems(files, self._companions(files))
+            files, found = self._read(place)
+            wrong += [] if self._of_hub() else found
+            if not found:
+                wrong += companion_problems(files, self._companions(files))
                 self._check_held(files)
         except (WeightsError, ConfigError) as error:
-            wrong = [error]
+            wrong.append(error)
         return [Problem(what=e.what, allowed=e.allowed, found=e.found, fix=e.fix) for e in wrong]
 
     def _check_held(self, files: PipelineFiles) -> None:
@@ -164,7 +173,8 @@ class DiffusionSpec:
         check_memory(files, self._need(files), free, place, told=told)
 
     def _need(self, files: PipelineFiles) -> Need:
-        return needed(files, self.dtype.chosen, batch=self.batch, checkpointing=self.checkpointing)
+        with sensible(files):
+            return needed(files, self.dtype.chosen, batch=self.batch, checkpointing=self.checkpointing)
 
     def missing(self) -> str:
         """Return what is missing before the model can be opened without a network, or nothing."""

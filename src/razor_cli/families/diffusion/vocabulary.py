@@ -55,9 +55,8 @@ def _ids(folder: Path) -> dict[str, int]:
         content = read_json(whole, LISTS_BYTES)
         model = content.get("model")
         ids |= _numbers(model.get("vocab") if isinstance(model, dict) else None)
-        ids |= {
-            a["content"]: a["id"] for a in content.get("added_tokens") or () if {"content", "id"} <= a.keys()
-        }
+        added = content.get("added_tokens")
+        ids |= _numbers({_content(a): a.get("id") for a in added or () if isinstance(a, dict)})
     elif absent := [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]:
         raise refused(
             f"the folder '{folder}' has no tokenizer: texts could not be told apart",
