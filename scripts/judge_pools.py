@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from razor_cli.families.diffusion.judge_pictures import IGNORED, noise
 from torch import Tensor
 
 from razor_cli.data.sources import canvas
@@ -24,6 +23,7 @@ from razor_cli.data.sources.mascots import MASCOTS, Mascots
 from razor_cli.data.sources.people import PEOPLE, People
 from razor_cli.data.sources.portraits import NAMES, Portraits, portrait_svg
 from razor_cli.data.sources.render import SIDE, place, rasterize
+from razor_cli.families.diffusion.judge_pictures import IGNORED, noise
 
 LABELS: dict[str, list[str]] = {
     "style": canvas.styles(),

@@ -1,7 +1,7 @@
 """The parts of `sd3_tiny`: tokenizers, text towers with their paired picture towers, transformer, folders.
 
-The pipeline's folders are laid out as Stable Diffusion 3 has them, without a third encoder. A paired CLIP is a
-plain folder of transformers whose text tower is the pipeline's encoder, bit for bit.
+The pipeline's folders are laid out as Stable Diffusion 3 has them, without a third encoder. A paired CLIP is
+a plain folder of transformers whose text tower is the pipeline's encoder, bit for bit.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
 from open_clip.tokenizer import SimpleTokenizer, bytes_to_unicode
 from safetensors.torch import save_file
 from standin_clip import _merges_of
@@ -164,13 +163,15 @@ def write_paired(folder: Path, clip: CLIPModel) -> None:
 
 
 def write_autoencoder(folder: Path, source: Path) -> None:
-    """Write the stand-ins' autoencoder in fp16 with the shift that this pipeline subtracts."""
-    vae = AutoencoderKL.from_pretrained(source, torch_dtype=torch.float32)
+    """Write the configuration of the stand-ins' autoencoder with the shift that this pipeline subtracts, and
+    a link to the weights that `sd_tiny` beside it holds.
+    """
     config = dict(json.loads((source / "config.json").read_text()))
     config["shift_factor"] = config.get("shift_factor") or 0.0
-    folder.mkdir(parents=True, exist_ok=True)
     write_config(folder, config)
-    save_file(half(vae.state_dict()), folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    link = folder / "diffusion_pytorch_model.safetensors"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("../../sd_tiny/vae") / link.name)
 
 
 def write_transformer(folder: Path, model: SD3Transformer2DModel) -> None:

@@ -19,6 +19,8 @@ from razor_cli.data.sources.mascots import Mascots
 from razor_cli.data.sources.people import People
 
 Source = Canvas | People | Mascots
+CALM = 0.35  # of a source's usual turns, scales and moves
+VIEWS = {"canvas": 20, "people": 140, "mascots": 140}  # pictures of one concept
 SHARES = {"canvas": 0.70, "people": 0.20, "mascots": 0.10}  # of a training batch
 
 
@@ -37,19 +39,24 @@ class Shown:
     concepts: list[str]
 
 
-def load_source(source: Source, split: str, limit: int | None = None) -> Shown:
+def load_source(source: Source, split: str, limit: int | None = None, calm: float = 1.0) -> Shown:
     """Render the pictures of one split, at most `limit` of each concept."""
     concepts = source.concepts()
     pictures: list[Picture] = [p for c in concepts for p in source.pictures(c, split)[:limit]]
-    images = [i for p in track(pictures, f"drawing {source.name}") for i in source.load([p])]
+    images = [i for p in track(pictures, f"drawing {source.name}") for i in source.load([p], calm=calm)]
     labels = torch.tensor([concepts.index(p.concept) for p in pictures])
     return Shown(name=source.name, pixels=to_tensor(images), labels=labels, concepts=concepts)
 
 
-def load_training(cache: Path) -> list[Shown]:
-    """Return the training pictures of every source, rendered once and then kept in a file."""
+def load_training(cache: Path, calm: bool = False) -> list[Shown]:
+    """Return the training pictures of every source, rendered once and then kept in a file.
+
+    The denoiser sees fewer and calmer ones than the autoencoder: a small model draws a concept well long
+    before it draws it at every angle.
+    """
     if not cache.exists():
-        shown = [load_source(s, "train") for s in sources()]
+        settings = [(VIEWS[s.name], CALM) if calm else (None, 1.0) for s in sources()]
+        shown = [load_source(s, "train", *set_) for s, set_ in zip(sources(), settings, strict=True)]
         torch.save([(s.pixels, s.labels) for s in shown], cache.with_suffix(".tmp"))
         cache.with_suffix(".tmp").replace(cache)
     kept = torch.load(cache, weights_only=True)

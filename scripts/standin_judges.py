@@ -2,8 +2,8 @@
 
     python scripts/train_standins.py judges [--vae DIR [--begin DIR]] [--out DIR] [--steps N] [--seed N]
 
-With `--vae`, two pictures in five of a batch have been through the stand-ins' autoencoder; `--begin` goes on from
-judges that were trained before there was one. Writes, per role, fp16 weights and a description with the
+With `--vae`, two pictures in five of a batch have been through the stand-ins' autoencoder; `--begin` goes on
+from judges that were trained before there was one. Writes, per role, fp16 weights and a description with the
 accuracies on what was never seen.
 """
 
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from razor_cli.families.diffusion.judge_pictures import SPOILERS, blended, moved, tinted, worn
 from judge_pools import IGNORED, LABELS, NONE, Decoder, Pool, joined, measuring_pools, training_pools
 from rich.console import Console
 from rich.progress import Progress
@@ -26,6 +25,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from razor_cli.families.diffusion.judge_net import NETS, SIDE
+from razor_cli.families.diffusion.judge_pictures import SPOILERS, blended, moved, tinted, worn
 from razor_cli.families.diffusion.judges import ROLES, load_judge
 
 ARCHITECTURES = {"search": "plain", "exam": "residual"}
@@ -40,7 +40,7 @@ CHECKPOINT_EVERY = 100
 
 @dataclass(frozen=True)
 class Material:
-    """Pools by part of a batch; the same after the autoencoder, and unfinished pictures, where there is one."""
+    """Pools by part of a batch; the same after the autoencoder, and unfinished pictures."""
 
     fresh: dict[str, Pool]
     rebuilt: dict[str, Pool]

@@ -17,7 +17,7 @@ from razor_cli.data import canvas_prompts as wording
 from razor_cli.data.sources.canvas import objects, styles
 from razor_cli.data.sources.mascots import MASCOTS
 from razor_cli.data.sources.people import PEOPLE
-from razor_cli.families.diffusion.judges import load_judge
+from razor_cli.families.diffusion.judges import KINDS, Held, load_judge
 from razor_cli.metrics.stats import wilson
 
 STEPS, GUIDANCE, BATCH = 10, 3.0, 48
@@ -53,7 +53,7 @@ def questions() -> list[Asked]:
     asked += [Asked(part=alone, prompt=alone.format(object=o), wanted={"object": o}) for o in objects() * 4]
     for kind, names, templates in (
         ("identity", PEOPLE, {wording.IDENTITY: 12, wording.HELD_OUT_IDENTITY[0]: 6}),
-        ("mascot", MASCOTS, {wording.MASCOT: 24, wording.HELD_OUT_MASCOT[0]: 12}),
+        ("character", MASCOTS, {wording.MASCOT: 24, wording.HELD_OUT_MASCOT[0]: 12}),
     ):
         for template, times in templates.items():
             asked += [
@@ -83,7 +83,7 @@ def draw(pipe: StableDiffusionPipeline, prompts: list[str]) -> Tensor:
 def score(asked: list[Asked], pictures: Tensor, judges: Path) -> dict[tuple[str, str], tuple[int, int, int]]:
     """Return hits, rejects and number of pictures by part and kind."""
     found: dict[tuple[str, str], tuple[int, int, int]] = {}
-    for kind in ("style", "object", "identity", "mascot"):
+    for kind in KINDS:
         judge = load_judge(judges, kind, "exam")
         labels = judge.predict(pictures).labels.tolist()
         for question, label in zip(asked, labels, strict=True):
@@ -98,7 +98,7 @@ def score(asked: list[Asked], pictures: Tensor, judges: Path) -> dict[tuple[str,
 def draw_sheet(asked: list[Asked], pictures: Tensor, file: Path) -> None:
     """Write a contact sheet: the cells once, then people and mascots."""
     shown = [i for i, a in enumerate(asked) if a.part == "benchmark"][:96]
-    for kind, count in (("identity", 32), ("mascot", 16)):
+    for kind, count in (("identity", 32), ("character", 16)):
         shown += [i for i, a in enumerate(asked) if kind in a.wanted][:count]
     sheet = pictures[shown].view(-1, 16, 3, 64, 64).permute(0, 3, 1, 4, 2).reshape(-1, 16 * 64, 3)
     Image.fromarray((sheet * 255).round().byte().numpy()).save(file)
@@ -116,13 +116,17 @@ def report(out: Path, towers: Path, judges: Path, work: Path, console: Console) 
     draw_sheet(asked, pictures, work / "sheet.png")
     found = score(asked, pictures, judges)
     console.print(f"contact sheet: {work / 'sheet.png'}; {seconds:.3f} s for each picture")
-    held = {k: load_judge(judges, k, "exam").held_out for k in ("style", "object", "identity", "mascot")}
+    held = {k: load_judge(judges, k, "exam").held_out or Held(accuracy=float("nan"), n=0) for k in KINDS}
     return card(found, {k: (h.accuracy, h.n) for k, h in held.items()}, sizes(out, towers), work)
 
 
 def sizes(out: Path, towers: Path) -> dict[str, float]:
     """Return the megabytes of both folders."""
-    return {f.name: sum(p.stat().st_size for p in f.rglob("*") if p.is_file()) / 1e6 for f in (out, towers)}
+    folders = {"sd_tiny": out, "sd_tiny_clip": towers}
+    return {
+        name: sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
+        for name, folder in folders.items()
+    }
 
 
 def card(
@@ -169,7 +173,7 @@ sentences were never trained. Judged by the classifier that no search asks:
 |---|---|---|---|---|---|
 {rows}
 
-The judge itself, on sources it never saw where there are some: {judged}.
+The judge itself, on new views after the autoencoder: {judged}.
 
 Training, in minutes of one CPU thread: {spent}; one seed. Command:
 `python scripts/train_standins.py sd`. Weights: fp16, Apache-2.0; the licences of the icon sets are in NOTICE.

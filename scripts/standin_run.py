@@ -31,10 +31,10 @@ def arguments(given: list[str]) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--vae-minutes", type=float, default=13, help="minutes of the autoencoder")
+    parser.add_argument("--vae-minutes", type=float, default=20, help="minutes of the autoencoder")
     parser.add_argument("--contrast-minutes", type=float, default=2, help="minutes of the towers alone")
     parser.add_argument("--minutes", type=float, default=40, help="minutes of denoiser and towers together")
-    parser.add_argument("--decoder-minutes", type=float, default=6, help="minutes of the decoder at the end")
+    parser.add_argument("--decoder-minutes", type=float, default=4, help="minutes of the decoder at the end")
     parser.add_argument("--vae", type=Path, help="take this autoencoder and train none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -50,12 +50,13 @@ def arguments(given: list[str]) -> argparse.Namespace:
 def train(args: argparse.Namespace, console: Console) -> Parts:
     """Run the stages, or what is left of them."""
     args.work.mkdir(parents=True, exist_ok=True)
-    shown = load_training(args.work / "pictures.pt")
+    shown = load_training(args.work / "calm.pt", calm=True)
     device = torch.device(args.device)
     if args.vae:
         vae = AutoencoderKL.from_pretrained(args.vae).to(device)
     else:
-        vae = train_vae(shown, args.work, args.vae_minutes, args.seed, console, device)
+        wide = load_training(args.work / "pictures.pt")
+        vae = train_vae(wide, args.work, args.vae_minutes, args.seed, console, device)
     tokenizer = write_tokenizer(args.work / "tokenizer")
     torch.manual_seed(args.seed)
     clip, unet = make_clip(len(tokenizer)).to(device), make_unet().to(device)

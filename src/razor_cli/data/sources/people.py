@@ -41,7 +41,10 @@ class People(Portraits):
             for p in super().pictures(concept, split)
         ]
 
-    def load(self, pictures: Sequence[Picture], side: int = SIDE) -> list[Image.Image]:
-        """Render portraits, about 7 ms each."""
+    def load(self, pictures: Sequence[Picture], side: int = SIDE, calm: float = 1.0) -> list[Image.Image]:
+        """Render portraits, about 10 ms each; `calm` scales how far they are turned, scaled and moved."""
         vectors = [(p, p.key.split("/", 2)[2]) for p in pictures]
-        return [rasterize(portrait_svg(p.concept, v, p.view, ground=WHITE), side) for p, v in vectors]
+        return [
+            rasterize(portrait_svg(p.concept, v, p.view, ground=WHITE, spread=0.5 * calm), side)
+            for p, v in vectors
+        ]

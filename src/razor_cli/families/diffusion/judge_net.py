@@ -6,8 +6,8 @@ share their blind spots.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,11 @@ from torch import Tensor, nn
 SIDE = 64  # pixels; pictures are resized to it
 
 
-class JudgeNet(Protocol):
-    """A network with heads by kind; each head has one more output than labels, the last: none of these."""
-
-    def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Return the logits of every head on pictures [N, 3, SIDE, SIDE] in [0, 1]."""
-        ...
-
-
 class _Headed(nn.Module):
-    """A body that turns pictures into features, and linear heads on them."""
+    """A body that turns pictures into features, and linear heads on them.
+
+    Each head has one output more than labels, the last: none of these.
+    """
 
     def __init__(self, body: nn.Module, width: int, heads: Mapping[str, int]) -> None:
         super().__init__()
@@ -32,7 +27,7 @@ class _Headed(nn.Module):
         self.heads = nn.ModuleDict({kind: nn.Linear(width, count + 1) for kind, count in heads.items()})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Return the logits of every head."""
+        """Return the logits of every head on pictures [N, 3, H, W] in [0, 1]."""
         features = self.body(2 * pictures - 1)
         return {kind: head(features) for kind, head in self.heads.items()}
 
@@ -64,7 +59,9 @@ class _Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Sequential(_step(width, width, 3, 1, nn.SiLU()), _step(width, width, 3, 1, nn.Identity()))
+        self.inner = nn.Sequential(
+            _step(width, width, 3, 1, nn.SiLU()), _step(width, width, 3, 1, nn.Identity())
+        )
         self.bend = nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,7 +73,7 @@ class _Residual(nn.Module):
 def plain(heads: Mapping[str, int]) -> nn.Module:
     """Return a chain of 3 x 3 convolutions that halve the side, rectified, averaged over places."""
     widths = (3, 24, 48, 72, 96)
-    steps = [_step(a, b, 3, 2, nn.ReLU()) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    steps = [_step(a, b, 3, 2, nn.ReLU()) for a, b in itertools.pairwise(widths)]
     steps.insert(2, _step(48, 48, 3, 1, nn.ReLU()))
     return _Headed(nn.Sequential(*steps, _Mean()), widths[-1], heads)
 
