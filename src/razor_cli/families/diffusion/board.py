@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,13 +19,11 @@ from razor_cli.contract.family import Metrics
 from razor_cli.data.shots import DrawnSets, Shots
 from razor_cli.engine.cache import TensorCache
 from razor_cli.families.diffusion.choices import GOALS
+from razor_cli.families.diffusion.drawer import Drawer
 from razor_cli.families.diffusion.panel import Panel, margins, search_panel
 from razor_cli.families.diffusion.protocol import Protocol
 from razor_cli.families.diffusion.settings import DrawnMetrics
 from razor_cli.families.diffusion.text_space import TextSpace
-
-if TYPE_CHECKING:
-    from razor_cli.families.diffusion.family import Diffusion
 
 OF_TARGET = ("recognised", "sure")  # what pictures of the target tell
 FULL = (
@@ -53,7 +50,7 @@ class DrawnBoard:
 
     def __init__(
         self,
-        family: Diffusion,
+        family: Drawer,
         sets: DrawnSets,
         settings: DrawnMetrics,
         cost: Cost,
