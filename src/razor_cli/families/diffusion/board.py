@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,14 +20,12 @@ from razor_cli.contract.family import Metrics
 from razor_cli.data.shots import DrawnSets, Shots
 from razor_cli.engine.cache import TensorCache
 from razor_cli.families.diffusion.choices import GOALS
+from razor_cli.families.diffusion.drawer import Drawer
 from razor_cli.families.diffusion.judges import Judge
 from razor_cli.families.diffusion.panel import Panel, margins, search_panel
 from razor_cli.families.diffusion.protocol import Protocol
 from razor_cli.families.diffusion.settings import DrawnMetrics
 from razor_cli.families.diffusion.text_space import TextSpace
-
-if TYPE_CHECKING:
-    from razor_cli.families.diffusion.opened import OpenedPipeline
 
 OF_TARGET = ("recognised", "sure")  # what pictures of the target tell
 FULL = (
@@ -54,7 +52,7 @@ class DrawnBoard:
 
     def __init__(
         self,
-        family: OpenedPipeline,
+        family: Drawer,
         sets: DrawnSets,
         settings: DrawnMetrics,
         cost: Cost,
@@ -81,10 +79,9 @@ class DrawnBoard:
     def prepare(self, components: Sequence[Component]) -> None:
         """Do nothing: what is drawn depends on all weights, and no activation outlives a trial."""
 
-    def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
-        """Take the weights as they are now for granted; what is not `wanted` is as it was seen last."""
-        found = self._metrics(None if wanted is None else set(wanted))
-        self.current = {**self.current, **found}
+    def commit(self, components: Sequence[Component]) -> Metrics:
+        """Take the weights as they are now for granted."""
+        self.current = self._metrics(None)
         return self.current
 
     def trial(

@@ -92,7 +92,7 @@ METRICS = {
     ),
     "fid": _info(
         "FID",
-        "",
+        "distance",
         "down",
         KEEPING,
         "Fréchet distance of pictures without the target from a reference, in features the variant names",

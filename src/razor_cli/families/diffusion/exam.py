@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from razor_cli.data.shots import DrawnSets
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.families.diffusion.answers import Answers
 from razor_cli.families.diffusion.companion import Companion, likeness
+from razor_cli.families.diffusion.drawer import Drawer
 from razor_cli.families.diffusion.fid import Extractor, extractor, frechet, too_few
 from razor_cli.families.diffusion.panel import Panel, exam_panel
 from razor_cli.families.diffusion.pictures import Shown, draw, shown_of
@@ -30,9 +30,6 @@ from razor_cli.metrics.score import Score
 from razor_cli.metrics.scored import missing, scored
 from razor_cli.metrics.stats import Interval
 
-if TYPE_CHECKING:
-    from razor_cli.families.diffusion.opened import OpenedPipeline
-
 BASE = ("base", "none")
 NO_COMPANION = "the model has no paired CLIP (model.companion)"
 
@@ -43,7 +40,7 @@ class DrawnExam:
     CLIP are encoded by them.
     """
 
-    family: OpenedPipeline
+    family: Drawer
     sets: DrawnSets
     settings: DrawnMetrics = field(default_factory=DrawnMetrics)
     cache: TensorCache | None = None
@@ -189,7 +186,7 @@ class DrawnExam:
             draw(folder / "pictures.png", self.sets, self.shown, states)
 
 
-def companion_of(family: OpenedPipeline) -> Companion | None:
+def companion_of(family: Drawer) -> Companion | None:
     """Return the paired CLIP of the model's first text encoder, where there is one."""
     if not family.paired:
         return None
