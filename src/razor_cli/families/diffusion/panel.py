@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -121,10 +121,11 @@ def search_panel(sets: DrawnSets, settings: DrawnMetrics) -> Panel | None:
 
 
 @torch.no_grad()
-def margins(judge: Judge, pictures: Tensor, wanted: Sequence[int]) -> Tensor:
+def margins(judge: Judges, pictures: Tensor, wanted: Tensor) -> Tensor:
     """Return by how much the judge is surer of what is wanted than of anything else [n], in [-1, 1]."""
+    assert isinstance(judge, Judge)  # searches ask classifiers only
     parts = [judge.logits(resized(p.float() / 255, judge.side)) for p in pictures.split(BATCH)]
     shares = torch.cat(parts).float().softmax(dim=1)
-    places = torch.as_tensor(wanted)[:, None]
+    places = wanted[:, None]
     own = shares.gather(1, places)[:, 0]
     return own - shares.scatter(1, places, -1.0).amax(dim=1)
