@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from razor_cli.data.shots import DrawnSets, Shots
 from razor_cli.engine.cache import TensorCache
 from razor_cli.families.diffusion.choices import GOALS
 from razor_cli.families.diffusion.drawer import Drawer
-from razor_cli.families.diffusion.judges import Judge
 from razor_cli.families.diffusion.panel import Panel, margins, search_panel
 from razor_cli.families.diffusion.protocol import Protocol
 from razor_cli.families.diffusion.settings import DrawnMetrics
@@ -159,7 +158,7 @@ class Side:
         every = np.ones(len(self.panel.shots), dtype=bool)
         if self.names == OF_TARGET:
             axis = self.protocol.sets.axis
-            margin = margins(cast(Judge, self.panel.judges[axis]), pictures, self.panel.wanted[axis])
+            margin = margins(self.panel.judges[axis], pictures, self.panel.wanted[axis])
             hits = self.protocol.hits(said, axis)
             return {"recognised": 100 * float(hits.mean()), "sure": 100 * float(margin.mean())}
         means = {n: self.protocol.macro(said, self.protocol.pools()[n], every) for n in self.names}

@@ -121,8 +121,9 @@ def search_panel(sets: DrawnSets, settings: DrawnMetrics) -> Panel | None:
 
 
 @torch.no_grad()
-def margins(judge: Judge, pictures: Tensor, wanted: Tensor) -> Tensor:
-    """Return by how much a classifier is surer of what is wanted [n] than of anything else, in [-1, 1]."""
+def margins(judge: Judges, pictures: Tensor, wanted: Tensor) -> Tensor:
+    """Return by how much the judge is surer of what is wanted than of anything else [n], in [-1, 1]."""
+    assert isinstance(judge, Judge)  # searches ask classifiers only
     parts = [judge.logits(resized(p.float() / 255, judge.side)) for p in pictures.split(BATCH)]
     shares = torch.cat(parts).float().softmax(dim=1)
     places = wanted[:, None]

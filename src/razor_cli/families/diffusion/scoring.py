@@ -89,7 +89,7 @@ class Scorer:
         """
         p, base = self.protocol, self.against.get("base")
         shown = np.array([n or "" for n in p.names[p.sets.axis]])
-        rows = {n: found for n in p.sets.retain_names if len(found := np.flatnonzero(shown == n))}
+        rows = {n: np.flatnonzero(shown == n) for n in p.sets.retain_names if (shown == n).any()}
         now = p.hits(self.said, p.sets.axis)
         if each:
             for name, own in rows.items():
