@@ -161,7 +161,7 @@ def test_a_guided_search_asks_for_pictures_only_when_the_edit_is_whole(
     def spied(self: DrawnBoard, wanted: Any, lost: Any = None) -> dict[str, float]:
         asked.append(wanted)
         found = self.text.metrics()
-        return found if wanted else found | {"recognised": 0.0 if found["text_gone"] < 80 else 100.0}
+        return found if wanted else found | {"recognised": 0.0 if found["text_gone"] < 95 else 100.0}
 
     monkeypatch.setattr(DrawnBoard, "_metrics", spied)
     target = {"m1": None, "m4_drop": None, "m5": None, "recognised": 5.0}
@@ -191,7 +191,7 @@ def test_rounds_may_all_look_as_far_as_the_first() -> None:
             early_stop=False,
             must_improve=False,
             search_steps=1,
-            floor={"text_kept": None},
+            floor={**OF_TEXT["floor"], "text_kept": None},
         )
         steps = [e.relative_step for e in edit.log if e.action in {"apply", "refuse"}]
         assert all(s is not None for s in steps)

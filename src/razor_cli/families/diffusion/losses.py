@@ -45,7 +45,7 @@ def loss_of(family: OpenedPipeline, sets: DrawnSets, name: str) -> Loss:
         _check_paired(family, name)
         return paired_loss(family.module, family.paired, sets, name)
     if name == ANCHOR:
-        return anchor_loss(d, family.unedited, sets.target_prompts, sets.anchor)
+        return anchor_loss(d, family.unedited, sets.target_prompts, sets.anchors)
     if name == DRIFT:
         return drift_loss(d, family.unedited, sets.retain_prompts)
     if name == CONCEPT_HEAD:

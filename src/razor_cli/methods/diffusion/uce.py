@@ -99,9 +99,7 @@ class Uce:
         own = texts_of("concepts", self.concepts, sets)
         if self.anchor is not None:
             return own, [put(text, names_of(sets), self.anchor) for text in own]
-        if not self.concepts and sets.anchor_prompts:
-            return own, list(sets.anchor_prompts)
-        return own, [sets.anchor] * len(own)
+        return own, [sets.anchor] * len(own) if self.concepts else list(sets.anchors)
 
     def _kept(self, sets: DrawnSets) -> list[str]:
         empty = [""] if self.preserve_empty else []
