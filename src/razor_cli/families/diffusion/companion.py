@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -35,13 +36,17 @@ class Companion:
     digest: str  # hash of what it makes of made-up input
 
     @torch.no_grad()
-    def images(self, pictures: Tensor) -> Tensor:
-        """Return unit embeddings [n, d] of pictures [n, 3, H, W], bytes."""
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return embeddings [n, d] of pictures [n, 3, H, W], bytes, of whatever length."""
         found = []
         for part in pictures.split(BATCH):
             pixels = self.towers.preprocess([Image.fromarray(p.permute(1, 2, 0).numpy()) for p in part])
-            found.append(self.towers.encode_image(pixels).float().cpu())
+            found.append(self.towers.image_features(pixels.to(self.towers.device)).float().cpu())
         return torch.cat(found)
+
+    def images(self, pictures: Tensor) -> Tensor:
+        """Return unit embeddings [n, d] of pictures [n, 3, H, W], bytes."""
+        return F.normalize(self.features(pictures), dim=-1)
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:

@@ -68,7 +68,7 @@ def extractor(settings: DrawnMetrics, companion: Companion | None) -> Extractor 
         assert settings.fid_weights is not None  # checked with the settings
         return inception(settings.fid_weights.expanduser())
     if settings.fid is Features.PAIRED and companion is not None:
-        return Extractor(name=f"paired:{companion.name}", features=companion.images)
+        return Extractor(name=f"paired:{companion.name}", features=companion.features)
     return None
 
 
