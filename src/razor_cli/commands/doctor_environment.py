@@ -16,6 +16,11 @@ from razor_cli.commands.doctor_machine import GIB, Row, machine
 from razor_cli.config.conf_files import conf_dir, file_of, groups, values
 from razor_cli.data.prepared import prepared
 from razor_cli.families.clip.standins import stand_in_folder, stand_in_names
+from razor_cli.families.diffusion.files import INDEX
+from razor_cli.families.diffusion.hub import NAME
+from razor_cli.families.diffusion.standins import STAND_INS
+from razor_cli.families.diffusion.standins import stand_in_folder as drawing_folder
+from razor_cli.families.diffusion.standins import stand_in_names as drawing_stand_ins
 from razor_cli.writable import existing, remedy, why_not
 
 if TYPE_CHECKING:
@@ -89,7 +94,7 @@ def _installed(name: str) -> str | None:
 
 
 def _main_versions() -> str:
-    names = ("torch", "open_clip_torch", "transformers", "numpy")
+    names = ("torch", "open_clip_torch", "transformers", "diffusers", "numpy")
     return ", ".join(f"{n} {_installed(n) or 'absent'}" for n in names)
 
 
@@ -168,6 +173,32 @@ def cifar_problem(folder: Path) -> str:
     return ""
 
 
+def _drawing(section: str) -> Iterator[Row]:
+    """Return the commands of models that draw: stand-ins, and those that the hub has."""
+    for option in groups([conf_dir()])["model"]:
+        node = values(file_of("model", option))
+        weights = node.get("weights")
+        if option in STAND_INS:
+            there = option in drawing_stand_ins()
+            size = sum(f.stat().st_size for f in drawing_folder(option).rglob("*") if f.is_file())
+            text = (
+                f"stand-in {option}, {size / 2**20:.1f} MB" if there else f"stand-in {option} has no weights"
+            )
+            fix = "" if there else "reinstall razor-cli, or train it: scripts/train_standins.py"
+            name = f"razor-run model={option} scenario=style"
+            yield Row(section=section, name=name, value=text, state="ok" if there else "note", fix=fix)
+        elif isinstance(weights, str) and NAME.fullmatch(weights):
+            folder = hub_cache() / f"models--{weights.replace('/', '--')}" / "snapshots"
+            there = any(folder.glob(f"*/{INDEX}"))
+            yield Row(
+                section=section,
+                name=f"razor-run model={option} scenario=style data=generated target=NAME",
+                state="ok" if there else "note",
+                value=f"{weights} is {'' if there else 'not '}in the hub's cache",
+                fix="" if there else "the hub gives it on first use; else model.weights=DIR",
+            )
+
+
 def _commands(cifar: Path) -> Iterator[Row]:
     """Return the headline commands, and what each of them lacks."""
     section = "ready to run"
@@ -187,6 +218,7 @@ def _commands(cifar: Path) -> Iterator[Row]:
             state="ok" if there else "missing",
             fix=fix,
         )
+    yield from _drawing(section)
     reason = cifar_problem(cifar)
     yield Row(
         section=section,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from razor_cli.metrics.score import Score
 
 BOARD, DUAL = "board", "dual"  # what a family may offer, and a method need
+CLASSES = "classes"  # its sets are pictures that two towers tell apart by the names of classes
 DENOISER = "denoiser"  # pictures are drawn from noise by a net that prompts steer
 WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
 RETAIN = "retain"  # the name of every family's loss on what must stay
@@ -97,6 +98,11 @@ class Board(Protocol):
     """The scoreboard of a step search: validation data only, cheap, no intervals."""
 
     @property
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the run must know of how trials were judged; read when the edit is done."""
+        ...
+
+    @property
     def goals(self) -> Goals:
         """Return what a method's `target` and `floor` may name."""
         ...
@@ -131,8 +137,10 @@ class Board(Protocol):
         """
         ...
 
-    def commit(self, components: Sequence[Component]) -> Metrics:
-        """Take the weights as they are now for granted and return their metrics."""
+    def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
+        """Take the weights as they are now for granted and return their metrics. Those not `wanted` may be as
+        they were known before.
+        """
         ...
 
     def rescore(self) -> Metrics:
@@ -142,6 +150,11 @@ class Board(Protocol):
 
 class Exam(Protocol):
     """The evaluation: each state of the model once, on data that no edit has looked at."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the scores must know, such as who judged."""
+        ...
 
     def measure(self, key: Mapping[str, object] | None, *, keep: bool = False) -> Any:
         """Return what the weights as they are now answer; `key`, if given, names them for the cache.
@@ -169,6 +182,7 @@ class Quantizable:
     home: Mapping[str, str]  # parameter that an edit may change -> tower
     convolutions: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what patch_conv adds
     projections: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what projections adds
+    vae: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what vae adds
     transposed: frozenset[str] = frozenset()  # multiplied from the right: output channels are dimension 1
 
 
@@ -188,7 +202,11 @@ class Family(Protocol):
 
     label: str  # in tables
     stand_in: bool
-    device: str
+
+    @property
+    def device(self) -> str:
+        """Return where the model computes, as torch names it."""
+        ...
 
     @property
     def module(self) -> nn.Module:
@@ -234,8 +252,10 @@ class Family(Protocol):
         """Return a loss by name, RETAIN among them. Raises ConfigError that lists the names there are."""
         ...
 
-    def board(self, sets: Any, settings: Any, cost: Cost, *, fast: bool) -> Board:
-        """Return a scoreboard over validation data; `settings` are the exam's."""
+    def board(self, sets: Any, settings: Any, cost: Cost, *, fast: bool, cache: Any = None) -> Board:
+        """Return a scoreboard over validation data; `settings` are the exam's. `cache` may keep what costs
+        much and is the same in another run.
+        """
         ...
 
     def exam(self, sets: Any, settings: Any, cache: Any, say: Say) -> Exam:
@@ -250,10 +270,26 @@ class Family(Protocol):
         """Return the models that a run on this target is held against; none for most."""
         ...
 
+    def without_effect(self, change: Change, sets: Any) -> str | None:
+        """Return why a change that should forget has no effect on the target: no weight differs, or what the
+        model gives for it does not. None where it has one, or where such an edit is a result like another.
+        """
+        ...
+
 
 class TwoTowered(Protocol):
     """A family that offers DUAL."""
 
     def dual(self, tower: str = "") -> Any:
         """Return the pair of towers with one space (dual.view.DualEncoder)."""
+        ...
+
+
+class Drawing(Protocol):
+    """A family that offers DENOISER."""
+
+    def supplies(self, cache: Any) -> Any:
+        """Return what data asks the unedited model for: `draw` and `embed`, as data.ask has them; `cache`
+        keeps what was drawn.
+        """
         ...

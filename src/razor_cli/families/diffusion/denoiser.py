@@ -66,6 +66,13 @@ class Denoiser:
         return int(size if isinstance(size, int) else size[0]) * int(self.pipeline.vae_scale_factor)
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return the shape of one picture's latents."""
+        size = self.core.config.sample_size
+        high, wide = (size, size) if isinstance(size, int) else size
+        return int(self.core.config.in_channels), int(high), int(wide)
+
+    @property
     def prediction(self) -> Prediction:
         """Return what the net predicts, as the scheduler says."""
         scheduler = self.pipeline.scheduler

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from razor_cli.errors import WeightsError
+from razor_cli.families.diffusion.files import T5
+from razor_cli.runs.remembered import remember
+from razor_cli.weights.files import read_file
+from razor_cli.weights.header import read_header
+from razor_cli.weights.parted import Parted, part_hash, part_of
 
 DTYPES = {
     "F16": torch.float16,
@@ -21,6 +29,7 @@ DTYPES = {
     "I8": torch.int8,
     "BOOL": torch.bool,
 }
+SAFE = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -31,17 +40,37 @@ class Place:
     key: str
 
 
-class StoredTensors(Mapping[str, Tensor]):
-    """Tensors of safetensors files by the names of the module."""
+class StoredTensors(Parted):
+    """Tensors of weights files by the names of the module. Files that are no safetensors are held whole, as
+    they cannot be read in part.
+    """
 
     def __init__(self, places: Mapping[str, Place]) -> None:
         self.places = dict(places)
         self._dtypes: dict[str, torch.dtype] = {}
+        self._whole: dict[Path, dict[str, Tensor]] = {}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the nets; T5, which no edit changes, takes no part in patches."""
+        return tuple(part for part in dict.fromkeys(map(part_of, self.places)) if part != T5)
+
+    def hash_of(self, part: str) -> str:
+        """Return the hash of a net, remembered by the state of its files."""
+        mine = [name for name in self.places if part_of(name) == part]
+        called = hashlib.sha256("\n".join(sorted(mine)).encode()).hexdigest()
+        files = list(dict.fromkeys(self.places[name].file for name in mine))
+        return remember(f"part 1 {called}", files, lambda: part_hash({n: self[n] for n in mine}))
 
     def __getitem__(self, name: str) -> Tensor:
         place = self.places[name]
-        with safe_open(place.file, framework="pt") as opened:
-            found: Tensor = opened.get_tensor(place.key)
+        if place.file.suffix != SAFE:
+            return self._read(place.file)[place.key]
+        try:
+            with safe_open(place.file, framework="pt") as opened:
+                found: Tensor = opened.get_tensor(place.key)
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"{place.file} is damaged or not a safetensors file", found=error) from error
         return found
 
     def __iter__(self) -> Iterator[str]:
@@ -52,9 +81,21 @@ class StoredTensors(Mapping[str, Tensor]):
 
     def dtype(self, name: str) -> torch.dtype:
         """Return the dtype of a tensor, from the header of its file."""
-        if not self._dtypes:
-            for file in dict.fromkeys(p.file for p in self.places.values()):
-                with safe_open(file, framework="pt") as opened:
-                    found = {key: opened.get_slice(key).get_dtype() for key in opened.keys()}  # noqa: SIM118
-                self._dtypes |= {n: DTYPES[found[p.key]] for n, p in self.places.items() if p.file == file}
+        if name not in self._dtypes:
+            file = self.places[name].file
+            if file.suffix != SAFE:
+                found = {key: value.dtype for key, value in self._read(file).items()}
+            else:
+                found = {k: DTYPES[e.dtype] for k, e in read_header(file).items() if e.dtype in DTYPES}
+            self._dtypes |= {n: found[p.key] for n, p in self.places.items() if p.file == file}
         return self._dtypes[name]
+
+    def _read(self, file: Path) -> dict[str, Tensor]:
+        if file not in self._whole:
+            self._whole[file] = read_file(file)
+        return self._whole[file]
+
+
+def names_in(file: Path) -> list[str]:
+    """Return the names of the tensors in a weights file."""
+    return list(read_header(file) if file.suffix == SAFE else read_file(file))
