@@ -114,7 +114,8 @@ def pairs(styles: Sequence[str], number: int = 1) -> Pairs:
         for o in OBJECTS
         for n in range(number)
     )
-    return Pairs(found, {"drawn": Paint()})
+    sources: Any = {"drawn": Paint()}  # pictures are listed here, and only loaded by it
+    return Pairs(found, sources)
 
 
 def shots(first: int) -> Shots:

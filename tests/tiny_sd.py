@@ -107,13 +107,11 @@ def tiny_sd3(folder: Path) -> Path:
     write_tokenizer(folder / "tokenizer_2")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        first, second = (
-            _lively(CLIPTextModelWithProjection(CLIPTextConfig(**_text(ids, **shape))))
-            for shape in (
-                {"width": 32, "heads": 4, "hidden_act": "quick_gelu"},
-                {"width": 24, "heads": 3, "layers": 4, "hidden_act": "gelu"},
-            )
+        settings = (
+            _text(ids, width=32, heads=4, hidden_act="quick_gelu"),
+            _text(ids, width=24, heads=3, layers=4, hidden_act="gelu"),
         )
+        first, second = (_lively(CLIPTextModelWithProjection(CLIPTextConfig(**s))) for s in settings)
         transformer = SD3Transformer2DModel(
             sample_size=SIDE // FACTOR,
             patch_size=2,

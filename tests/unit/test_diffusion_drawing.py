@@ -115,7 +115,8 @@ def test_latents_are_what_the_pipeline_would_decode(denoiser: Denoiser) -> None:
 
 def test_a_store_draws_what_it_does_not_have(denoiser: Denoiser, tmp_path: Path) -> None:
     model = family(denoiser.kind)
-    cache, ticks = TensorCache(tmp_path / "cache"), []
+    cache = TensorCache(tmp_path / "cache")
+    ticks: list[int] = []
     store = model.pictures(cache)
     first = store.pictures(PROMPTS, [1, 2, 3], QUICK, ticks.append)
     again = model.pictures(cache).pictures([*PROMPTS[:2], "new"], [1, 2, 3], QUICK, ticks.append)
@@ -132,7 +133,8 @@ def test_a_store_draws_what_it_does_not_have(denoiser: Denoiser, tmp_path: Path)
 
 def test_a_store_knows_weights_by_their_bits(denoiser: Denoiser, tmp_path: Path) -> None:
     model = family(denoiser.kind)
-    before, ticks = bits(model), []
+    before = bits(model)
+    ticks: list[int] = []
     store = model.pictures(TensorCache(tmp_path / "cache"))
     plain = store.pictures(PROMPTS[:1], [1], QUICK, ticks.append)
     name = next(n for n in parameters(model) if n.endswith("fc1.weight"))
@@ -166,7 +168,8 @@ def test_without_a_cache_nothing_is_kept(tmp_path: Path) -> None:
 def test_contexts_of_words_that_did_not_change_are_encoded_once(
     denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, asked = family(denoiser.kind), []
+    model = family(denoiser.kind)
+    asked: list[str] = []
     plain = denoiser.encode
 
     def encode(words: Any) -> Context:

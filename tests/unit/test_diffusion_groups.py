@@ -20,7 +20,7 @@ from razor_cli.families.diffusion.denoiser import CORES
 from razor_cli.families.diffusion.groups import group, group_names
 from razor_cli.families.diffusion.kinds import Kind
 
-CLIP_L = {
+CLIP_L: dict[str, Any] = {
     "vocab_size": 49408,
     "hidden_size": 768,
     "intermediate_size": 3072,

@@ -44,6 +44,7 @@ class OpenedPipeline:
     digest: str
     paired: Mapping[str, Paired] = field(default_factory=dict)
     draws: Draws = field(default_factory=Draws)
+    device: str = field(init=False)
     layouts: tuple[TowerLayout, ...] = field(init=False)
     contexts: Contexts = field(init=False)
     _unedited: dict[tuple[str, ...], Context] = field(default_factory=dict, init=False, repr=False)
@@ -51,13 +52,9 @@ class OpenedPipeline:
     _preparation: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self.device = self.denoiser.device
         self.layouts = text_layouts(self.denoiser.encoders)
         self.contexts = Contexts(self.denoiser)
-
-    @property
-    def device(self) -> str:
-        """Return where the model computes."""
-        return self.denoiser.device
 
     @property
     def module(self) -> nn.Module:
