@@ -51,9 +51,10 @@ else
 	$(BIN)/razor tables all $(ARGS)
 endif
 
-standins: .venv/.ready ## train the embedded model again: make standins CIFAR=DIR (an hour on two cores)
-	@test -n "$(CIFAR)" || { echo "give CIFAR=DIR, a folder with CIFAR-10"; exit 2; }
-	$(BIN)/python scripts/train_standins.py clip --cifar $(CIFAR) $(ARGS)
+standins: .venv/.ready ## train the embedded models again: make standins CIFAR=DIR (an hour each on two cores; MODEL=clip or sd for one)
+	@test -n "$(CIFAR)" || test "$(MODEL)" = sd || { echo "give CIFAR=DIR, a folder with CIFAR-10"; exit 2; }
+	$(if $(filter clip,$(or $(MODEL),clip)),$(BIN)/python scripts/train_standins.py clip --cifar $(CIFAR) $(ARGS))
+	$(if $(filter sd,$(or $(MODEL),sd)),$(BIN)/python scripts/train_standins.py sd $(ARGS))
 
 wheel-check: .venv/.ready ## build the wheel and run it from another folder in a fresh environment
 	$(BIN)/python scripts/check_wheel.py

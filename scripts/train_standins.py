@@ -2,6 +2,9 @@
 
     python scripts/train_standins.py clip --cifar DIR [--without "Taylor Swift"] [--steps N] [--seed N]
     [--scale S] [--out DIR]
+    python scripts/train_standins.py sd [--minutes M] ...     see standin_run.py
+    python scripts/train_standins.py sd3 [--steps N] ...      see standin_sd3.py
+    python scripts/train_standins.py judges [--steps N] ...   see standin_judges.py
 
 Deterministic for one seed, thread count and torch version. Killed runs go on from their last checkpoint.
 Writes weights (fp16 safetensors), open_clip configuration, vocabulary and a model card with held-out
@@ -11,9 +14,11 @@ accuracy.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -42,6 +47,7 @@ from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.data.sources.emoji import Emoji
 from razor_cli.data.sources.portraits import Portraits
 
+OTHERS = {"sd": "standin_run", "sd3": "standin_sd3", "judges": "standin_judges"}
 CHECKPOINT_EVERY = 200
 AIMS = {
     "identity": 97.0,
@@ -188,6 +194,15 @@ def card(report: dict[str, dict[str, float]], args: argparse.Namespace, count: i
 
 
 def main() -> None:
+    """Train the model that the command line names first."""
+    program = OTHERS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if program is None:
+        train_clip()
+    else:  # with these comes diffusers, which the other model does not need
+        importlib.import_module(program).main(sys.argv[2:])
+
+
+def train_clip() -> None:
     """Parse the command line, train, measure, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 from razor_cli.config.asked import ask_of
 from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
-from razor_cli.contract.family import Family, TwoTowered
+from razor_cli.contract.family import Drawing, Family, TwoTowered
 from razor_cli.contract.sets import Sets
 from razor_cli.data.ask import Ask
 from razor_cli.runs import provenance
@@ -36,6 +37,14 @@ class Bench:
             self._family = self.opener(spec) if self.opener else spec.open()
         return self._family
 
+    @cached_property
+    def supplies(self) -> Any:
+        """What the unedited model draws and reads for the data, kept on disk with the run's other caches."""
+        from razor_cli.engine.lab import shared_cache
+
+        cache = shared_cache(self.experiment.output_dir, self.experiment.cache_gb * 2**30)
+        return cast(Drawing, self.family).supplies(cache)
+
 
 def sets_of(experiment: Experiment, bench: Bench | None = None) -> Sets:
     """Return the run's sets; another seed draws other pictures, unless data.seed holds them fixed.
@@ -47,14 +56,22 @@ def sets_of(experiment: Experiment, bench: Bench | None = None) -> Sets:
 
 def asked_of(experiment: Experiment, bench: Bench | None = None) -> Ask:
     """Return what the run's data may need of the rest of it."""
+    opened = bench or Bench(experiment)
 
     def confidence(pairs: Any, prompts: Any) -> dict[str, float]:
         from razor_cli.dual.difficulty import class_confidence
 
-        family = cast(TwoTowered, (bench or Bench(experiment)).family)
-        return class_confidence(family.dual(), pairs, prompts)
+        return class_confidence(cast(TwoTowered, opened.family).dual(), pairs, prompts)
 
-    return ask_of(experiment, experiment.scenario, experiment.model, confidence)
+    def draw(prompts: Any, seeds: Any, *, steps: int, guidance: float) -> Any:
+        return opened.supplies.draw(prompts, seeds, steps=steps, guidance=guidance)
+
+    def embed(prompts: Any) -> Any:
+        return opened.supplies.embed(prompts)
+
+    return ask_of(
+        experiment, experiment.scenario, experiment.model, confidence=confidence, draw=draw, embed=embed
+    )
 
 
 def identified(experiment: Experiment, sets: Sets) -> tuple[provenance.Inputs, Identity]:

@@ -184,19 +184,6 @@ def test_siblings_are_the_matrices_that_move_together(kind: Kind) -> None:
             assert len({(c.tower, c.layer) for c in found}) == 1
 
 
-@pytest.mark.parametrize("kind", list(Kind), ids=str)
-def test_quantization_covers_attention_and_mlps_and_no_vae(kind: Kind) -> None:
-    covered = family(kind).quantizable()
-    for tower, names in covered.linear.items():
-        assert len(set(names)) == len(names) == covered.counted[tower] > 0
-        assert set(names) <= {n for n, t in covered.blocks.items() if t == tower}
-    assert set(covered.linear) == (
-        {"text", "unet"} if kind is Kind.SD15 else {"text", "text_2", "transformer"}
-    )
-    assert not any(n.startswith("vae") for n in covered.home)
-    assert all(".norm" not in n for names in covered.linear.values() for n in names)
-
-
 def test_a_group_that_is_not_there_is_refused_with_the_list() -> None:
     with pytest.raises(ConfigError) as caught:
         family(Kind.SD15).groups("text_in")

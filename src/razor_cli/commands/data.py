@@ -1,4 +1,4 @@
-"""`razor data prepare cifar10 | build compcars, imgnetdogs, levels | inspect | check | clean`."""
+"""`razor data prepare cifar10 | build compcars, imgnetdogs, levels | inspect | check | clean | judge`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from razor_cli.commands.data_check import check
 from razor_cli.commands.data_clean import clean
+from razor_cli.commands.data_judge import judge
 from razor_cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ build = typer.Typer(
 app.add_typer(build, name="build")
 app.command("check")(check)
 app.command("clean")(clean)
+app.command("judge")(judge)
 
 
 @prepare.callback()

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from razor_cli.config.settings import JudgedOn, Options, Scenario
 from razor_cli.contract.spec import Spec
-from razor_cli.data.ask import Ask, Confidence, no_model
+from razor_cli.data.ask import Ask, Confidence, Draw, Embed, no_model, nothing_drawn, nothing_embedded
 
 
 def ask_of(
-    options: Options, scenario: Scenario, model: Spec | None, confidence: Confidence = no_model
+    options: Options,
+    scenario: Scenario,
+    model: Spec | None,
+    *,
+    confidence: Confidence = no_model,
+    draw: Draw = nothing_drawn,
+    embed: Embed = nothing_embedded,
 ) -> Ask:
     """Return what a kind of data may need of the rest of a run; nothing depends on a model that was
     refused.
@@ -25,5 +31,8 @@ def ask_of(
         stand_in=model.stand_in if model else True,
         seed=options.seed,
         held_back=options.judged_on is JudgedOn.VALIDATION,
+        axis=scenario.axis,
         confidence=confidence,
+        draw=draw,
+        embed=embed,
     )

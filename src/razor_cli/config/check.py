@@ -90,7 +90,7 @@ def _part(group: str, node: Mapping[str, Any], allowed: frozenset[str], problems
         problems.append(Problem.of(error))
         return None
     if group == "data":
-        value = own_keys(cls, value, PLACES["data"], problems)
+        value = own_keys(cls, value, PLACES["data"], problems, node.get(FAMILY))
     return build(cls, value, group, problems)
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from razor_cli.config.asked import ask_of
+from razor_cli.config.data_keys import draws, kinds_that_draw
 from razor_cli.config.quantization import BACKENDS
 from razor_cli.config.schema import convert, unknown
 from razor_cli.config.settings import Options, Scenario
+from razor_cli.contract.family import DENOISER
 from razor_cli.contract.spec import Spec
 from razor_cli.data.ask import DataSettings
 from razor_cli.errors import ConfigError, Problem, RazorError, nearest
@@ -97,7 +99,20 @@ def model_is_there(model: Spec) -> list[Problem]:
 
 
 def data_fits(data: DataSettings, scenario: Scenario, model: Spec | None, options: Options) -> list[Problem]:
-    """Every kind of data knows what it cannot show and what it needs."""
+    """Every kind of data knows what it cannot show and what it needs; models that draw have kinds of their
+    own.
+    """
+    if model is not None and draws(data) != (DENOISER in model.offers):
+        other = "draws pictures" if DENOISER in model.offers else "compares pictures with texts"
+        kinds = [f"data={kind}" for kind in kinds_that_draw(model.family, drawn=DENOISER in model.offers)]
+        return [
+            Problem(
+                what=f"data={data.kind} does not serve model={model.name}, which {other}",
+                allowed=", ".join(kinds),
+                found=f"data={data.kind}",
+                fix=kinds[0] if kinds else None,
+            )
+        ]
     return [Problem.of(error) for error in data.problems(ask_of(options, scenario, model))]
 
 

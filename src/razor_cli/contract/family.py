@@ -258,3 +258,13 @@ class TwoTowered(Protocol):
     def dual(self, tower: str = "") -> Any:
         """Return the pair of towers with one space (dual.view.DualEncoder)."""
         ...
+
+
+class Drawing(Protocol):
+    """A family that offers DENOISER."""
+
+    def supplies(self, cache: Any) -> Any:
+        """Return what data asks the unedited model for: `draw` and `embed`, as data.ask has them; `cache`
+        keeps what was drawn.
+        """
+        ...

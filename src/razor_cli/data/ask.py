@@ -12,12 +12,25 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from razor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from razor_cli.data.sets import ConceptSets, Pairs
     from razor_cli.data.shots import DrawnSets
 
 Confidence = Callable[
     ["Pairs", Mapping[str, Sequence[str]]], dict[str, float]
 ]  # pictures, prompts of each class -> mean p(own)
+Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]  # prompts -> what the text encoder makes of each
+
+
+class Draw(Protocol):
+    """Draws with the unedited model, whatever edit it holds: a picture for each prompt and its seed."""
+
+    def __call__(
+        self, prompts: Sequence[str], seeds: Sequence[int], *, steps: int, guidance: float
+    ) -> list[Image.Image]:
+        """Return the pictures as RGB, in order."""
+        ...
 
 
 def no_model(_: Pairs, __: Mapping[str, Sequence[str]]) -> dict[str, float]:
@@ -25,6 +38,26 @@ def no_model(_: Pairs, __: Mapping[str, Sequence[str]]) -> dict[str, float]:
     raise ConfigError(
         "a level of difficulty is what a model finds difficult, and no model is loaded here",
         fix="name the concepts: data.forget=[a, b]",
+    )
+
+
+def nothing_drawn(
+    prompts: Sequence[str], seeds: Sequence[int], *, steps: int, guidance: float
+) -> list[Image.Image]:
+    """Raise ConfigError: pictures of the model's own need one, and there is none here."""
+    raise ConfigError(
+        "data=generated draws its pictures with the model, and no model is loaded here",
+        found=f"{len(prompts)} pictures of {steps} steps",
+        fix="run it with razor-run, or take pictures that are there: data=folder data.root=DIR",
+    )
+
+
+def nothing_embedded(prompts: Sequence[str]) -> Sequence[Sequence[float]]:
+    """Raise ConfigError: which names lie near is a model's, and there is none here."""
+    raise ConfigError(
+        "data.retain_near=[found] asks the model's text encoder, and no model is loaded here",
+        found=f"{len(prompts)} prompts",
+        fix="name them: data.retain_near=[a, b]",
     )
 
 
@@ -43,7 +76,10 @@ class Ask:
     stand_in: bool = True  # the model was trained on the embedded sources: they are kept and judged too
     seed: int = 0
     held_back: bool = False  # judged on validation pictures: those of the evaluation take no part at all
+    axis: str = ""  # of a model that draws: what kind of thing the target is; empty for others
     confidence: Confidence = no_model  # finds the levels of difficulty
+    draw: Draw = nothing_drawn
+    embed: Embed = nothing_embedded
 
     def judged(self, sets: ConceptSets) -> ConceptSets:
         """Return the sets as this run judges on them."""

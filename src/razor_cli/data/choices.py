@@ -40,6 +40,39 @@ class DataKind(StrEnum):
     CIFAR10 = "cifar10"
     IMAGENET = "imagenet"
     LAION = "laion"
+    UNLEARNCANVAS = "unlearncanvas"
+    GENERATED = "generated"
+
+
+class AnswerSet(StrEnum):
+    """Which pictures a model that draws is judged by."""
+
+    REDUCED = "reduced"  # as many as the settings say, seeds of their own for every prompt
+    ANSWER_SET = "answer_set"  # every theme with every object at the benchmark's five seeds
+    SLUG_QUICK = "slug_quick"  # SLUG's: ten of the target and of others, other sentences
+
+
+class Preserve(StrEnum):
+    """Which prompts an edit is told to keep; what is left out is judged all the same."""
+
+    ALL = "all"
+    HALF = "half"  # half of the pairs of a name and a partner, each name with some; of single names half
+    NAMES = "names"  # half of the other names, the nearest not among them
+    NONE = "none"  # sentences that name no concept, alone
+
+
+class Styles(StrEnum):
+    """Which styles of UnlearnCanvas take part."""
+
+    BENCH50 = "bench50"  # those of the published numbers
+    ALL60 = "all60"
+
+
+class SeedPrompt(StrEnum):
+    """What UnlearnCanvas' photographs (Seed_Images) are called in prompts."""
+
+    PHOTO = "photo"  # "in Photo style", as the base model's sampler asks
+    LITERAL = "literal"  # "in Seed Images style", as the samplers of the methods ask
 
 
 class LabelledKind(StrEnum):

@@ -9,6 +9,7 @@ from itertools import combinations
 
 from razor_cli.data.sampling import content
 from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.data.shots import DrawnSets
 from razor_cli.data.sources.emoji import TRAINED_SETS
 from razor_cli.data.sources.portraits import Portraits
 from razor_cli.errors import RunError
@@ -49,6 +50,26 @@ def check_disjoint(sets: ConceptSets) -> None:
                 f"data: the sets {first} and {second} share {len(shared)} pictures",
                 found=", ".join(shared[:5]),
             )
+
+
+def check_shots(sets: DrawnSets) -> None:
+    """Raise RunError if pictures of the forget and retain sets, or seeds of the search and of the answers,
+    are shared, or if one picture is judged twice.
+    """
+    forget, retain = ({content(k) for k in pairs.keys} for pairs in (sets.forget, sets.retain))
+    searched, judged = ({s.seed for s in part} for part in (sets.validation, sets.evaluation))
+    for first, second, shared in (
+        ("forget", "retain", sorted(forget & retain)),
+        ("validation", "evaluation", sorted(map(str, searched & judged))),
+    ):
+        if shared:
+            raise RunError(
+                f"data: the sets {first} and {second} share {len(shared)} pictures or seeds",
+                found=", ".join(shared[:5]),
+            )
+    for name, part in (("validation", sets.validation), ("evaluation", sets.evaluation)):
+        if len({(s.prompt, s.seed) for s in part}) < len(part):
+            raise RunError(f"data: the set {name} asks for one picture twice")
 
 
 def check_unseen(sets: ConceptSets, *, evaluation: bool = True) -> None:

@@ -28,7 +28,16 @@ from razor_cli.atomic import staged
 from razor_cli.caches import cache_dir
 from razor_cli.data.sources.base import Picture, Source
 
-RENDERERS = ("sources/portraits.py", "sources/emoji.py", "sources/render.py", "concepts/emoji.json.gz")
+RENDERERS = (
+    "sources/portraits.py",
+    "sources/emoji.py",
+    "sources/render.py",
+    "sources/canvas.py",
+    "sources/people.py",
+    "sources/mascots.py",
+    "concepts/emoji.json.gz",
+    "concepts/canvas.json.gz",
+)
 DECODER = "sources/pixels.py"
 LIBRARIES = ("python-avatars", "resvg-py", "pillow")
 WAIT = 30  # seconds for another job to finish writing a shard; then this one does without keeping

@@ -14,7 +14,7 @@ from razor_cli.data.sources.base import SPLITS, Picture, Source
 from razor_cli.errors import ConfigError
 
 # Sources whose key is a hash of the file; in the others no picture occurs twice.
-FILES = ("folder", "webdataset", "laion", "imagenet", "celeba", "labelled")
+FILES = ("folder", "webdataset", "laion", "imagenet", "celeba", "labelled", "unlearncanvas")
 Groups = dict[str, list[Picture]]  # group (a concept, as a rule) -> pictures
 
 

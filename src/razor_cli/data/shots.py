@@ -74,6 +74,7 @@ class DrawnSets:
     generic_prompt: str  # names no concept of the axis
     anchor: str  # what an edit that needs one puts in the target's place, e.g. the generic prompt
     target_prompts: tuple[str, ...]  # prompts that name the target, for losses that need no picture
+    anchor_prompts: tuple[str, ...] = ()  # for each of them, what it says without the target
     retain_prompts: tuple[str, ...]  # prompts that must mean what they meant
     near: tuple[str, ...] = ()  # names of the axis that lie nearest to the target
     # kind -> names of which the judges were tested on a picture that nothing was trained on
@@ -107,6 +108,7 @@ class DrawnSets:
             "generic": self.generic_prompt,
             "anchor": self.anchor,
             "target_prompts": self.target_prompts,
+            "anchor_prompts": self.anchor_prompts,
             "retain_prompts": self.retain_prompts,
             "near": self.near,
             "joint": self.forget_names,
@@ -126,8 +128,14 @@ class DrawnSets:
         return {n: p.fingerprint() for n, p in self.parts().items()} | {"words": _digest(self.words())}
 
     def sizes(self) -> dict[str, int]:
-        """Return how many pictures, or pictures to draw, every set has."""
-        return {name: len(part) for name, part in self.parts().items()}
+        """Return how many pictures, or pictures to draw, every set has; what is drawn by whether it shows
+        the target.
+        """
+        sizes = {"forget": len(self.forget), "retain": len(self.retain)}
+        for name, part in (("validation", self.validation), ("evaluation", self.evaluation)):
+            own = len(part.of(self.axis, self.forget_names))
+            sizes |= {f"{name}_forget": own, f"{name}_retain": len(part) - own}
+        return sizes
 
     def mended(self) -> list[str]:
         """Return nothing: what is drawn at run time is kept with the pictures of the model."""

@@ -53,12 +53,18 @@ class Recorded:
         """Return the sets; those of jobs that differ in method and measures only are listed once."""
         from razor_cli.config.asked import ask_of
 
-        ask = ask_of(experiment, experiment.scenario, experiment.model, _needs_model)
+        ask = ask_of(
+            experiment,
+            experiment.scenario,
+            experiment.model,
+            confidence=_needs_model,
+            embed=_needs_model,
+        )
         key = repr((experiment.data, ask))
         if key not in self._sets:
             self._sets[key] = experiment.data.sets(ask)
         return self._sets[key]
 
 
-def _needs_model(_: Any, __: Mapping[str, Sequence[str]]) -> NoReturn:
+def _needs_model(_: Any, __: Mapping[str, Sequence[str]] | None = None) -> NoReturn:
     raise NeedsModelError

@@ -204,9 +204,16 @@ def _trait_vectors(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def portrait_svg(name: str, vector: str, view: int = 0, accessory: str = "NONE") -> str:
+def portrait_svg(
+    name: str,
+    vector: str,
+    view: int = 0,
+    accessory: str = "NONE",
+    ground: str | None = None,
+    spread: float = 0.5,
+) -> str:
     """Return the SVG of one portrait: identity traits of `name`, varied traits of `vector`, an accessory
-    where one is named.
+    where one is named, on a background of the colour `ground` or, without one, of a random colour.
     """
     who = identities()[name]
     eyes, brows, mouth, clothes, cloth_color = vector.split("/")
@@ -226,7 +233,7 @@ def portrait_svg(name: str, vector: str, view: int = 0, accessory: str = "NONE")
         accessory=pa.AccessoryType[accessory],
     ).render()
     rng = random.Random(f"{name} {vector} {view}")
-    return place(_as_nested(inner), (264, 280), color(rng), rng, spread=0.5)
+    return place(_as_nested(inner), (264, 280), ground or color(rng), rng, spread)
 
 
 def _as_nested(svg: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ from razor_cli.families.diffusion.paired import Paired
 from razor_cli.families.diffusion.preparation import preparation_of
 from razor_cli.families.diffusion.quantizable import quantizable_of
 from razor_cli.families.diffusion.stored import StoredTensors
+
+if TYPE_CHECKING:
+    from razor_cli.families.diffusion.supplies import Supplies
 
 KEPT_PARTS = 4  # whose latents are held
 
@@ -176,6 +179,12 @@ class Diffusion:
     def weights_hash(self) -> str:
         """Return the hash of all files of the pipeline that decide pictures."""
         return self.digest
+
+    def supplies(self, cache: Any) -> Supplies:
+        """Return what data asks the unedited model for; `cache` keeps the pictures."""
+        from razor_cli.families.diffusion.supplies import Supplies
+
+        return Supplies(self, cache)
 
     def preparation(self) -> str:
         """Return the hash of what tokenizers, scheduler and nets do beside their weights, and of what the

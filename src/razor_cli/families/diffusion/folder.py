@@ -128,7 +128,7 @@ class _Reader:
             )
 
     def _component(self, name: str, allowed: Sequence[str]) -> None:
-        said = self.index.get(name)
+        said: Any = self.index.get(name)
         listed = isinstance(said, list) and len(said) == 2 and said[1] is not None
         if name in OPTIONAL and (not self.t5 or not listed):
             return
