@@ -29,7 +29,7 @@ def denoiser(request: pytest.FixtureRequest) -> Denoiser:
 
 
 def apart(one: torch.Tensor, two: torch.Tensor) -> float:
-    return float((one.float() - two.float()).abs().max())
+    return float((one.detach().float() - two.float()).abs().max())
 
 
 def test_a_context_is_what_the_pipeline_encodes(denoiser: Denoiser) -> None:
