@@ -122,7 +122,11 @@ def report(out: Path, towers: Path, judges: Path, work: Path, console: Console) 
 
 def sizes(out: Path, towers: Path) -> dict[str, float]:
     """Return the megabytes of both folders."""
-    return {f.name: sum(p.stat().st_size for p in f.rglob("*") if p.is_file()) / 1e6 for f in (out, towers)}
+    folders = {"sd_tiny": out, "sd_tiny_clip": towers}
+    return {
+        name: sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
+        for name, folder in folders.items()
+    }
 
 
 def card(

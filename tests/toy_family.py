@@ -39,7 +39,7 @@ class Loss:
 
 
 class Board:
-    goals = GOALS
+    goals, notes = GOALS, ()
 
     def __init__(self, toy: Toy, sets: Sets, cost: Any) -> None:
         self.toy, self.sets, self.cost = toy, sets, cost
@@ -65,6 +65,7 @@ class Board:
 class Exam:
     toy: Toy
     sets: Sets
+    notes = ()
 
     def measure(self, key: Any, *, keep: bool = False) -> tuple[Tensor, Tensor]:
         known, _, kept = self.sets.hits(self.toy.module, "evaluation")
@@ -110,7 +111,7 @@ class Toy:
     def loss(self, name: str, sets: Sets) -> Loss:
         return Loss(self.module)
 
-    def board(self, sets: Sets, settings: Any, cost: Any, *, fast: bool) -> Board:
+    def board(self, sets: Sets, settings: Any, cost: Any, *, fast: bool, cache: Any = None) -> Board:
         return Board(self, sets, cost)
 
     def exam(self, sets: Sets, settings: Any, cache: Any, say: Any) -> Exam:
@@ -123,11 +124,14 @@ class Toy:
     def companions(self, target: str) -> Companions:
         return Companions()
 
+    def without_effect(self, change: Any, sets: Sets) -> None:
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ToySpec:
     family, offers, goals = "toy", frozenset({BOARD}), GOALS
-    losses, libraries = ("distance", RETAIN), ("torch",)
+    losses, retain_losses, libraries = ("distance", RETAIN), (RETAIN,), ("torch",)
     name: str = "toy"
     stand_in: bool = True
     weights: Path = Path("toy.safetensors")

@@ -80,6 +80,7 @@ def identified(experiment: Experiment, sets: Sets) -> tuple[provenance.Inputs, I
     """
     spec = experiment.model
     beside = {f"weights_{state}": found for state, found in spec.beside(sets.target).items()}
+    beside |= {f"judge_{name}": found for name, found in experiment.metrics.judge_hashes(sets).items()}
     code = code_version(spec.family, *classes_of(experiment))
     inputs = provenance.Inputs(weights=spec.weights_hash(), data=sets.fingerprints() | beside, code=code)
     return inputs, Identity(

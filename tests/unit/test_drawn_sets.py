@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from drawn_worlds import asked
+from drawn_places import asked
 
 from razor_cli.data import canvas_prompts
 from razor_cli.data.answer_sets import FIVE, Scene, Seeds
@@ -287,4 +287,4 @@ def test_a_model_of_real_pictures_is_told_what_shows_it_its_own() -> None:
 @pytest.mark.parametrize("name", ["n_forget", "n_evaluation_retain", "n_unseen"])
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"data\.{name} must be at least"):
-        CanvasStandIn(**{name: 0})
+        CanvasStandIn(**cast(Any, {name: 0}))

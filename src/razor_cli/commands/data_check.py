@@ -196,9 +196,9 @@ def _answers(console: Console, root: Path, styles: Styles, out: Path | None) -> 
     flawed = [f"{name} ({why})" for name, why in found.unreadable.items()]
     if flawed:
         lines.append(f"unreadable: {', '.join(flawed[:SHOWN])}{_more(flawed)}")
-    for what, names in (("belong to no answer", found.strange), ("are there several times", found.repeated)):
-        if names:
-            lines.append(f"{len(names):,} pictures {what}, such as {names[0]}")
+    for what, odd in (("belong to no answer", found.strange), ("are there several times", found.repeated)):
+        if odd:
+            lines.append(f"{len(odd):,} pictures {what}, such as {odd[0]}")
     if out is not None:
         from razor_cli.runs.folder import write_atomic
 

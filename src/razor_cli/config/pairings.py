@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from razor_cli.config.asked import ask_of
@@ -74,23 +74,28 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
             )
         ]
     found = []
-    for key in ("target", "floor"):
+    for key in ("target", "floor", "guide"):
         for name, number in getattr(method, key, {}).items():
             if number is not None and name not in model.goals:
                 found.append(unknown(name, f"method.{key}", model.goals))
+    found += [
+        unknown(name, "method.utility", model.goals)
+        for name in getattr(method, "utility", ())
+        if name not in model.goals
+    ]
     losses = [getattr(method, "forget_loss", None), *(r.forget_loss for r in getattr(method, "retries", ()))]
-    for loss in losses:
-        if loss is not None and loss not in model.losses:
-            close = nearest(loss, model.losses)
-            found.append(
-                Problem(
-                    what="method.forget_loss has the wrong value",
-                    allowed=", ".join(model.losses),
-                    found=repr(loss),
-                    fix=f"did you mean method.forget_loss={' or '.join(close)}?" if close else None,
-                )
-            )
-    return found
+    found += [p for loss in losses for p in _unknown_loss(loss, "forget_loss", model.losses)]
+    return found + _unknown_loss(getattr(method, "retain_loss", None), "retain_loss", model.retain_losses)
+
+
+def _unknown_loss(name: str | None, key: str, known: Sequence[str]) -> list[Problem]:
+    """A loss is named that the model's family does not have; a method without such a setting names none."""
+    if name is None or name in known:
+        return []
+    close = nearest(name, known)
+    fix = f"did you mean method.{key}={' or '.join(close)}?" if close else None
+    what = f"method.{key} has the wrong value"
+    return [Problem(what=what, allowed=", ".join(known), found=repr(name), fix=fix)]
 
 
 def model_is_there(model: Spec) -> list[Problem]:
@@ -110,7 +115,7 @@ def data_fits(data: DataSettings, scenario: Scenario, model: Spec | None, option
                 what=f"data={data.kind} does not serve model={model.name}, which {other}",
                 allowed=", ".join(kinds),
                 found=f"data={data.kind}",
-                fix=kinds[0] if kinds else None,
+                fix=next((k for k in kinds if k.endswith("standin") is model.stand_in), None),
             )
         ]
     return [Problem.of(error) for error in data.problems(ask_of(options, scenario, model))]

@@ -17,5 +17,6 @@ class Cost:
     forwards: int = 0
     backwards: int = 0
     evaluations: int = 0  # trial models scored on validation data
+    drawn: int = 0  # pictures that a search looked at, of a model that draws
     gradient_cache_hits: int = 0
     peak_mb: float = 0.0

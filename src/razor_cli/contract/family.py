@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from razor_cli.metrics.score import Score
 
 BOARD, DUAL = "board", "dual"  # what a family may offer, and a method need
+CLASSES = "classes"  # its sets are pictures that two towers tell apart by the names of classes
 DENOISER = "denoiser"  # pictures are drawn from noise by a net that prompts steer
 WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
 RETAIN = "retain"  # the name of every family's loss on what must stay
@@ -97,6 +98,11 @@ class Board(Protocol):
     """The scoreboard of a step search: validation data only, cheap, no intervals."""
 
     @property
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the run must know of how trials were judged; read when the edit is done."""
+        ...
+
+    @property
     def goals(self) -> Goals:
         """Return what a method's `target` and `floor` may name."""
         ...
@@ -131,8 +137,10 @@ class Board(Protocol):
         """
         ...
 
-    def commit(self, components: Sequence[Component]) -> Metrics:
-        """Take the weights as they are now for granted and return their metrics."""
+    def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
+        """Take the weights as they are now for granted and return their metrics. Those not `wanted` may be as
+        they were known before.
+        """
         ...
 
     def rescore(self) -> Metrics:
@@ -142,6 +150,11 @@ class Board(Protocol):
 
 class Exam(Protocol):
     """The evaluation: each state of the model once, on data that no edit has looked at."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the scores must know, such as who judged."""
+        ...
 
     def measure(self, key: Mapping[str, object] | None, *, keep: bool = False) -> Any:
         """Return what the weights as they are now answer; `key`, if given, names them for the cache.
@@ -189,7 +202,11 @@ class Family(Protocol):
 
     label: str  # in tables
     stand_in: bool
-    device: str
+
+    @property
+    def device(self) -> str:
+        """Return where the model computes, as torch names it."""
+        ...
 
     @property
     def module(self) -> nn.Module:
@@ -235,8 +252,10 @@ class Family(Protocol):
         """Return a loss by name, RETAIN among them. Raises ConfigError that lists the names there are."""
         ...
 
-    def board(self, sets: Any, settings: Any, cost: Cost, *, fast: bool) -> Board:
-        """Return a scoreboard over validation data; `settings` are the exam's."""
+    def board(self, sets: Any, settings: Any, cost: Cost, *, fast: bool, cache: Any = None) -> Board:
+        """Return a scoreboard over validation data; `settings` are the exam's. `cache` may keep what costs
+        much and is the same in another run.
+        """
         ...
 
     def exam(self, sets: Any, settings: Any, cache: Any, say: Say) -> Exam:
@@ -249,6 +268,12 @@ class Family(Protocol):
 
     def companions(self, target: str) -> Companions:
         """Return the models that a run on this target is held against; none for most."""
+        ...
+
+    def without_effect(self, change: Change, sets: Any) -> str | None:
+        """Return why a change that should forget has no effect on the target: no weight differs, or what the
+        model gives for it does not. None where it has one, or where such an edit is a result like another.
+        """
         ...
 
 

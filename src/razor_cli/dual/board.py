@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ class DualBoard:
     """Validation pictures and texts with their committed embeddings; `trial` scores the weights as they are
     now.
     """
+
+    notes: ClassVar[Sequence[str]] = ()
 
     def __init__(self, model: DualEncoder, sets: ConceptSets, cost: Cost, *, fast: bool) -> None:
         self.model, self.cost, self.fast, self.goals = model, cost, fast, GOALS
@@ -96,7 +98,7 @@ class DualBoard:
     def _metrics(self, embedded: Mapping[Tower, Tensor]) -> Metrics:
         return all_metrics(self._features(embedded), self.base_util)
 
-    def commit(self, components: Sequence[Component]) -> Metrics:
+    def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
         """Take the weights as they are now for granted: renew the changed towers and forget what lies behind
         the change.
         """

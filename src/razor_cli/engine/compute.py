@@ -12,6 +12,7 @@ from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import Change, Companions, Exam, Family, Key
 from razor_cli.contract.sets import Sets
 from razor_cli.engine.changes import Weights
+from razor_cli.engine.effect import refuse_idle
 from razor_cli.engine.evaluation import BASE, CONTROL, EDIT, Evaluator
 from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.engine.record import Done, save_change, weights_of
@@ -50,7 +51,7 @@ def compute(job: Job) -> None:
     notes = list(companions.notes)
     changes = _changes(job, edit, notes)
     exam, found, scores = _scored(job, lab, changes, companions)
-    notes += [*(lab.cache.notes() if lab.cache else ()), *sets.mended()]
+    notes += [*lab.notes, *exam.notes, *(lab.cache.notes() if lab.cache else ()), *sets.mended()]
     survival = survival_of(family, weights_of(edit), e.quantization)
     write_atomic(run.path("survival.csv"), survival_csv(survival))
     with at_the_cost_of_a_note(notes, "pictures of the run"):
@@ -80,6 +81,7 @@ def edited(job: Job, lab: Lab | None = None) -> tuple[Edit, int | None]:
     with job.progress.stage(f"forgetting {job.sets.target} with {job.identity.method}") as say:
         lab.say = say
         edit = job.experiment.method.edit(lab)
+        refuse_idle(edit, job.family, job.sets)
     run.write_log(edit.log)
     write_atomic(run.path("split.json"), in_json(job.sets.record(), indent=1))
     return edit, save_change(run.path(""), edit, job.family, job.identity, job.experiment)

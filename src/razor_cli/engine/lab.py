@@ -49,8 +49,15 @@ class Lab:
     def board(self) -> Board:
         """Return the validation scoreboard, built on first use with the weights as they are then."""
         if self._board is None:  # loads examples: no part of the search
-            self._board = self.family.board(self.sets, self.settings, self.cost, fast=self.fast)
+            self._board = self.family.board(
+                self.sets, self.settings, self.cost, fast=self.fast, cache=self.cache
+            )
         return self._board
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what the scoreboard has to say of how trials were judged, where there was one."""
+        return list(self._board.notes) if self._board is not None else []
 
     @cached_property
     def editable(self) -> tuple[str, ...]:
@@ -82,6 +89,8 @@ class Lab:
             forget, retain = (part.head(sample) for part in (self.sets.forget, self.sets.retain))
             if plan.retain_seed is not None:
                 retain = retain.drawn(plan.retain_seed)
+            if plan.retain_caption is not None:
+                retain = retain.captioned(plan.retain_caption)
             return (
                 self._gradient("forget", forget, plan.forget_loss, plan.forget_batch, plan.chunk, at_base),
                 self._gradient("retain", retain, plan.retain_loss, plan.retain_batch, plan.chunk, at_base),

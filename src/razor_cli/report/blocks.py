@@ -12,7 +12,7 @@ from rich.text import Text
 
 from razor_cli.metrics.score import Score
 from razor_cli.report.cells import Words, heading, interval, number, print_fields, table
-from razor_cli.report.layout import Beside, Block, Part, Reading, Sentence, Spread
+from razor_cli.report.layout import Beside, Block, Facts, Part, Reading, Sentence, Spread
 from razor_cli.runs.rows import NOT_COMPUTED, ScoreRow, state_order
 
 STATE_STYLES = {"base": "", "control": "", "edit": "bold"}
@@ -38,6 +38,8 @@ def print_part(console: Console, words: Words, part: Part, rows: Sequence[ScoreR
             _print_beside(console, words, part, rows)
         case Spread():
             _print_spread(console, words, part, rows)
+        case Facts():
+            _print_facts(console, words, part, rows)
 
 
 def _columns(rows: Sequence[ScoreRow], reading: Reading) -> list[Column]:
@@ -189,6 +191,18 @@ def _print_sentence(console: Console, words: Words, part: Sentence, rows: Sequen
         lines += [f"{reading.heading} {', '.join(each)}".strip()] if each else []
     if lines:
         print_fields(console, words, [(part.label, f"{part.text}: " + "; ".join(lines))])
+
+
+def _print_facts(console: Console, words: Words, part: Facts, rows: Sequence[ScoreRow]) -> None:
+    scores = {r.score.variant: r.score for r in rows if r.score.metric == part.metric}
+    each = [
+        f"{variant} {number(score.value, score.unit)}{interval(score)} of {score.n:,}"
+        if score.value is not None
+        else f"{variant} {score.reason}"
+        for variant, score in scores.items()
+    ]
+    if each:
+        print_fields(console, words, [(part.label, f"{part.text}: " + "; ".join(each))])
 
 
 def _print_spread(console: Console, words: Words, part: Spread, rows: Sequence[ScoreRow]) -> None:

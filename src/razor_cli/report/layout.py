@@ -63,7 +63,16 @@ class Spread:
     which: str  # heading of the concept's name
 
 
-Part = Block | Sentence | Beside | Spread
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A metric that is the same in every state, each variant once; nothing where it was not measured."""
+
+    label: str
+    text: str
+    metric: str
+
+
+Part = Block | Sentence | Beside | Spread | Facts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,8 +96,10 @@ def _print_cost(console: Console, words: Words, record: RunRecord) -> None:
         f"{cost.seconds:.1f} s = gradients {cost.gradient_seconds:.1f} + search "
         f"{cost.search_seconds:.1f} + rest {rest:.1f}{hits}"
     )
+    drawn = f" on {cost.drawn:,} drawn pictures" if cost.drawn else ""
     passes = (
-        f"{cost.forwards:,} pictures forward, {cost.backwards:,} backward; {cost.evaluations:,} trials scored"
+        f"{cost.forwards:,} pictures forward, {cost.backwards:,} backward; "
+        f"{cost.evaluations:,} trials scored{drawn}"
     )
     whole = f"{cost.run_seconds:.1f} s in all, peak memory {cost.peak_rss_mb:,.0f} MB, {patch}"
     console.print(Text("Cost", style="bold"))

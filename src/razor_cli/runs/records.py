@@ -67,6 +67,7 @@ class CostRecord(BaseModel):
     forwards: int
     backwards: int
     evaluations: int
+    drawn: int = 0  # pictures that the search of a model that draws looked at
     gradient_cache_hits: int
     peak_mb: float
     run_seconds: float

@@ -145,12 +145,12 @@ def find_layout(path: str | Path) -> Layout:
     if not path.is_dir():
         raise WeightsError(f"no weights at {path}", fix="name a weights file, or the folder of a model")
     for name in FOLDER_FILES:
-        found = path / name
-        if found.is_file():
+        file = path / name
+        if file.is_file():
             return (
-                _sharded(path, found)
+                _sharded(path, file)
                 if name.endswith(".index.json")
-                else PlainLayout(path=path, files=(found,))
+                else PlainLayout(path=path, files=(file,))
             )
     raise WeightsError(f"the folder {path} holds no weights that are known", allowed=", ".join(FOLDER_FILES))
 

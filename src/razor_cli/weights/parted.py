@@ -17,7 +17,10 @@ BESIDE = "beside"  # in a patch's settings: part -> hash, of the parts that it l
 class Parted(Mapping[str, Tensor]):
     """Tensors whose names begin with the name of their part and a dot."""
 
-    parts: tuple[str, ...]  # those that a patch binds
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the parts that a patch binds."""
+        raise NotImplementedError
 
     def hash_of(self, part: str) -> str:
         """Return the hash of a part as a whole."""

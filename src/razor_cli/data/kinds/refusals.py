@@ -28,13 +28,17 @@ def rooted(root: Path | None, kind: str) -> Path:
     return root
 
 
-def no_root(kind: str) -> ConfigError:
-    """Return the refusal of a kind that reads a folder without being told which."""
+def no_root(
+    kind: str, without: str = "the stand-in needs no pictures: model=clip_tiny data=standin"
+) -> ConfigError:
+    """Return the refusal of a kind that reads a folder without being told which; `without` says what needs
+    none.
+    """
     return ConfigError(
         f"data.root is needed by data={kind}",
         allowed="a folder of pictures",
         found="null",
-        fix="data.root=DIR; the stand-in needs no pictures: model=clip_tiny data=standin",
+        fix=f"data.root=DIR; {without}",
     )
 
 

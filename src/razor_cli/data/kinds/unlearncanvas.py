@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from razor_cli.data.ask import Ask
 from razor_cli.data.choices import DataKind, SeedPrompt, Styles
-from razor_cli.data.kinds.drawn import Drawn, Labels, only_axes
+from razor_cli.data.kinds.drawn import NO_PICTURES, Drawn, Labels, only_axes
 from razor_cli.data.kinds.refusals import no_root, not_there, rooted
 from razor_cli.data.wording import CROSSED, Words, Written, canvas_words, shipped
 from razor_cli.errors import ConfigError
@@ -56,7 +56,7 @@ class UnlearnCanvas(Drawn):
         yield from only_axes(self.kind, CROSSED, ask, f"scenario=style data={self.kind} target='Van Gogh'")
         yield from not_there({"root": self.root})
         if self.root is None:
-            yield no_root(self.kind)
+            yield no_root(self.kind, NO_PICTURES)
         if ask.axis in CROSSED:
             yield from self.named_wrongly(ask, self.labels())
 

@@ -4,9 +4,10 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,8 @@ class Answers:
 @dataclass(kw_only=True)
 class ClipExam:
     """Measures whatever weights the model holds on the evaluation set, the forget pictures as `members`."""
+
+    notes: ClassVar[Sequence[str]] = ()
 
     model: DualEncoder
     sets: ConceptSets

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from razor_cli.contract.choices import Device
-from razor_cli.contract.family import BOARD, DUAL
+from razor_cli.contract.family import BOARD, DUAL, RETAIN
 from razor_cli.contract.goals import Goals
 from razor_cli.contract.handed import Handed
 from razor_cli.contract.spec import Estimate, Work
@@ -38,6 +38,7 @@ class LoadedClip:
     libraries: ClassVar[tuple[str, ...]] = ("open_clip_torch", "transformers")
     goals: ClassVar[Goals] = GOALS
     losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
+    retain_losses: ClassVar[tuple[str, ...]] = (RETAIN,)
     stand_in: ClassVar[bool] = False  # nobody can tell, so its numbers are those of a model of yours
 
     name: str = "in_memory"  # label in tables

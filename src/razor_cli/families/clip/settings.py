@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -57,6 +58,10 @@ class Metrics:
     bootstrap_draws: int = 2000  # in [100, 100000]; resamples behind each interval of a mean
     per_concept: bool = True  # one row per other concept
     qu_cap: bool = True  # accuracy ratios of Utility count as 1 at most, as the published tables do
+
+    def judge_hashes(self, sets: object) -> Mapping[str, str]:
+        """Return the hashes of what judges these sets beside the model: nothing does."""
+        return {}
 
     def __post_init__(self) -> None:
         choices = {"retain_prompt": RetainPrompt, "m1_mode": M1Mode, "m2_text": M2Text, "m5_util": Utility}

@@ -16,12 +16,16 @@ class HeldTensors(Parted):
 
     def __init__(self, nets: Mapping[str, nn.Module]) -> None:
         self.every = tuple(nets)
-        self.parts = tuple(part for part in nets if part != T5)
         self._held: dict[str, Tensor] = {}
         for part, net in nets.items():
             for name, value in net.state_dict().items():
                 if (called := canonical(name, type(net).__name__)) is not None:
                     self._held[f"{part}.{called}"] = value.detach()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the nets that a patch binds: T5, which no edit changes, is none of them."""
+        return tuple(part for part in self.every if part != T5)
 
     def __getitem__(self, name: str) -> Tensor:
         return self._held[name]

@@ -53,6 +53,7 @@ class Paired:
     transform: Callable[[Image.Image], Tensor]
     tokenizer: Callable[[list[str]], Tensor]
     alignment: float  # least cosine between the two text towers over a few sentences
+    source: str = ""  # what the CLIP's folder is called
     digest: str = ""  # hash of the CLIP's files
     preparation: str = ""  # hash of what it makes of made-up input
 
@@ -129,6 +130,7 @@ def load_paired(family: HasDenoiser, name: str, folder: str | Path) -> Paired:
         transform=clip.transform,
         tokenizer=clip.tokenizer,
         alignment=0.0,
+        source=Path(folder).name,
         digest=clip.weights_hash(),
     )
     with torch.no_grad():

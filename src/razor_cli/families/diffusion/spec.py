@@ -41,7 +41,7 @@ class DiffusionSpec:
 
     family: ClassVar[str] = "diffusion"
     offers: ClassVar[frozenset[str]] = OFFERS  # of one without a paired CLIP: no DUAL
-    libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers", "accelerate")
+    libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers", "accelerate", "torchmetrics")
     goals: ClassVar[Goals] = GOALS
     losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
     retain_losses: ClassVar[tuple[str, ...]] = RETAIN_LOSSES

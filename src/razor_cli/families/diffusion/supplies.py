@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.errors import RunError
+from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.kinds import Sampler
-
-if TYPE_CHECKING:
-    from razor_cli.families.diffusion.family import Diffusion
 
 SUPPLIED = 1  # raise when a change here alters pictures, so that kept ones are not taken for new
 KEPT_BYTES = 1 << 30  # of pictures in memory; on disk there are all
+
+
+class Painter(Protocol):
+    """What of a family is needed here."""
+
+    denoiser: Denoiser
+    stored: Mapping[str, Tensor]
+
+    @property
+    def module(self) -> nn.Module:
+        """Return the module."""
+        ...
+
+    def weights_hash(self) -> str:
+        """Return the hash of its files."""
+        ...
+
+    def preparation(self) -> str:
+        """Return the hash of what else decides pictures."""
+        ...
 
 
 @dataclass
@@ -29,7 +47,7 @@ class Supplies:
     sampler.
     """
 
-    family: Diffusion
+    family: Painter
     cache: TensorCache | None = None
     _kept: dict[str, Tensor] = field(default_factory=dict, init=False)
     _bytes: int = field(default=0, init=False)
@@ -43,13 +61,14 @@ class Supplies:
         found = {key: picture for key in keys if (picture := self._known(key)) is not None}
         missing = {key: i for i, key in enumerate(keys) if key not in found}
         if missing:
-            words, numbers = ([rows[i] for i in missing.values()] for rows in (prompts, seeds))
+            places = list(missing.values())
             with self._unedited():
-                drawn = self.family.denoiser.draw(words, numbers, sampler)
+                drawn = self.family.denoiser.draw(
+                    [prompts[i] for i in places], [seeds[i] for i in places], sampler
+                )
             for key, picture in zip(missing, drawn, strict=True):
-                found[key] = picture.contiguous()
-                if self.cache is not None:
-                    self.cache.get(key, lambda picture=picture: {"picture": picture.contiguous()})
+                found[key] = picture.clone()  # of its own, and not a view of all
+                self._write(key, found[key])
                 self._keep(key, found[key])
         return [Image.fromarray(found[key].permute(1, 2, 0).numpy()) for key in keys]
 
@@ -85,6 +104,11 @@ class Supplies:
             return None
         self._keep(key, entry["picture"])
         return entry["picture"]
+
+    def _write(self, key: str, picture: Tensor) -> None:
+        if self.cache is not None:
+            self.cache.folder.mkdir(parents=True, exist_ok=True)
+            self.cache.save(key, {"picture": picture})
 
     def _keep(self, key: str, picture: Tensor) -> None:
         if key not in self._kept and self._bytes + picture.numel() <= KEPT_BYTES:

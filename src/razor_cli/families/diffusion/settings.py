@@ -1,0 +1,122 @@
+"""How a model that draws is examined: how its pictures are drawn, who judges them, what is scored. Imports no
+torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from razor_cli.data.shots import DrawnSets, Shots
+from razor_cli.errors import ConfigError
+from razor_cli.families.diffusion.judge_files import EXAM, SEARCH, JudgeFiles, embedded
+from razor_cli.families.diffusion.kinds import Sampler
+
+
+class JudgedBy(StrEnum):
+    """Who says what a drawn picture shows."""
+
+    CLASSIFIERS = "classifiers"  # of a folder, one per kind of label
+    ZERO_SHOT = "zero_shot"  # the paired CLIP (model.companion), against the names of the run
+
+
+class Features(StrEnum):
+    """The network whose features FID compares; numbers of different networks never stand in one column."""
+
+    PAIRED = "paired"  # image tower of the paired CLIP
+    INCEPTION = "inception"  # torchvision's Inception v3, as the benchmark takes it
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnMetrics:
+    """How pictures are drawn and judged, and which numbers are made of it."""
+
+    steps: int = 10  # in [1, 1000]; of the sampler
+    guidance: float = 3.0  # in [0, 50]; 1 and less: without classifier-free guidance
+    batch: int = 16  # >= 1; pictures drawn at once
+    side: int | None = None  # pixels, a multiple of 8; null: what the model was made for
+    judged_by: JudgedBy = JudgedBy.CLASSIFIERS
+    judges: Path | None = None  # folder with the classifiers; null: the embedded ones of the stand-ins
+    search_pictures: int = 400  # >= 0; what one search may look at, the unedited model's included
+    fid: Features = Features.PAIRED
+    fid_weights: Path | None = None  # state dict of torchvision's inception_v3, for fid=inception
+    clip_score: bool = True  # where the model has a paired CLIP
+    per_name: bool = True  # one row per other name
+    shown: int = 4  # in [0, 12]; pictures of each section of pictures.png
+    bootstrap_draws: int = 2000  # in [100, 100000]; resamples behind each interval of a mean
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "steps": (1, 1000),
+            "guidance": (0, 50),
+            "batch": (1, 4096),
+            "search_pictures": (0, 1_000_000),
+            "shown": (0, 12),
+            "bootstrap_draws": (100, 100_000),
+        }
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(
+                    f"metrics.{name} is out of range", allowed=f"{low} to {high}", found=getattr(self, name)
+                )
+        if self.side is not None and (self.side < 8 or self.side % 8):
+            raise ConfigError(
+                "metrics.side is no size that a picture can have", allowed="a multiple of 8", found=self.side
+            )
+        self._check_files()
+
+    def _check_files(self) -> None:
+        if self.judges is not None and self.judged_by is JudgedBy.ZERO_SHOT:
+            raise ConfigError(
+                "metrics.judges is a folder of classifiers, and metrics.judged_by=zero_shot asks for none",
+                fix="leave one of the two out",
+            )
+        if self.judges is not None and not self.judges.expanduser().is_dir():
+            raise ConfigError("metrics.judges: no such folder", found=str(self.judges))
+        if (self.fid is Features.INCEPTION) != (self.fid_weights is not None):
+            raise ConfigError(
+                "metrics.fid=inception and metrics.fid_weights go together",
+                allowed="fid=inception with a file of torchvision's inception_v3, or neither",
+                fix="metrics.fid=inception metrics.fid_weights=inception_v3_google-0cc3c7bd.pth",
+            )
+        if self.fid_weights is not None and not self.fid_weights.expanduser().is_file():
+            raise ConfigError("metrics.fid_weights: no such file", found=str(self.fid_weights))
+
+    @property
+    def sampler(self) -> Sampler:
+        """Return how every picture of exam and search is drawn."""
+        return Sampler(steps=self.steps, guidance=self.guidance, batch=self.batch, side=self.side)
+
+    @property
+    def files(self) -> JudgeFiles | None:
+        """Return the folder of classifiers; None where the paired CLIP judges."""
+        if self.judged_by is JudgedBy.ZERO_SHOT:
+            return None
+        return embedded() if self.judges is None else JudgeFiles(self.judges.expanduser())
+
+    def judge_hashes(self, sets: DrawnSets) -> Mapping[str, str]:
+        """Return the checksums of the classifiers that these sets are judged by, in search and exam.
+
+        Raises ConfigError for one that is not there or does not know what the sets show.
+        """
+        files = self.files
+        if files is None:
+            return {}
+        files.check(EXAM, shown_in(sets.evaluation))
+        roles = [EXAM]
+        if self.search_pictures and files.has(SEARCH):
+            files.check(SEARCH, shown_in(sets.validation))
+            roles.append(SEARCH)
+        return {role: str(files.described(role)["sha256"]) for role in roles}
+
+
+def shown_in(shots: Shots) -> dict[str, tuple[str, ...]]:
+    """Return the names of every kind that shots show, each once."""
+    found: dict[str, dict[str, None]] = {}
+    for shot in shots:
+        for kind, name in shot.labels:
+            found.setdefault(kind, {})[name] = None
+    return {kind: tuple(names) for kind, names in found.items()}
