@@ -46,7 +46,7 @@ class OpenedPipeline:
     draws: Draws = field(default_factory=Draws)
     layouts: tuple[TowerLayout, ...] = field(init=False)
     contexts: Contexts = field(init=False)
-    _unedited: dict[str, Context] = field(default_factory=dict, init=False, repr=False)
+    _unedited: dict[tuple[str, ...], Context] = field(default_factory=dict, init=False, repr=False)
     _latents: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _preparation: str | None = field(default=None, init=False)
 
@@ -105,14 +105,16 @@ class OpenedPipeline:
         with swapped(self, {n: self.stored[n] for n in names}):
             yield
 
+    @torch.no_grad()
     def unedited(self, prompts: Sequence[str]) -> Context:
-        """Return the contexts of prompts under the unedited weights; each is encoded once."""
-        new = [p for p in dict.fromkeys(prompts) if p not in self._unedited]
-        if new:
+        """Return the contexts of prompts under the unedited weights. They are encoded together, as a loss
+        encodes them, so that weights that did not move differ by nothing; and once.
+        """
+        words = tuple(prompts)
+        if words not in self._unedited:
             with self.at_base():
-                found = self.contexts.of(new)
-            self._unedited |= {p: found.rows(slice(i, i + 1)) for i, p in enumerate(new)}
-        return Context.cat([self._unedited[p] for p in prompts])
+                self._unedited[words] = self.denoiser.encode(words)
+        return self._unedited[words]
 
     @torch.no_grad()
     def unedited_pooled(self, prompts: Sequence[str]) -> Tensor:
