@@ -199,7 +199,9 @@ def test_help_is_quick_and_imports_no_torch(program: str, tmp_path: Path) -> Non
     assert all(
         word in done.stdout
         for word in (
-            ["ft/paper", "output_dir", "-m"] if program == "razor_run" else ["list", "patch", "query"]
+            ["variants, esd/canvas", "output_dir", "-m"]
+            if program == "razor_run"
+            else ["list", "patch", "query"]
         )
     )
     assert min(seconds) < 1.0
