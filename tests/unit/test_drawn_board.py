@@ -22,7 +22,7 @@ from razor_cli.families.diffusion.board import FULL, NO_JUDGE, TOO_FEW, DrawnBoa
 from razor_cli.families.diffusion.judge_net import plain
 from razor_cli.families.diffusion.judges import Held, Judge
 from razor_cli.families.diffusion.kinds import Kind
-from razor_cli.families.diffusion.settings import DrawnMetrics
+from razor_cli.families.diffusion.settings import DrawnMetrics, JudgedBy
 from razor_cli.families.diffusion.text_space import TextSpace
 
 LABELS = {"style": STYLES, "object": OBJECTS}
@@ -166,7 +166,7 @@ def test_search_without_pictures(asked: Asked, tmp_path: Path) -> None:
     for settings, note in (
         ({"search_pictures": 0}, NO_JUDGE),
         ({"search_pictures": OWN}, TOO_FEW),
-        ({"judges": None, "judged_by": "zero_shot"}, NO_JUDGE),
+        ({"judges": None, "judged_by": JudgedBy.ZERO_SHOT}, NO_JUDGE),
     ):
         board = board_of(tmp_path, **settings)
         assert set(board.base) == {"text_kept", "text_gone"} and board.notes == [note]
@@ -190,6 +190,7 @@ def test_slow_engine_agrees_and_draws_again(asked: Asked, tmp_path: Path) -> Non
 def test_pictures_of_a_pipeline(kind: Kind, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Drawn and judged in earnest: weights come back to the bit, both engines agree, base is drawn once."""
     model, sets = family(kind), make_sets()
+    sets = replace(sets, validation=sets.validation.head(4))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         net = plain({k: len(v) for k, v in sets.labels.items()}).eval().requires_grad_(False)
