@@ -11,6 +11,7 @@ from judge_pools import Decoder, pool
 from torch import Tensor
 
 from razor_cli.data import canvas_prompts as wording
+from razor_cli.data.sources.base import Source
 from razor_cli.data.sources.canvas import Canvas, cell, objects, styles
 from razor_cli.data.sources.mascots import Mascots
 from razor_cli.data.sources.people import People
@@ -31,7 +32,7 @@ class Part:
     latents: Tensor
 
 
-SOURCES = {"cell": Canvas(), "people": People(), "mascots": Mascots()}
+SOURCES: dict[str, Source] = {"cell": Canvas(), "people": People(), "mascots": Mascots()}
 
 
 def load_parts(vae: Path | None, cache: Path) -> list[Part]:

@@ -75,7 +75,7 @@ def measured(folder: Path, judges: Path, sheet: Path) -> tuple[Found, Found, flo
     for options in OTHERWISE:
         step = max(EACH.get(name, 1) for name in options)
         some = [a for a in asked if a.part == "benchmark"][:96:step]
-        drawn = painter.draw([a.prompt for a in some], first, **options)  # type: ignore[arg-type]
+        drawn = painter.draw([a.prompt for a in some], first, **options)
         part = ", ".join(f"{name} {value}" for name, value in options.items())
         otherwise |= score([Asked(part=part, prompt=a.prompt, wanted=a.wanted) for a in some], drawn, judges)
         first += len(some)

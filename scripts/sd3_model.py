@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -69,9 +69,9 @@ class Model(nn.Module):
         """Return the penultimate states of both towers beside each other, and both projections."""
         states, pooled = [], []
         for which, clip in enumerate(self.clips):
-            out = clip.text_model(self.tokens(known, which), output_hidden_states=True)
+            out = cast(Any, clip).text_model(self.tokens(known, which), output_hidden_states=True)
             states.append(out.hidden_states[-2])
-            pooled.append(clip.text_projection(out.pooler_output))
+            pooled.append(cast(Any, clip).text_projection(out.pooler_output))
         return torch.cat(states, -1), torch.cat(pooled, -1)
 
     def freeze_texts(self) -> None:
@@ -110,6 +110,6 @@ def paired_loss(clip: CLIPModel, which: int, model: Model, parts: list[Part], g:
     pixels = pixels + 0.05 * torch.randn(pixels.shape, generator=g)
     seen = F.normalize(clip.visual_projection(clip.vision_model(pixels).pooler_output), dim=-1)
     read = clip.text_model(model.tokens(prompts, which)).pooler_output
-    logits = SCALE * seen @ F.normalize(clip.text_projection(read), dim=-1).T
+    logits = SCALE * seen @ F.normalize(cast(Any, clip).text_projection(read), dim=-1).T
     wanted = torch.arange(len(logits))
     return (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted)) / 2

@@ -15,6 +15,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -121,7 +122,8 @@ def train(role: str, args: argparse.Namespace, console: Console) -> nn.Module:
     checkpoint, first = args.out / f"{role}.checkpoint.pt", 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        for part, state in zip((net, opt, rate), saved["state"], strict=True):
+        kept: tuple[Any, ...] = (net, opt, rate)
+        for part, state in zip(kept, saved["state"], strict=True):
             part.load_state_dict(state)
         g.set_state(saved["rng"])
         first = saved["step"]

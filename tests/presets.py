@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
@@ -13,9 +14,11 @@ from razor_cli.errors import Problem
 
 
 @cache
-def shipped(name: str) -> dict[str, Any]:
-    """Return every setting of the preset with that label, read once."""
-    return settings_of("method", option_of("method", name))
+def shipped(name: str, family: str | None = None) -> dict[str, Any]:
+    """Return every setting of the preset with that label for models of a family (none: the default one), read
+    once.
+    """
+    return settings_of("method", option_of("method", name), family)
 
 
 def unfolded(settings: dict[str, Any]) -> dict[str, Any]:
@@ -37,13 +40,13 @@ def merged(below: Any, above: Any) -> Any:
     return above
 
 
-def preset(name: str, **changes: Any) -> Any:
+def preset(name: str, /, _family: str | None = None, **changes: Any) -> Any:
     """Return the method of a preset, named by its label, through its schema; `changes` are settings as a
     user's yaml or command line has them: mappings are merged key by key, `target.m1` is one of their keys,
-    and a former name of it (`target_m1`) is understood.
+    and a former name of it (`target_m1`) is understood. `_family` is the family of models it is for.
     """
     changes = unfolded(renamed.content(changes, "method", {}))
-    node = merged(shipped(name), changes)
+    node = merged(shipped(name, _family), changes)
     problems: list[Problem] = []
     method = build(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
     if problems:
@@ -51,6 +54,7 @@ def preset(name: str, **changes: Any) -> Any:
     return method
 
 
-def preset_names() -> dict[str, str]:
-    """Return the preset of each method, by its label."""
-    return labelled("method")
+def preset_names(offers: Collection[str] | None = None) -> dict[str, str]:
+    """Return the preset of each method, by its label; only those that need no more than `offers`."""
+    found = labelled("method")
+    return found if offers is None else {n: p for n, p in found.items() if preset(n).needs <= set(offers)}

@@ -12,6 +12,9 @@ from typing import Any
 
 from tiny_sd import END, START, vocabulary, write_tokenizer
 
+from razor_cli.errors import Problem
+from razor_cli.families.diffusion.spec import DiffusionSpec
+
 NO_WEIGHTS = (2).to_bytes(8, "little") + b"{}"  # a safetensors file that holds nothing
 WORDS = len(vocabulary()[0])
 IDS = {key: vocabulary()[0][token] for key, token in (("bos_token_id", START), ("eos_token_id", END))}
@@ -140,3 +143,13 @@ def folder_of(folder: Path, model: Mapping[str, Any], **changes: Mapping[str, An
             stem = "model" if name.startswith("text_encoder") else "diffusion_pytorch_model"
             (part / f"{stem}.safetensors").write_bytes(NO_WEIGHTS)
     return folder
+
+
+def opened(folder: Path, **settings: Any) -> DiffusionSpec:
+    return DiffusionSpec(name="mine", stand_in=False, weights=str(folder), **settings)
+
+
+def only(found: list[Problem]) -> Problem:
+    assert len(found) == 1, found
+    assert found[0].allowed is not None or found[0].found is not None
+    return found[0]

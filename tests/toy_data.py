@@ -21,6 +21,9 @@ class Part(tuple[tuple[int, int], ...]):
     def drawn(self, seed: int) -> Part:
         return Part(random.Random(seed).sample(self, len(self)))
 
+    def captioned(self, caption: str) -> Part:
+        return self  # words are the captions
+
     def fingerprint(self) -> str:
         return str(self)
 

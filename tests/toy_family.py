@@ -124,11 +124,14 @@ class Toy:
     def companions(self, target: str) -> Companions:
         return Companions()
 
+    def without_effect(self, change: Any, sets: Sets) -> None:
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ToySpec:
     family, offers, goals = "toy", frozenset({BOARD}), GOALS
-    losses, libraries = ("distance", RETAIN), ("torch",)
+    losses, retain_losses, libraries = ("distance", RETAIN), (RETAIN,), ("torch",)
     name: str = "toy"
     stand_in: bool = True
     weights: Path = Path("toy.safetensors")

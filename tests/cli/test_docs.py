@@ -13,6 +13,7 @@ import pytest
 import torch
 import typer
 from loading_cases import hf_folder, open_clip_folder
+from tiny_sd import tiny_sd15
 from tiny_world import make_clip, make_sets, run
 
 from razor_cli.config.command_line import read, values_of
@@ -91,15 +92,16 @@ RUNS = [(page, c) for page, c in commands() if "razor-run" in words(c)[0]]
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
-    """Return folders with a model in them: whether open_clip describes it, or transformers."""
+def described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return folders with a model in them, by the library that describes it."""
     folder = tmp_path_factory.mktemp("models")
-    return {False: hf_folder(folder / "hf"), True: open_clip_folder(folder / "open_clip")}
+    made = {"transformers": hf_folder(folder / "hf"), "open_clip": open_clip_folder(folder / "open_clip")}
+    return made | {"diffusers": tiny_sd15(folder / "sd")}
 
 
 @pytest.fixture
 def filled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, described: dict[bool, Path]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, described: dict[str, Path]
 ) -> Callable[[str], list[str]]:
     """Return what puts something that exists in place of DIR, FILE and the like."""
     for concept in ("Taylor Swift", "Elon Musk", "tench"):
@@ -118,8 +120,10 @@ def filled(
 
     def fill(command: str) -> list[str]:
         pairs = [w.partition("=") for w in words(command)[1:]]
-        folder = described["local-dir:" in command]
+        folder = described["open_clip" if "local-dir:" in command else "transformers"]
         somewhere.update({"FOLDER": str(folder), "local-dir:FOLDER": f"local-dir:{folder}"})
+        if "model=sd" in command:
+            pairs = [(k, e, str(described["diffusers"]) if k == "model.weights" else v) for k, e, v in pairs]
         return [f"{key}{equals}{somewhere.get(value, value)}" for key, equals, value in pairs]
 
     return fill

@@ -127,3 +127,31 @@ def test_the_parser_is_built_without_torch():
         ).returncode
         == 0
     )
+
+
+def test_a_pipeline_is_told_by_its_parts(tmp_path, monkeypatch):
+    from tiny_sd import tiny_sd15
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    tiny_sd15(tmp_path / "sd")
+    state = read_state("sd")
+    names = [n for n in state if n.startswith("text_encoder.encoder.layers.0.mlp") and n.endswith("weight")]
+    write_patch("p.safetensors", {n: state[n] + 1 for n in names}, state, method="razor", target="owl")
+    shown = run("show p.safetensors").output
+    assert "text_encoder: 2 tensors change" in shown and "unet: stays" in shown and "vae: stays" in shown
+    assert "unet: stays" in run("verify p.safetensors --base sd").output
+    result = run("apply p.safetensors --base sd --out edited --link")
+    assert result.exit_code == 0 and "edited.undo.safetensors" in result.output, result.exception
+    assert (tmp_path / "edited/unet/config.json").samefile(tmp_path / "sd/unet/config.json")
+    assert run("revert edited --out back --undo edited.undo.safetensors").exit_code == 0
+    files = [p.relative_to("sd") for p in Path("sd").rglob("*") if p.is_file()]
+    assert files and all((Path("back") / f).read_bytes() == (Path("sd") / f).read_bytes() for f in files)
+
+
+def test_a_stand_in_is_named_in_place_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state = read_state("clip_tiny")
+    write_patch("p.safetensors", {"logit_scale": state["logit_scale"] - 1}, state, method="x", target=None)
+    assert run("apply p.safetensors --base clip_tiny --out edited.safetensors").exit_code == 0
+    assert torch.equal(read_state("edited.safetensors")["logit_scale"], state["logit_scale"] - 1)

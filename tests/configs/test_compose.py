@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from loading_cases import hf_folder
+from tiny_sd import tiny_sd15
 
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked
@@ -18,6 +19,7 @@ from razor_cli.config.conf_files import (
     conf_dir,
     default_option,
     description,
+    families,
     file_of,
     groups,
     settings_of,
@@ -76,9 +78,21 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hf_folder(tmp_path_factory.mktemp("model"))
 
 
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a model that draws."""
+    return tiny_sd15(tmp_path_factory.mktemp("pipeline") / "sd")
+
+
 @pytest.mark.parametrize(("group", "name"), FILES)
 def test_option_starts_with_a_command_that_composes_and_passes_the_check(
-    group: str, name: str, photos: Path, described: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    group: str,
+    name: str,
+    photos: Path,
+    described: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "prepared" / "cifar10").mkdir(parents=True)
     monkeypatch.setenv("RAZOR_DATA_DIR", str(tmp_path / "prepared"))
@@ -87,7 +101,9 @@ def test_option_starts_with_a_command_that_composes_and_passes_the_check(
     ]
     assert len(heads) == 1
     words = shlex.split(heads[0].removeprefix("# "))[1:]
-    words = [w.replace("model.weights=DIR", f"model.weights={described}") for w in words]
+    drawing = "model.weights=DIR" in words and any(w.startswith("model=sd") for w in words)
+    weights = request.getfixturevalue("pipeline") if drawing else described
+    words = [w.replace("model.weights=DIR", f"model.weights={weights}") for w in words]
     filled = [w.replace("=DIR", f"={photos}").replace("FILE_OR_TAG", "laion400m_e32") for w in words]
     assert isinstance(checked(read(filled)), Experiment)
     assert f"{group}={name}" in words or (
@@ -95,9 +111,17 @@ def test_option_starts_with_a_command_that_composes_and_passes_the_check(
     )
 
 
+def serving(group: str, name: str) -> str | None:
+    """Return the family whose files answer an option that the default family has none for."""
+    own = sorted(
+        {f.stem for f in file_of(group, name).with_suffix("").glob("*.yaml")} & families([conf_dir()])
+    )
+    return None if default_option(FAMILY) in own or not own else own[0]
+
+
 @pytest.mark.parametrize(("group", "name"), [f for f in FILES if f[0] in GROUPS])
 def test_option_sets_every_field_of_its_class_and_no_other(group: str, name: str) -> None:
-    content = settings_of(group, name)
+    content = settings_of(group, name, serving(group, name))
     assert set(content) - {"_target_"} == set(hints(locate(content["_target_"], PLACES[group], group)))
 
 
@@ -108,7 +132,7 @@ def test_every_setting_says_what_it_does(group: str, name: str) -> None:
     file = file_of(group, name)
     unexplained = [
         key
-        for part in (file, *answers(file))
+        for part in (file, *answers(file, serving(group, name)))
         for key, _, comment in comments(part)
         if not comment and key not in {"_target_", "stand_in"}
     ]

@@ -29,6 +29,8 @@ import frozen
 import presets
 import tiny_world
 
+from razor_cli.families.clip.spec import ClipSpec
+
 ELSEWHERE = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 
 
@@ -47,7 +49,8 @@ def freeze_edits() -> None:
 
 def compute_edits() -> dict[str, dict[str, object]]:
     """Return the record of every preset's edit, by the method's name."""
-    return {name: frozen.edit_record(preset) for name, preset in presets.preset_names().items()}
+    found = presets.preset_names(ClipSpec.offers)
+    return {name: frozen.edit_record(preset) for name, preset in found.items()}
 
 
 def freeze_scores() -> None:

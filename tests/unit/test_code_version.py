@@ -33,6 +33,8 @@ COMPUTING = {
 SHOWING = {
     "__init__.py",
     "acceptance",
+    "alone.py",
+    "api.py",
     "caches.py",
     "commands",
     "conf",  # only inside a wheel

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from drawn_worlds import asked
+from drawn_places import asked
 
 from razor_cli.data import canvas_prompts
 from razor_cli.data.answer_sets import FIVE, Scene, Seeds

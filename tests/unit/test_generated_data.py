@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from drawn_worlds import Easel, asked, write_canvas
+from drawn_places import Easel, asked, write_canvas
 from pictures import captioned, write_folder, write_shard
 
 from razor_cli.data.kinds.drawn import without_names

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from patch_cases import fill, make_base, make_values, raw, refused, same
 from torch import Tensor
 
-from razor_cli.errors import PatchError, RazorError
+from razor_cli.errors import PatchError, RazorError, RunError
 from razor_cli.weights import patch_format
 from razor_cli.weights.checkpoint import read_state
 from razor_cli.weights.patch import apply, read_patch, revert, undo_path_for, verify, write_patch
@@ -249,7 +249,7 @@ def test_failing_write_leaves_nothing(room, monkeypatch):
         raise OSError("disk gone")
 
     monkeypatch.setattr(safetensors.torch, "save_file", half_written)
-    refused(room, "disk gone", error=OSError)
+    refused(room, "disk gone", "nothing was kept", error=RunError)
 
 
 def test_weights_that_come_out_wrong_are_not_kept(room, monkeypatch):

@@ -125,7 +125,7 @@ MISTAKES = [  # of different settings each, so that one message tells of all
     ],
     [("method.rho=[0.1]", ["method.rho", "a number"])],
     [("method=razr", ["method=razr", "slug/code", "did you mean method=razor"])],
-    [("method=null", ["method=null", "allowed: ft, ft/paper, ga"])],
+    [("method=null", ["method=null", "ft, ft/paper, ga"])],
     [("model=clip_vitb23", ["model=clip_vitb23", "model=clip_vitb32"])],
     [("+method=slgu", ["method=slgu", "method=slug"])],
     [("method.rho=a{b", ["method.rho", "cannot be read"])],
@@ -180,7 +180,7 @@ def test_method_that_does_not_serve_the_family_is_refused(monkeypatch: pytest.Mo
     monkeypatch.setattr(Slug, "needs", frozenset({"board", "denoiser"}))
     text = refusal("method=slug")
     assert "method=slug does not serve model=clip_tiny: the family clip offers no denoiser" in text
-    assert "allowed: methods that need no more than board, dual" in text
+    assert "allowed: methods that need no more than board, classes, dual" in text
 
 
 def test_goals_and_losses_that_the_family_does_not_know_are_refused() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from drawn_worlds import asked
+from drawn_places import asked
 from tiny_sd import tiny_sd15
 
 from razor_cli.contract.components import swapped

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from drawn_worlds import asked, write_canvas, write_canvas_rows
+from drawn_places import asked, write_canvas, write_canvas_rows
 from pictures import picture_bytes, write_folder
 from typer.testing import CliRunner
 

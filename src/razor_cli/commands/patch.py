@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,11 @@ app = typer.Typer(no_args_is_help=True, help="Show, verify, apply and revert pat
 
 PatchFile = Annotated[Path, typer.Argument(help="Patch (or undo) file, .safetensors.")]
 Base = Annotated[
-    Path, typer.Option("--base", help="Unedited weights: a file, or a Hugging Face or open_clip folder.")
+    Path,
+    typer.Option(
+        "--base",
+        help="Unedited weights: a file, a folder of a model or of diffusers, or the name of a stand-in.",
+    ),
 ]
 Out = Annotated[
     Path, typer.Option("--out", help="Where the weights go: a file for a file, a folder for a folder.")
@@ -47,6 +52,8 @@ def show(patch: PatchFile) -> None:
         shape = " × ".join(map(str, entry.shape)) or "scalar"
         table.add_row(Text(name), Text(entry.dtype), shape, Text(f"{values[name].nbytes:,}", justify="right"))
     console.print(table)
+    for line in _by_part(header):
+        console.print(line)
     console.print(
         f"{len(values)} tensors, {sum(v.nbytes for v in values.values()):,} bytes; every value matches "
         "its hash"
@@ -54,6 +61,8 @@ def show(patch: PatchFile) -> None:
 
 
 def _header_table(header: PatchHeader) -> Table:
+    from razor_cli.weights.parted import BESIDE
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(overflow="fold")
@@ -63,7 +72,7 @@ def _header_table(header: PatchHeader) -> Table:
         "made by": header.created_by,
         "libraries": ", ".join(f"{name} {version}" for name, version in sorted(header.versions.items())),
         "method": header.method,
-        "settings": json.dumps(header.settings, sort_keys=True),
+        "settings": json.dumps({k: v for k, v in header.settings.items() if k != BESIDE}, sort_keys=True),
         "target": target,
         "target sha256": header.target_sha256 or "none",
         "before": header.base_hash,
@@ -74,6 +83,18 @@ def _header_table(header: PatchHeader) -> Table:
     return table
 
 
+def _by_part(header: PatchHeader) -> list[str]:
+    """Return how many tensors of each part change, of a patch for weights in parts; and which parts stay."""
+    from razor_cli.weights.parted import BESIDE, part_of
+
+    stay = header.settings.get(BESIDE)
+    if not isinstance(stay, dict):
+        return []
+    changed = Counter(map(part_of, header.tensors))
+    lines = [f"{part}: {count} tensors change" for part, count in changed.items()]
+    return [*lines, *(f"{part}: stays, and must be the one of the run ({stay[part]})" for part in stay)]
+
+
 @app.command()
 def verify(patch: PatchFile, base: Base) -> None:
     """Check that a patch is whole and belongs to these weights; exit code 2 with the reasons where it does
@@ -81,12 +102,15 @@ def verify(patch: PatchFile, base: Base) -> None:
     """
     from razor_cli.errors import PatchError
     from razor_cli.runs.voucher import require_vouched
+    from razor_cli.weights.patch import read_patch
     from razor_cli.weights.patch import verify as verify_patch
 
     require_vouched(patch)
     if problems := verify_patch(patch, base):
         raise PatchError(f"{patch} does not belong to {base}", found="\n    ".join(["", *problems]))
     say(f"{patch} is whole and belongs to {base}")
+    for line in _by_part(read_patch(patch)[0]):
+        say(line)
 
 
 @app.command()
@@ -97,22 +121,29 @@ def apply(
     no_undo: Annotated[
         bool, typer.Option("--no-undo", help="Write no undo file: going back then needs the base weights.")
     ] = False,
+    link: Annotated[
+        bool,
+        typer.Option(
+            "--link",
+            help="Files in which nothing changes get a second name, not a copy.",
+        ),
+    ] = False,
     force: Force = False,
 ) -> None:
     """Write the patched weights, in the layout of the base, with an undo file beside them."""
     from razor_cli.runs.voucher import require_vouched
     from razor_cli.weights.checkpoint import find_layout
     from razor_cli.weights.patch import apply as apply_patch
-    from razor_cli.weights.patch import undo_path_for
+    from razor_cli.weights.patch import read_patch, undo_path_for
 
     require_vouched(patch)
-    say(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force)}")
+    say(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force, link=link)}")
     say(
         "undo:    none"
         if no_undo
         else f"undo:    {undo_path_for(out)} (holds what was removed: do not pass it on)"
     )
-    _echo_left_out(find_layout(base).left_out())
+    _echo_left_out(find_layout(base).left_out(read_patch(patch)[0].tensors))
 
 
 @app.command()
@@ -128,9 +159,11 @@ def revert(
     """Write the weights as they were before the patch, bit for bit."""
     from razor_cli.weights.checkpoint import find_layout
     from razor_cli.weights.patch import revert as revert_patch
+    from razor_cli.weights.patch import reverted_names
 
     say(f"weights: {revert_patch(patched, out, undo_path=undo, base_path=base, force=force)}")
-    _echo_left_out(find_layout(patched).left_out())
+    names = reverted_names(patched, undo_path=undo, base_path=base)
+    _echo_left_out(find_layout(patched).left_out(names))
 
 
 def _echo_left_out(names: list[str]) -> None:

@@ -71,7 +71,17 @@ def hydra_errors(request: Request) -> Iterator[None]:
 
 def checked(request: Request) -> Experiment:
     """Return the experiment of a command line without a sweep. Raises ConfigError with every problem."""
-    cfg = compose(request)
+    return _checked(compose(request), request)
+
+
+def checked_for(request: Request, model: Mapping[str, Any]) -> Experiment:
+    """Return the experiment of a command line in which `model`, settings with their class, stands in place of
+    the one that is named: it says for which family all else is composed.
+    """
+    return _checked(with_keys(compose(request), {"model": dict(model)}), request)
+
+
+def _checked(cfg: DictConfig, request: Request) -> Experiment:
     with reading([as_typed(o) for o in request.overrides]):
         experiment = check(cfg, request.problems, request.skip, request.allowed)
     return replace(experiment, overrides=given(request.overrides))

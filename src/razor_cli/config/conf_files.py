@@ -187,8 +187,8 @@ def _file_named(entry: Any, file: Path, family: str | None) -> Path | None:
     if not isinstance(entry, str) and not (isinstance(entry, Mapping) and entry):
         return None
     key, option = (entry, "") if isinstance(entry, str) else map(str, next(iter(entry.items())))
-    path, _, package = key.partition("@")
-    if " " in path or package not in ("", "_here_"):  # override, optional
+    path, _, package = key.removeprefix("optional ").partition("@")
+    if " " in path or package not in ("", "_here_"):  # an override lands elsewhere
         return None
     if option:
         path = f"{path}/{option}".replace(ASKED, family or default_option(FAMILY) or "")

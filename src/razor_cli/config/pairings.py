@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from razor_cli.config.asked import ask_of
 from razor_cli.config.data_keys import draws, kinds_that_draw
+from razor_cli.config.quantization import BACKENDS
 from razor_cli.config.schema import convert, unknown
 from razor_cli.config.settings import Options, Scenario
 from razor_cli.contract.family import DENOISER
@@ -25,6 +26,7 @@ def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem
         (lambda d, s: data_fits(d, s, parts.get("model"), options), ("data", "scenario")),
         (bounds_are_right, ("scenario",)),
         (packages_are_there, ("quantization",)),
+        (schemes_serve_model, ("quantization", "model")),
     ]
     for rule, names in rules:
         arguments = [parts.get(n) for n in names]
@@ -72,23 +74,28 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
             )
         ]
     found = []
-    for key in ("target", "floor"):
+    for key in ("target", "floor", "guide"):
         for name, number in getattr(method, key, {}).items():
             if number is not None and name not in model.goals:
                 found.append(unknown(name, f"method.{key}", model.goals))
+    found += [
+        unknown(name, "method.utility", model.goals)
+        for name in getattr(method, "utility", ())
+        if name not in model.goals
+    ]
     losses = [getattr(method, "forget_loss", None), *(r.forget_loss for r in getattr(method, "retries", ()))]
-    for loss in losses:
-        if loss is not None and loss not in model.losses:
-            close = nearest(loss, model.losses)
-            found.append(
-                Problem(
-                    what="method.forget_loss has the wrong value",
-                    allowed=", ".join(model.losses),
-                    found=repr(loss),
-                    fix=f"did you mean method.forget_loss={' or '.join(close)}?" if close else None,
-                )
-            )
-    return found
+    found += [p for loss in losses for p in _unknown_loss(loss, "forget_loss", model.losses)]
+    return found + _unknown_loss(getattr(method, "retain_loss", None), "retain_loss", model.retain_losses)
+
+
+def _unknown_loss(name: str | None, key: str, known: Sequence[str]) -> list[Problem]:
+    """A loss is named that the model's family does not have; a method without such a setting names none."""
+    if name is None or name in known:
+        return []
+    close = nearest(name, known)
+    fix = f"did you mean method.{key}={' or '.join(close)}?" if close else None
+    what = f"method.{key} has the wrong value"
+    return [Problem(what=what, allowed=", ".join(known), found=repr(name), fix=fix)]
 
 
 def model_is_there(model: Spec) -> list[Problem]:
@@ -121,6 +128,21 @@ def bounds_are_right(scenario: Scenario) -> list[Problem]:
     found: list[Problem] = []
     convert(scenario.acceptance, dict[str, Bound], "scenario.acceptance", found)
     return found
+
+
+def schemes_serve_model(quantization: Any, model: Any) -> list[Problem]:
+    """A family may refuse schemes, each with the reason why it cannot tell what it would be like under it."""
+    refused = getattr(model, "refused_schemes", {})
+    return [
+        Problem(
+            what=f"quantization.schemes: {scheme} does not serve model={model.name}: {refused[scheme]}",
+            allowed=", ".join(s for s in BACKENDS if s not in refused),
+            found=scheme,
+            fix="quantization=all, which rounds to nearest",
+        )
+        for scheme in quantization.schemes
+        if scheme in refused
+    ]
 
 
 def packages_are_there(quantization: Any) -> list[Problem]:

@@ -19,9 +19,10 @@ INSTALL = 'pip install "razor-cli[bitsandbytes]"'
 class Scope(StrEnum):
     """Which weights are quantized; a matrix that the edit changed always is, whatever the scope."""
 
-    LINEAR = "linear"  # every attention and MLP weight of both towers
+    LINEAR = "linear"  # every attention and MLP weight of the model
     VISION = "vision"  # those of the image tower
-    TEXT = "text"  # those of the text tower
+    TEXT = "text"  # those of the text tower, or of all text encoders
+    DENOISER = "denoiser"  # those of the net that draws
     EDITED_TOWER = "edited_tower"  # those of each tower that the edit touched
 
 
@@ -40,7 +41,7 @@ class Quantization:
     """Which schemes a run is evaluated under, and what they cover. Raises ConfigError for values out of
     range.
 
-    Embeddings, LayerNorms, biases and `logit_scale` are never quantized; the two options below add to the
+    Embeddings, LayerNorms, biases and `logit_scale` are never quantized; the three options below add to the
     scope.
     """
 
@@ -48,8 +49,9 @@ class Quantization:
     scope: Scope = Scope.LINEAR
     group: int = 64  # int4: inputs that share a scale; 0 = whole row, else 8 or more
     symmetric: bool = False  # int4: no zero point
-    patch_conv: bool = False  # also the convolution that cuts the picture into patches
+    patch_conv: bool = False  # also convolutions: the one that cuts the picture into patches, or a UNet's
     projections: bool = False  # also the final projections into the shared space
+    vae: bool = False  # also the VAE that makes pixels of what was drawn
     bnb_modules: bool = False  # bitsandbytes schemes: real modules where a layer is a plain Linear
 
     def __post_init__(self) -> None:
@@ -76,10 +78,10 @@ class Quantization:
                 found=self.schemes,
                 fix="quantization=bitsandbytes",
             )
-        if self.patch_conv and self.scope is Scope.TEXT:
-            raise ConfigError(
-                "quantization.patch_conv=true has no effect with quantization.scope=text", fix="scope=linear"
-            )
+        for option in ("patch_conv", "vae"):
+            if getattr(self, option) and self.scope is Scope.TEXT:
+                what = f"quantization.{option}=true has no effect with quantization.scope=text"
+                raise ConfigError(what, fix="scope=linear")
 
     def check_available(self) -> None:
         """Refuse a scheme whose package is absent, before any weight is read. Raises UserError."""

@@ -50,6 +50,7 @@ class Edit:
     log: list[Event] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
     notes: list[str] = field(default_factory=list)
+    null: bool = False  # it is meant to change nothing
 
     @property
     def values(self) -> dict[str, Tensor]:

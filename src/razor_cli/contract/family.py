@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from razor_cli.metrics.score import Score
 
 BOARD, DUAL = "board", "dual"  # what a family may offer, and a method need
+CLASSES = "classes"  # its sets are pictures that two towers tell apart by the names of classes
 DENOISER = "denoiser"  # pictures are drawn from noise by a net that prompts steer
 WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
 RETAIN = "retain"  # the name of every family's loss on what must stay
@@ -136,8 +137,10 @@ class Board(Protocol):
         """
         ...
 
-    def commit(self, components: Sequence[Component]) -> Metrics:
-        """Take the weights as they are now for granted and return their metrics."""
+    def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
+        """Take the weights as they are now for granted and return their metrics. Those not `wanted` may be as
+        they were known before.
+        """
         ...
 
     def rescore(self) -> Metrics:
@@ -179,6 +182,7 @@ class Quantizable:
     home: Mapping[str, str]  # parameter that an edit may change -> tower
     convolutions: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what patch_conv adds
     projections: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what projections adds
+    vae: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what vae adds
     transposed: frozenset[str] = frozenset()  # multiplied from the right: output channels are dimension 1
 
 
@@ -198,7 +202,11 @@ class Family(Protocol):
 
     label: str  # in tables
     stand_in: bool
-    device: str
+
+    @property
+    def device(self) -> str:
+        """Return where the model computes, as torch names it."""
+        ...
 
     @property
     def module(self) -> nn.Module:
@@ -260,6 +268,12 @@ class Family(Protocol):
 
     def companions(self, target: str) -> Companions:
         """Return the models that a run on this target is held against; none for most."""
+        ...
+
+    def without_effect(self, change: Change, sets: Any) -> str | None:
+        """Return why a change that should forget has no effect on the target: no weight differs, or what the
+        model gives for it does not. None where it has one, or where such an edit is a result like another.
+        """
         ...
 
 

@@ -21,6 +21,10 @@ class Part(Protocol):
         """
         ...
 
+    def captioned(self, caption: str) -> Part:
+        """Return the examples with this caption in place of each one's own."""
+        ...
+
     def fingerprint(self) -> str:
         """Return a hash of what the examples are."""
         ...

@@ -45,6 +45,7 @@ class Spec(Protocol):
     libraries: ClassVar[tuple[str, ...]]  # distributions that compute, for provenance
     goals: ClassVar[Goals]  # what a method's `target` and `floor` may name
     losses: ClassVar[tuple[str, ...]]  # what its `forget_loss` may name
+    retain_losses: ClassVar[tuple[str, ...]]  # what its `retain_loss` may name, RETAIN among them
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from razor_cli.data.sources.photo import same
 from razor_cli.data.wording import CROSSED, Subject, Words
 from razor_cli.errors import ConfigError, DataError, nearest
 
+NEAREST = "near"  # of data.anchor: the nearest name in the target's place
 FOUND = "found"  # data.retain_near=[found]: by the model's own text embedding
 
 
@@ -61,7 +62,7 @@ def assemble(plan: Plan, forget: Pairs, retain: Pairs, notes: Sequence[str] = ()
         for name, pairs, wanted in (("forget", forget, counts.forget), ("retain", retain, counts.retain))
         if len(pairs) < wanted
     ]
-    targets, anchors = target_prompts(scene)
+    targets, anchors, anchor = anchored(scene, plan.anchor)
     words = scene.words
     sets = DrawnSets(
         target=scene.target,
@@ -79,9 +80,9 @@ def assemble(plan: Plan, forget: Pairs, retain: Pairs, notes: Sequence[str] = ()
         labels=scene.labels,
         prompts={n: words.only(scene.axis, n) for n in scene.labels[scene.axis]},
         generic_prompt=words.generic[scene.axis],
-        anchor=words.generic[scene.axis] if plan.anchor is None else plan.anchor,
+        anchor=anchor,
         target_prompts=targets,
-        anchor_prompts=anchors if plan.anchor is None else (plan.anchor,) * len(targets),
+        anchor_prompts=anchors,
         retain_prompts=retain_prompts(scene, plan.preserve),
         near=scene.near,
         spared=plan.spared,
@@ -114,6 +115,32 @@ def target_prompts(scene: Scene) -> tuple[tuple[str, ...], tuple[str, ...]]:
         found[prompt] = words.prompt(rest, words.alone[rest[0][0]]) if rest else words.generic[scene.axis]
     found.setdefault(words.only(scene.axis, scene.target), words.generic[scene.axis])
     return tuple(found), tuple(found.values())
+
+
+def anchored(scene: Scene, anchor: str | None) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Return the target's prompts, for each what stands in its place, and that of the bare target: what each
+    says without the target, what it says of another name, or one prompt for all.
+    """
+    words, (targets, plain) = scene.words, target_prompts(scene)
+    if anchor is None:
+        return targets, plain, words.generic[scene.axis]
+    if anchor == NEAREST and not scene.near:
+        raise DataError(
+            "data.anchor=near: no name is known to lie near the target",
+            found=f"target='{scene.target}'",
+            fix=f"data.anchor=NAME, or data.retain_near=[NAME, …] or [{FOUND}]",
+        )
+    name = scene.near[0] if anchor == NEAREST else anchor
+    if name not in scene.labels[scene.axis]:
+        return targets, (anchor,) * len(targets), anchor
+    found = {}
+    for subject in sorted(scene.own()):
+        other = tuple((kind, name if kind == scene.axis else n) for kind, n in subject)
+        frame = words.frame(subject).benchmark
+        found[words.prompt(subject, frame)] = words.prompt(other, frame)
+    only = words.only(scene.axis, name)
+    found.setdefault(words.only(scene.axis, scene.target), only)
+    return tuple(found), tuple(found.values()), only
 
 
 def retain_prompts(scene: Scene, preserve: Preserve) -> tuple[str, ...]:

@@ -68,6 +68,10 @@ class Pairs:
         pictures = rng_for(seed, "drawn").sample(self.pictures, len(self))
         return replace(self, pictures=tuple(pictures), crops=seed)
 
+    def captioned(self, caption: str) -> Pairs:
+        """Return the pictures with this caption in place of each one's own."""
+        return replace(self, pictures=tuple(replace(p, caption=caption) for p in self.pictures))
+
     def fingerprint(self) -> str:
         """Return a SHA-256 of keys, views, captions and labels. File sources put the content hash into the
         key, and a caption made from a template tells the label.

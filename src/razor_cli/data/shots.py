@@ -97,6 +97,11 @@ class DrawnSets:
         """The names of the axis that must stay."""
         return self.class_names[len(self.forget_names) :]
 
+    @property
+    def anchors(self) -> tuple[str, ...]:
+        """For each prompt of the target what stands in its place."""
+        return self.anchor_prompts or (self.anchor,) * len(self.target_prompts)
+
     def words(self) -> dict[str, object]:
         """Return the names and sentences that decide numbers beyond pictures and shots."""
         return {

@@ -98,7 +98,7 @@ class DualBoard:
     def _metrics(self, embedded: Mapping[Tower, Tensor]) -> Metrics:
         return all_metrics(self._features(embedded), self.base_util)
 
-    def commit(self, components: Sequence[Component]) -> Metrics:
+    def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
         """Take the weights as they are now for granted: renew the changed towers and forget what lies behind
         the change.
         """

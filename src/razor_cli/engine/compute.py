@@ -12,6 +12,7 @@ from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import Change, Companions, Exam, Family, Key
 from razor_cli.contract.sets import Sets
 from razor_cli.engine.changes import Weights
+from razor_cli.engine.effect import refuse_idle
 from razor_cli.engine.evaluation import BASE, CONTROL, EDIT, Evaluator
 from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.engine.record import Done, save_change, weights_of
@@ -46,12 +47,7 @@ def compute(job: Job) -> None:
     run.write_config(composed(e))
     lab = _lab(job)
     companions = family.companions(sets.target)  # one that does not fit is found before the work
-    with job.progress.stage(f"forgetting {sets.target} with {job.identity.method}") as say:
-        lab.say = say
-        edit = e.method.edit(lab)
-    run.write_log(edit.log)
-    write_atomic(run.path("split.json"), in_json(sets.record(), indent=1))
-    size = save_change(run.path(""), edit, family, job.identity, e)
+    edit, size = edited(job, lab)
     notes = list(companions.notes)
     changes = _changes(job, edit, notes)
     exam, found, scores = _scored(job, lab, changes, companions)
@@ -75,6 +71,20 @@ def compute(job: Job) -> None:
         seconds=time.perf_counter() - job.clock,
     )
     run.finish(done.record())
+
+
+def edited(job: Job, lab: Lab | None = None) -> tuple[Edit, int | None]:
+    """Return the edit of a run and the bytes that its change takes, after log, examples and change were
+    written into the run's folder.
+    """
+    run, lab = job.run, lab or _lab(job)
+    with job.progress.stage(f"forgetting {job.sets.target} with {job.identity.method}") as say:
+        lab.say = say
+        edit = job.experiment.method.edit(lab)
+        refuse_idle(edit, job.family, job.sets)
+    run.write_log(edit.log)
+    write_atomic(run.path("split.json"), in_json(job.sets.record(), indent=1))
+    return edit, save_change(run.path(""), edit, job.family, job.identity, job.experiment)
 
 
 def _lab(job: Job) -> Lab:

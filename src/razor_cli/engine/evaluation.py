@@ -61,7 +61,7 @@ class Evaluator:
         s, names = self.settings, []
         if scheme != "none":
             names = quantized_names(
-                self.family, edited, s.scope, patch_conv=s.patch_conv, projections=s.projections
+                self.family, edited, s.scope, patch_conv=s.patch_conv, projections=s.projections, vae=s.vae
             )
         return unedited(self.family, weights) | {
             "scheme": scheme,

@@ -89,6 +89,8 @@ class Lab:
             forget, retain = (part.head(sample) for part in (self.sets.forget, self.sets.retain))
             if plan.retain_seed is not None:
                 retain = retain.drawn(plan.retain_seed)
+            if plan.retain_caption is not None:
+                retain = retain.captioned(plan.retain_caption)
             return (
                 self._gradient("forget", forget, plan.forget_loss, plan.forget_batch, plan.chunk, at_base),
                 self._gradient("retain", retain, plan.retain_loss, plan.retain_batch, plan.chunk, at_base),

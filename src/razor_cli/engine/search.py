@@ -61,6 +61,16 @@ class Aim:
             self.lost(found, name) <= points for name, points in self.keep.items()
         )
 
+    def forgotten(self, found: Metrics) -> bool:
+        """Tell whether everything that must come down has."""
+        return all(found[x.metric] <= x.most for x in self.forget)
+
+    @property
+    def looked_at(self) -> set[str]:
+        """Return the metrics that this aim looks at."""
+        slopes = {x.slope for x in self.forget if x.slope}
+        return {x.metric for x in self.forget} | slopes | {*self.keep, *self.floor}
+
     @property
     def idle(self) -> bool:
         """Tell whether there is nothing to forget: the unedited model is no higher than the Target asks."""

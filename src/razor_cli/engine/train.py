@@ -22,7 +22,7 @@ from razor_cli.engine.lab import Lab
 from razor_cli.engine.objective import Objective, Step
 from razor_cli.engine.search import Aim
 from razor_cli.engine.train_keep import Choice, TracingAim
-from razor_cli.engine.train_settings import MAX_LOG_SCALE, SCALE, Training, rate, trained_names
+from razor_cli.engine.train_settings import MAX_LOG_SCALE, SCALE, Optimised, rate
 from razor_cli.engine.train_state import (
     Progress,
     Shelf,
@@ -34,7 +34,7 @@ from razor_cli.engine.train_state import (
 )
 
 
-def train(lab: Lab, settings: Training, objective: Objective) -> Edit:
+def train(lab: Lab, settings: Optimised, objective: Objective) -> Edit:
     """Train on the objective and return the edit of the epoch that `settings.keep` names.
 
     The model's weights, flags, gradients and modes and the random state are as before afterwards, also after
@@ -45,7 +45,7 @@ def train(lab: Lab, settings: Training, objective: Objective) -> Edit:
         cannot serve.
 
     """
-    names = trained_names(lab.family, settings)
+    names = settings.trained(lab.family)
     if settings.lr == 0 or settings.epochs == 0:
         return Edit(
             change=Weights(),
@@ -59,7 +59,7 @@ def train(lab: Lab, settings: Training, objective: Objective) -> Edit:
 class _Run:
     """State of one training. The model carries the fp32 weights that train; `borrowed` restores it."""
 
-    def __init__(self, lab: Lab, settings: Training, objective: Objective, params: Named) -> None:
+    def __init__(self, lab: Lab, settings: Optimised, objective: Objective, params: Named) -> None:
         self.family, self.lab, self.settings, self.objective, self.params = (
             lab.family,
             lab,
@@ -69,15 +69,18 @@ class _Run:
         )
         self.before = {n: p.detach().clone() for n, p in params.items()}
         self.optimizer = make_optimizer(params, settings)
-        self.base = dict(lab.board.rescore()) if lab.sets.taxonomy else dict(lab.board.base)
+        taxonomy = settings.judged and lab.sets.taxonomy
+        self.base: dict[str, float] = {}
+        if settings.judged:
+            self.base = dict(lab.board.rescore()) if taxonomy else dict(lab.board.base)
         self.choice = Choice(
-            rule=settings.keep,
-            aim=Aim.against(self.base, lab.board.goals, settings.target, {}),
-            tracing=TracingAim.of(self.base, settings.target),
+            rule=settings.rule,
+            aim=Aim.against(self.base, lab.board.goals if settings.judged else {}, settings.wanted, {}),
+            tracing=TracingAim.of(self.base, settings.wanted),
         )
         self.shelf = Shelf(lab.resume_dir, state_key(lab, settings))
         self.progress = Progress(metrics=self.base)
-        if lab.sets.taxonomy and not self.choice.tracing and settings.keep is Keep.CLOSEST_TO_TARGET:
+        if taxonomy and not self.choice.tracing and settings.rule is Keep.CLOSEST_TO_TARGET:
             self.progress.notes.append(
                 "the unedited model is never right on one level of names: epochs are judged by M1 and M5"
             )
@@ -147,7 +150,7 @@ class _Run:
         return value
 
     def _validate(self, number: int, loss: float, learning_rate: float, seconds: float) -> None:
-        """Score the rounded weights on validation pictures and offer them to the keep rule."""
+        """Score the rounded weights on validation pictures, where these judge, and offer them to the rule."""
         with torch.no_grad():
             metrics = self.objective.measured(number)
             ready = rounded(
@@ -158,9 +161,10 @@ class _Run:
             self._refuse(number, "weights are no longer finite in the dtype of the file")
             return
         started = time.perf_counter()
-        with self.lab.searching(), swapped(self.family, ready):
-            metrics |= self.lab.board.rescore()
-        self.lab.cost.evaluations += 1
+        if self.settings.judged:
+            with self.lab.searching(), swapped(self.family, ready):
+                metrics |= self.lab.board.rescore()
+            self.lab.cost.evaluations += 1
         if not all(math.isfinite(v) for v in metrics.values()):
             self._refuse(number, "validation metrics are not finite")
             return
@@ -210,7 +214,7 @@ class _Run:
             notes.append("every epoch diverged: the model is unchanged")
         elif chosen.epoch:
             notes.append(
-                f"kept epoch {chosen.epoch} of {self.progress.epoch} by {self.settings.keep.value}: "
+                f"kept epoch {chosen.epoch} of {self.progress.epoch} by {self.settings.rule.value}: "
                 f"{chosen.why}"
             )
         order = [c.name for c in self.family.tensors() if c.name in chosen.values]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from razor_cli.contract.choices import Towers
-from razor_cli.contract.family import BOARD, DUAL, Family
+from razor_cli.contract.family import BOARD, CLASSES, DUAL, Family
 from razor_cli.engine.choices import DecayOn, Keep, Optimizer, Precision, Schedule
 from razor_cli.errors import ConfigError
 
@@ -28,15 +28,14 @@ def check_shares(key: str, numbers: Mapping[str, float | None]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """Hyper-parameters that every trained method has; a method inherits them, or those of `Trained`, and adds
-    its own.
+class Optimised:
+    """Hyper-parameters of everything that an optimiser trains, whatever is trained and whoever judges it.
 
     Raises ConfigError for a value out of range, with its full key.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL})
     stochastic: ClassVar[bool] = True  # the order of the pictures is drawn
+    judged: ClassVar[bool] = False  # epochs are scored on validation pictures
 
     name: str = "trained"  # label in tables and folder of the runs
     lr: float = 1e-5
@@ -50,13 +49,6 @@ class Training:
     eps_opt: float = 1e-6  # of adamw
     schedule: Schedule = Schedule.COSINE
     warmup_steps: int = 0
-    train: Towers = Towers.BOTH
-    exclude: list[str] = field(
-        default_factory=lambda: [SCALE]
-    )  # parameters whose name contains one of these stay
-    keep: Keep = Keep.CLOSEST_TO_TARGET
-    target: dict[str, float | None] = field(default_factory=lambda: dict(TARGET))
-    precision: Precision = Precision.AUTO
 
     def __post_init__(self) -> None:
         self.check_ranges(
@@ -70,7 +62,6 @@ class Training:
                 "warmup_steps": (0, 10**9),
             }
         )
-        check_shares("target", self.target)
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
             raise ConfigError(
                 f"method.betas: {self.betas} is out of range", allowed="[a, b], both at least 0 and below 1"
@@ -83,6 +74,58 @@ class Training:
                 raise ConfigError(
                     f"method.{name}: {getattr(self, name)} is out of range", allowed=f"{low} to {high}"
                 )
+
+    def trained(self, family: Family) -> list[str]:
+        """Return the parameters that train."""
+        raise NotImplementedError
+
+    @property
+    def rule(self) -> Keep:
+        """Return which epoch becomes the edit."""
+        return Keep.LAST
+
+    @property
+    def wanted(self) -> Mapping[str, float | None]:
+        """Return what counts as done, by goal."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Optimised):
+    """Hyper-parameters of methods that train towers; a method inherits them, or those of `Trained`, and adds
+    its own.
+
+    Raises ConfigError for a value out of range, with its full key.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL, CLASSES})
+    judged: ClassVar[bool] = True
+
+    train: Towers = Towers.BOTH
+    exclude: list[str] = field(
+        default_factory=lambda: [SCALE]
+    )  # parameters whose name contains one of these stay
+    keep: Keep = Keep.CLOSEST_TO_TARGET
+    target: dict[str, float | None] = field(default_factory=lambda: dict(TARGET))
+    precision: Precision = Precision.AUTO
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_shares("target", self.target)
+
+    def trained(self, family: Family) -> list[str]:
+        """Return the parameters of the chosen towers."""
+        return trained_names(family, self)
+
+    @property
+    def rule(self) -> Keep:
+        """Return which epoch becomes the edit."""
+        return self.keep
+
+    @property
+    def wanted(self) -> Mapping[str, float | None]:
+        """Return what counts as done, by goal."""
+        return self.target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +161,7 @@ def trained_names(family: Family, settings: Training) -> list[str]:
     return names
 
 
-def rate(settings: Training, step: int, total: int) -> float:
+def rate(settings: Optimised, step: int, total: int) -> float:
     """Return the learning rate of a step (from 0) of `total`: linear warm-up, then half a cosine down to 0,
     or constant.
 

@@ -27,7 +27,7 @@ from razor_cli.engine.lab import Lab, unedited
 from razor_cli.engine.train_keep import Choice
 
 if TYPE_CHECKING:
-    from razor_cli.engine.train_settings import Training
+    from razor_cli.engine.train_settings import Optimised
 
 COUNTED = (
     "gradient_seconds",
@@ -83,7 +83,7 @@ def generator_of(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(zlib.crc32(f"seed {seed}, epoch {number}".encode()))
 
 
-def make_optimizer(params: Named, settings: Training) -> torch.optim.Optimizer:
+def make_optimizer(params: Named, settings: Optimised) -> torch.optim.Optimizer:
     """Return the optimiser over the trained parameters; decay spares vectors and scalars unless
     it is on all.
     """
@@ -106,7 +106,7 @@ def rounded(family: Family, values: Mapping[str, Tensor]) -> Named:
     return {n: v.to(family.storage_dtype(n), copy=True).to(v.dtype) for n, v in values.items()}
 
 
-def state_key(lab: Lab, settings: Training) -> str:
+def state_key(lab: Lab, settings: Optimised) -> str:
     """Return the name of the state on disk: a hash of everything that decides which weights come out."""
     return content_key(
         {

@@ -24,4 +24,4 @@ class NoneEdit:
         """Return the empty edit."""
         from razor_cli.engine.changes import Weights
 
-        return Edit(change=Weights(), cost=lab.cost, notes=["null edit: nothing was changed"])
+        return Edit(change=Weights(), cost=lab.cost, notes=["null edit: nothing was changed"], null=True)

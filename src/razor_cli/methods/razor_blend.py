@@ -14,12 +14,23 @@ from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import norm
-from razor_cli.methods.razor_choices import MismatchAt, MismatchForm, MismatchSet, Normalize, Sign
+from razor_cli.methods.razor_choices import Conflict, MismatchAt, MismatchForm, MismatchSet, Normalize, Sign
 from razor_cli.methods.razor_settings import RazorSettings
 
 # Pairs the squared and absolute mismatch are measured on; their gradient is taken anew at each step.
 DRIFT_PAIRS = 512
 BATCH = 128
+
+
+def without_conflict(forget: Sequence[Tensor], retain: Sequence[Tensor], sign: float) -> list[Tensor]:
+    """Return the forget gradient without its part along the retain gradient, where a step of `sign` times it,
+    subtracted, would raise the retain loss to first order.
+    """
+    squared = norm(retain) ** 2
+    along = sum(float((f.double() * r.double()).sum()) for f, r in zip(forget, retain, strict=True))
+    if squared == 0 or sign * along >= 0:
+        return [*forget]
+    return [f - (along / squared) * r for f, r in zip(forget, retain, strict=True)]
 
 
 class Blend:
@@ -46,8 +57,10 @@ class Blend:
         m, c = self.method, s.component
         g_f, g_r = c.views(forget), c.views(retain)
         g_m = self.mismatch_gradient(c, g_f, base, moved)
-        parts = [(g_f, m.lambda_forget * m.rho), (g_r, m.lambda_retain), (g_m, m.lambda_mismatch)]
         sign = self._sign()
+        if m.retain_conflict is Conflict.PROJECT:
+            g_f = without_conflict(g_f, g_r, sign)
+        parts = [(g_f, m.lambda_forget * m.rho), (g_r, m.lambda_retain), (g_m, m.lambda_mismatch)]
         total = [torch.zeros_like(v) for v in g_f]
         for (views, weight), direction in zip(parts, (sign, 1.0, 1.0), strict=True):
             length = norm(views)

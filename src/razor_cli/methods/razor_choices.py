@@ -69,6 +69,13 @@ class Normalize(StrEnum):
     MATCH_RETAIN = "match_retain"
 
 
+class Conflict(StrEnum):
+    """What becomes of that part of the forget gradient whose step would raise the retain loss."""
+
+    NONE = "none"  # it stays, and the retain term works against it
+    PROJECT = "project"  # it is left out of the step
+
+
 class Step(StrEnum):
     """Search the step size on validation data, or take a fixed one (Fig. 5)."""
 

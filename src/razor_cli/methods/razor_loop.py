@@ -22,7 +22,8 @@ from razor_cli.methods.razor_body import Body, State
 from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Step
 from razor_cli.methods.razor_pick import chosen, ranks, scored
 from razor_cli.methods.razor_settings import RazorSettings
-from razor_cli.methods.razor_step import sized, unit
+from razor_cli.methods.razor_step import guiding, sized, unit
+from razor_cli.methods.razor_trim import trimmed
 
 
 class Loop:
@@ -47,7 +48,7 @@ class Loop:
             self.body = Body(self.family, self.components)
             stack.enter_context(swapped(self.family, self.body.original))  # restores every bit at the end
             self._plan, self._first = self.method.plan, self.lab.gradients(self.method.plan)
-            self.aim = self._make_aim()
+            self._set_aims()
             self.notes += [NOTHING_TO_FORGET] if self.aim.idle else []
             self._attempt()
             self._retry()
@@ -59,8 +60,16 @@ class Loop:
             notes=self.notes,
         )
 
-    def _make_aim(self) -> Aim:
-        return Aim.of(self.lab.board, self.method.target, self.method.floor)
+    def _set_aims(self) -> None:
+        """Set what the edit must reach, and what guides the search for steps: the same, or goals that cost
+        less to look at.
+        """
+        board, method = self.lab.board, self.method
+        self.aim = self.near = Aim.of(board, method.target, method.floor)
+        self.only: dict[str, set[str]] = {}  # what the board is asked for beside the weights
+        if method.guide:
+            self.near = guiding(board, method.guide)
+            self.only = {"wanted": self.near.looked_at}
 
     def _attempt(self) -> None:
         self._gradients = self._first  # those of an attempt before need no room any more
@@ -73,7 +82,17 @@ class Loop:
         self._stage_two(*self._gradients)
         if self.method.step is Step.SEARCH:
             self._grow()
-            self._trim()
+            self._finish()
+
+    def _finish(self) -> None:
+        """Look at the whole edit where its steps were guided by less, and scale it down."""
+        with self.lab.searching():
+            if self.only and self.body.moved:
+                self.lab.board.commit(self.body.moved)
+            line = trimmed(self.method, self.aim, self.lab, self.body)
+        if line:
+            line.step = len(self.log)
+            self.log.append(line)
 
     def _retry(self) -> None:
         """While the Target is missed, begin again from the unedited weights as `retries` say; keep the best
@@ -88,7 +107,7 @@ class Loop:
             self.log.append(Event(step=len(self.log), action="retry", after=dict(board.current), note=how))
             before, reached, mark = self.body.state, dict(board.current), len(self.log)
             self._put(({}, [], []))
-            self.aim = self._make_aim()
+            self._set_aims()
             self._attempt()
             better = self.aim.met(board.current) or self.aim.score(board.current) > self.aim.score(reached)
             if not better:
@@ -131,8 +150,8 @@ class Loop:
         be any.
 
         Of K components each moves by a K-th of a step, so that together they go about as far as one would
-        alone. Each round looks at steps up to half of what the one before did: less is left to do, and less
-        may be spent on it.
+        alone. Each round looks at steps up to `joint_decay` of what the one before did: less is left to do,
+        and less may be spent on it.
         """
         self.body.active += [s.component for s in found]
         for number in range(self.method.joint_rounds if self.method.refresh_gradients else 1):
@@ -145,7 +164,7 @@ class Loop:
                 retain,
                 self._share(number),
                 f"joint round {number + 1}",
-                0.5**number / len(group),
+                self.method.joint_decay**number / len(group),
             )
             if self._done():
                 return
@@ -157,13 +176,13 @@ class Loop:
         return 1 - 0.5 ** (rank + 1) if self.method.budget is Budget.SHARED else 1.0
 
     def _done(self) -> bool:
-        if met := self.method.early_stop and self.aim.met(self.lab.board.current):
+        if met := self.method.early_stop and self.near.met(self.lab.board.current):
             self._stop(NOTHING_TO_FORGET if self.aim.idle else "Target met on validation data")
         return met
 
     def _grow(self) -> None:
         for number in range(self.method.grow_rounds):
-            if self.aim.met(self.lab.board.current):
+            if self.near.met(self.lab.board.current):
                 return
             self.lab.say(f"growth round {number + 1} of {self.method.grow_rounds}")
             forget, retain = self._renewed()
@@ -181,7 +200,7 @@ class Loop:
                 group = self._scored(self.body.active, forget, retain) + group
             self._step(group, forget, retain, 1.0, f"growth round {number + 1}")
             self.body.active.append(rated[best].component)
-        if not self.aim.met(self.lab.board.current):
+        if not self.near.met(self.lab.board.current):
             self._stop(f"Target not met after {self.method.grow_rounds} growth rounds")
 
     def _renewed(self) -> tuple[Named, Named]:
@@ -194,38 +213,6 @@ class Loop:
             )
             self._moved_since = False
         return self._gradients
-
-    def _trim(self) -> None:
-        """Scale the whole edit down to the smallest share that still meets the Target, by bisection; utility
-        comes back.
-        """
-        board, before = self.lab.board, dict(self.lab.board.current)
-        if not self.method.trim_steps or not self.body.moved or not self.aim.met(before):
-            return
-        started, low, high = time.perf_counter(), 0.0, 1.0
-        with self.lab.searching():
-            board.prepare(self.body.moved)
-            for _ in range(self.method.trim_steps):
-                middle = (low + high) / 2
-                self.lab.say(f"trimming: {middle:.3f} of the edit")
-                enough = self.aim.met(board.trial(self.body.scaled(middle), self.body.moved))
-                low, high = (low, middle) if enough else (middle, high)
-            if high < 1.0:
-                self.body.take(self.body.scaled(high))
-                board.commit(self.body.moved)
-        after, seconds = dict(board.current), time.perf_counter() - started
-        note = f"the edit times {high:.4g} meets the Target"
-        self.log.append(
-            Event(
-                step=len(self.log),
-                action="trim",
-                step_size=high,
-                before=before,
-                after=after,
-                seconds=seconds,
-                note=note,
-            )
-        )
 
     def _stop(self, reason: str) -> None:
         self.notes += [reason] if reason not in self.notes else []
@@ -259,13 +246,12 @@ class Loop:
 
         def trial(size: float) -> Metrics:
             values = stepped(self.family, components, directions, [size * u for u in units])
-            return board.trial(
-                values, components, lost=None if fixed else lambda m: not self.aim.stable(m, share)
-            )
+            lost = None if fixed else lambda m: not self.near.stable(m, share)
+            return board.trial(values, components, lost=lost, **self.only)
 
         with self.lab.searching():
             board.prepare(components)
-            found = sized(self.method, self.aim, trial, share, before, reach)
+            found = sized(self.method, self.near, trial, share, before, reach)
         self.lab.say(f"{what}: {components[-1].name} step {found.step_size:.3g}")
         if found.step_size > 0:
             self._apply(components, directions, [found.step_size * u for u in units])
@@ -283,4 +269,4 @@ class Loop:
         self._moved_since = True
         self.body.take(stepped(self.family, components, directions, sizes), components)
         with self.lab.searching():
-            self.lab.board.commit(components)
+            self.lab.board.commit(components, **self.only)

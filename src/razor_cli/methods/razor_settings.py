@@ -15,6 +15,7 @@ from razor_cli.engine.train_settings import check_shares
 from razor_cli.errors import ConfigError
 from razor_cli.methods.razor_choices import (
     Budget,
+    Conflict,
     GrowUpdate,
     MismatchAt,
     MismatchForm,
@@ -30,6 +31,7 @@ from razor_cli.methods.razor_choices import (
 
 TARGET = {"m1": 55.0, "m4_drop": 2.0, "m5": 98.0}
 FLOOR = {"m5": 98.0, "m4_drop": 2.0, "others_drop": 100.0}
+GOALS = ("floor", "guide")  # of a further attempt
 Method = TypeVar("Method", bound="RazorSettings")
 
 
@@ -44,10 +46,12 @@ class Retry:
     order: Order | None = None
     max_components: int | None = None
     floor: dict[str, float | None] | None = None  # goals that change; the others stay
+    guide: dict[str, float | None] | None = None  # likewise
     grow_rounds: int | None = None
 
     def __post_init__(self) -> None:
         check_shares("retries: floor", self.floor or {})
+        check_shares("retries: guide", self.guide or {})
         ranges = {"max_components": (1, math.inf), "grow_rounds": (0, 1000)}
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
@@ -57,8 +61,8 @@ class Retry:
                 )
 
     def __str__(self) -> str:
-        plain = {k: v for k, v in self._changes.items() if k != "floor"}
-        goals = {f"floor.{k}": v for k, v in (self.floor or {}).items()}
+        plain = {k: v for k, v in self._changes.items() if k not in GOALS}
+        goals = {f"{g}.{k}": v for g in GOALS for k, v in (getattr(self, g) or {}).items()}
         return ", ".join(f"{k} {v}" for k, v in (plain | goals).items()) or "as before"
 
     @property
@@ -67,8 +71,8 @@ class Retry:
 
     def applied(self, first: Method) -> Method:
         """Return the settings of this attempt."""
-        floor = {**first.floor, **(self.floor or {})}
-        return replace(first, **{**self._changes, "retries": (), "floor": floor})
+        goals = {g: {**getattr(first, g), **(getattr(self, g) or {})} for g in GOALS}
+        return replace(first, **{**self._changes, "retries": (), **goals})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,7 @@ class RazorSettings:
     mismatch_set: MismatchSet = MismatchSet.FORGET
     mismatch_at: MismatchAt = MismatchAt.STAGE  # CURRENT: g_m of Algorithm 1, at the weights as they are
     normalize: Normalize = Normalize.NONE
+    retain_conflict: Conflict = Conflict.NONE
     step: Step = Step.SEARCH
     step_size: float = 1.0
     step_scale: StepScale = StepScale.RELATIVE_NORM
@@ -112,6 +117,7 @@ class RazorSettings:
     budget: Budget = Budget.GREEDY
     order: Order = Order.SEQUENTIAL
     joint_rounds: int = 3
+    joint_decay: float = 0.5
     grow_rounds: int = 6
     grow_update: GrowUpdate = GrowUpdate.NEW_ONLY
     grow_sample: int | None = None
@@ -120,6 +126,7 @@ class RazorSettings:
     trim_steps: int = 0
     retries: tuple[Retry, ...] = ()
     target: dict[str, float | None] = field(default_factory=lambda: dict(TARGET))
+    guide: dict[str, float | None] = field(default_factory=dict)  # goals of single steps; {}: the Target's
     forget_batch: int = 128
     retain_batch: int | None = 128  # None: all N_r pairs at once, the sum of equation 4
 
@@ -129,6 +136,7 @@ class RazorSettings:
             "rho": (0, 1),
             "search_steps": (1, 64),
             "joint_rounds": (1, 1000),
+            "joint_decay": (0, 1),
             "grow_rounds": (0, 1000),
             "norm_power": (1, 2),
             "epsilon": (0, math.inf),
@@ -148,6 +156,7 @@ class RazorSettings:
                 raise ConfigError(f"method.{name}: {value} is out of range", allowed=f"{low} to {high}")
         check_shares("target", self.target)
         check_shares("floor", self.floor)
+        check_shares("guide", self.guide)
         for name in ("max_components", "grow_sample"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from razor_cli.contract.family import Metrics
+from razor_cli.contract.family import Board, Metrics
 from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import Aim, Found, bisect, norm
+from razor_cli.errors import ConfigError
 from razor_cli.methods.razor_choices import Step, StepScale
 from razor_cli.methods.razor_settings import RazorSettings
 
@@ -37,3 +38,18 @@ def sized(
         return Found(step_size=upper, metrics=trial(upper), trials=1)
     steps, rule = method.search_steps, method.search_return
     return bisect(trial, upper, steps, aim, share, rule, before, method.must_improve)
+
+
+def guiding(board: Board, guide: Mapping[str, float | None]) -> Aim:
+    """Return the aim of steps that are guided by other goals than the Target: what comes down as there, and
+    what no trial and no edit may cost. Raises ConfigError where nothing would come down.
+    """
+    aim = Aim.of(board, guide, guide)
+    if not aim.forget:
+        raise ConfigError(
+            "method.guide: none of its goals says what must come down on these sets",
+            allowed=", ".join(board.base),
+            found=", ".join(guide),
+            fix="method.guide={} (steps are judged by method.target then)",
+        )
+    return aim

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
-from razor_cli.contract.choices import Granularity, Towers
-from razor_cli.contract.components import Component, parameters
-from razor_cli.contract.edit import Edit, Event
-from razor_cli.contract.family import BOARD
+from razor_cli.contract.choices import Direction, Granularity, Towers
+from razor_cli.contract.components import Component
+from razor_cli.contract.edit import Edit
+from razor_cli.contract.family import BOARD, RETAIN
 from razor_cli.contract.goals import Meaning
 from razor_cli.contract.method import GradientPlan
 from razor_cli.errors import ConfigError
+from razor_cli.methods.slug_choices import (
+    Align,
+    Along,
+    Bracket,
+    Candidates,
+    Pick,
+    RetainPath,
+    RetainText,
+    Searched,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,50 +31,10 @@ if TYPE_CHECKING:
     from razor_cli.contract.family import Board, Family, Metrics, Named
     from razor_cli.engine.lab import Lab
     from razor_cli.engine.saliency import Saliency
+    from razor_cli.methods.slug_search import Trial
 
 USUAL_VALUE = {"fa_top5": 0.0, "fa_top1": 0.0}  # of a criterion without a value of its own
 ELSE = 50.0
-
-
-class Align(StrEnum):
-    """Alignment of the two gradients: |cos| as the code has it, or the signed cosine."""
-
-    ABS = "abs"
-    SIGNED = "signed"
-
-
-class Candidates(StrEnum):
-    """Which tensors may be edited: the code's rule, or attention and MLP weights only."""
-
-    CODE = "code"
-    ATTN_MLP_ONLY = "attn_mlp_only"
-
-
-class Pick(StrEnum):
-    """How one trial is chosen among all: the reference leaves it to the reader."""
-
-    BEST_UTILITY = "best_utility"
-    DEEPEST = "deepest"
-
-
-class RetainPath(StrEnum):
-    """How retain pictures reach their gradient: in the order of the list as they are evaluated, or shuffled
-    and cropped at random, as the published code's data path hands out what it trains on.
-    """
-
-    LISTED = "listed"
-    TRAINING = "training"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One evaluated step of one tensor."""
-
-    component: Component
-    step_size: float
-    relative: float
-    metrics: Metrics
-    forgotten: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +45,14 @@ class Slug:
 
     name: str = "slug"  # label in tables and folder of the runs
     forget_loss: str = "cosine"  # a name that the model's family has a loss for
+    retain_loss: str = RETAIN  # likewise
+    sign: Along = Along.PAPER
     align: Align = Align.ABS
     candidates: Candidates = Candidates.CODE
     towers: Towers = Towers.BOTH
+    searched: Searched = Searched.FRONT
+    bracket: Bracket = Bracket.DOUBLE
+    first_bound: float = 10.0  # of bracket=bounded
     search_steps: int = 10
     init_rel: float = 0.1
     criterion: str = "fa_top5"  # a metric or a goal of the scoreboard
@@ -90,11 +64,13 @@ class Slug:
     forget_batch: int = 16
     retain_batch: int = 16
     retain_path: RetainPath = RetainPath.LISTED
+    retain_text: RetainText = RetainText.CAPTION
 
     def __post_init__(self) -> None:
         ranges = {
             "search_steps": (1, 64),
             "init_rel": (0, 100),
+            "first_bound": (1, 1000),
             "forget_batch": (2, 65536),
             "retain_batch": (2, 65536),
         }
@@ -113,34 +89,32 @@ class Slug:
         """Return the best single-tensor step along +g_f on the Pareto front of every tower."""
         from razor_cli.engine.changes import Weights
         from razor_cli.engine.search import NOTHING_TO_FORGET
+        from razor_cli.methods.slug_front import searched
 
         family = lab.family
         with lab.timed():
             self._metric(lab.board)  # refused before any gradient is taken
-            plan = GradientPlan(
-                forget_loss=self.forget_loss,
-                forget_batch=self.forget_batch,
-                retain_batch=self.retain_batch,
-                retain_seed=lab.seed if self.retain_path is RetainPath.TRAINING else None,
-            )
-            forget, retain = lab.gradients(plan)
+            forget, retain = lab.gradients(self._plan(lab))
             front = self._front(family, forget, retain)
             log = [s.event(0, "select") for s in front]
             trials: list[Trial] = []
-            for number, s in enumerate(front):
-                lab.say(f"searching tensor {number + 1} of {len(front)}: {s.component.name}")
+            groups = searched(family, front, self.searched, forget, retain)
+            for number, leads in enumerate(groups):
+                names = ", ".join(s.component.name for s in leads)
+                lab.say(f"searching tensor {number + 1} of {len(groups)}: {names}")
                 started = time.perf_counter()
-                found = self._search(s, forget, lab)
+                found = self._search(leads, forget, lab)
                 trials += found
                 seconds = (time.perf_counter() - started) / len(found)
-                log += [_trial_event(s, t, lab.board.base, seconds) for t in found]
+                log += [e for t in found for e in t.events(lab.board.base, seconds)]
             chosen = self._pick(trials, forget, lab)
             values, moved = self._values(chosen, forget, lab) if chosen else ({}, [])
         for step, event in enumerate(log):
             event.step = step
         note = "no trial met the criterion"
         if chosen:
-            note = f"chose {chosen.component.name} at {chosen.relative:.3g} of its norm"
+            names = ", ".join(s.component.name for s in chosen.leads)
+            note = f"chose {names} at {chosen.relative:.3g} of its norm"
         idle = self._is_forgotten(lab.board.base, self._metric(lab.board))
         return Edit(
             change=Weights(values=values),
@@ -150,17 +124,28 @@ class Slug:
             notes=[NOTHING_TO_FORGET, note] if idle else [note],
         )
 
+    def _plan(self, lab: Lab) -> GradientPlan:
+        return GradientPlan(
+            forget_loss=self.forget_loss,
+            retain_loss=self.retain_loss,
+            forget_batch=self.forget_batch,
+            retain_batch=self.retain_batch,
+            retain_seed=lab.seed if self.retain_path is RetainPath.TRAINING else None,
+            retain_caption=lab.sets.target if self.retain_text is RetainText.CONCEPT else None,
+        )
+
     def _metric(self, board: Board) -> str:
         """Return the metric of the criterion; refuse one that the scoreboard does not give for these sets."""
         goal = board.goals.get(self.criterion)
         names = goal.metrics[0] if goal else (self.criterion,)
         found = next((n for n in names if n in board.base), None)
         if found is None:
+            other = next(n for n, g in board.goals.items() if g.meaning is Meaning.AT_MOST)
             raise ConfigError(
-                f"method.criterion={self.criterion}: these sets do not give this metric (fa_top5 needs at "
-                "least 6 classes in the label space, fa_top1 2)",
+                f"method.criterion={self.criterion}: these sets do not give this metric (of k classes or "
+                "more, k + 1 must be in the label space)",
                 allowed=", ".join(board.base),
-                fix="method.criterion=m1_mean, or name more classes: data.class_names=[...]",
+                fix=f"method.criterion={other}, or name more classes: data.class_names=[...]",
             )
         return found
 
@@ -169,53 +154,45 @@ class Slug:
         return metrics[metric] <= most
 
     def _front(self, family: Family, forget: Named, retain: Named) -> list[Saliency]:
-        """Return the Pareto front of each tower: high |g_f|/|theta| against low alignment."""
-        from razor_cli.engine.saliency import measure, pareto_front
+        from razor_cli.methods.slug_front import front_of
 
-        every = family.components(Granularity.TENSOR, self.towers, include_projections=True)
-        if self.candidates is Candidates.ATTN_MLP_ONLY:
-            allowed = {n for names in family.quantizable().linear.values() for n in names}
-            every = [c for c in every if c.name in allowed]
-        live, front = parameters(family), []
-        for tower in dict.fromkeys(c.tower for c in every):
-            own = [c for c in every if c.tower == tower]
-            scored = measure(own, live, forget, retain, alpha=0.0, epsilon=0.0, power=1)
-            scored = [s for s in scored if s.forget_norm > 0 and s.weight_norm > 0]  # zero gradient: 0
-            alignment = [abs(s.cosine) if self.align is Align.ABS else s.cosine for s in scored]
-            front += [scored[i] for i in pareto_front([s.phi for s in scored], alignment)]
-        return front
+        return front_of(family, forget, retain, self.towers, self.candidates, self.align)
 
     def _directions(self, group: list[Component], forget: Named, lab: Lab) -> list[list[Tensor]]:
         """Return what `stepped` subtracts: for a loss that forgets upwards, minus its gradient."""
-        from razor_cli.contract.choices import Direction
-
         up = lab.family.loss(self.forget_loss, lab.sets).direction is Direction.UP
-        return [[-v if up else v for v in c.views(forget)] for c in group]
+        ascends = up is (self.sign is Along.PAPER)
+        return [[-v if ascends else v for v in c.views(forget)] for c in group]
 
-    def _search(self, s: Saliency, forget: Named, lab: Lab) -> list[Trial]:
-        """Bracket and bisect the step of one tensor, always from the unedited weights (sheet 3.1 step 5)."""
+    def _search(self, leads: Sequence[Saliency], forget: Named, lab: Lab) -> list[Trial]:
+        """Bracket and bisect the step, always from the unedited weights (sheet 3.1 step 5)."""
         from razor_cli.engine.search import stepped
+        from razor_cli.methods.slug_search import Trial, stepped_by
 
-        group = self._group(s.component, lab.family)
+        first, leads = leads[0], tuple(leads)
+        group, sizes = self._moving(leads, lab.family)
         directions = self._directions(group, forget, lab)
-        size, low, high = self.init_rel * s.weight_norm / s.forget_norm, 0.0, None
-        board, metric, trials = lab.board, self._metric(lab.board), []
+        board, metric = lab.board, self._metric(lab.board)
+        wanted = {metric} if self.fast and self.bracket is Bracket.DOUBLE else None
+
+        def trial(size: float) -> Trial:
+            values = stepped(lab.family, group, directions, [size * s for s in sizes])
+            metrics = board.trial(values, group, wanted=wanted)
+            return Trial(
+                leads=leads,
+                step_size=size,
+                relative=size * first.forget_norm / first.weight_norm,
+                metrics=metrics,
+                forgotten=self._is_forgotten(metrics, metric),
+            )
+
+        def kept(trial: Trial) -> float:
+            return self._kept(trial.metrics, board) - self._kept(board.base, board)
+
+        size = self.init_rel * first.weight_norm / first.forget_norm
         with lab.searching():
             board.prepare(group)
-            for _ in range(self.search_steps):
-                values = stepped(lab.family, group, directions, [size] * len(group))
-                metrics = board.trial(values, group, wanted={metric} if self.fast else None)
-                trial = Trial(
-                    component=s.component,
-                    step_size=size,
-                    relative=size * s.forget_norm / s.weight_norm,
-                    metrics=metrics,
-                    forgotten=self._is_forgotten(metrics, metric),
-                )
-                trials.append(trial)
-                low, high = (low, size) if trial.forgotten else (size, high)
-                size = 2 * size if high is None else (low + high) / 2
-        return trials
+            return stepped_by(self.bracket, trial, size, self.search_steps, self.first_bound, kept)
 
     def _pick(self, trials: list[Trial], forget: Named, lab: Lab) -> Trial | None:
         """Return the forgotten trial of highest utility (mean of M5 and generic M4); ties go to the smaller
@@ -238,19 +215,26 @@ class Slug:
         )[3]
 
     def _utility(self, trial: Trial, forget: Named, lab: Lab) -> float:
-        """Return the mean of what is kept; of goals that count losses only, 100 minus the points lost."""
-        goals = [lab.board.goals[name] for name in self.utility]
-        names = [next((n for n in g.metrics[0] if n in lab.board.base), None) for g in goals]
+        """Return what a trial keeps; where the search looked at forgetting only, it is looked at here."""
         metrics = trial.metrics
-        if any(n is not None and n not in metrics for n in names):
+        if any(n not in metrics for _, n in self._utilities(lab.board)):
             values, group = self._values(trial, forget, lab)
             with lab.searching():
                 lab.board.prepare(group)
                 metrics = lab.board.trial(values, group)
+        return self._kept(metrics, lab.board)
+
+    def _utilities(self, board: Board) -> list[tuple[Meaning, str]]:
+        """Return the metrics that tell what is kept, of those that these sets give."""
+        goals = [board.goals[name] for name in self.utility]
+        names = [next((n for n in g.metrics[0] if n in board.base), None) for g in goals]
+        return [(g.meaning, n) for g, n in zip(goals, names, strict=True) if n is not None]
+
+    def _kept(self, metrics: Metrics, board: Board) -> float:
+        """Return the mean of what is kept; of goals that count losses only, 100 minus the points lost."""
         kept = [
-            100.0 - max(0.0, lab.board.base[n] - metrics[n]) if g.meaning is Meaning.KEPT else metrics[n]
-            for g, n in zip(goals, names, strict=True)
-            if n is not None
+            100.0 - max(0.0, board.base[n] - metrics[n]) if meaning is Meaning.KEPT else metrics[n]
+            for meaning, n in self._utilities(board)
         ]
         return sum(kept) / len(kept) if kept else 0.0
 
@@ -260,19 +244,23 @@ class Slug:
         """
         return family.siblings(component) if self.siblings else [component]
 
+    def _moving(self, leads: Sequence[Saliency], family: Family) -> tuple[list[Component], list[float]]:
+        """Return the tensors that move, and the step of each as a multiple of the first one's."""
+        from razor_cli.methods.slug_search import shares
+
+        group: list[Component] = []
+        sizes: list[float] = []
+        for lead, share in zip(leads, shares(leads), strict=True):
+            moving = self._group(lead.component, family)
+            group += moving
+            sizes += [share] * len(moving)
+        return group, sizes
+
     def _values(self, trial: Trial, forget: Named, lab: Lab) -> tuple[dict[str, Tensor], list[Component]]:
         from razor_cli.engine.search import stepped
 
         family = lab.family
-        group = self._group(trial.component, family)
+        group, sizes = self._moving(trial.leads, family)
         directions = self._directions(group, forget, lab)
-        values = stepped(family, group, directions, [trial.step_size] * len(group))
+        values = stepped(family, group, directions, [trial.step_size * s for s in sizes])
         return {n: v.to(family.storage_dtype(n)) for n, v in values.items()}, group
-
-
-def _trial_event(s: Saliency, trial: Trial, base: Metrics, seconds: float) -> Event:
-    event = s.event(0, "search")
-    event.step_size, event.relative_step, event.seconds = trial.step_size, trial.relative, seconds
-    event.before, event.after = dict(base), dict(trial.metrics)
-    event.note = "forgotten" if trial.forgotten else ""
-    return event

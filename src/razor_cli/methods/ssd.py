@@ -14,7 +14,7 @@ from razor_cli.config.schema import INFINITE
 from razor_cli.contract.choices import Towers
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.contract.edit import Edit, Event
-from razor_cli.contract.family import BOARD, DUAL
+from razor_cli.contract.family import BOARD, CLASSES, DUAL
 from razor_cli.engine.choices import Precision
 from razor_cli.engine.train_settings import SCALE, Training, trained_names
 from razor_cli.errors import ConfigError
@@ -58,7 +58,7 @@ class Against(StrEnum):
 class Ssd:
     """Hyper-parameters of SSD; each knob is explained in conf/method/ssd.yaml."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL})
+    needs: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL, CLASSES})
     stochastic: ClassVar[bool] = False  # batches come in the order of the sets
 
     name: str = "ssd"  # label in tables and folder of the runs

@@ -28,6 +28,8 @@ CHOSEN = ("families", "methods")  # rooms of which a run needs its own part only
 NOT_COMPUTING = (
     "__init__.py",
     "acceptance",
+    "alone.py",
+    "api.py",
     "caches.py",
     "commands",
     "conf",

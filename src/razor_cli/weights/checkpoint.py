@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from razor_cli.errors import WeightsError
 from razor_cli.weights.files import WEIGHT_SUFFIXES, names_in, read_file, rewrite, wrapping_of
 from razor_cli.weights.json_file import LISTS_BYTES, read_json
+from razor_cli.weights.layout import Layout
 
 FAMILIES = Path(__file__).parents[1] / "families"
 # Never copied beside edited weights: they may hold the weights as they were, in another format or in a
@@ -27,23 +29,27 @@ OTHER_WEIGHTS = (
 HISTORY_FOLDERS = (".git", ".cache")
 
 
+def _families(file: str) -> Iterator[Any]:
+    """Yield the modules of that name in the folders of the families that have one."""
+    for place in sorted(FAMILIES.glob(f"*/{file}.py")):
+        yield import_module(f"razor_cli.families.{place.parent.name}.{file}")
+
+
 def _folder_files() -> tuple[str, ...]:
     """Return the names that are looked for in a folder, in this order: Hugging Face's, then what the families
     declare in the `files.py` of their folders, which is data without torch.
     """
     whole = ("model.safetensors", "pytorch_model.bin")
     found = [name for file in whole for name in (file, f"{file}.index.json")]
-    for place in sorted(FAMILIES.glob("*/files.py")):
-        found += import_module(f"razor_cli.families.{place.parent.name}.files").FOLDER_FILES
-    return tuple(found)
+    return (*found, *(name for family in _families("files") for name in family.FOLDER_FILES))
 
 
 FOLDER_FILES = _folder_files()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How a checkpoint lies on disk: a single file, or a folder whose weights are in `files`."""
+class PlainLayout:
+    """One model on disk: a single file, or a folder whose weights are in `files`."""
 
     path: Path
     files: tuple[Path, ...]
@@ -75,9 +81,9 @@ class Layout:
         prefix = wrapping_of(state)
         return {name[len(prefix) :]: tensor for name, tensor in state.items()}
 
-    def left_out(self) -> list[str]:
-        """Return the names inside a folder that `write_like` does not carry over, because they may hold the
-        old weights.
+    def left_out(self, changed: Collection[str]) -> list[str]:
+        """Return the names inside a folder that `write` does not carry over, because they may hold the old
+        weights.
         """
         return (
             sorted(str(p.relative_to(self.path)) for p, kept in _walk(self.path, self) if not kept)
@@ -85,10 +91,49 @@ class Layout:
             else []
         )
 
+    def write(self, target: Path, changed: Mapping[str, Tensor], *, link: bool = False) -> None:
+        """Write the checkpoint to `target` in its own layout, with the tensors in `changed` replaced.
+
+        A file becomes a file of the kind that `target` ends with; names stay as they are in it. Of a torch
+        file only the weights go over: optimizer states and moving averages may still hold what the edit
+        removed. A folder is copied, but for other weight files and histories (`left_out`). Raises
+        WeightsError where a link leads out of the folder. Not atomic: the caller moves the result into place.
+        """
+        prefix = wrapping_of(name for file in self.files for name in names_in(file))
+        if not self.is_folder:
+            rewrite(self.path, target, changed, prefix)
+            return
+        for path, kept in _walk(self.path, self):
+            copy = target / path.relative_to(self.path)
+            if kept and path not in self.files:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                put(path, copy, link=link)
+        target.mkdir(parents=True, exist_ok=True)
+        for file in self.files:
+            if {name.removeprefix(prefix) for name in names_in(file)} & changed.keys():
+                rewrite(file, target / file.name, changed, prefix)
+            else:
+                put(file, target / file.name, link=link)
+
+
+def place_of(path: str | Path) -> Path:
+    """Return the path, or where the embedded stand-in of that name lies if there is no such path."""
+    path = Path(path)
+    if path.exists() or len(path.parts) != 1 or path.suffix:
+        return path
+    found = (family.stand_in(str(path)) for family in _families("layouts"))
+    return next((place for place in found if place is not None), path)
+
 
 def find_layout(path: str | Path) -> Layout:
-    """Return the layout of a weights file or of a model's folder; raises WeightsError."""
-    path = Path(path)
+    """Return the layout of a weights file, of a model's folder, or of an embedded stand-in by its name;
+    raises WeightsError. Families say which models are made of several.
+    """
+    path = place_of(path)
+    for family in _families("layouts"):
+        if (own := family.layout_of(path)) is not None:
+            found: Layout = own
+            return found
     if path.is_file():
         if path.suffix not in WEIGHT_SUFFIXES:
             raise WeightsError(
@@ -96,19 +141,21 @@ def find_layout(path: str | Path) -> Layout:
                 allowed=", ".join(WEIGHT_SUFFIXES),
                 found=path.suffix or "no ending",
             )
-        return Layout(path=path, files=(path,))
+        return PlainLayout(path=path, files=(path,))
     if not path.is_dir():
         raise WeightsError(f"no weights at {path}", fix="name a weights file, or the folder of a model")
     for name in FOLDER_FILES:
-        found = path / name
-        if found.is_file():
+        file = path / name
+        if file.is_file():
             return (
-                _sharded(path, found) if name.endswith(".index.json") else Layout(path=path, files=(found,))
+                _sharded(path, file)
+                if name.endswith(".index.json")
+                else PlainLayout(path=path, files=(file,))
             )
     raise WeightsError(f"the folder {path} holds no weights that are known", allowed=", ".join(FOLDER_FILES))
 
 
-def _sharded(folder: Path, index: Path) -> Layout:
+def _sharded(folder: Path, index: Path) -> PlainLayout:
     homes = read_json(index, LISTS_BYTES).get("weight_map")
     if not isinstance(homes, dict) or not all(isinstance(shard, str) for shard in homes.values()):
         raise WeightsError(f"{index} is not a shard index", found="no weight_map of names and files")
@@ -121,13 +168,13 @@ def _sharded(folder: Path, index: Path) -> Layout:
             )
         if not (folder / name).is_file():
             raise WeightsError(f"{index} names a shard that is missing", found=name)
-        _check_inside(folder / name, folder)
+        check_inside(folder / name, folder)
     if not names:
         raise WeightsError(f"{index} names no shards")
-    return Layout(path=folder, files=tuple(folder / name for name in names), index=index, homes=homes)
+    return PlainLayout(path=folder, files=tuple(folder / name for name in names), index=index, homes=homes)
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
+def read_state(path: str | Path) -> Mapping[str, Tensor]:
     """Return the tensors of a weights file or folder by name, in the dtype they are stored in (CPU).
 
     A `{"state_dict": …}` wrapper and a `module.` in front of all names are taken off. Raises WeightsError.
@@ -171,32 +218,7 @@ def state_hash(state: Mapping[str, Tensor]) -> str:
     return combined_hash(tensor_hashes(state))
 
 
-def write_like(source: Layout, target: Path, changed: Mapping[str, Tensor]) -> None:
-    """Write the checkpoint `source` to `target` in its own layout, with the tensors in `changed` replaced.
-
-    A file becomes a file of the kind that `target` ends with; names stay as they are in it. Of a torch file
-    only the weights go over: optimizer states and moving averages may still hold what the edit removed. A
-    folder is copied, but for other weight files and histories (`Layout.left_out`). Raises WeightsError where
-    a link leads out of the folder. Not atomic: the caller moves the finished result into place.
-    """
-    prefix = wrapping_of(name for file in source.files for name in names_in(file))
-    if not source.is_folder:
-        rewrite(source.path, target, changed, prefix)
-        return
-    for path, kept in _walk(source.path, source):
-        copy = target / path.relative_to(source.path)
-        if kept and path not in source.files:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-    target.mkdir(parents=True, exist_ok=True)
-    for file in source.files:
-        if {name.removeprefix(prefix) for name in names_in(file)} & changed.keys():
-            rewrite(file, target / file.name, changed, prefix)
-        else:
-            shutil.copyfile(file, target / file.name)
-
-
-def _walk(root: Path, source: Layout) -> Iterator[tuple[Path, bool]]:
+def _walk(root: Path, source: PlainLayout) -> Iterator[tuple[Path, bool]]:
     """Yield what lies in a model folder, and whether it goes over into a copy; folders of history are yielded
     unopened.
     """
@@ -211,13 +233,31 @@ def _walk(root: Path, source: Layout) -> Iterator[tuple[Path, bool]]:
             or path == source.index
             or not entry.name.lower().endswith(OTHER_WEIGHTS + WEIGHT_SUFFIXES)
         ):
-            _check_inside(path, source.path)
+            check_inside(path, source.path)
             yield path, True
         else:
             yield path, False
 
 
-def _check_inside(path: Path, folder: Path) -> None:
+def put(file: Path, copy: Path, *, link: bool = False) -> None:
+    """Copy a file, or give it a second name. WeightsError where two names need one file system and have
+    not.
+    """
+    if not link:
+        shutil.copyfile(file, copy)
+        return
+    try:
+        os.link(file.resolve(), copy)
+    except OSError as error:
+        raise WeightsError(
+            f"--link: {file} cannot have a second name where the output goes",
+            found=error.strerror or error,
+            fix="an --out on the same file system, or leave --link out: files are then copied",
+        ) from error
+
+
+def check_inside(path: Path, folder: Path) -> None:
+    """Raise WeightsError for a link that leads out of a folder, and for what is no plain file."""
     # A snapshot of the hub's cache links into blobs/ of the same repository: that is its normal form.
     home = folder.resolve()
     roots = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]

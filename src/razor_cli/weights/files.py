@@ -6,6 +6,8 @@ not depend on the file's ending.
 
 from __future__ import annotations
 
+import json
+import shutil
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -182,6 +184,23 @@ def rewrite(file: Path, target: Path, changed: Mapping[str, Tensor], prefix: str
         safetensors.torch.save_file(state, target, metadata=_metadata(file) | {"format": "pt"})
         return
     torch.save({"state_dict": state} if wrapped else state, target)
+
+
+def overwrite(file: Path, target: Path, changed: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file again as `target`, byte for byte but for the values of the tensors in
+    `changed`, which have the dtype and shape that they have in it. Nothing else is held in memory.
+    """
+    _check_header(file)
+    shutil.copyfile(file, target)
+    with target.open("r+b") as out:
+        length = int.from_bytes(out.read(8), "little")
+        header = json.loads(out.read(length))
+        for name, value in changed.items():
+            start, end = header[name]["data_offsets"]
+            if (held := value.numel() * value.element_size()) != end - start:
+                raise WeightsError(f"{name} does not fit into {file}", allowed=end - start, found=held)
+            out.seek(8 + length + start)
+            out.write(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def _metadata(file: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from razor_cli.errors import WeightsError
 
@@ -61,9 +62,9 @@ def read_header(path: Path) -> dict[str, Entry]:
     return found
 
 
-def _entry(told: dict[str, object]) -> Entry:
-    start, end = told["data_offsets"]  # type: ignore[misc]
-    shape = tuple(int(side) for side in told["shape"])  # type: ignore[attr-defined]
+def _entry(told: dict[str, Any]) -> Entry:
+    start, end = told["data_offsets"]
+    shape = tuple(int(side) for side in told["shape"])
     if end < start or min(shape, default=0) < 0:
         raise ValueError("a tensor of less than no bytes")
     return Entry(dtype=str(told["dtype"]), shape=shape, nbytes=end - start)

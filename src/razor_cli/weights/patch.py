@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from razor_cli.atomic import move_into_place, settle, staged
 from razor_cli.errors import PatchError, RunError
 from razor_cli.weights.checkpoint import (
     WEIGHT_SUFFIXES,
-    Layout,
     combined_hash,
     dtype_name,
     find_layout,
     read_state,
     state_hash,
     tensor_hashes,
-    write_like,
 )
+from razor_cli.weights.layout import Layout
+from razor_cli.weights.parted import BESIDE, bound, strangers
 from razor_cli.weights.patch_format import PatchHeader, pack, read_patch, target_hash
 from razor_cli.weights.patch_write import write_patch
 from razor_cli.writable import require_writable
@@ -35,6 +36,7 @@ __all__ = [
     "misfits",
     "read_patch",
     "revert",
+    "reverted_names",
     "target_hash",
     "undo_path_for",
     "verify",
@@ -44,7 +46,8 @@ __all__ = [
 
 def misfits(header: PatchHeader, state: Mapping[str, Tensor]) -> list[str]:
     """Return every reason why a patch does not belong to these weights; empty where it does."""
-    hashes = tensor_hashes(state)
+    own = bound(state, header.tensors)
+    hashes = tensor_hashes(own)
     current = combined_hash(hashes)
     if header.tensors and current == header.new_hash:
         return ["these weights already have the values of this file"]
@@ -70,7 +73,10 @@ def misfits(header: PatchHeader, state: Mapping[str, Tensor]) -> list[str]:
     promised = combined_hash(hashes | {name: entry.new_sha256 for name, entry in header.tensors.items()})
     if not problems and promised != header.new_hash:
         problems.append("the header promises other weights than its values give")
-    return problems
+    return problems + [
+        f"{part}: another one than in the run, in which the edit was found and scored"
+        for part in strangers(state, header.settings.get(BESIDE))
+    ]
 
 
 def verify(patch_path: str | Path, base_path: str | Path) -> list[str]:
@@ -94,12 +100,14 @@ def apply(
     *,
     undo: bool = True,
     force: bool = False,
+    link: bool = False,
 ) -> Path:
     """Write the patched weights to `out_path` in the layout of the base, with the undo file beside them, and
     return the path.
 
     A weights file gives a file of its own kind or .safetensors; a folder gives a folder. `force` lets an
-    existing output file and its undo file be replaced (never the base, the patch, or a folder). Raises
+    existing output file and its undo file be replaced (never the base, the patch, or a folder); with `link`
+    files of a folder in which nothing changes are no copies but second names. Raises
     PatchError or WeightsError before anything is written.
     """
     header, values = _read_kind(patch_path, "patch")
@@ -110,7 +118,7 @@ def apply(
     state = source.read()
     _refuse_misfit(header, state, patch_path, base_path)
     with staged(out) as part:
-        _write_checked(source, part, values, header.new_hash)
+        _write_checked(source, part, values, header.new_hash, link=link)
         if undo:
             old = {name: state[name].contiguous().clone() for name in values}
             undo_part = part.with_name(undo_path.name)
@@ -156,6 +164,16 @@ def revert(
     return out
 
 
+def reverted_names(
+    patched_path: str | Path, *, undo_path: str | Path | None = None, base_path: str | Path | None = None
+) -> list[str]:
+    """Return the tensors that `revert` gives back with these arguments."""
+    if undo_path is not None:
+        return list(read_patch(undo_path)[0].tensors)
+    now, then = read_state(patched_path), read_state(base_path or patched_path)
+    return [name for name in then if not torch.equal(now[name], then[name])]
+
+
 def _from_base(patched: Layout, base_path: Path) -> tuple[dict[str, Tensor], str]:
     """Return the base's values where they differ from the patched ones, and the hash of the whole base."""
     state, base = patched.read(), read_state(base_path)
@@ -168,7 +186,8 @@ def _from_base(patched: Layout, base_path: Path) -> tuple[dict[str, Tensor], str
             f"{base_path} is not the base of {patched.path}: names, dtypes or shapes differ", found=strays[0]
         )
     now, then = tensor_hashes(state), tensor_hashes(base)
-    return {name: base[name] for name in base if now[name] != then[name]}, combined_hash(then)
+    changed = {name: base[name] for name in base if now[name] != then[name]}
+    return changed, combined_hash({name: then[name] for name in bound(base, changed)})
 
 
 def _read_kind(path: str | Path, kind: str) -> tuple[PatchHeader, dict[str, Tensor]]:
@@ -230,9 +249,18 @@ def _check_output(source: Layout, outs: Sequence[Path], *, inputs: Sequence[Path
     require_writable(out.parent, "--out")
 
 
-def _write_checked(source: Layout, part: Path, changed: Mapping[str, Tensor], wanted: str) -> None:
-    write_like(source, part, changed)
-    if state_hash(read_state(part)) != wanted:
+def _write_checked(
+    source: Layout, part: Path, changed: Mapping[str, Tensor], wanted: str, *, link: bool = False
+) -> None:
+    try:
+        source.write(part, changed, link=link)
+    except OSError as error:
+        raise RunError(
+            f"the weights could not be written beside {part.parent.parent / part.name}; nothing was kept",
+            found=error,
+            fix="make room on the disk, then run again",
+        ) from error
+    if state_hash(bound(read_state(part), changed)) != wanted:
         raise RunError(
             f"the weights written from {source.path} are not what the header promises; nothing was kept",
             fix="check the disk, then run again",

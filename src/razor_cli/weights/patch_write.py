@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from razor_cli.atomic import move_into_place, staged
 from razor_cli.errors import PatchError, RunError
 from razor_cli.weights.checkpoint import combined_hash, dtype_name, tensor_hash, tensor_hashes
 from razor_cli.weights.files import is_finite
+from razor_cli.weights.parted import BESIDE, beside, bound
 from razor_cli.weights.patch_format import (
     PatchHeader,
     TensorEntry,
@@ -43,14 +45,16 @@ def write_patch(
     """Write the patch that turns `base` into `base` with `values`, atomically, and return its header.
 
     `base` is the whole state as stored (`checkpoint.read_state` of the weights). Values equal to the base are
-    left out; names that share memory in `base` all get the new values. `target` is stored as a hash, and by
-    name only with `name_target`; `settings` are JSON values and must not name it; `libraries` are those whose
-    versions are kept. Raises PatchError for unknown names, other shapes, and values that the base's dtype
-    cannot hold, RunError for values that are not finite.
+    left out; names that share memory in `base` all get the new values. Of weights in parts the header holds
+    those that change tensor by tensor, and the others by a hash each among its settings. `target` is stored
+    as a hash, and by name only with `name_target`; `settings` are JSON values and must not name it;
+    `libraries` are those whose versions are kept. Raises PatchError for unknown names, other shapes, and
+    values that the base's dtype cannot hold, RunError for values that are not finite.
     """
-    stored = _as_stored(values, base)
-    before = tensor_hashes(base)
-    after = {name: digest for name, digest in tensor_hashes(stored).items() if digest != before[name]}
+    stored = _as_stored(values, bound(base, values) if values else base)
+    after = {n: digest for n, digest in tensor_hashes(stored).items() if digest != tensor_hash(base[n])}
+    before = tensor_hashes(bound(base, after))
+    untouched = beside(base, after)
     entries = {
         name: TensorEntry(
             dtype=dtype_name(stored[name]),
@@ -65,7 +69,7 @@ def write_patch(
             created_by=f"razor-cli {__version__}",
             versions=_versions(libraries),
             method=method,
-            settings=json.loads(json.dumps(dict(settings or {}), allow_nan=False)),
+            settings=_plain(dict(settings or {}) | ({BESIDE: untouched} if untouched else {})),
             target_sha256=None if target is None else target_hash(target),
             target=target if name_target else None,
             base_hash=combined_hash(before),
@@ -83,6 +87,11 @@ def write_patch(
         part.write_bytes(content)
         move_into_place([part])
     return header
+
+
+def _plain(settings: Mapping[str, object]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(settings, allow_nan=False))
+    return found
 
 
 def _versions(more: Sequence[str]) -> dict[str, str]:

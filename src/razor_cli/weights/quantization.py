@@ -125,6 +125,7 @@ def quantized(
                 settings.scope,
                 patch_conv=settings.patch_conv,
                 projections=settings.projections,
+                vae=settings.vae,
             )
             if settings.bnb_modules and BACKENDS[scheme] == BNB:
                 from razor_cli.weights.bitsandbytes import plain_linears, replaced_linears

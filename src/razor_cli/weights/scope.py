@@ -17,6 +17,7 @@ def quantized_names(
     *,
     patch_conv: bool = False,
     projections: bool = False,
+    vae: bool = False,
 ) -> list[str]:
     """Return the parameters to quantize: those in scope, the options' and every edited matrix, each once.
 
@@ -38,6 +39,8 @@ def quantized_names(
         names = names + _added("patch_conv", covered.convolutions, towers)
     if projections:
         names = names + _added("projections", covered.projections, towers)
+    if vae:
+        names = names + _added("vae", covered.vae, towers)
     names = names + [name for name in edited if live[name].ndim >= 2]
     return list(dict.fromkeys(names))
 

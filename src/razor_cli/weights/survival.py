@@ -72,6 +72,7 @@ def survival_of(family: Family, edit: Mapping[str, Tensor], settings: Quantizati
             settings.scope,
             patch_conv=settings.patch_conv,
             projections=settings.projections,
+            vae=settings.vae,
         )
         codes = sum(live[name].numel() for name in scope)
         changed = sum(row.codes_changed * live[row.name].numel() for row in report)

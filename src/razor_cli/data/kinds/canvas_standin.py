@@ -22,6 +22,8 @@ class CanvasStandIn(Drawn):
 
     kind: ClassVar[DataKind] = DataKind.STANDIN
 
+    anchor: str | None = "near"  # a prompt without a name draws all of a kind in turn
+
     def label(self, pictures: str) -> str:
         """Return which pictures show the target."""
         return pictures

@@ -31,7 +31,7 @@ class Drawn:
     retain_near: list[str] = field(default_factory=list)  # nearest names; [found]: by the text embedding
     n_near: int = 2  # so many of those that are listed or found
     preserve: Preserve = Preserve.HALF  # which prompts an edit is told to keep
-    anchor: str | None = None  # prompt in the target's place; null: one that names none of its kind
+    anchor: str | None = None  # near, a name or a prompt in the target's place; null: no name
     answer_set: AnswerSet = AnswerSet.REDUCED
     n_forget: int = 96
     n_retain: int = 96

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.cost import Cost
-from razor_cli.contract.family import Companions, Quantizable, Say
+from razor_cli.contract.family import Change, Companions, Quantizable, Say
 from razor_cli.data.sets import ConceptSets
 from razor_cli.dual.board import DualBoard
 from razor_cli.dual.components import TowerLayout, every_tensor, list_components, siblings_of
@@ -128,6 +128,10 @@ class Clip:
     def companions(self, target: str) -> Companions:
         """Return the models that a run on this target is held against."""
         return load_companions(self, target, self.beside)
+
+    def without_effect(self, change: Change, sets: ConceptSets) -> None:
+        """Return None: an edit that finds nothing to change is a result here, and its log says why."""
+        return
 
     def storage_dtype(self, name: str) -> torch.dtype:
         """Return the dtype a parameter has in its file (fp32 for weights that were never stored)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,22 +39,29 @@ def load_hugging_face(label: str, folder: str | None) -> Clip:
     fill(module, stored, f"model.weights='{path.name}'", "config.json and weights must be of one model")
     with _worded(path, "holds a tokenizer that transformers cannot read"):
         tokenizer = CLIPTokenizer.from_pretrained(path, local_files_only=True)
-    vision, text = config.vision_config, config.text_config
+    size = config.vision_config.image_size
+    view = hugging_face_view(label, module, tokenizer, _transform(path, size), stored, path.name)
+    _check_followed(path, lambda texts: tokenized(tokenizer, texts, config.text_config))
+    view.salt = salt_of(path)
+    return view
 
-    def tokenize(texts: list[str]) -> Tensor:
-        ids: Tensor = tokenizer(
-            texts,
-            padding="longest",
-            truncation=True,
-            max_length=text.max_position_embeddings,
-            return_tensors="pt",
-        )["input_ids"]
-        return ids
 
-    checked = within(tokenize, text.vocab_size, f"model.weights='{path.name}'")
+def hugging_face_view(
+    label: str,
+    module: Any,
+    tokenizer: Any,
+    transform: Callable[[Image.Image], Tensor],
+    stored: Mapping[str, Tensor],
+    source: str,
+) -> Clip:
+    """Return a transformers CLIP behind the family's face. Raises WeightsError for a tokenizer that is not
+    the model's.
+    """
+    vision, text = module.config.vision_config, module.config.text_config
+    what = f"model.weights='{source}'"
+    checked = within(lambda texts: tokenized(tokenizer, texts, text), text.vocab_size, what)
     end = text.eos_token_id if text.eos_token_id != OLD_END else LARGEST
-    check_tokenizer(checked, f"the folder {path}", unknown=tokenizer.unk_token_id, end=end)
-    _check_followed(path, tokenize)
+    check_tokenizer(checked, what, unknown=tokenizer.unk_token_id, end=end)
 
     def pooled(features: Any) -> Tensor:  # newer versions return an output object
         value: Tensor = features if isinstance(features, Tensor) else features.pooler_output
@@ -71,13 +78,24 @@ def load_hugging_face(label: str, folder: str | None) -> Clip:
         layouts=layouts,
         image_features=lambda x: pooled(module.get_image_features(pixel_values=x)),
         text_features=lambda t: pooled(module.get_text_features(input_ids=t)),
-        transform=_transform(path, vision.image_size),
+        transform=transform,
         tokenizer=checked,
         stored=stored,
-        source=path.name,
+        source=source,
         architecture=_named(vision),
-        salt=salt_of(path),
     )
+
+
+def tokenized(tokenizer: Any, texts: list[str], text: Any) -> Tensor:
+    """Return the ids of texts, as long as the longest and no longer than the text tower takes them."""
+    ids: Tensor = tokenizer(
+        texts,
+        padding="longest",
+        truncation=True,
+        max_length=text.max_position_embeddings,
+        return_tensors="pt",
+    )["input_ids"]
+    return ids
 
 
 def architecture_of(folder: Path) -> str:
@@ -132,7 +150,11 @@ def _transform(folder: Path, image_size: int) -> Callable[[Image.Image], Tensor]
     """Return the library's own preparation of a picture, [3, H, W], with every setting of the folder."""
     from transformers import CLIPImageProcessor
 
-    processor = CLIPImageProcessor(**read_processor(folder, image_size))
+    return prepared_by(CLIPImageProcessor(**read_processor(folder, image_size)))
+
+
+def prepared_by(processor: Any) -> Callable[[Image.Image], Tensor]:
+    """Return how an image processor of the library prepares one picture."""
 
     def transform(image: Image.Image) -> Tensor:
         pixels: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from razor_cli.contract.choices import Device
-from razor_cli.contract.family import BOARD, DUAL
+from razor_cli.contract.family import BOARD, CLASSES, DUAL, RETAIN
 from razor_cli.contract.goals import Goals
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.dual.choices import FORGET_LOSSES
@@ -32,10 +32,11 @@ class ClipSpec:
     """A CLIP to load: which library builds it, from which weights."""
 
     family: ClassVar[str] = "clip"
-    offers: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL})
+    offers: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL, CLASSES})
     libraries: ClassVar[tuple[str, ...]] = ("open_clip_torch", "transformers")
     goals: ClassVar[Goals] = GOALS
     losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
+    retain_losses: ClassVar[tuple[str, ...]] = (RETAIN,)
 
     name: str = "clip_tiny"  # label in tables
     stand_in: bool = True  # its numbers are never printed in a column of a real model

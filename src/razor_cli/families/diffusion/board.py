@@ -77,9 +77,10 @@ class DrawnBoard:
     def prepare(self, components: Sequence[Component]) -> None:
         """Do nothing: what is drawn depends on all weights, and no activation outlives a trial."""
 
-    def commit(self, components: Sequence[Component]) -> Metrics:
-        """Take the weights as they are now for granted."""
-        self.current = self._metrics(None)
+    def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
+        """Take the weights as they are now for granted; what is not `wanted` is as it was seen last."""
+        found = self._metrics(None if wanted is None else set(wanted))
+        self.current = {**self.current, **found}
         return self.current
 
     def trial(

@@ -128,8 +128,8 @@ class Network(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the logits of pictures in [0, 1]."""
         if self.whole:
-            return self.net((pictures - 0.5) / 0.5)  # type: ignore[no-any-return]
-        return self.net(pictures)[self.kind]  # type: ignore[no-any-return]
+            return self.net((pictures - 0.5) / 0.5)
+        return self.net(pictures)[self.kind]
 
 
 def train_judge(lesson: Lesson, tell: Tell = lambda done, total, loss: None) -> Path:

@@ -39,7 +39,7 @@ class Denoiser:
         self.pipeline, self.kind, self.device = pipeline, kind, device
         pipeline.to(device)
         pipeline.set_progress_bar_config(disable=True)
-        found = {name: getattr(pipeline, name, None) for name in (*ENCODERS, CORES[kind], VAE)}
+        found: dict[str, Any] = {n: getattr(pipeline, n, None) for n in (*ENCODERS, CORES[kind], VAE)}
         self.module = nn.Module()  # names of parameters are those of the parts in model_index.json
         for name, part in found.items():
             if isinstance(part, nn.Module):
@@ -64,6 +64,13 @@ class Denoiser:
         """Return the side of the pictures that the model was made for, in pixels."""
         size = self.core.config.sample_size
         return int(size if isinstance(size, int) else size[0]) * int(self.pipeline.vae_scale_factor)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return the shape of one picture's latents."""
+        size = self.core.config.sample_size
+        high, wide = (size, size) if isinstance(size, int) else size
+        return int(self.core.config.in_channels), int(high), int(wide)
 
     @property
     def prediction(self) -> Prediction:

@@ -22,7 +22,6 @@ from razor_cli.families.diffusion.kinds import Sampler
 DRAWING = 1  # raise when a change here alters pictures, so that kept ones are not taken for new
 FOLDER = "pictures"  # below the run's cache
 KEPT_BYTES = 1 << 29  # of contexts
-ENCODED = 64  # prompts encoded at once
 
 
 @dataclass
@@ -36,15 +35,15 @@ class Contexts:
 
     @torch.no_grad()
     def of(self, prompts: Sequence[str]) -> Context:
-        """Return the contexts of prompts [n]; what is known under these weights is not encoded again."""
+        """Return the contexts of prompts [n]; what is known under these weights is not encoded again.
+
+        Each is encoded by itself: beside others its last bits would be others, and a picture would depend on
+        what was asked for earlier.
+        """
         now = self.denoiser.live_hash(*self.denoiser.encoders)
         distinct = list(dict.fromkeys(prompts))
         found = {p: self._kept[now, p] for p in distinct if (now, p) in self._kept}
-        new = [p for p in distinct if p not in found]
-        for start in range(0, len(new), ENCODED):
-            part = new[start : start + ENCODED]
-            encoded = self.denoiser.encode(part)
-            found |= {p: encoded.rows(slice(i, i + 1)).map(Tensor.clone) for i, p in enumerate(part)}
+        found |= {p: self.denoiser.encode([p]) for p in distinct if p not in found}
         for prompt in distinct:
             self._keep((now, prompt), found[prompt])
         return Context.cat([found[p] for p in prompts])

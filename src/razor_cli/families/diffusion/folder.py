@@ -128,7 +128,7 @@ class _Reader:
             )
 
     def _component(self, name: str, allowed: Sequence[str]) -> None:
-        said = self.index.get(name)
+        said: Any = self.index.get(name)
         listed = isinstance(said, list) and len(said) == 2 and said[1] is not None
         if name in OPTIONAL and (not self.t5 or not listed):
             return
@@ -195,6 +195,13 @@ class _Reader:
             found=f"weights of the variants {', '.join(sorted(variants))}" if variants else "none of them",
             fix=switch or off,
         )
+
+
+def variants_in(path: Path) -> list[str]:
+    """Return the variants of weights that the components of a folder have."""
+    folders = [p for p in path.iterdir() if p.is_dir()]
+    stems = sorted({stem for pair in STEMS.values() for stem in pair})
+    return sorted({v for f in folders for v in _variants({p.name for p in f.iterdir()}, stems)})
 
 
 def _variants(present: set[str], stems: Sequence[str]) -> set[str]:

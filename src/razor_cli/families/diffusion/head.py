@@ -47,9 +47,9 @@ def fit_head(concept: Tensor, other: Tensor) -> ConceptHead:
         optimizer.zero_grad()
         each = F.cross_entropy(held @ weight.T + bias, labels, reduction="none")
         value = (each * share).sum() + DECAY * weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
     with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        optimizer.step(closure)
     return ConceptHead(mean.float(), spread.float(), weight.detach().float(), bias.detach().float())

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import init_empty_weights
@@ -97,7 +97,7 @@ def build_empty(part: Part) -> nn.Module:
     ):
         module = _built(part)
     if hasattr(module, "tie_weights"):
-        module.tie_weights()
+        cast(Any, module).tie_weights()
     return module
 
 
@@ -123,7 +123,7 @@ def load_part(part: Part, dtype: torch.dtype, what: str) -> tuple[nn.Module, dic
     for name, key in names.items():
         _put(module, name, _checked(stored[key], wanted[name].shape, f"{what}: {key}", dtype))
     if hasattr(module, "tie_weights"):
-        module.tie_weights()
+        cast(Any, module).tie_weights()
     return module.eval(), {name: stored.places[key] for name, key in names.items()}
 
 

@@ -20,7 +20,7 @@ from razor_cli.families.diffusion.losses_text import (
 )
 
 if TYPE_CHECKING:
-    from razor_cli.families.diffusion.family import Diffusion
+    from razor_cli.families.diffusion.opened import OpenedPipeline
 
 NEEDS_PAIR = (*PAIRED_FORGET, RETAIN_NCE)
 FORGET = (*PAIRED_FORGET, CONCEPT_HEAD, ANCHOR)
@@ -28,7 +28,7 @@ KEEP = (RETAIN, RETAIN_NCE, DRIFT)
 NAMES = (*FORGET, *KEEP, *(MISMATCH + form for form in FORMS))
 
 
-def loss_of(family: Diffusion, sets: DrawnSets, name: str) -> Loss:
+def loss_of(family: OpenedPipeline, sets: DrawnSets, name: str) -> Loss:
     """Return a loss by name. ConfigError lists the names there are, or says what one needs that is not
     there.
     """
@@ -45,7 +45,7 @@ def loss_of(family: Diffusion, sets: DrawnSets, name: str) -> Loss:
         _check_paired(family, name)
         return paired_loss(family.module, family.paired, sets, name)
     if name == ANCHOR:
-        return anchor_loss(d, family.unedited, sets.target_prompts, sets.anchor)
+        return anchor_loss(d, family.unedited, sets.target_prompts, sets.anchors)
     if name == DRIFT:
         return drift_loss(d, family.unedited, sets.retain_prompts)
     if name == CONCEPT_HEAD:
@@ -55,7 +55,7 @@ def loss_of(family: Diffusion, sets: DrawnSets, name: str) -> Loss:
     return MismatchLoss(denoiser=d, family=family, form=name.removeprefix(MISMATCH), draws=family.draws)
 
 
-def _check_paired(family: Diffusion, name: str) -> None:
+def _check_paired(family: OpenedPipeline, name: str) -> None:
     if not family.paired:
         raise ConfigError(
             f"the loss '{name}' compares pictures with texts, and {family.label} has no CLIP beside it",

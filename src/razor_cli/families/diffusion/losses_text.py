@@ -71,14 +71,17 @@ class TextLoss:
         return self
 
 
-def anchor_loss(denoiser: Denoiser, unedited: Unedited, prompts: Sequence[str], anchor: str) -> TextLoss:
-    """Return the distance of prompts' contexts from that of the anchor under the unedited weights."""
+def anchor_loss(
+    denoiser: Denoiser, unedited: Unedited, prompts: Sequence[str], anchors: Sequence[str]
+) -> TextLoss:
+    """Return the distance of prompts' contexts from those of their anchors under the unedited weights."""
+    anchor_of = dict(zip(prompts, anchors, strict=True))
 
     def rows(part: Sequence[str]) -> Tensor:
-        then = unedited([anchor]).expand(len(part))
+        then = unedited([anchor_of[p] for p in part])
         return distances(denoiser.encode(part), then)
 
-    beside = {"anchor": anchor}
+    beside = {"anchors": tuple(anchors)}
     return TextLoss(name=ANCHOR, denoiser=denoiser, prompts=tuple(prompts), rows=rows, beside=beside)
 
 

@@ -93,8 +93,8 @@ class Scorer:
         now = p.hits(self.said, p.sets.axis)
         if each:
             for name, own in rows.items():
-                found = stats.wilson(float(now[own].sum()), len(own)).scaled(100)
-                yield scored("ira_name", p.prefix + name, found)
+                share = stats.wilson(float(now[own].sum()), len(own)).scaled(100)
+                yield scored("ira_name", p.prefix + name, share)
         if base is None or not rows:
             reason = f"no picture shows another {p.sets.axis}" if not rows else _no_reference("base")
             yield missing("ira_worst", f"{p.prefix}none", reason)

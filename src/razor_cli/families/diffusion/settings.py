@@ -93,7 +93,7 @@ class DrawnMetrics:
     @property
     def files(self) -> JudgeFiles | None:
         """Return the folder of classifiers; None where the paired CLIP judges."""
-        if self.judged_by is JudgedBy.ZERO_SHOT:
+        if self.judged_by == JudgedBy.ZERO_SHOT:
             return None
         return embedded() if self.judges is None else JudgeFiles(self.judges.expanduser())
 

@@ -26,6 +26,7 @@ from razor_cli.families.diffusion.hub import cached, fetched, is_hub_name
 from razor_cli.families.diffusion.kinds import Draws, Sampler
 from razor_cli.families.diffusion.memory import Need, check_memory, cost, free_memory, needed
 from razor_cli.families.diffusion.refusals import check_alone, refusals
+from razor_cli.families.diffusion.schemes import REFUSED_SCHEMES
 from razor_cli.families.diffusion.standins import stand_in_folder, stand_in_names
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class DiffusionSpec:
     goals: ClassVar[Goals] = GOALS
     losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
     retain_losses: ClassVar[tuple[str, ...]] = RETAIN_LOSSES
+    refused_schemes: ClassVar[Mapping[str, str]] = REFUSED_SCHEMES
 
     name: str = "sd_tiny"  # label in tables; of a stand-in without weights its folder
     stand_in: bool = True  # its numbers are never printed in a column of a real model

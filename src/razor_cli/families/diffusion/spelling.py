@@ -38,3 +38,19 @@ def _candidates(stored: str) -> Iterator[str]:
     for old, new in OLD_ATTENTION:
         if f".{old}." in stored:
             yield stored.replace(f".{old}.", f".{new}.")
+
+
+def canonical(stored: str, kind: str) -> str | None:
+    """Return what a patch calls a stored tensor of a net of the class `kind`: what it is called in memory by
+    today's libraries, in all versions; None for a buffer that is no weight.
+    """
+    if stored.endswith(UNSTORED):
+        return None
+    if kind == "CLIPTextModel":
+        return stored.removeprefix(TRUNK)
+    if kind == "CLIPTextModelWithProjection":
+        whole = stored.startswith((TRUNK, "text_projection."))
+        return stored if whole else TRUNK + stored
+    for old, new in OLD_ATTENTION if kind == "AutoencoderKL" else ():
+        stored = stored.replace(f".{old}.", f".{new}.")
+    return stored

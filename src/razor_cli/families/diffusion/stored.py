@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from razor_cli.errors import WeightsError
+from razor_cli.families.diffusion.files import T5
+from razor_cli.runs.remembered import remember
 from razor_cli.weights.files import read_file
 from razor_cli.weights.header import read_header
+from razor_cli.weights.parted import Parted, part_hash, part_of
 
 DTYPES = {
     "F16": torch.float16,
@@ -36,7 +40,7 @@ class Place:
     key: str
 
 
-class StoredTensors(Mapping[str, Tensor]):
+class StoredTensors(Parted):
     """Tensors of weights files by the names of the module. Files that are no safetensors are held whole, as
     they cannot be read in part.
     """
@@ -45,6 +49,18 @@ class StoredTensors(Mapping[str, Tensor]):
         self.places = dict(places)
         self._dtypes: dict[str, torch.dtype] = {}
         self._whole: dict[Path, dict[str, Tensor]] = {}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the nets; T5, which no edit changes, takes no part in patches."""
+        return tuple(part for part in dict.fromkeys(map(part_of, self.places)) if part != T5)
+
+    def hash_of(self, part: str) -> str:
+        """Return the hash of a net, remembered by the state of its files."""
+        mine = [name for name in self.places if part_of(name) == part]
+        called = hashlib.sha256("\n".join(sorted(mine)).encode()).hexdigest()
+        files = list(dict.fromkeys(self.places[name].file for name in mine))
+        return remember(f"part 1 {called}", files, lambda: part_hash({n: self[n] for n in mine}))
 
     def __getitem__(self, name: str) -> Tensor:
         place = self.places[name]

@@ -36,9 +36,8 @@ class TextSpace:
 
     def __post_init__(self) -> None:
         s = self.sets
-        anchors = s.anchor_prompts or (s.anchor,) * len(s.target_prompts)
         self.retain = self._encoded(s.retain_prompts)
-        self.anchors = self._encoded(anchors)
+        self.anchors = self._encoded(s.anchors)
         names = self._encoded(list(s.prompts.values()))
         self.far = [_spread(part) for part in names.parts()]
         self.away = self._distances()

@@ -1,0 +1,166 @@
+"""A CLIP that a program has in memory: of open_clip or of transformers, with its tokenizer and its pictures'
+preparation. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from razor_cli.contract.choices import Device
+from razor_cli.contract.family import BOARD, DUAL, RETAIN
+from razor_cli.contract.goals import Goals
+from razor_cli.contract.handed import Handed
+from razor_cli.contract.spec import Estimate, Work
+from razor_cli.dual.choices import FORGET_LOSSES
+from razor_cli.dual.goals import GOALS
+from razor_cli.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.families.clip.family import Clip
+
+MODEL = "clip_tiny"
+SERVED = "an open_clip model (open_clip.create_model…), or a CLIPModel of transformers"
+BESIDE = ("tokenizer", "preprocess", "processor")
+LIBRARIES = {"open_clip": ("CLIP", "CustomTextCLIP"), "transformers": ("CLIPModel",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedClip:
+    """A CLIP in memory, by the hash of its weights and of what it makes of pictures and texts."""
+
+    family: ClassVar[str] = "clip"
+    offers: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL})
+    libraries: ClassVar[tuple[str, ...]] = ("open_clip_torch", "transformers")
+    goals: ClassVar[Goals] = GOALS
+    losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
+    retain_losses: ClassVar[tuple[str, ...]] = (RETAIN,)
+    stand_in: ClassVar[bool] = False  # nobody can tell, so its numbers are those of a model of yours
+
+    name: str = "in_memory"  # label in tables
+    weights: str = ""  # hash
+    device: Device = Device.AUTO  # auto: where the model is
+
+    def problems(self) -> list[Problem]:
+        """Nothing is missing: the model is there."""
+        return []
+
+    def missing(self) -> str:
+        """Nothing is missing."""
+        return ""
+
+    def weights_hash(self) -> str:
+        """Return the hash that was taken of the model."""
+        return self.weights
+
+    def beside(self, target: str) -> Mapping[str, str]:
+        """Return no companions: an oracle is a file."""
+        return {}
+
+    def cost(self, work: Work) -> Estimate:
+        """Raise ConfigError: nothing is planned for a model that lives as long as its program."""
+        raise self._not_here()
+
+    def open(self) -> Clip:
+        """Raise ConfigError: a model in memory is handed over, and never opened."""
+        raise self._not_here()
+
+    def _not_here(self) -> ConfigError:
+        return ConfigError(
+            f"model={self.name} is a model in memory, which another process does not have",
+            fix="razor_cli.unlearn(MODEL, TARGET) in the program that has it, or weights in a file",
+        )
+
+
+def serves(model: object) -> bool:
+    """Tell whether a model is a CLIP of one of the two libraries."""
+    return _library(model) is not None
+
+
+def _library(model: object) -> str | None:
+    for cls in type(model).__mro__:
+        library = cls.__module__.partition(".")[0]
+        if cls.__name__ in LIBRARIES.get(library, ()):
+            return library
+    return None
+
+
+def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -> Handed:
+    """Return a CLIP ready for a run: a copy of its own in fp32, named by what the model is stored as."""
+    from razor_cli.families.clip.load import choose_device
+
+    found = LoadedClip(**settings)
+    library = _library(model)
+    known = ("tokenizer", "preprocess") if library == "open_clip" else ("processor",)
+    if strays := sorted(beside.keys() - set(known)):
+        raise ConfigError(
+            f"{strays[0]}: not used with a model of {library}", allowed=", ".join(known), found=strays[0]
+        )
+    where = str(next(model.parameters()).device.type)
+    device = where if found.device is Device.AUTO else choose_device(found.device.value)
+    # The state itself, not a copy: nothing of the model that was handed over is changed while it is read.
+    stored = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    own = copied(model).float().to(device)
+    view = _open_clip(own, beside, stored) if library == "open_clip" else _hugging_face(own, beside, stored)
+    view.device, view.label = device, found.name
+    digest = f"{view.weights_hash()}{view.preparation()}"
+    node = {**asdict(found), "device": found.device.value, "weights": _hashed(digest)}
+    return Handed(family=view, settings={"_target_": f"{__name__}.{LoadedClip.__name__}", **node})
+
+
+def _hashed(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _open_clip(model: Any, beside: Mapping[str, Any], stored: Mapping[str, Tensor]) -> Clip:
+    import open_clip
+    from open_clip.transform import PreprocessCfg
+
+    from razor_cli.families.clip.open_clip_models import open_clip_view
+
+    tokenizer, preprocess = beside.get("tokenizer"), beside.get("preprocess")
+    if preprocess is None:
+        said = getattr(model.visual, "preprocess_cfg", None)
+        if said is None:
+            raise _needed("preprocess", "the last that open_clip.create_model_and_transforms gave")
+        preprocess = open_clip.transform.image_transform_v2(PreprocessCfg(**said), is_train=False)
+    if tokenizer is None:
+        raise _needed("tokenizer", "open_clip.get_tokenizer(ARCHITECTURE)")
+    return open_clip_view(
+        "in_memory", model, tokenizer, preprocess, stored, "memory", type(model).__name__, stand_in=False
+    )
+
+
+def _hugging_face(model: Any, beside: Mapping[str, Any], stored: Mapping[str, Tensor]) -> Clip:
+    from razor_cli.families.clip.hugging_face import hugging_face_view, prepared_by
+
+    processor = beside.get("processor")
+    if processor is None:
+        raise _needed("processor", "CLIPProcessor.from_pretrained(FOLDER)")
+    transform = prepared_by(processor.image_processor)
+    return hugging_face_view("in_memory", model, processor.tokenizer, transform, stored, "memory")
+
+
+def _needed(name: str, what: str) -> ConfigError:
+    return ConfigError(f"{name} is needed with this model", allowed=what, found="nothing", fix=f"{name}=…")
+
+
+def write(model: Any, values: Mapping[str, Tensor]) -> None:
+    """Put new values into a model, each in its own dtype and on its own device."""
+    import torch
+
+    state = model.state_dict()
+    with torch.no_grad():
+        for name, value in values.items():
+            state[name].copy_(value.reshape(state[name].shape))
+
+
+def copied(model: Any) -> Any:
+    """Return a copy that shares no weight with the model."""
+    return copy.deepcopy(model)

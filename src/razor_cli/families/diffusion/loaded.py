@@ -1,0 +1,255 @@
+"""A pipeline of diffusers that a program has in memory. Imports no torch."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from razor_cli.contract.choices import Device
+from razor_cli.contract.family import BOARD, DENOISER, DUAL
+from razor_cli.contract.goals import Goals
+from razor_cli.contract.handed import Handed
+from razor_cli.contract.spec import Estimate, Work
+from razor_cli.errors import ConfigError, Problem, WeightsError
+from razor_cli.families.diffusion.choices import FORGET_LOSSES, GOALS, RETAIN_LOSSES, Precision
+from razor_cli.families.diffusion.companion_files import companions_of, folder_hash
+from razor_cli.families.diffusion.files import CLASSES, OPTIONAL, PIPELINES, SERVED, Part, PipelineFiles
+from razor_cli.families.diffusion.kinds import Kind
+from razor_cli.families.diffusion.memory import BYTES, GIB, free_memory
+from razor_cli.families.diffusion.refusals import refusals
+from razor_cli.families.diffusion.schemes import REFUSED_SCHEMES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from razor_cli.families.diffusion.family import Diffusion
+
+MODEL = "sd_tiny"
+BESIDE = ()
+OFFERS = frozenset({BOARD, DUAL, DENOISER})
+CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedPipeline:
+    """A pipeline in memory, by the hash of its weights and of what it does beside them."""
+
+    family: ClassVar[str] = "diffusion"
+    offers: ClassVar[frozenset[str]] = OFFERS  # of one without a paired CLIP: no DUAL
+    libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers", "accelerate")
+    goals: ClassVar[Goals] = GOALS
+    losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
+    retain_losses: ClassVar[tuple[str, ...]] = RETAIN_LOSSES
+    refused_schemes: ClassVar[Mapping[str, str]] = REFUSED_SCHEMES
+    stand_in: ClassVar[bool] = False  # nobody can tell, so its numbers are those of a model of yours
+
+    name: str = "in_memory"  # label in tables
+    weights: str = ""  # hash
+    companion: dict[str, str] | None = None  # encoder -> folder of its paired CLIP
+    device: Device = Device.AUTO  # auto: where the pipeline is
+    dtype: Precision = Precision.AUTO
+    checkpointing: bool = False  # keep less for gradients, compute more
+
+    def __post_init__(self) -> None:
+        if not self.companion:
+            object.__setattr__(self, "offers", OFFERS - {DUAL})
+
+    def problems(self) -> list[Problem]:
+        """Nothing is missing: the model is there."""
+        return []
+
+    def missing(self) -> str:
+        """Nothing is missing."""
+        return ""
+
+    def weights_hash(self) -> str:
+        """Return the hash that was taken of the pipeline."""
+        return self.weights
+
+    def beside(self, target: str) -> Mapping[str, str]:
+        """Return the hashes of the paired CLIPs, by their encoders."""
+        folders = {name: Path(folder) for name, folder in (self.companion or {}).items()}
+        return {f"paired_{name}": folder_hash(folder) for name, folder in folders.items()}
+
+    def cost(self, work: Work) -> Estimate:
+        """Raise ConfigError: nothing is planned for a model that lives as long as its program."""
+        raise self._not_here()
+
+    def open(self) -> Diffusion:
+        """Raise ConfigError: a model in memory is handed over, and never opened."""
+        raise self._not_here()
+
+    def _not_here(self) -> ConfigError:
+        return ConfigError(
+            f"model={self.name} is a model in memory, which another process does not have",
+            fix="razor_cli.unlearn(PIPELINE, TARGET) in the program that has it, or weights in a folder",
+        )
+
+
+def serves(model: object) -> bool:
+    """Tell whether a model is a pipeline of diffusers, of whatever class."""
+    every = type(model).__mro__
+    return any(c.__name__ == "DiffusionPipeline" and c.__module__.startswith("diffusers.") for c in every)
+
+
+def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -> Handed:
+    """Return a pipeline ready for a run: a copy of its own, named by what the pipeline is stored as."""
+    import torch
+
+    from razor_cli.families.diffusion.denoiser import Denoiser
+    from razor_cli.families.diffusion.family import Diffusion
+    from razor_cli.families.diffusion.held import HeldTensors
+    from razor_cli.families.diffusion.load import DTYPES, choose_device
+    from razor_cli.families.diffusion.paired import load_paired
+
+    kind = _kind(model)
+    _check(model, kind)
+    found = _spec(model, settings)
+    where = str(model.device.type) if found.device is Device.AUTO else choose_device(found.device.value)
+    nets = {
+        name: getattr(model, name) for name in CLASSES[kind] if isinstance(_net(model, name), torch.nn.Module)
+    }
+    _check_memory(sum(p.numel() for net in nets.values() for p in net.parameters()), found, where)
+    own = _own(model).to(dtype=DTYPES[found.dtype.chosen])
+    denoiser = Denoiser(own, kind, where)
+    if found.checkpointing:
+        denoiser.core.enable_gradient_checkpointing()
+    stored = HeldTensors(nets)
+    digest = hashlib.sha256("".join(map(stored.hash_of, stored.every)).encode())
+    view = Diffusion(label=found.name, stand_in=False, denoiser=denoiser, stored=stored, digest="")
+    view.paired = {n: load_paired(view, n, folder) for n, folder in (found.companion or {}).items()}
+    digest.update(view.preparation().encode())
+    view.digest = digest.hexdigest()
+    node = {k: getattr(v, "value", v) for k, v in asdict(found).items()} | {"weights": view.digest}
+    return Handed(family=view, settings={"_target_": f"{__name__}.{LoadedPipeline.__name__}", **node})
+
+
+def _kind(model: Any) -> Kind:
+    """Return the kind of a pipeline. Raises WeightsError for a class that is not served."""
+    for kind, name in PIPELINES.items():
+        if type(model).__name__ == name:
+            return kind
+    raise WeightsError(
+        "a pipeline of this class is not served",
+        allowed=SERVED,
+        found=type(model).__name__,
+        fix="hand over a pipeline of one of these classes",
+    )
+
+
+def _check(model: Any, kind: Kind) -> None:
+    """Raise WeightsError for parts that are missing, or whose settings are of another kind of model."""
+    parts: dict[str, Part] = {}
+    for name, allowed in CLASSES[kind].items():
+        net = _net(model, name)
+        if net is None and name in OPTIONAL:
+            continue
+        if type(net).__name__ not in allowed:
+            raise WeightsError(
+                f"{name} is not what a {PIPELINES[kind]} is made of here",
+                allowed=", ".join(allowed),
+                found="nothing" if net is None else type(net).__name__,
+            )
+        if hasattr(net, "parameters"):
+            config = net.config.to_dict() if hasattr(net.config, "to_dict") else dict(net.config)
+            parts[name] = Part(name=name, kind=type(net).__name__, config=config, files=())
+    schedule = dict(model.scheduler.config)
+    files = PipelineFiles(
+        path=Path("the pipeline"),
+        kind=kind,
+        parts=parts,
+        tokenizers={},
+        scheduler=type(model.scheduler).__name__,
+        schedule=schedule,
+        beside=(),
+    )
+    if wrong := refusals(files):
+        raise wrong[0]
+
+
+def _net(model: Any, name: str) -> Any:
+    return getattr(model, name, None)
+
+
+def _spec(model: Any, settings: Mapping[str, Any]) -> LoadedPipeline:
+    """Return the settings, checked; a paired CLIP that lies beside the folder that the pipeline was loaded
+    from is taken where none is given.
+    """
+    given = dict(settings)
+    companion = given.pop("companion", None)
+    if not isinstance(companion, str | Path | Mapping | None):
+        raise ConfigError(
+            "companion has the wrong type",
+            allowed="the folder of a CLIP of transformers, or a dict: text encoder -> folder",
+            found=type(companion).__name__,
+        )
+    place = Path(str(model.config.get("_name_or_path") or ""))
+    wanted = {k: str(v) for k, v in companion.items()} if isinstance(companion, Mapping) else companion
+    folders = companions_of(place, str(wanted) if isinstance(wanted, Path) else wanted)
+    try:
+        device, dtype = Device(given.pop("device", "auto")), Precision(given.pop("dtype", "auto"))
+        return LoadedPipeline(
+            **given,
+            companion={n: str(f) for n, f in folders.items()} or None,
+            device=device,
+            dtype=dtype,
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "a setting of the model is not known here",
+            allowed="model__name, model__device, model__dtype, model__checkpointing, companion",
+            found=error,
+        ) from error
+
+
+def _check_memory(numbers: int, found: LoadedPipeline, where: str) -> None:
+    """Raise WeightsError where the copy that a run works on does not fit beside the pipeline."""
+    need, free = numbers * BYTES[found.dtype.chosen], free_memory()
+    if where != "cpu" or free is None or need <= free:
+        return
+    raise WeightsError(
+        "the copy of the pipeline that is worked on needs more memory than is free",
+        allowed=f"{free / GIB:.1f} GB",
+        found=f"{need / GIB:.1f} GB in {found.dtype.chosen}",
+        fix="model__dtype='bfloat16'; pipe.text_encoder_3 = None and pipe.tokenizer_3 = None before; or "
+        "save it, and razor-run model.weights=DIR in a program of its own",
+    )
+
+
+def _own(model: Any) -> Any:
+    """Return the copy that a run works on, without what judges its pictures."""
+    left = {name: None for name in CHECKER if name in model.components}
+    return _built(model, {n: copy.deepcopy(c) for n, c in model.components.items() if n not in left} | left)
+
+
+def _built(model: Any, parts: Mapping[str, Any]) -> Any:
+    """Return a pipeline of the same class and settings with these parts."""
+    more = {
+        name: model.config[name]
+        for name in inspect.signature(type(model).__init__).parameters
+        if name not in parts and name in model.config
+    }
+    if parts.get("safety_checker") is None and "requires_safety_checker" in more:
+        more["requires_safety_checker"] = False
+    return type(model)(**parts, **more)
+
+
+def write(model: Any, values: Mapping[str, Tensor]) -> None:
+    """Put new values into a pipeline, each in its own dtype and on its own device."""
+    import torch
+
+    states = {n: getattr(model, n).state_dict() for n in {name.partition(".")[0] for name in values}}
+    with torch.no_grad():
+        for name, value in values.items():
+            part, _, rest = name.partition(".")
+            states[part][rest].copy_(value)
+
+
+def copied(model: Any) -> Any:
+    """Return a copy that shares no weight with the pipeline."""
+    return _built(model, {name: copy.deepcopy(part) for name, part in model.components.items()})
