@@ -173,11 +173,14 @@ def test_exam_of_a_loaded_pipeline(judges: Path, monkeypatch: pytest.MonkeyPatch
     sets = replace(make_sets(), retain=pairs(("Mono", "Cubism"), 4))
     use_coded(monkeypatch, {k: [*v, *map(str, range(256))] for k, v in sets.labels.items()})
     folder = write_descriptions(tmp_path / "mine", sets.labels)
-    model, drawn = family(Kind.SD15), []
+    model, drawn = family(Kind.SD15), list[int]()
     real = type(model.denoiser).draw
-    monkeypatch.setattr(
-        type(model.denoiser), "draw", lambda self, p, s, *a: drawn.extend(s) or real(self, p, s, *a)
-    )
+
+    def spied(self: Any, prompts: Any, seeds: Any, *more: Any) -> torch.Tensor:
+        drawn.extend(seeds)
+        return real(self, prompts, seeds, *more)
+
+    monkeypatch.setattr(type(model.denoiser), "draw", spied)
     settings = DrawnMetrics(judges=folder, steps=2, batch=4)
     exam = DrawnExam(family=model, sets=sets, settings=settings, cache=TensorCache(tmp_path / "cache"))
     base = exam.measure(None, keep=True)

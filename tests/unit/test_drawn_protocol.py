@@ -194,14 +194,14 @@ def test_intervals_are_wilson_and_those_of_macro_means_count_effective_pictures(
     weights = [1 / 3 / 15] * 15 + [1 / 3 / 6] * 12
     effective = 1 / sum(w * w for w in weights)
     assert score.n == 27 and effective < 27
-    assert score.ci_low == pytest.approx(100 * wilson(effective, effective).low)
+    assert score.ci_low == pytest.approx(wilson(effective, effective).scaled(100).low)
 
 
 def test_picture_of_two_kinds_counts_once() -> None:
     """Objects and styles of one picture are two answers, and no two pictures."""
     score = scores_of(sets_of("identity", "elon", [*people(), *cells()]))["cra", "benchmark"]
     assert score.n == len(cells())
-    assert score.ci_low == pytest.approx(100 * wilson(len(cells()), len(cells())).low)
+    assert score.ci_low == pytest.approx(wilson(len(cells()), len(cells())).scaled(100).low)
 
 
 def test_recovery_under_quantization() -> None:
