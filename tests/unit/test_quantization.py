@@ -268,7 +268,7 @@ def test_there_is_a_choice_for_every_scheme():
         ({"schemes": ["int9"]}, r"quantization\.schemes[\s\S]*found: int9[\s\S]*did you mean int8"),
         ({"schemes": []}, r"quantization\.schemes"),
         ({"schemes": ["int8", "int8"]}, r"quantization\.schemes"),
-        ({"scope": "everything"}, r"quantization\.scope[\s\S]*linear, vision, text, edited_tower"),
+        ({"scope": "everything"}, r"quantization\.scope[\s\S]*linear, vision, text, denoiser, edited_tower"),
         ({"group": 4}, r"quantization\.group"),
         ({"group": -64}, r"quantization\.group"),
         ({"bnb_modules": True}, r"quantization\.bnb_modules"),
