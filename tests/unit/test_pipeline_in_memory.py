@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import torch
 from tiny_sd import paired_clip, tiny_sd3, tiny_sd15
 
 import razor_cli
+from razor_cli.alone import edit_alone
+from razor_cli.config import command_line, compose
 from razor_cli.contract.components import parameters
 from razor_cli.errors import ConfigError, RazorError, WeightsError
 from razor_cli.families.diffusion import loaded
+from razor_cli.screen import Screen
 from razor_cli.weights.checkpoint import find_layout, read_state
 from razor_cli.weights.patch import verify, write_patch
 
@@ -100,7 +104,7 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     other = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
     with pytest.raises(WeightsError, match="class is not served"):
         razor_cli.unlearn(other, "owl")
-    with pytest.raises(ConfigError, match="model__name"):
+    with pytest.raises(ConfigError, match=r"model\.batch_size: there is no such setting"):
         loaded.handed(pipe, {}, {"batch_size": 3})
     with pytest.raises(ConfigError, match="companion has the wrong type"):
         loaded.handed(pipe, {}, {"companion": 3})
@@ -110,3 +114,28 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     pipe.scheduler.register_to_config(prediction_type="sample")
     with pytest.raises(RazorError, match="predicts"):
         loaded.handed(pipe, {}, {})
+
+
+def test_a_command_line_finds_the_same_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAZOR_CACHE", str(tmp_path / "cache"))
+    folder = tiny_sd15(tmp_path / "sd")
+    paired_clip(folder, tmp_path / "sd_clip")
+    sizes = {"forget": 2, "retain": 4, "validation_forget": 2, "validation_retain": 2}
+    sizes |= {"evaluation_forget": 4, "evaluation_retain": 8, "unseen": 2}
+    asked: dict[str, Any] = {f"data__n_{name}": count for name, count in sizes.items()}
+    asked |= {"data__steps": 1, "metrics__judged_by": "zero_shot"}
+    groups = {"method": "random", "scenario": "style", "data": "generated"}
+    pipe = opened(folder)
+    before = bits(pipe)
+    found = razor_cli.unlearn(pipe, "Cubism", **groups, **asked)
+    assert bits(pipe) == before
+    after = bits(found.model)
+    assert {n for n in after if after[n] != before[n]} == set(found.edit.values) != set()
+    words = [f"{k.replace('__', '.')}={v}" for k, v in {**groups, **asked}.items()]
+    words += ["model=sd15", f"model.weights={folder}", "target=Cubism"]
+    experiment = compose.checked(command_line.read(words))
+    (tmp_path / "edit").mkdir()
+    run = edit_alone(experiment, Screen(file=io.StringIO()), tmp_path / "edit")
+    assert run.path("patch.safetensors").read_bytes() == found.edit.patch
+    assert verify(tmp_path / "edit/patch.safetensors", folder) == []

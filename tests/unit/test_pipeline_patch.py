@@ -124,7 +124,7 @@ def test_shards_keep_their_places(base: Path, tmp_path: Path) -> None:
     whole = folder / "diffusion_pytorch_model.safetensors"
     state = safetensors.torch.load_file(whole)
     whole.unlink()
-    homes = {}
+    homes: dict[str, str] = {}
     for i in range(2):
         shard = f"diffusion_pytorch_model-0000{i + 1}-of-00002.safetensors"
         part = {n: v for k, (n, v) in enumerate(sorted(state.items())) if k % 2 == i}

@@ -115,6 +115,15 @@ def build(cls: type[T], node: object, key: str, problems: list[Problem]) -> T | 
     return _construct(cls, values, key, problems) if values.keys() >= set(needed) else None
 
 
+def checked_settings(cls: type[T], values: Mapping[str, object], key: str = "model") -> T:
+    """Return the dataclass that values describe. Raises ConfigError with every problem."""
+    problems: list[Problem] = []
+    found = build(cls, values, key, problems)
+    if problems or found is None:
+        raise together(problems)
+    return found
+
+
 def _other_class(target: object, cls: type, key: str) -> list[Problem]:
     """Return the problem of a class that is named where another one is built."""
     if isinstance(target, str) and target.rpartition(".")[2] == cls.__name__:

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from razor_cli.config.schema import checked_settings
 from razor_cli.contract.choices import Device
-from razor_cli.contract.family import BOARD, DUAL, RETAIN
 from razor_cli.contract.goals import Goals
 from razor_cli.contract.handed import Handed
 from razor_cli.contract.spec import Estimate, Work
-from razor_cli.dual.choices import FORGET_LOSSES
-from razor_cli.dual.goals import GOALS
 from razor_cli.errors import ConfigError, Problem
+from razor_cli.families.clip.spec import ClipSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,12 +32,12 @@ LIBRARIES = {"open_clip": ("CLIP", "CustomTextCLIP"), "transformers": ("CLIPMode
 class LoadedClip:
     """A CLIP in memory, by the hash of its weights and of what it makes of pictures and texts."""
 
-    family: ClassVar[str] = "clip"
-    offers: ClassVar[frozenset[str]] = frozenset({BOARD, DUAL})
-    libraries: ClassVar[tuple[str, ...]] = ("open_clip_torch", "transformers")
-    goals: ClassVar[Goals] = GOALS
-    losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
-    retain_losses: ClassVar[tuple[str, ...]] = (RETAIN,)
+    family: ClassVar[str] = ClipSpec.family
+    offers: ClassVar[frozenset[str]] = ClipSpec.offers
+    libraries: ClassVar[tuple[str, ...]] = ClipSpec.libraries
+    goals: ClassVar[Goals] = ClipSpec.goals
+    losses: ClassVar[tuple[str, ...]] = ClipSpec.losses
+    retain_losses: ClassVar[tuple[str, ...]] = ClipSpec.retain_losses
     stand_in: ClassVar[bool] = False  # nobody can tell, so its numbers are those of a model of yours
 
     name: str = "in_memory"  # label in tables
@@ -93,7 +92,7 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
     """Return a CLIP ready for a run: a copy of its own in fp32, named by what the model is stored as."""
     from razor_cli.families.clip.load import choose_device
 
-    found = LoadedClip(**settings)
+    found = checked_settings(LoadedClip, settings)
     library = _library(model)
     known = ("tokenizer", "preprocess") if library == "open_clip" else ("processor",)
     if strays := sorted(beside.keys() - set(known)):

@@ -10,19 +10,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from razor_cli.config.schema import checked_settings
 from razor_cli.contract.choices import Device
-from razor_cli.contract.family import BOARD, DENOISER, DUAL
+from razor_cli.contract.family import DUAL
 from razor_cli.contract.goals import Goals
 from razor_cli.contract.handed import Handed
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.errors import ConfigError, Problem, WeightsError
-from razor_cli.families.diffusion.choices import FORGET_LOSSES, GOALS, RETAIN_LOSSES, Precision
+from razor_cli.families.diffusion.choices import Precision
 from razor_cli.families.diffusion.companion_files import companions_of, folder_hash
 from razor_cli.families.diffusion.files import CLASSES, OPTIONAL, PIPELINES, SERVED, Part, PipelineFiles
-from razor_cli.families.diffusion.kinds import Kind
+from razor_cli.families.diffusion.kinds import Draws, Kind
 from razor_cli.families.diffusion.memory import BYTES, GIB, free_memory
 from razor_cli.families.diffusion.refusals import refusals
-from razor_cli.families.diffusion.schemes import REFUSED_SCHEMES
+from razor_cli.families.diffusion.spec import DiffusionSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 MODEL = "sd_tiny"
 BESIDE = ()
-OFFERS = frozenset({BOARD, DUAL, DENOISER})
 CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
@@ -39,13 +39,13 @@ CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_c
 class LoadedPipeline:
     """A pipeline in memory, by the hash of its weights and of what it does beside them."""
 
-    family: ClassVar[str] = "diffusion"
-    offers: ClassVar[frozenset[str]] = OFFERS  # of one without a paired CLIP: no DUAL
-    libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers", "accelerate")
-    goals: ClassVar[Goals] = GOALS
-    losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
-    retain_losses: ClassVar[tuple[str, ...]] = RETAIN_LOSSES
-    refused_schemes: ClassVar[Mapping[str, str]] = REFUSED_SCHEMES
+    family: ClassVar[str] = DiffusionSpec.family
+    offers: ClassVar[frozenset[str]] = DiffusionSpec.offers  # of one without a paired CLIP: no DUAL
+    libraries: ClassVar[tuple[str, ...]] = DiffusionSpec.libraries
+    goals: ClassVar[Goals] = DiffusionSpec.goals
+    losses: ClassVar[tuple[str, ...]] = DiffusionSpec.losses
+    retain_losses: ClassVar[tuple[str, ...]] = DiffusionSpec.retain_losses
+    refused_schemes: ClassVar[Mapping[str, str]] = DiffusionSpec.refused_schemes
     stand_in: ClassVar[bool] = False  # nobody can tell, so its numbers are those of a model of yours
 
     name: str = "in_memory"  # label in tables
@@ -53,11 +53,16 @@ class LoadedPipeline:
     companion: dict[str, str] | None = None  # encoder -> folder of its paired CLIP
     device: Device = Device.AUTO  # auto: where the pipeline is
     dtype: Precision = Precision.AUTO
+    draws: int = 8  # >= 1; how often the retain loss noises each picture
+    batch: int = 16  # >= 1; noised pictures in the net at once, in a gradient pass
     checkpointing: bool = False  # keep less for gradients, compute more
 
     def __post_init__(self) -> None:
+        for name in ("draws", "batch"):
+            if (found := getattr(self, name)) < 1:
+                raise ConfigError(f"model.{name} is out of range", allowed=">= 1", found=found)
         if not self.companion:
-            object.__setattr__(self, "offers", OFFERS - {DUAL})
+            object.__setattr__(self, "offers", self.offers - {DUAL})
 
     def problems(self) -> list[Problem]:
         """Nothing is missing: the model is there."""
@@ -115,13 +120,23 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
         name: getattr(model, name) for name in CLASSES[kind] if isinstance(_net(model, name), torch.nn.Module)
     }
     _check_memory(sum(p.numel() for net in nets.values() for p in net.parameters()), found, where)
-    own = _own(model).to(dtype=DTYPES[found.dtype.chosen])
+    own = _own(model)
+    for name, net in nets.items():
+        if {p.dtype for p in net.parameters()} != {DTYPES[found.dtype.chosen]}:
+            getattr(own, name).to(DTYPES[found.dtype.chosen])
     denoiser = Denoiser(own, kind, where)
     if found.checkpointing:
         denoiser.core.enable_gradient_checkpointing()
     stored = HeldTensors(nets)
     digest = hashlib.sha256("".join(map(stored.hash_of, stored.every)).encode())
-    view = Diffusion(label=found.name, stand_in=False, denoiser=denoiser, stored=stored, digest="")
+    view = Diffusion(
+        label=found.name,
+        stand_in=False,
+        denoiser=denoiser,
+        stored=stored,
+        digest="",
+        draws=Draws(per_picture=found.draws, batch=found.batch),
+    )
     view.paired = {n: load_paired(view, n, folder) for n, folder in (found.companion or {}).items()}
     digest.update(view.preparation().encode())
     view.digest = digest.hexdigest()
@@ -191,20 +206,8 @@ def _spec(model: Any, settings: Mapping[str, Any]) -> LoadedPipeline:
     place = Path(str(model.config.get("_name_or_path") or ""))
     wanted = {k: str(v) for k, v in companion.items()} if isinstance(companion, Mapping) else companion
     folders = companions_of(place, str(wanted) if isinstance(wanted, Path) else wanted)
-    try:
-        device, dtype = Device(given.pop("device", "auto")), Precision(given.pop("dtype", "auto"))
-        return LoadedPipeline(
-            **given,
-            companion={n: str(f) for n, f in folders.items()} or None,
-            device=device,
-            dtype=dtype,
-        )
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            "a setting of the model is not known here",
-            allowed="model__name, model__device, model__dtype, model__checkpointing, companion",
-            found=error,
-        ) from error
+    named = {"companion": {n: str(f) for n, f in folders.items()} or None}
+    return checked_settings(LoadedPipeline, given | named)
 
 
 def _check_memory(numbers: int, found: LoadedPipeline, where: str) -> None:
