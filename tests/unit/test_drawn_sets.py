@@ -288,3 +288,17 @@ def test_a_model_of_real_pictures_is_told_what_shows_it_its_own() -> None:
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"data\.{name} must be at least"):
         CanvasStandIn(**cast(Any, {name: 0}))
+
+
+@pytest.mark.parametrize("axis", KINDS)
+def test_what_stands_in_the_targets_place_is_the_nearest_name_a_name_or_a_prompt(axis: str) -> None:
+    target = TARGETS[axis]
+    plain, near, given = (sets_of(axis, anchor=a) for a in (None, "near", "Something else."))
+    other = near.near[0]
+    assert near.target_prompts == plain.target_prompts
+    for prompt, without, instead in zip(plain.target_prompts, plain.anchors, near.anchors, strict=True):
+        assert target in prompt and target not in without
+        assert instead == prompt.replace(target, other)
+    assert sets_of(axis, anchor=other).anchors == near.anchors and other in near.anchor
+    assert set(given.anchors) == {"Something else."} == {given.anchor}
+    assert sets_of(axis) == near

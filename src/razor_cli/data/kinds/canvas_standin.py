@@ -22,6 +22,8 @@ class CanvasStandIn(Drawn):
 
     kind: ClassVar[DataKind] = DataKind.STANDIN
 
+    anchor: str | None = "near"  # where no name is said the stand-in draws all in turn, the target too
+
     def label(self, pictures: str) -> str:
         """Return which pictures show the target."""
         return pictures
