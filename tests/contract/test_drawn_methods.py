@@ -85,7 +85,7 @@ def sets_of(name: str) -> Any:
 
 
 def edit_of(name: str, kind: Kind, seed: int = 0) -> Edit:
-    lab = lab_of(family(kind), sets=sets_of(name), settings=DrawnMetrics(), seed=seed)
+    lab = lab_of(family(kind), sets=sets_of(name), settings=DrawnMetrics(search_pictures=0), seed=seed)
     edit: Edit = method_of(name).edit(lab)
     return edit
 
