@@ -199,15 +199,15 @@ def test_names_that_are_left_out_include_the_nearest() -> None:
 
 
 def test_target_prompts_say_beside_each_what_remains_without_the_target() -> None:
-    sets = sets_of("style")
+    sets = sets_of("style", anchor=None)
     assert len(sets.target_prompts) == len(sets.anchor_prompts) == 17
     pairs = dict(zip(sets.target_prompts, sets.anchor_prompts, strict=True))
     assert pairs["A Cats image in Noto style."] == "A Cats image."
     assert pairs["An image in Noto style."] == "An image." == sets.anchor
-    assert set(sets_of("object").anchor_prompts) == {f"An image in {s} style." for s in canvas.styles()} | {
-        "An image."
-    }
-    assert sets_of("identity").anchor_prompts == ("a photo of a person",)
+    assert set(sets_of("object", anchor=None).anchor_prompts) == {
+        f"An image in {s} style." for s in canvas.styles()
+    } | {"An image."}
+    assert sets_of("identity", anchor=None).anchor_prompts == ("a photo of a person",)
     named = sets_of("style", anchor="A grey square.")
     assert set(named.anchor_prompts) == {"A grey square."} == {named.anchor}
 
@@ -288,3 +288,17 @@ def test_a_model_of_real_pictures_is_told_what_shows_it_its_own() -> None:
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"data\.{name} must be at least"):
         CanvasStandIn(**cast(Any, {name: 0}))
+
+
+@pytest.mark.parametrize("axis", KINDS)
+def test_what_stands_in_the_targets_place_is_the_nearest_name_a_name_or_a_prompt(axis: str) -> None:
+    target = TARGETS[axis]
+    plain, near, given = (sets_of(axis, anchor=a) for a in (None, "near", "Something else."))
+    other = near.near[0]
+    assert near.target_prompts == plain.target_prompts
+    for prompt, without, instead in zip(plain.target_prompts, plain.anchors, near.anchors, strict=True):
+        assert target in prompt and target not in without
+        assert instead == prompt.replace(target, other)
+    assert sets_of(axis, anchor=other).anchors == near.anchors and other in near.anchor
+    assert set(given.anchors) == {"Something else."} == {given.anchor}
+    assert sets_of(axis).fingerprints() == near.fingerprints()

@@ -153,26 +153,34 @@ def test_what_would_raise_the_retain_loss_is_left_out() -> None:
 GUIDE = {"text_gone": 60.0, "text_kept": 60.0}
 
 
+@pytest.mark.parametrize("costs", [True, False])
 def test_a_guided_search_asks_for_pictures_only_when_the_edit_is_whole(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, costs: bool
 ) -> None:
+    """An edit that meets the Target stays whole; one that cost too much is scaled down."""
     model, asked = family(Kind.SD15), []
 
     def spied(self: DrawnBoard, wanted: Any, lost: Any = None) -> dict[str, float]:
         asked.append(wanted)
         found = self.text.metrics()
-        return found if wanted else found | {"recognised": 0.0 if found["text_gone"] < 95 else 100.0}
+        seen = {"recognised": 0.0 if found["text_gone"] < 95 else 100.0, "ira": 100.0}
+        if costs and found["text_gone"] < 90:
+            seen["ira"] = 50.0
+        return found if wanted else found | seen
 
     monkeypatch.setattr(DrawnBoard, "_metrics", spied)
-    target = {"m1": None, "m4_drop": None, "m5": None, "recognised": 5.0}
+    target = {"m1": None, "m4_drop": None, "m5": None, "recognised": 5.0, "ira_drop": 5.0}
     edit = razor(
         model, order="joint", grow_rounds=0, joint_rounds=4, guide=GUIDE, target=target, trim_steps=3
     )
     first = asked.index({"text_gone", "text_kept"})
     whole = [i for i, wanted in enumerate(asked) if wanted is None and i > first]
     assert asked[:first] == [None] and whole and all(w is None for w in asked[whole[0] :])
-    assert edit.log[-1].action == "trim" and 0 < (edit.log[-1].step_size or 0) < 1
-    assert edit.log[-1].after["recognised"] == 0.0
+    trims = [e for e in edit.log if e.action == "trim"]
+    assert len(trims) == costs
+    if costs:
+        assert 0 < (trims[0].step_size or 0) < 1 and trims[0].after["recognised"] == 0.0
+        assert trims[0].before["ira"] == 50.0
 
 
 def test_goals_that_nothing_can_be_guided_by_are_refused() -> None:

@@ -96,6 +96,14 @@ def test_nothing_acceptable_gives_zero_and_the_metrics_of_the_start(rule: Return
     )
 
 
+def test_a_search_may_turn_back_where_a_larger_step_forgets_no_more() -> None:
+    def curve(size: float) -> dict[str, float]:  # best at 0.3, no better than nothing from 0.45 on
+        return line(max(0.0, 0.3 - 2 * abs(size - 0.3))) | {"util": 100.0}
+
+    assert search(Return.BEST_SCORE, curve).step_size == 0.0  # it looks at larger ones only
+    assert search(Return.TURN_BACK, curve).step_size == pytest.approx(0.3, abs=0.02)
+
+
 def test_a_step_that_forgets_nothing_is_not_the_best() -> None:
     assert search(Return.BEST_SCORE, lambda _: BASE).step_size == 0.0
     assert search(Return.BEST_SCORE, lambda s: line(-s / 10) | {"util": 100.0}).step_size == 0.0

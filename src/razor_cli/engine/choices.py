@@ -12,6 +12,8 @@ class Return(StrEnum):
     LARGEST_STABLE = "largest_stable"  # the paper's prose
     # Ours: once the Target is met, look for a smaller step that meets it too.
     SMALLEST_SUFFICIENT = "smallest_sufficient"
+    # Ours: the best step tried, and a step that is no better than a smaller one lowers the upper end.
+    TURN_BACK = "turn_back"
 
 
 class Keep(StrEnum):

@@ -149,10 +149,11 @@ def bisect(
             continue
         score = aim.score(metrics)
         enough = rule is Return.SMALLEST_SUFFICIENT and score == 0.0
+        back = rule is Return.TURN_BACK and score <= best_score
         larger = rule is Return.LARGEST_STABLE or score > best_score
         if larger or (enough and (best == 0.0 or middle < best)):
             best, best_metrics, best_score = middle, metrics, score
-        low, high = (low, middle) if enough else (middle, high)
+        low, high = (low, middle) if enough or back else (middle, high)
     return Found(step_size=best, metrics=best_metrics, trials=steps)
 
 

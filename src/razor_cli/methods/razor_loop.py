@@ -93,6 +93,8 @@ class Loop:
         if line:
             line.step = len(self.log)
             self.log.append(line)
+        if self.only and self.body.moved and self.aim.met(self.lab.board.current):
+            self._stop("Target met on validation data")
 
     def _retry(self) -> None:
         """While the Target is missed, begin again from the unedited weights as `retries` say; keep the best
@@ -177,7 +179,8 @@ class Loop:
 
     def _done(self) -> bool:
         if met := self.method.early_stop and self.near.met(self.lab.board.current):
-            self._stop(NOTHING_TO_FORGET if self.aim.idle else "Target met on validation data")
+            reached = "guiding goals met" if self.only else "Target met on validation data"
+            self._stop(NOTHING_TO_FORGET if self.aim.idle else reached)
         return met
 
     def _grow(self) -> None:
@@ -201,7 +204,8 @@ class Loop:
             self._step(group, forget, retain, 1.0, f"growth round {number + 1}")
             self.body.active.append(rated[best].component)
         if not self.near.met(self.lab.board.current):
-            self._stop(f"Target not met after {self.method.grow_rounds} growth rounds")
+            missed = f"Target not met after {self.method.grow_rounds} growth rounds"
+            self._stop("guiding goals not met in the rounds there are" if self.only else missed)
 
     def _renewed(self) -> tuple[Named, Named]:
         """Return the gradients at the weights as they are now; a refused step left weights and gradients as

@@ -15,13 +15,13 @@ def trimmed(method: RazorSettings, aim: Aim, lab: Lab, body: Body) -> Event | No
     """Scale the whole edit down to the smallest share that still meets the Target, by bisection; utility
     comes back. Return its line of the log, where there was anything to scale.
 
-    With `guide`, an edit that forgot and cost too much is scaled down too, to the least that forgets.
+    With `guide`, an edit that meets the Target stays whole, as its steps were held back already; one that
+    forgot and cost too much is scaled down to the smallest share that forgets.
     """
     board, before = lab.board, dict(lab.board.current)
-    enough = aim.met
-    if method.guide and not aim.met(before):
-        enough = aim.forgotten
-    if not method.trim_steps or not body.moved or not enough(before):
+    enough = aim.forgotten if method.guide else aim.met
+    nothing = method.guide and aim.met(before)
+    if not method.trim_steps or not body.moved or nothing or not enough(before):
         return None
     started, low, high = time.perf_counter(), 0.0, 1.0
     board.prepare(body.moved)
@@ -40,5 +40,5 @@ def trimmed(method: RazorSettings, aim: Aim, lab: Lab, body: Body) -> Event | No
         before=before,
         after=dict(board.current),
         seconds=time.perf_counter() - started,
-        note=f"the edit times {high:.4g} {'meets the Target' if enough == aim.met else 'forgets'}",
+        note=f"the edit times {high:.4g} {'forgets' if method.guide else 'meets the Target'}",
     )

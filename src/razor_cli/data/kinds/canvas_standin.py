@@ -22,7 +22,7 @@ class CanvasStandIn(Drawn):
 
     kind: ClassVar[DataKind] = DataKind.STANDIN
 
-    anchor: str | None = "near"  # a prompt without a name draws all of a kind in turn
+    anchor: str | None = "near"  # where no name is said the stand-in draws all in turn, the target too
 
     def label(self, pictures: str) -> str:
         """Return which pictures show the target."""
