@@ -12,6 +12,8 @@ from pictures import picture_bytes
 from PIL import Image
 
 from razor_cli.data.ask import Ask
+from razor_cli.data.kinds.canvas_standin import CanvasStandIn
+from razor_cli.data.shots import DrawnSets
 
 STYLES = ("Van_Gogh", "Monet", "Seed_Images")
 OBJECTS = ("Cats", "Dogs")
@@ -62,3 +64,11 @@ class Easel:
             Image.new("RGB", (8, 8), (s % 256, len(p) % 256, steps))
             for p, s in zip(prompts, seeds, strict=True)
         ]
+
+
+TARGETS = {"style": "Noto", "object": "Cats", "identity": "Taylor Swift", "character": "Pim Puddle"}
+
+
+def sets_of(axis: str, seed: int = 0, held_back: bool = False, **settings: Any) -> DrawnSets:
+    ask = asked(axis, TARGETS[axis], stand_in=True, seed=seed, held_back=held_back)
+    return CanvasStandIn(**settings).sets(ask)
