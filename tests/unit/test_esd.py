@@ -105,21 +105,6 @@ def test_seeds_decide_and_an_attribute_may_be_erased_from_a_prompt(family: Diffu
     assert not same(one.values, esd(family, erase_from="A Cats image.").values)
 
 
-def test_the_target_is_erased_from_each_of_its_prompts_in_turn(family: Diffusion) -> None:
-    lab, seen = lab_of(family), list[Tensor]()
-    erasure = Erasure(lab, method(erase_from="each", prompts={"style": ["An image in {} style."]}, batch=32))
-    real = family.denoiser.predict
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(family.denoiser, "predict", lambda z, t, c: (seen.append(c.tokens), real(z, t, c))[1])
-        erasure.loss(torch.Generator().manual_seed(0))
-    trained, prompts = seen[-1].detach(), list(lab.sets.target_prompts)
-    with torch.no_grad():
-        every = family.denoiser.encode(prompts).tokens
-    found = {min(range(len(every)), key=lambda i: float((every[i] - row).norm())) for row in trained}
-    assert found == set(range(len(prompts))) and len(prompts) > 1
-    assert len(erasure.named) == 1  # the bare name is what goes from each
-
-
 def test_what_has_stopped_is_not_drawn_further(family: Diffusion) -> None:
     drawing = Erasure(lab_of(family), method(sampler_steps=4)).drawing
     contexts, empty = (family.denoiser.encode([text]).expand(8) for text in ("Noto", ""))

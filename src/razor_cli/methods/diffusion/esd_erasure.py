@@ -14,7 +14,6 @@ from torch import Tensor
 
 from razor_cli.engine.objective import Objective, Step
 from razor_cli.methods.diffusion.choices import SampledBy
-from razor_cli.methods.diffusion.esd_settings import EACH
 from razor_cli.methods.diffusion.partly_drawn import PartlyDrawn
 from razor_cli.methods.diffusion.wording import texts_of
 
@@ -46,21 +45,15 @@ class Erasure(Objective):
         with torch.no_grad():
             self.named = self.denoiser.encode(texts)
             self.empty = self.denoiser.encode([""])
-            self.starts = self._starts()
+            start = None if method.erase_from is None else self.denoiser.encode([method.erase_from])
+        self.start = start
         self.drawing = PartlyDrawn(self.denoiser, method)
-
-    def _starts(self) -> Context | None:
-        """Return the prompts that the target is erased from, encoded; None: from itself."""
-        wanted = self.method.erase_from
-        if wanted is None:
-            return None
-        return self.denoiser.encode(self.lab.sets.target_prompts if wanted == EACH else [wanted])
 
     def epoch(self, number: int, generator: torch.Generator) -> Sequence[Step]:
         """Return the steps of an epoch; each draws from the epoch's generator when it is due."""
         method = self.method
         # on average half the sampler's steps, each with and without the prompt
-        passes = method.batch * (method.sampler_steps + (2 if self.starts is None else 3))
+        passes = method.batch * (method.sampler_steps + (2 if self.start is None else 3))
         return [
             Step(loss=lambda: self.loss(generator), pictures=method.batch, forwards=passes)
             for _ in range(method.steps)
@@ -71,9 +64,7 @@ class Erasure(Objective):
         method = self.method
         picked = torch.randint(len(self.named), (method.batch,), generator=generator)
         named, empty = self.named.rows(picked), self.empty.expand(method.batch)
-        start = None
-        if self.starts is not None:
-            start = self.starts.rows(torch.randint(len(self.starts), (method.batch,), generator=generator))
+        start = None if self.start is None else self.start.expand(method.batch)
         with torch.no_grad():
             with self.unedited(method.sample_with is SampledBy.TEACHER):
                 latents, at = self.drawing.drawn(named if start is None else start, empty, generator)

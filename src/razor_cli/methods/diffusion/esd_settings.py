@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from razor_cli.families.diffusion.family import Diffusion
 
 
-EACH = "each"  # of erase_from: every prompt that the sets have of the target, in turn
-
-
 @dataclass(frozen=True, kw_only=True)
 class EsdSettings(Optimised):
     """Hyper-parameters of ESD; each knob is explained in conf/method/esd.yaml. It looks at no picture and at
@@ -34,7 +31,7 @@ class EsdSettings(Optimised):
     name: str = "esd"  # label in tables and folder of the runs
     group: str = "xattn"  # parameters that train
     prompts: dict[str, list[str]] = field(default_factory=dict)  # kind -> templates; none: the sets' own
-    erase_from: str | None = None  # EACH, or a prompt: what loses the target and keeps the rest; None: itself
+    erase_from: str | None = None  # a prompt, perhaps with the target's neighbour in it; None: no attribute
     eta: float = 1.0  # strength of negative guidance
     steps: int = 20  # of the optimiser, in each epoch
     sampler_steps: int = 50
@@ -63,7 +60,7 @@ class EsdSettings(Optimised):
         if self.erase_from is not None and NAME in self.erase_from:
             raise ConfigError(
                 "method.erase_from: the prompt that keeps what it shows names no target",
-                allowed=f"a prompt without {{}}, {EACH}, or null",
+                allowed="a prompt without {}, or null",
                 found=self.erase_from,
             )
 
