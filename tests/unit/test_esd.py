@@ -69,8 +69,7 @@ def test_training_turns_the_net_away_from_the_target(family: Diffusion, sample_w
     losses = [float(e.note.split()[1].rstrip(";")) for e in edit.log]
     assert losses[-1] < losses[0] and same(before, bits(family))
     latents, at = probe(family)
-    named, empty = family.denoiser.encode(drawn_sets().target_prompts[:1]).expand(6), None
-    empty = family.denoiser.encode([""]).expand(6)
+    named, empty = (family.denoiser.encode([text]).expand(6) for text in ("An image in Noto style.", ""))
     with torch.no_grad():
         nothing, target = (family.denoiser.predict(latents, at, c) for c in (empty, named))
         with swapped(family, edit.values):
