@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from tiny_drawn import bits, family, folders, loaded
 from tiny_sd import tiny_sd15
 
+from razor_cli.contract.choices import Device
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.engine.cache import TensorCache
 from razor_cli.errors import RunError, WeightsError
@@ -18,6 +20,7 @@ from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.drawing import PictureStore
 from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler
 from razor_cli.families.diffusion.paired import load_paired
+from razor_cli.families.diffusion.spec import DiffusionSpec
 
 PROMPTS = ["A Cats image in Noto style.", "a photo of zed", "A Dogs image."]
 QUICK = Sampler(steps=2, batch=4)
@@ -232,3 +235,23 @@ def test_what_decides_answers_beside_weights_is_known(denoiser: Denoiser) -> Non
     finally:
         denoiser.tail -= 1
         model._preparation = before
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [("text_encoder", "num_attention_heads", 2), ("unet", "attention_head_dim", 8), ("tokenizer", "", 0)],
+)
+def test_a_picture_of_another_model_with_the_same_weights_is_not_taken_for_its_own(
+    tmp_path: Path, part: str, key: str, value: int
+) -> None:
+    cache, files = TensorCache(tmp_path / "cache"), tiny_sd15(tmp_path / "model")
+    spec = DiffusionSpec(name="mine", stand_in=False, weights=str(files), device=Device.CPU)
+    first = spec.open().pictures(cache).pictures(PROMPTS, [1, 2, 3], QUICK)
+    file = files / part / ("config.json" if key else "vocab.json")
+    said = json.loads(file.read_text())
+    swap = {"cats</w>": said.get("zed</w>"), "zed</w>": said.get("cats</w>")}
+    file.write_text(json.dumps(said | ({key: value} if key else swap)))
+    model = spec.open()
+    found = model.pictures(cache).pictures(PROMPTS, [1, 2, 3], QUICK)
+    assert torch.equal(found, model.pictures(None).pictures(PROMPTS, [1, 2, 3], QUICK))
+    assert not torch.equal(found, first)
