@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tiny_sd import tiny_sd15
 from razor_cli.contract.choices import Device
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.engine.cache import TensorCache
-from razor_cli.errors import RunError, WeightsError
+from razor_cli.errors import ConfigError, RunError, WeightsError
 from razor_cli.families.diffusion.context import Context
 from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.drawing import PictureStore
@@ -199,6 +200,14 @@ def test_pictures_that_are_not_numbers_are_an_error(denoiser: Denoiser) -> None:
     name = next(n for n in parameters(model) if n.endswith("conv_out.weight") and n.startswith("vae.decoder"))
     with swapped(model, {name: torch.full_like(parameters(model)[name], torch.nan)}), pytest.raises(RunError):
         denoiser.draw(PROMPTS[:1], [1], QUICK)
+
+
+def test_what_cannot_be_drawn_is_refused_in_words(denoiser: Denoiser) -> None:
+    unit = 8 if denoiser.kind is Kind.SD15 else 16
+    for wrong, said in (({"side": 64 + unit // 2}, r"metrics\.side"), ({"steps": 1001}, "fewer steps")):
+        with pytest.raises(ConfigError, match=said):
+            denoiser.draw(PROMPTS[:1], [1], replace(QUICK, **wrong))
+    assert denoiser.draw(PROMPTS[:1], [1], replace(QUICK, side=64 + unit)).shape[2] == 64 + unit
 
 
 @pytest.mark.parametrize("kind", list(Kind), ids=str)
