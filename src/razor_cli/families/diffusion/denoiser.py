@@ -233,8 +233,8 @@ class Denoiser:
     def call_with(
         self, contexts: Context, seeds: Sequence[int], sampler: Sampler, empty: Context | None = None
     ) -> dict[str, Any]:
-        """Return the arguments with which the pipeline draws one batch of known contexts. Raises ConfigError for
-        what this one cannot draw.
+        """Return the arguments with which the pipeline draws one batch of known contexts. Raises ConfigError
+        for what this one cannot draw.
         """
         side = sampler.side or self.side
         self._check(side, sampler.steps)
