@@ -21,7 +21,12 @@ from razor_cli.tables.flips import flipped, shown
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
 WHOLE = "(model)"  # the row of survival.csv for all tensors together
 UNEDITED = ("none", "random")  # methods that make no edit worth a row
-EMBEDDED = {"portraits": "standin", "emoji": "standin", "cifar10": "cifar10"}  # other data are a user's own
+EMBEDDED = {  # other data are a user's own
+    "portraits": "standin",
+    "emoji": "standin",
+    "canvas": "standin",
+    "cifar10": "cifar10",
+}
 BUILT_IN = {
     "metrics": "default",
     "quantization": "all",
