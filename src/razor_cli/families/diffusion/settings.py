@@ -105,12 +105,12 @@ class DrawnMetrics:
         files = self.files
         if files is None:
             return {}
-        files.check(EXAM, shown_in(sets.evaluation))
-        roles = [EXAM]
+        asked = {EXAM: shown_in(sets.evaluation)}
         if self.search_pictures and files.has(SEARCH):
-            files.check(SEARCH, shown_in(sets.validation))
-            roles.append(SEARCH)
-        return {role: str(files.described(role)["sha256"]) for role in roles}
+            asked[SEARCH] = shown_in(sets.validation)
+        for role, names in asked.items():
+            files.check(role, names)
+        return {role: files.checksum(role, names) for role, names in asked.items()}
 
 
 def shown_in(shots: Shots) -> dict[str, tuple[str, ...]]:
