@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from razor_cli.errors import ConfigError, RunError, WeightsError
+from razor_cli.errors import RunError, WeightsError
 from razor_cli.families.diffusion.context import Context, seeded
-from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler
+from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler, check_drawn
 from razor_cli.families.diffusion.pixels import pixels_of
 from razor_cli.families.diffusion.side_by_side import beside, drawn
 
@@ -247,7 +247,9 @@ class Denoiser:
         for what this one cannot draw.
         """
         side = sampler.side or self.side
-        self._check(side, sampler.steps)
+        patch = int(self.core.config.patch_size) if self.kind is Kind.SD3 else 1
+        unit = int(self.pipeline.vae_scale_factor) * patch
+        check_drawn(side, unit, sampler.steps, self.pipeline.scheduler.config.num_train_timesteps)
         given: dict[str, Any] = {
             "prompt_embeds": contexts.tokens,
             "pooled_prompt_embeds": contexts.pooled,
@@ -264,16 +266,6 @@ class Denoiser:
                 "negative_pooled_prompt_embeds": blank.pooled,
             }
         return {k: v for k, v in given.items() if v is not None}
-
-    def _check(self, side: int, steps: int) -> None:
-        """Refuse pictures that the net's patches do not fill, and more steps than there are timesteps."""
-        patch = int(self.core.config.patch_size) if self.kind is Kind.SD3 else 1
-        if side % (unit := int(self.pipeline.vae_scale_factor) * patch):
-            raise ConfigError(
-                "metrics.side is no size that this model draws", allowed=f"a multiple of {unit}", found=side
-            )
-        if steps > (most := self.pipeline.scheduler.config.num_train_timesteps):
-            raise ConfigError("the sampler has fewer steps than are asked for", allowed=most, found=steps)
 
     @contextmanager
     def asking(self, params: Collection[str]) -> Iterator[dict[str, nn.Parameter]]:
