@@ -171,8 +171,8 @@ def _kind(model: Any) -> Kind:
 
 
 def _checked(model: Any, kind: Kind) -> PipelineFiles:
-    """Return what a pipeline says of itself. Raises WeightsError for parts that are missing, or whose settings
-    are of another kind of model.
+    """Return what a pipeline says of itself. Raises WeightsError for parts that are missing, or whose
+    settings are of another kind of model.
     """
     parts: dict[str, Part] = {}
     for name, allowed in CLASSES[kind].items():
