@@ -202,6 +202,19 @@ def test_pictures_that_are_not_numbers_are_an_error(denoiser: Denoiser) -> None:
         denoiser.draw(PROMPTS[:1], [1], QUICK)
 
 
+def test_half_precision_takes_nothing_from_the_time_of_a_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    denoiser, told = family(Kind.SD3).denoiser, list[torch.Tensor]()
+
+    def core(timestep: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
+        told.append(timestep)
+        return (timestep,)
+
+    monkeypatch.setattr(denoiser, "core", core)
+    noised = torch.zeros(1, 4, 8, 8, dtype=torch.bfloat16)
+    denoiser.predict(noised, torch.tensor([0.8577]), Context(noised))
+    assert float(told[0]) == pytest.approx(857.7, abs=0.01)
+
+
 def test_what_cannot_be_drawn_is_refused_in_words(denoiser: Denoiser) -> None:
     unit = 8 if denoiser.kind is Kind.SD15 else 16
     for wrong, said in (({"side": 64 + unit // 2}, r"metrics\.side"), ({"steps": 1001}, "fewer steps")):

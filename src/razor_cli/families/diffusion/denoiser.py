@@ -188,7 +188,7 @@ class Denoiser:
             scale = self.pipeline.scheduler.config.num_train_timesteps
             found = self.core(
                 hidden_states=noised,
-                timestep=at.to(noised) * scale,
+                timestep=at.to(noised.device, torch.float32) * scale,
                 encoder_hidden_states=context.tokens,
                 pooled_projections=context.pooled,
                 return_dict=False,
