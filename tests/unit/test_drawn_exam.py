@@ -26,7 +26,7 @@ from razor_cli.families.diffusion.board import DrawnBoard
 from razor_cli.families.diffusion.canvas_judges import describe
 from razor_cli.families.diffusion.exam import DrawnExam
 from razor_cli.families.diffusion.kinds import Kind
-from razor_cli.families.diffusion.settings import DrawnMetrics
+from razor_cli.families.diffusion.settings import DrawnMetrics, Features
 from razor_cli.metrics.score import Score
 
 LABELS = {"style": STYLES, "object": OBJECTS, "identity": PEOPLE}
@@ -139,6 +139,15 @@ def test_judges_of_our_own_command_have_a_checksum_each(tmp_path: Path) -> None:
     first = settings.judge_hashes(sets)
     describe(tmp_path, "exam", "object", {"labels": LABELS["object"], "sha256": "other", "measured": {}})
     assert set(first) == {"exam"} and first != settings.judge_hashes(sets)
+
+
+def test_features_of_a_file_are_known_by_what_it_holds(judges: Path, tmp_path: Path) -> None:
+    file, found = tmp_path / "inception.pth", []
+    for content in (b"one", b"another"):
+        file.write_bytes(content)
+        settings = DrawnMetrics(judges=judges, fid=Features.INCEPTION, fid_weights=file)
+        found.append(settings.judge_hashes(sets_of("style", "noto", cells()))["fid"])
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize("said", ["[]", "{}", '{"kinds": {"style": {}}}'])
