@@ -99,8 +99,8 @@ class DrawnMetrics:
         return embedded() if self.judges is None else JudgeFiles(self.judges.expanduser())
 
     def judge_hashes(self, sets: DrawnSets) -> Mapping[str, str]:
-        """Return the checksums of the classifiers that these sets are judged by, in search and exam, and of the
-        network that FID takes from a file.
+        """Return the checksums of the classifiers that these sets are judged by, in search and exam, and of
+        the network that FID takes from a file.
 
         Raises ConfigError for one that is not there or does not know what the sets show.
         """
