@@ -99,6 +99,10 @@ def unlearn(
     own = {"companion": companion} if companion is not None else {}
     keys = {_key(name): value for name, value in settings.items()}
     own |= {k.removeprefix("model."): keys.pop(k) for k in list(keys) if k.startswith("model.")}
+    if not isinstance(target, str):
+        raise ConfigError("target has the wrong type", allowed="a name", found=repr(target))
+    if "weights" in own:
+        raise ConfigError("model__weights: the model is what is handed over", fix="leave it out")
     groups = {"method": method, "scenario": scenario, "data": data}
     chosen = {name: value for name, value in groups.items() if value is not None}
     with _place(keys) as folder:

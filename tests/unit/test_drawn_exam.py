@@ -23,9 +23,10 @@ from razor_cli.data.shots import DrawnSets, Shot, Shots
 from razor_cli.engine.cache import TensorCache
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.board import DrawnBoard
+from razor_cli.families.diffusion.canvas_judges import describe
 from razor_cli.families.diffusion.exam import DrawnExam
 from razor_cli.families.diffusion.kinds import Kind
-from razor_cli.families.diffusion.settings import DrawnMetrics
+from razor_cli.families.diffusion.settings import DrawnMetrics, Features
 from razor_cli.metrics.score import Score
 
 LABELS = {"style": STYLES, "object": OBJECTS, "identity": PEOPLE}
@@ -128,6 +129,31 @@ def test_judge_that_does_not_know_a_name_is_refused(judges: Path) -> None:
 
 def test_missing_description_names_the_ways_out(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"exam\.json beside exam\.safetensors"):
+        DrawnMetrics(judges=tmp_path).judge_hashes(sets_of("style", "noto", cells()))
+
+
+def test_judges_of_our_own_command_have_a_checksum_each(tmp_path: Path) -> None:
+    for kind in ("style", "object"):
+        describe(tmp_path, "exam", kind, {"labels": LABELS[kind], "sha256": kind, "measured": {}})
+    settings, sets = DrawnMetrics(judges=tmp_path), sets_of("style", "noto", cells())
+    first = settings.judge_hashes(sets)
+    describe(tmp_path, "exam", "object", {"labels": LABELS["object"], "sha256": "other", "measured": {}})
+    assert set(first) == {"exam"} and first != settings.judge_hashes(sets)
+
+
+def test_features_of_a_file_are_known_by_what_it_holds(judges: Path, tmp_path: Path) -> None:
+    file, found = tmp_path / "inception.pth", []
+    for content in (b"one", b"another"):
+        file.write_bytes(content)
+        settings = DrawnMetrics(judges=judges, fid=Features.INCEPTION, fid_weights=file)
+        found.append(settings.judge_hashes(sets_of("style", "noto", cells()))["fid"])
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("said", ["[]", "{}", '{"kinds": {"style": {}}}'])
+def test_what_is_no_description_of_a_judge_is_refused(tmp_path: Path, said: str) -> None:
+    (tmp_path / "exam.json").write_text(said)
+    with pytest.raises(ConfigError, match="is no description of a judge"):
         DrawnMetrics(judges=tmp_path).judge_hashes(sets_of("style", "noto", cells()))
 
 

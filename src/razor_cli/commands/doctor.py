@@ -139,6 +139,13 @@ def read_request(
         raise together(problems)
     node = OmegaConf.to_container(compose(read), resolve=True)
     assert isinstance(node, dict)
+    if node["family"] != ClipSpec.family:
+        raise ConfigError(
+            f"--acceptance {name}: nothing is published of such a model that it could be held against",
+            allowed=f"models of the family {ClipSpec.family}, such as clip_vitb32",
+            found=f"family={node['family']}",
+            fix=f"razor-run model={name} method=none measures it as it is",
+        )
     model = build(ClipSpec, node["model"], "model", problems)
     data = build(Folder, node["data"], "data", problems)
     if model is not None and data is not None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from razor_cli.errors import RunError, WeightsError
 from razor_cli.families.diffusion.context import Context, seeded
-from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler
+from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler, check_drawn
 from razor_cli.families.diffusion.pixels import pixels_of
 from razor_cli.families.diffusion.side_by_side import beside, drawn
 
@@ -188,7 +188,7 @@ class Denoiser:
             scale = self.pipeline.scheduler.config.num_train_timesteps
             found = self.core(
                 hidden_states=noised,
-                timestep=at.to(noised) * scale,
+                timestep=at.to(noised.device, torch.float32) * scale,
                 encoder_hidden_states=context.tokens,
                 pooled_projections=context.pooled,
                 return_dict=False,
@@ -243,8 +243,13 @@ class Denoiser:
     def call_with(
         self, contexts: Context, seeds: Sequence[int], sampler: Sampler, empty: Context | None = None
     ) -> dict[str, Any]:
-        """Return the arguments with which the pipeline draws one batch of known contexts."""
+        """Return the arguments with which the pipeline draws one batch of known contexts. Raises ConfigError
+        for what this one cannot draw.
+        """
         side = sampler.side or self.side
+        patch = int(self.core.config.patch_size) if self.kind is Kind.SD3 else 1
+        unit = int(self.pipeline.vae_scale_factor) * patch
+        check_drawn(side, unit, sampler.steps, self.pipeline.scheduler.config.num_train_timesteps)
         given: dict[str, Any] = {
             "prompt_embeds": contexts.tokens,
             "pooled_prompt_embeds": contexts.pooled,

@@ -80,7 +80,7 @@ class DrawnExam:
             "sampler": asdict(self.settings.sampler),
             "judges": self.panel.hashes(),
             "features": self.extractor.name if self.extractor else "",
-            "weights_of_features": str(self.settings.fid_weights or ""),
+            "weights_of_features": self.settings.fid_hash,
             "companion": self.companion.digest if self.companion else "",
             "texts": self.texts is not None,
             "shown": [s.row for s in self.shown] if keep else [],

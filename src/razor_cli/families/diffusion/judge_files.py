@@ -5,6 +5,7 @@ Beside the weights of each role lies `ROLE.json`: the labels of every kind, accu
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -41,7 +42,22 @@ class JudgeFiles:
                 found=type(error).__name__,
                 fix="metrics.judges=DIR, or metrics.judged_by=zero_shot with model.companion=DIR",
             ) from None
+        kinds = found.get("kinds") if isinstance(found, dict) else None
+        if not isinstance(kinds, dict) or not all(
+            isinstance(k, dict) and k.get("labels") for k in kinds.values()
+        ):
+            raise ConfigError(
+                f"metrics.judges: '{file}' is no description of a judge",
+                allowed="kinds with the labels of each, as `razor data judge` writes it",
+                found="no kinds" if not kinds else "a kind without labels",
+            )
         return found
+
+    def checksum(self, role: str, kinds: Iterable[str]) -> str:
+        """Return the checksum of what judges some kinds: one network for all, or each its own."""
+        described = self.described(role)
+        own = {str(described["kinds"][k].get("sha256") or described.get("sha256", "")) for k in kinds}
+        return own.pop() if len(own) == 1 else hashlib.sha256("".join(sorted(own)).encode()).hexdigest()
 
     def check(self, role: str, labels: Mapping[str, Iterable[str]]) -> None:
         """Refuse a judge that does not know a name it is to find, with the nearest it knows."""

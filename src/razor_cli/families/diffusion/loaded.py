@@ -18,12 +18,20 @@ from razor_cli.contract.handed import Handed
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.errors import ConfigError, Problem, WeightsError
 from razor_cli.families.diffusion.choices import Precision
-from razor_cli.families.diffusion.companion_files import companions_of, folder_hash
-from razor_cli.families.diffusion.files import CLASSES, OPTIONAL, PIPELINES, SERVED, Part, PipelineFiles
+from razor_cli.families.diffusion.companion_files import companion_problems, companions_of, folder_hash
+from razor_cli.families.diffusion.files import (
+    CLASSES,
+    OPTIONAL,
+    PIPELINES,
+    SERVED,
+    T5,
+    Part,
+    PipelineFiles,
+)
 from razor_cli.families.diffusion.kinds import Draws, Kind
 from razor_cli.families.diffusion.memory import BYTES, GIB, free_memory
 from razor_cli.families.diffusion.refusals import refusals
-from razor_cli.families.diffusion.spec import DiffusionSpec
+from razor_cli.families.diffusion.spec import DiffusionSpec, no_float16, no_float16_with_t5
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,9 +121,14 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
     from razor_cli.families.diffusion.paired import load_paired
 
     kind = _kind(model)
-    _check(model, kind)
+    files = _checked(model, kind)
     found = _spec(model, settings)
+    folders = {name: Path(folder) for name, folder in (found.companion or {}).items()}
+    if wrong := companion_problems(files, folders):
+        raise wrong[0]
     where = str(model.device.type) if found.device is Device.AUTO else choose_device(found.device.value)
+    if found.dtype is Precision.FLOAT16 and (where == "cpu" or T5 in files.parts):
+        raise no_float16() if where == "cpu" else no_float16_with_t5()
     nets = {
         name: getattr(model, name) for name in CLASSES[kind] if isinstance(_net(model, name), torch.nn.Module)
     }
@@ -137,7 +150,7 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
         digest="",
         draws=Draws(per_picture=found.draws, batch=found.batch),
     )
-    view.paired = {n: load_paired(view, n, folder) for n, folder in (found.companion or {}).items()}
+    view.paired = {n: load_paired(view, n, folder) for n, folder in folders.items()}
     digest.update(view.preparation().encode())
     view.digest = digest.hexdigest()
     node = {k: getattr(v, "value", v) for k, v in asdict(found).items()} | {"weights": view.digest}
@@ -157,8 +170,10 @@ def _kind(model: Any) -> Kind:
     )
 
 
-def _check(model: Any, kind: Kind) -> None:
-    """Raise WeightsError for parts that are missing, or whose settings are of another kind of model."""
+def _checked(model: Any, kind: Kind) -> PipelineFiles:
+    """Return what a pipeline says of itself. Raises WeightsError for parts that are missing, or whose
+    settings are of another kind of model.
+    """
     parts: dict[str, Part] = {}
     for name, allowed in CLASSES[kind].items():
         net = _net(model, name)
@@ -185,6 +200,7 @@ def _check(model: Any, kind: Kind) -> None:
     )
     if wrong := refusals(files):
         raise wrong[0]
+    return files
 
 
 def _net(model: Any, name: str) -> Any:

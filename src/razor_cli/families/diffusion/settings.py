@@ -13,6 +13,7 @@ from razor_cli.data.shots import DrawnSets, Shots
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.judge_files import EXAM, SEARCH, JudgeFiles, embedded
 from razor_cli.families.diffusion.kinds import Sampler
+from razor_cli.runs.remembered import file_hash
 
 
 class JudgedBy(StrEnum):
@@ -98,19 +99,26 @@ class DrawnMetrics:
         return embedded() if self.judges is None else JudgeFiles(self.judges.expanduser())
 
     def judge_hashes(self, sets: DrawnSets) -> Mapping[str, str]:
-        """Return the checksums of the classifiers that these sets are judged by, in search and exam.
+        """Return the checksums of the classifiers that these sets are judged by, in search and exam, and of
+        the network that FID takes from a file.
 
         Raises ConfigError for one that is not there or does not know what the sets show.
         """
-        files = self.files
+        files, fid = self.files, self.fid_hash
+        beside = {"fid": fid} if fid else {}
         if files is None:
-            return {}
-        files.check(EXAM, shown_in(sets.evaluation))
-        roles = [EXAM]
+            return beside
+        asked = {EXAM: shown_in(sets.evaluation)}
         if self.search_pictures and files.has(SEARCH):
-            files.check(SEARCH, shown_in(sets.validation))
-            roles.append(SEARCH)
-        return {role: str(files.described(role)["sha256"]) for role in roles}
+            asked[SEARCH] = shown_in(sets.validation)
+        for role, names in asked.items():
+            files.check(role, names)
+        return beside | {role: files.checksum(role, names) for role, names in asked.items()}
+
+    @property
+    def fid_hash(self) -> str:
+        """Return the hash of the file that FID's network is in, or nothing."""
+        return file_hash(self.fid_weights.expanduser()) if self.fid_weights is not None else ""
 
 
 def shown_in(shots: Shots) -> dict[str, tuple[str, ...]]:

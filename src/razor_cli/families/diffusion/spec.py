@@ -71,7 +71,7 @@ class DiffusionSpec:
                 fix="model.weights=DIR",
             )
         if self.dtype is Precision.FLOAT16 and self.device is Device.CPU:
-            raise _no_float16()
+            raise no_float16()
         if not self._may_pair():
             object.__setattr__(self, "offers", OFFERS - {DUAL})
 
@@ -161,12 +161,7 @@ class DiffusionSpec:
     def _check_held(self, files: PipelineFiles) -> None:
         """Check dtype and memory, as far as the CPU is meant: a GPU is asked when the model loads."""
         if self.dtype is Precision.FLOAT16 and T5 in files.parts:
-            raise ConfigError(
-                "model.dtype=float16 does not go with T5: its values leave what float16 holds",
-                allowed="float32, bfloat16; or float16 with model.t5=off",
-                found="float16",
-                fix="model.dtype=bfloat16",
-            )
+            raise no_float16_with_t5()
         if self.device is Device.CPU:
             self._check_memory(files, free_memory(), "this machine")
 
@@ -212,7 +207,7 @@ class DiffusionSpec:
         files = self._files()
         self._check_held(files)
         if (place := choose_device(self.device)) == "cpu" and self.dtype is Precision.FLOAT16:
-            raise _no_float16()
+            raise no_float16()
         self._check_memory(files, free_memory() if place == "cpu" else free_on(place), place)
         companions = self._companions(files)
         if wrong := companion_problems(files, companions):
@@ -226,10 +221,21 @@ class DiffusionSpec:
         return load(self.name, self.stand_in, files, wanted, companions)
 
 
-def _no_float16() -> ConfigError:
+def no_float16() -> ConfigError:
+    """Return the error of a model that a CPU would compute in float16."""
     return ConfigError(
         "model.dtype=float16 is for GPUs: on a CPU it is slow, and many of its operations are missing",
         allowed="auto, float32, bfloat16",
         found="float16 on cpu",
         fix="model.dtype=bfloat16, or model.device=cuda",
+    )
+
+
+def no_float16_with_t5() -> ConfigError:
+    """Return the error of a T5 that would be computed in float16."""
+    return ConfigError(
+        "model.dtype=float16 does not go with T5: its values leave what float16 holds",
+        allowed="float32, bfloat16; or float16 with model.t5=off",
+        found="float16",
+        fix="model.dtype=bfloat16",
     )
