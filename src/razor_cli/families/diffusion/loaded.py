@@ -17,7 +17,7 @@ from razor_cli.contract.goals import Goals
 from razor_cli.contract.handed import Handed
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.errors import ConfigError, Problem, WeightsError
-from razor_cli.families.diffusion.choices import Precision
+from razor_cli.families.diffusion.choices import Precision, refused_losses
 from razor_cli.families.diffusion.companion_files import companions_of, folder_hash
 from razor_cli.families.diffusion.files import CLASSES, OPTIONAL, PIPELINES, SERVED, Part, PipelineFiles
 from razor_cli.families.diffusion.kinds import Draws, Kind
@@ -63,6 +63,11 @@ class LoadedPipeline:
                 raise ConfigError(f"model.{name} is out of range", allowed=">= 1", found=found)
         if not self.companion:
             object.__setattr__(self, "offers", self.offers - {DUAL})
+
+    @property
+    def refused_losses(self) -> Mapping[str, tuple[str, str]]:
+        """Return the losses that it cannot have, each with why and what helps."""
+        return refused_losses(DUAL in self.offers)
 
     def problems(self) -> list[Problem]:
         """Nothing is missing: the model is there."""

@@ -18,6 +18,7 @@ from razor_cli.families.diffusion.choices import (
     RETAIN_LOSSES,
     Precision,
     ThirdEncoder,
+    refused_losses,
 )
 from razor_cli.families.diffusion.companion_files import companion_problems, companions_of, folder_hash
 from razor_cli.families.diffusion.files import T5, PipelineFiles, refused, sensible
@@ -139,6 +140,11 @@ class DiffusionSpec:
     def _companions(self, files: PipelineFiles) -> dict[str, Path]:
         """Return the folders of the paired CLIPs, by encoder."""
         return companions_of(files.path, self.companion)
+
+    @property
+    def refused_losses(self) -> Mapping[str, tuple[str, str]]:
+        """Return the losses that it cannot have, each with why and what helps."""
+        return refused_losses(DUAL in self.offers)
 
     def problems(self) -> list[Problem]:
         """Return everything in files and settings that keeps the model from being opened; what the hub's
