@@ -159,7 +159,12 @@ def schemes_serve_model(quantization: Any, model: Any) -> list[Problem]:
 
 
 def metrics_serve_model(metrics: Any, model: Spec) -> list[Problem]:
-    """Settings of an exam may need something of the model, such as who judges."""
+    """An exam must be able to judge the model; a model in memory may be edited without one."""
+    return [] if getattr(model, "in_memory", False) else exam_problems(metrics, model)
+
+
+def exam_problems(metrics: Any, model: Spec) -> list[Problem]:
+    """Return what an exam needs of a model that it has not, such as who judges."""
     problems = getattr(metrics, "problems", None)
     return [] if problems is None else [Problem.of(error) for error in problems(model)]
 

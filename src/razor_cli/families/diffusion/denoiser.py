@@ -29,6 +29,9 @@ NO_T5 = 1  # where T5 is left out its place is zeros, of which the pipeline want
 CLOSE = 1e-6  # how near a drawn share comes to 0 and 1
 
 
+ALONE = 256  # pixels; larger pictures are decoded one by one, as nothing holds larger maps than the VAE
+
+
 class Denoiser:
     """A pipeline of diffusers in evaluation, on its device.
 
@@ -51,6 +54,8 @@ class Denoiser:
         self.core.requires_grad_(False)
         self.vae.requires_grad_(False)
         self.tail = T5_LENGTH if ENCODERS[2] in self.encoders else NO_T5
+        if self.side > ALONE:
+            self.vae.enable_slicing()
         self.marks: list[str] = []  # names of what is done at run time and no weight shows
 
     @property

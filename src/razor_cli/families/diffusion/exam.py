@@ -50,7 +50,7 @@ class DrawnExam:
     def __post_init__(self) -> None:
         shots = self.sets.evaluation
         self.companion = companion_of(self.family)
-        self.panel: Panel = exam_panel(self.sets, self.settings, self.companion)
+        self.panel: Panel = exam_panel(self.sets, self.settings, self.companion, self.family.denoiser.device)
         wanted = {kind: places.numpy() for kind, places in self.panel.wanted.items()}
         self.protocol = Protocol(sets=self.sets, shots=shots, wanted=wanted, prefix=self.panel.prefix)
         self.kept = torch.from_numpy(np.flatnonzero(~self.protocol.own))

@@ -118,17 +118,19 @@ class DrawnMetrics:
     def judge_hashes(self, sets: DrawnSets) -> Mapping[str, str]:
         """Return the checksums of the classifiers that these sets are judged by, in search and exam.
 
-        Raises ConfigError for one that is not there or does not know what the sets show.
+        Raises ConfigError for one that does not know what the sets show, WeightsError for one whose weights
+        are not there.
         """
         files = self.files
         if files is None:
             return {}
-        files.check(EXAM, shown_in(sets.evaluation))
-        roles = [EXAM]
+        asked = {EXAM: shown_in(sets.evaluation)}
         if self.search_pictures and files.has(SEARCH):
-            files.check(SEARCH, shown_in(sets.validation))
-            roles.append(SEARCH)
-        return {role: str(files.described(role)["sha256"]) for role in roles}
+            asked[SEARCH] = shown_in(sets.validation)
+        for role, shown in asked.items():
+            files.check(role, shown)
+            files.check_weights(role, shown)
+        return {role: files.hash(role) for role in asked}
 
 
 def no_judge() -> ConfigError:
