@@ -20,6 +20,7 @@ from razor_cli.errors import RunError, WeightsError
 from razor_cli.families.diffusion.context import Context, seeded
 from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler
 from razor_cli.families.diffusion.pixels import pixels_of
+from razor_cli.families.diffusion.spelling import trunk
 
 ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 CORES = {Kind.SD15: "unet", Kind.SD3: "transformer"}
@@ -43,12 +44,14 @@ class Denoiser:
         pipeline.to(device)
         pipeline.set_progress_bar_config(disable=True)
         found: dict[str, Any] = {n: getattr(pipeline, n, None) for n in (*ENCODERS, CORES[kind], VAE)}
-        self.module = nn.Module()  # names of parameters are those of the parts in model_index.json
+        self.module = nn.Module()  # names of parameters begin with those of the parts in model_index.json
         for name, part in found.items():
             if isinstance(part, nn.Module):
-                self.module.add_module(name, part)
+                self.module.add_module(name, trunk(part))
         self.module.eval()
-        self.encoders: dict[str, nn.Module] = {n: p for n in ENCODERS if (p := found[n]) is not None}
+        self.encoders: dict[str, nn.Module] = {
+            n: self.module.get_submodule(n) for n in ENCODERS if found[n] is not None
+        }
         self.core: Any = found[CORES[kind]]
         self.vae: Any = found[VAE]
         self.core.requires_grad_(False)

@@ -24,6 +24,7 @@ from razor_cli.families.diffusion.kinds import Draws, Kind
 from razor_cli.families.diffusion.memory import BYTES, GIB, free_memory
 from razor_cli.families.diffusion.refusals import refusals
 from razor_cli.families.diffusion.spec import DiffusionSpec
+from razor_cli.families.diffusion.spelling import trunk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -252,7 +253,8 @@ def write(model: Any, values: Mapping[str, Tensor]) -> None:
     """Put new values into a pipeline, each in its own dtype and on its own device."""
     import torch
 
-    states = {n: getattr(model, n).state_dict() for n in {name.partition(".")[0] for name in values}}
+    nets = {n: getattr(model, n) for n in {name.partition(".")[0] for name in values}}
+    states = {n: trunk(net).state_dict() for n, net in nets.items()}
     with torch.no_grad():
         for name, value in values.items():
             part, _, rest = name.partition(".")

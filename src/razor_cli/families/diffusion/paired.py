@@ -129,7 +129,7 @@ def load_paired(family: HasDenoiser, name: str, folder: str | Path) -> Paired:
         layout=next(iter(text_layouts({name: encoder}))),
         vision=module,
         vision_blocks=clip.blocks(Tower.VISION),
-        projection=None if own else module.text_projection.to(encoder.dtype),
+        projection=None if own else module.text_projection.to(denoiser.dtype),
         scale=clip.scale,
         transform=clip.transform,
         tokenizer=clip.tokenizer,
