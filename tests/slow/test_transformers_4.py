@@ -1,5 +1,5 @@
-"""What `razor patch apply` writes, loaded by transformers 4.57 and the diffusers of its time, and an edit that
-is made with them, in a process of their own.
+"""What `razor patch apply` writes, loaded by transformers 4.57 and the diffusers of its time, and an edit
+that is made with them, in a process of their own.
 """
 
 from __future__ import annotations
