@@ -18,6 +18,7 @@ from torch import Tensor
 from razor_cli.contract.spec import Work
 from razor_cli.families.diffusion.choices import Precision
 from razor_cli.families.diffusion.kinds import Prediction, Sampler
+from razor_cli.families.diffusion.spelling import trunk
 
 __all__ = ["models", "sd15"]  # fixtures
 
@@ -66,6 +67,27 @@ def test_both_spellings_of_an_encoder_load_alike(sd15: Path) -> None:
     name = next(n for n in before.stored if n.endswith("final_layer_norm.weight"))
     keys = [f.stored.places[name].key for f in (before, after)]  # type: ignore[attr-defined]
     assert keys == ["text_model.final_layer_norm.weight", "final_layer_norm.weight"]
+
+
+def test_names_are_the_same_where_the_library_nests_an_encoder(sd15: Path) -> None:
+    """As in transformers before 5.6: one child of CLIPTextModel, whose name stands before all others."""
+    family = spec_of(sd15).open()
+    flat = family.denoiser.encoders["text_encoder"]
+
+    class CLIPTextModel(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.text_model = flat
+
+    assert trunk(CLIPTextModel()) is flat and trunk(flat) is flat
+
+    class CLIPTextModelWithProjection(CLIPTextModel):
+        pass
+
+    whole = CLIPTextModelWithProjection()
+    assert trunk(whole) is whole  # whose names are the same in every version
+    names = [n for n, _ in family.module.named_parameters()]
+    assert set(names) <= set(family.stored) and any(n.startswith("text_encoder.encoder.") for n in names)
 
 
 def test_attention_of_an_old_vae_loads(sd15: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -121,14 +122,22 @@ def test_judge_that_does_not_know_a_name_is_refused(judges: Path) -> None:
         settings.judge_hashes(sets)
     assert "did you mean noto" in str(error.value)
     known = settings.judge_hashes(sets_of("style", "noto", cells(), VALIDATION))
-    assert known == {"exam": "exam" * 12, "search": "search" * 12}
+    assert known == {role: sha256(role.encode()).hexdigest() for role in ("exam", "search")}
     unknown = Shots([Shot(prompt="p", seed=1, labels=(("character", "Zed"),))])
     with pytest.raises(ConfigError, match="knows no kind 'character'"):
         settings.judge_hashes(replace(sets, evaluation=unknown))
 
 
 def test_missing_description_names_the_ways_out(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"exam\.json beside exam\.safetensors"):
+    with pytest.raises(ConfigError, match=r"exam\.json with the names") as error:
+        DrawnMetrics(judges=tmp_path).judge_hashes(sets_of("style", "noto", cells()))
+    assert "razor data judge --checkpoint=FILE" in str(error.value)
+
+
+@pytest.mark.parametrize("written", ["", "[]", "{}", '{"kinds": 3}', '{"kinds": {"style": {}}}'])
+def test_description_of_something_else_is_refused(tmp_path: Path, written: str) -> None:
+    (tmp_path / "exam.json").write_text(written)
+    with pytest.raises(ConfigError, match="no description of a judge for exam that can be read"):
         DrawnMetrics(judges=tmp_path).judge_hashes(sets_of("style", "noto", cells()))
 
 

@@ -62,7 +62,7 @@ class DrawnBoard:
         self.family, self.settings, self.cost, self.fast, self.goals = family, settings, cost, fast, GOALS
         self.text = TextSpace(denoiser=family.denoiser, sets=sets)
         self.store = family.pictures(cache if fast else None)
-        panel = search_panel(sets, settings)
+        panel = search_panel(sets, settings, family.denoiser.device)
         self.sides = [] if panel is None else _sides(sets, panel)
         self.notes: list[str] = [] if panel else [NO_JUDGE]
         if sum(len(s.panel.shots) for s in self.sides) > settings.search_pictures:

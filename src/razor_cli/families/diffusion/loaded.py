@@ -17,7 +17,7 @@ from razor_cli.contract.goals import Goals
 from razor_cli.contract.handed import Handed
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.errors import ConfigError, Problem, WeightsError
-from razor_cli.families.diffusion.choices import Precision
+from razor_cli.families.diffusion.choices import Precision, refused_losses
 from razor_cli.families.diffusion.companion_files import companion_problems, companions_of, folder_hash
 from razor_cli.families.diffusion.files import (
     CLASSES,
@@ -32,6 +32,7 @@ from razor_cli.families.diffusion.kinds import Draws, Kind
 from razor_cli.families.diffusion.memory import BYTES, GIB, free_memory
 from razor_cli.families.diffusion.refusals import refusals
 from razor_cli.families.diffusion.spec import DiffusionSpec, no_float16, no_float16_with_t5
+from razor_cli.families.diffusion.spelling import trunk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +55,7 @@ class LoadedPipeline:
     losses: ClassVar[tuple[str, ...]] = DiffusionSpec.losses
     retain_losses: ClassVar[tuple[str, ...]] = DiffusionSpec.retain_losses
     refused_schemes: ClassVar[Mapping[str, str]] = DiffusionSpec.refused_schemes
+    in_memory: ClassVar[bool] = True  # it may be edited without an exam
     stand_in: ClassVar[bool] = False  # nobody can tell, so its numbers are those of a model of yours
 
     name: str = "in_memory"  # label in tables
@@ -71,6 +73,11 @@ class LoadedPipeline:
                 raise ConfigError(f"model.{name} is out of range", allowed=">= 1", found=found)
         if not self.companion:
             object.__setattr__(self, "offers", self.offers - {DUAL})
+
+    @property
+    def refused_losses(self) -> Mapping[str, tuple[str, str]]:
+        """Return the losses that it cannot have, each with why and what helps."""
+        return refused_losses(DUAL in self.offers)
 
     def problems(self) -> list[Problem]:
         """Nothing is missing: the model is there."""
@@ -262,7 +269,8 @@ def write(model: Any, values: Mapping[str, Tensor]) -> None:
     """Put new values into a pipeline, each in its own dtype and on its own device."""
     import torch
 
-    states = {n: getattr(model, n).state_dict() for n in {name.partition(".")[0] for name in values}}
+    nets = {n: getattr(model, n) for n in {name.partition(".")[0] for name in values}}
+    states = {n: trunk(net).state_dict() for n, net in nets.items()}
     with torch.no_grad():
         for name, value in values.items():
             part, _, rest = name.partition(".")

@@ -18,19 +18,29 @@ from razor_cli.families.diffusion.choices import (
     RETAIN_LOSSES,
     Precision,
     ThirdEncoder,
+    refused_losses,
 )
 from razor_cli.families.diffusion.companion_files import companion_problems, companions_of, folder_hash
 from razor_cli.families.diffusion.files import T5, PipelineFiles, refused, sensible
 from razor_cli.families.diffusion.folder import read_folder
 from razor_cli.families.diffusion.hub import cached, fetched, is_hub_name
 from razor_cli.families.diffusion.kinds import Draws, Sampler
-from razor_cli.families.diffusion.memory import Need, check_memory, cost, free_memory, needed
+from razor_cli.families.diffusion.memory import (
+    Need,
+    check_memory,
+    cost,
+    free_memory,
+    memory_note,
+    needed,
+    without_gpu,
+)
 from razor_cli.families.diffusion.refusals import check_alone, refusals
 from razor_cli.families.diffusion.schemes import REFUSED_SCHEMES
 from razor_cli.families.diffusion.standins import stand_in_folder, stand_in_names
 
 if TYPE_CHECKING:
     from razor_cli.families.diffusion.family import Diffusion
+    from razor_cli.families.diffusion.settings import DrawnMetrics
 
 OFFERS = frozenset({BOARD, DUAL, DENOISER})
 
@@ -140,6 +150,11 @@ class DiffusionSpec:
         """Return the folders of the paired CLIPs, by encoder."""
         return companions_of(files.path, self.companion)
 
+    @property
+    def refused_losses(self) -> Mapping[str, tuple[str, str]]:
+        """Return the losses that it cannot have, each with why and what helps."""
+        return refused_losses(DUAL in self.offers)
+
     def problems(self) -> list[Problem]:
         """Return everything in files and settings that keeps the model from being opened; what the hub's
         cache lacks is fetched when the model loads.
@@ -162,12 +177,29 @@ class DiffusionSpec:
         """Check dtype and memory, as far as the CPU is meant: a GPU is asked when the model loads."""
         if self.dtype is Precision.FLOAT16 and T5 in files.parts:
             raise no_float16_with_t5()
-        if self.device is Device.CPU:
+        if self._on_cpu():
             self._check_memory(files, free_memory(), "this machine")
 
+    def _on_cpu(self) -> bool:
+        """Tell whether it will be loaded on the CPU, as far as that is known without torch."""
+        return self.device is Device.CPU or (self.device is Device.AUTO and without_gpu())
+
+    def _told(self) -> dict[str, object]:
+        return {"dtype": self.dtype.chosen, "batch": self.batch, "checkpointing": self.checkpointing}
+
     def _check_memory(self, files: PipelineFiles, free: int | None, place: str) -> None:
-        told = {"dtype": self.dtype.chosen, "batch": self.batch, "checkpointing": self.checkpointing}
-        check_memory(files, self._need(files), free, place, told=told)
+        check_memory(files, self._need(files), free, place, told=self._told())
+
+    def memory_note(self, metrics: DrawnMetrics) -> str:
+        """Return what loading it and drawing for an exam takes, and what takes less; nothing where its files
+        are not here yet.
+        """
+        place = self._place()
+        files, wrong = self._read(place) if place is not None else (None, [])
+        if files is None or wrong:
+            return ""
+        free = free_memory() if self._on_cpu() else None
+        return memory_note(self.name, self._need(files), free, told=self._told(), batch=metrics.batch)
 
     def _need(self, files: PipelineFiles) -> Need:
         with sensible(files):
