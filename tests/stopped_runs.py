@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch as patched
 
 import toy_net
 
+from razor_cli.runs.code import PACKAGE, version_in
 from razor_cli.runs.folder import complete_runs
 
 CONF = Path(__file__).parent / "toy_conf"
@@ -26,9 +30,21 @@ grid:
 """
 
 
+@cache
+def memory() -> dict[str, bytes]:
+    """Return what is remembered of the files of the package, so that not every process reads them all."""
+    with tempfile.TemporaryDirectory() as user, patched.dict(os.environ, {"RAZOR_CACHE": user}):
+        version_in(PACKAGE, "toy", [])
+        return {p.relative_to(user).as_posix(): p.read_bytes() for p in Path(user).rglob("*.json")}
+
+
 def home(folder: Path, *methods: str) -> Path:
     """Put the toy's weights and configuration into a folder, with an experiment `mine` over the methods."""
     toy_net.teach(folder / "toy.safetensors")
+    for name, content in memory().items():
+        there = folder / "user" / name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_bytes(content)
     for file in CONF.rglob("*.yaml"):
         there = folder / "conf" / file.relative_to(CONF)
         there.parent.mkdir(parents=True, exist_ok=True)
