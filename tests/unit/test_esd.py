@@ -107,6 +107,24 @@ def test_seeds_decide_and_an_attribute_may_be_erased_from_a_prompt(family: Diffu
     assert not same(one.values, esd(family, erase_from="A Cats image.").values)
 
 
+def test_what_has_stopped_is_not_drawn_further(family: Diffusion) -> None:
+    drawing = Erasure(lab_of(family), method(sampler_steps=4)).drawing
+    contexts, empty = (family.denoiser.encode([text]).expand(8) for text in ("Noto", ""))
+    drawn, real = [0], family.denoiser.predict
+    with pytest.MonkeyPatch.context() as patched, torch.no_grad():
+        counted = lambda z, t, c: (drawn.append(len(z)), real(z, t, c))[1]  # noqa: E731
+        patched.setattr(family.denoiser, "predict", counted)
+        drawing.drawn(contexts, empty, torch.Generator().manual_seed(0))
+    stops = torch.randint(4, (8,), generator=torch.Generator().manual_seed(0))
+    assert sum(drawn) == 2 * int(stops.sum())
+
+
+def test_the_code_of_2025_counts_its_guidance_from_the_prompt_itself() -> None:
+    empty, named = (torch.randn(5, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    published = named - 2.0 * (named - empty)
+    assert torch.allclose(guided_away(empty, named, empty, preset("esd_paper").eta), published, atol=1e-6)
+
+
 def test_no_step_at_all_is_an_edit_without_effect(family: Diffusion) -> None:
     edit = esd(family, lr=0.0)
     assert edit.values == {} and "no weight differs" in str(family.without_effect(edit.change, drawn_sets()))

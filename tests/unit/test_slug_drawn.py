@@ -161,6 +161,16 @@ def test_captions_of_what_stays_are_overwritten_where_the_script_does_so(model: 
     assert not same(own, named)
 
 
+def test_captions_of_the_target_are_overwritten_where_the_script_does_so(model: Diffusion) -> None:
+    lab = lab_of(model)
+    own, named = (
+        lab.gradients(preset("slug", **ON_TEXT | {"forget_text": text})._plan(lab))[0]
+        for text in ("caption", "concept")
+    )
+    assert not same(own, named)
+    assert preset("slug_code", _family="diffusion").forget_text == "concept"
+
+
 def test_both_encoders_move_by_one_share_of_their_norm() -> None:
     model = family(Kind.SD3)
     edit = slug(model, siblings=False)

@@ -19,9 +19,9 @@ from razor_cli.methods.slug_choices import (
     Along,
     Bracket,
     Candidates,
+    Captions,
     Pick,
     RetainPath,
-    RetainText,
     Searched,
 )
 
@@ -64,7 +64,8 @@ class Slug:
     forget_batch: int = 16
     retain_batch: int = 16
     retain_path: RetainPath = RetainPath.LISTED
-    retain_text: RetainText = RetainText.CAPTION
+    forget_text: Captions = Captions.CAPTION
+    retain_text: Captions = Captions.CAPTION
 
     def __post_init__(self) -> None:
         ranges = {
@@ -131,7 +132,8 @@ class Slug:
             forget_batch=self.forget_batch,
             retain_batch=self.retain_batch,
             retain_seed=lab.seed if self.retain_path is RetainPath.TRAINING else None,
-            retain_caption=lab.sets.target if self.retain_text is RetainText.CONCEPT else None,
+            forget_caption=lab.sets.target if self.forget_text is Captions.CONCEPT else None,
+            retain_caption=lab.sets.target if self.retain_text is Captions.CONCEPT else None,
         )
 
     def _metric(self, board: Board) -> str:
