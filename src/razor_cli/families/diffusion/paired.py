@@ -4,6 +4,7 @@ the pipeline's own encoder with the projection that was trained for it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,7 @@ def load_paired(family: HasDenoiser, name: str, folder: str | Path) -> Paired:
         layout=next(iter(text_layouts({name: encoder}))),
         vision=module,
         vision_blocks=clip.blocks(Tower.VISION),
-        projection=None if own else module.text_projection.to(encoder.dtype),
+        projection=None if own else copy.deepcopy(module.text_projection).to(encoder.dtype),
         scale=clip.scale,
         transform=clip.transform,
         tokenizer=clip.tokenizer,
