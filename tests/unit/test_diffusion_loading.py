@@ -226,3 +226,13 @@ def test_a_job_costs_more_with_more_pictures(models: Path) -> None:
     spec = spec_of(models / "sd15")
     small, large = (spec.cost(Work(judged=n, **few)) for n in (10, 10_000))
     assert small.seconds < large.seconds and small.memory_mb > 650 and small.source == "count of passes"
+
+
+def test_a_paired_clip_goes_with_an_encoder_in_half_precision(models: Path) -> None:
+    model = spec_of(models / "sd15", dtype=Precision.BFLOAT16).open()
+    (pair,) = model.paired.values()
+    with torch.no_grad():
+        texts = pair.encode_text(pair.tokenize(["a photo of zed"]))
+        images = pair.encode_image(torch.rand(1, 3, 32, 32))
+    assert pair.alignment > 0.99 and texts.dtype is images.dtype is torch.float32
+    assert {p.dtype for p in pair.encoder.parameters()} == {torch.bfloat16}

@@ -4,6 +4,7 @@ the pipeline's own encoder with the projection that was trained for it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def load_paired(family: HasDenoiser, name: str, folder: str | Path) -> Paired:
     holder = nn.Module()
     holder.add_module(name, encoder)
     module: Any = clip.module
-    own = hasattr(encoder, "text_projection")
+    own, held = hasattr(encoder, "text_projection"), next(encoder.parameters()).dtype
     pair = Paired(
         label=family.label,
         device=denoiser.device,
@@ -129,7 +130,7 @@ def load_paired(family: HasDenoiser, name: str, folder: str | Path) -> Paired:
         layout=next(iter(text_layouts({name: encoder}))),
         vision=module,
         vision_blocks=clip.blocks(Tower.VISION),
-        projection=None if own else module.text_projection.to(denoiser.dtype),
+        projection=None if own else copy.deepcopy(module.text_projection).to(held),
         scale=clip.scale,
         transform=clip.transform,
         tokenizer=clip.tokenizer,
