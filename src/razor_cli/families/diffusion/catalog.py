@@ -84,8 +84,8 @@ METRICS = {
         "%",
         "up",
         KEEPING,
-        "accuracy on the names of the other kinds, each name weighing the same: over pictures not asked of the "
-        "target, with /all over all",
+        "accuracy on the names of the other kinds, each name weighing the same: over pictures not asked of "
+        "the target, with /all over all",
     ),
     "cra_drop": _info(
         "CRA drop", "points", "down", KEEPING, "CRA of the reference minus CRA now, over the same pictures"

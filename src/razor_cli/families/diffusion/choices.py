@@ -37,6 +37,7 @@ RETAIN_LOSSES = (RETAIN, RETAIN_NCE, "drift")
 NEED_PAIR = (*PAIRED, RETAIN_NCE)  # losses in the space of the paired CLIP
 GOALS: Mapping[str, Goal] = {
     "recognised": Goal(meaning=Meaning.AT_MOST, metrics=(("recognised",),), slopes=(("sure",),)),
+    "spoilt": Goal(meaning=Meaning.AT_MOST, metrics=(("spoilt",),)),
     "text_gone": Goal(meaning=Meaning.AT_MOST, metrics=(("text_gone",),)),
     "ira_drop": Goal(meaning=Meaning.DROP, metrics=(("ira",),)),
     "cra_drop": Goal(meaning=Meaning.DROP, metrics=(("cra",),)),
