@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_judges import TinyVit
 from tiny_sd import paired_clip, tiny_sd15
+from tiny_vit import TinyVit
 
 from razor_cli.bench import identified, sets_of
 from razor_cli.config import compose
