@@ -4,6 +4,7 @@ run's folder.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -142,11 +143,17 @@ def test_description_of_something_else_is_refused(tmp_path: Path, written: str) 
 
 
 def test_judges_of_our_own_command_have_a_checksum_each(tmp_path: Path) -> None:
+    def write(kind: str, content: str) -> None:
+        file, held = tmp_path / f"{kind}.safetensors", content.encode()
+        file.write_bytes(held)
+        entry = {"file": file.name, "sha256": hashlib.sha256(held).hexdigest(), "measured": {}}
+        describe(tmp_path, "exam", kind, {"labels": LABELS[kind], **entry})
+
     for kind in ("style", "object"):
-        describe(tmp_path, "exam", kind, {"labels": LABELS[kind], "sha256": kind, "measured": {}})
+        write(kind, kind)
     settings, sets = DrawnMetrics(judges=tmp_path), sets_of("style", "noto", cells())
     first = settings.judge_hashes(sets)
-    describe(tmp_path, "exam", "object", {"labels": LABELS["object"], "sha256": "other", "measured": {}})
+    write("object", "another")
     assert set(first) == {"exam"} and first != settings.judge_hashes(sets)
 
 
@@ -162,7 +169,7 @@ def test_features_of_a_file_are_known_by_what_it_holds(judges: Path, tmp_path: P
 @pytest.mark.parametrize("said", ["[]", "{}", '{"kinds": {"style": {}}}'])
 def test_what_is_no_description_of_a_judge_is_refused(tmp_path: Path, said: str) -> None:
     (tmp_path / "exam.json").write_text(said)
-    with pytest.raises(ConfigError, match="is no description of a judge"):
+    with pytest.raises(ConfigError, match="has no description of a judge"):
         DrawnMetrics(judges=tmp_path).judge_hashes(sets_of("style", "noto", cells()))
 
 

@@ -30,8 +30,6 @@ VAE = "vae"
 T5_LENGTH = 256  # tokens that SD3's pipeline gives T5
 NO_T5 = 1  # where T5 is left out its place is zeros, of which the pipeline wants at least one
 CLOSE = 1e-6  # how near a drawn share comes to 0 and 1
-
-
 ALONE = 256  # pixels; larger pictures are decoded one by one, as nothing holds larger maps than the VAE
 
 
