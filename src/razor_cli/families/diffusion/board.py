@@ -161,8 +161,8 @@ class Side:
             margin = margins(self.panel.judges[axis], pictures, self.panel.wanted[axis])
             hits = self.protocol.hits(said, axis)
             lost = ~hits & ~self.protocol.valid(said)
-            shares = {"recognised": hits, "sure": margin, "spoilt": lost}
-            return {name: 100 * float(each.mean()) for name, each in shares.items()}
+            shares = (hits.mean(), margin.mean(), lost.mean())
+            return {name: 100 * float(each) for name, each in zip(OF_TARGET, shares, strict=True)}
         means = {n: self.protocol.macro(said, self.protocol.pools()[n], every) for n in self.names}
         return {n: 100 * float(m.weights @ m.values) for n, m in means.items() if m is not None}
 
