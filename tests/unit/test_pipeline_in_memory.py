@@ -117,7 +117,7 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ConfigError, match="the model is what is handed over"):
         razor_cli.unlearn(pipe, "owl", model__weights="x")
     monkeypatch.setattr(loaded, "free_memory", lambda: 1000)
-    with pytest.raises(WeightsError, match="bfloat16"):
+    with pytest.raises(ConfigError, match="bfloat16"):
         loaded.handed(pipe, {}, {})
     pipe.scheduler.register_to_config(prediction_type="sample")
     with pytest.raises(RazorError, match="predicts"):

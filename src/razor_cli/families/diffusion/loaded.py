@@ -234,11 +234,11 @@ def _spec(model: Any, settings: Mapping[str, Any]) -> LoadedPipeline:
 
 
 def _check_memory(numbers: int, found: LoadedPipeline, where: str) -> None:
-    """Raise WeightsError where the copy that a run works on does not fit beside the pipeline."""
+    """Raise ConfigError where the copy that a run works on does not fit beside the pipeline."""
     need, free = numbers * BYTES[found.dtype.chosen], free_memory()
     if where != "cpu" or free is None or need <= free:
         return
-    raise WeightsError(
+    raise ConfigError(
         "the copy of the pipeline that is worked on needs more memory than is free",
         allowed=f"{free / GIB:.1f} GB",
         found=f"{need / GIB:.1f} GB in {found.dtype.chosen}",
