@@ -113,7 +113,7 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ConfigError, match=r"model\.dtype=float16 is for GPUs"):
         loaded.handed(pipe, {}, {"dtype": "float16"})
     with pytest.raises(ConfigError, match="target has the wrong type"):
-        razor_cli.unlearn(pipe, None)  # type: ignore[arg-type]
+        razor_cli.unlearn(pipe, None)
     with pytest.raises(ConfigError, match="the model is what is handed over"):
         razor_cli.unlearn(pipe, "owl", model__weights="x")
     monkeypatch.setattr(loaded, "free_memory", lambda: 1000)
