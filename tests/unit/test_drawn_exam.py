@@ -157,6 +157,18 @@ def test_judges_of_our_own_command_have_a_checksum_each(tmp_path: Path) -> None:
     assert set(first) == {"exam"} and first != settings.judge_hashes(sets)
 
 
+def test_a_judge_that_guides_the_search_does_not_judge_the_edit(tmp_path: Path) -> None:
+    folder = write_descriptions(tmp_path, LABELS)
+    sets = replace(sets_of("style", "noto", cells()), validation=Shots(cells(seeds=(3,))))
+    assert set(DrawnMetrics(judges=folder).judge_hashes(sets)) == {"exam", "search"}
+    for ending in ("json", "safetensors"):
+        (folder / f"search.{ending}").write_bytes((folder / f"exam.{ending}").read_bytes())
+    with pytest.raises(ConfigError, match="the same classifier of kind 'style'") as refused:
+        DrawnMetrics(judges=folder).judge_hashes(sets)
+    assert refused.value.fix is not None and "metrics.search_pictures=0" in refused.value.fix
+    assert set(DrawnMetrics(judges=folder, search_pictures=0).judge_hashes(sets)) == {"exam"}
+
+
 def test_features_of_a_file_are_known_by_what_it_holds(judges: Path, tmp_path: Path) -> None:
     file, found = tmp_path / "inception.pth", []
     for content in (b"one", b"another"):

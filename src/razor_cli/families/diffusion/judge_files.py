@@ -80,6 +80,20 @@ class JudgeFiles:
                     f"razor data judge --checkpoint=FILE --kind={kind} --role={role} --out={self.folder}",
                 )
 
+    def check_apart(self, one: str, other: str) -> None:
+        """Refuse a classifier that two roles share: what guides a search does not judge what it led to."""
+        first, second = (self.described(role) for role in (one, other))
+        for kind in first["kinds"].keys() & second["kinds"].keys():
+            own, another = (d["kinds"][kind].get("sha256") or d.get("sha256") for d in (first, second))
+            if own == another:
+                raise ConfigError(
+                    f"metrics.judges: the same classifier of kind '{kind}' is there for {one} and {other}",
+                    allowed="two that were trained apart",
+                    found=str(own),
+                    fix=f"razor data judge CANVAS --kind={kind} --role={other} --seed=1 --out={self.folder}, "
+                    "or metrics.search_pictures=0: a search by contexts of prompts alone",
+                )
+
     def check(self, role: str, labels: Mapping[str, Iterable[str]]) -> None:
         """Refuse a judge that does not know a name it is to find, with the nearest it knows."""
         kinds = self.described(role)["kinds"]

@@ -120,8 +120,8 @@ class DrawnMetrics:
         """Return the checksums of the classifiers that these sets are judged by, in search and exam, and of
         the network that FID takes from a file.
 
-        Raises ConfigError for one that does not know what the sets show, WeightsError for one whose weights
-        are not there.
+        Raises ConfigError for one that does not know what the sets show or that serves both, WeightsError for
+        one whose weights are not there.
         """
         files, fid = self.files, self.fid_hash
         beside = {"fid": fid} if fid else {}
@@ -130,6 +130,7 @@ class DrawnMetrics:
         asked = {EXAM: shown_in(sets.evaluation)}
         if self.search_pictures and files.has(SEARCH):
             asked[SEARCH] = shown_in(sets.validation)
+            files.check_apart(EXAM, SEARCH)
         for role, shown in asked.items():
             files.check(role, shown)
             files.check_weights(role, shown)
