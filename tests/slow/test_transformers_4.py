@@ -24,6 +24,8 @@ PACKAGES = (
     "diffusers>=0.36,<0.37",
     "huggingface_hub>=0.34,<1",
     "tokenizers>=0.22,<0.23",
+    "httpx<1",  # which that diffusers imports, and this one does not
+    "httpcore",
 )
 LOADING = """
 import json, sys, torch, transformers
