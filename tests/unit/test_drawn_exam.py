@@ -174,13 +174,13 @@ def test_exam_of_a_loaded_pipeline(judges: Path, monkeypatch: pytest.MonkeyPatch
     use_coded(monkeypatch, {k: [*v, *map(str, range(256))] for k, v in sets.labels.items()})
     folder = write_descriptions(tmp_path / "mine", sets.labels)
     model, drawn = family(Kind.SD15), list[int]()
-    real = type(model.denoiser).draw
+    real = type(model.denoiser).call_with
 
-    def spied(self: Any, prompts: Any, seeds: Any, *more: Any) -> torch.Tensor:
+    def spied(self: Any, contexts: Any, seeds: Any, *more: Any) -> dict[str, Any]:
         drawn.extend(seeds)
-        return real(self, prompts, seeds, *more)
+        return real(self, contexts, seeds, *more)
 
-    monkeypatch.setattr(type(model.denoiser), "draw", spied)
+    monkeypatch.setattr(type(model.denoiser), "call_with", spied)
     settings = DrawnMetrics(judges=folder, steps=2, batch=4)
     exam = DrawnExam(family=model, sets=sets, settings=settings, cache=TensorCache(tmp_path / "cache"))
     base = exam.measure(None, keep=True)

@@ -26,6 +26,12 @@ TABLES = {  # name: (what it shows, module, function, further argument)
         "build",
         None,
     ),
+    "drawn": (
+        "models that draw: UA, IRA and CRA of every method, target by target and in the mean",
+        "drawn",
+        "build",
+        None,
+    ),
     "verdicts": ("which runs keep their bounds, with the numbers", "verdicts", "build", None),
     "measured": ("every score of every run, of any family of models", "measured", "build", None),
     "quantization": (

@@ -8,8 +8,9 @@ pictures from its call.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from razor_cli.errors import RunError, WeightsError
 from razor_cli.families.diffusion.context import Context, seeded
 from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler
 from razor_cli.families.diffusion.pixels import pixels_of
+from razor_cli.families.diffusion.side_by_side import beside, drawn
 
 ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 CORES = {Kind.SD15: "unet", Kind.SD3: "transformer"}
@@ -207,25 +209,33 @@ class Denoiser:
 
         `contexts` are those of the prompts and `empty` that of no words, where they are known already.
         """
-        found = []
-        for start in range(0, len(prompts), sampler.batch):
-            part = slice(start, start + sampler.batch)
-            known = self.encode(prompts[part]) if contexts is None else contexts.rows(part)
-            found.append(self._batch(known, seeds[part], sampler, empty))
+        parts = [slice(i, i + sampler.batch) for i in range(0, len(prompts), sampler.batch)]
+        known = (self.encode(prompts[p]) if contexts is None else contexts.rows(p) for p in parts)
+        found = list(self.batches(zip(known, (seeds[p] for p in parts), strict=True), sampler, empty))
         side = sampler.side or self.side
         return torch.cat(found) if found else torch.zeros(0, 3, side, side, dtype=torch.uint8)
 
-    def _batch(
-        self, contexts: Context, seeds: Sequence[int], sampler: Sampler, empty: Context | None
-    ) -> Tensor:
-        made = self.pipeline(
-            **self.call_with(contexts, seeds, sampler, empty), output_type="pt", return_dict=False
+    def batches(
+        self, asked: Iterable[tuple[Context, Sequence[int]]], sampler: Sampler, empty: Context | None = None
+    ) -> Iterator[Tensor]:
+        """Yield the pictures of each batch of contexts and seeds, in their order; a small net draws several
+        batches at once.
+        """
+        if sampler.guidance > 1 and empty is None:
+            with torch.no_grad():
+                empty = self.encode([""])
+        given = (self.call_with(known, seeds, sampler, empty) for known, seeds in asked)
+        yield from drawn(
+            (partial(self._batch, g) for g in given), beside(self.pipeline, self.core, self.device)
         )
+
+    def _batch(self, given: Mapping[str, Any], pipeline: Any) -> Tensor:
+        made = pipeline(**given, output_type="pt", return_dict=False)
         pictures: Tensor = made[0].float().cpu()
         if not pictures.isfinite().all():
             raise RunError(
                 "the model draws pictures that are not numbers",
-                found=f"NaN or infinity in {self.dtype} at {sampler.steps} steps",
+                found=f"NaN or infinity in {self.dtype} at {given['num_inference_steps']} steps",
                 fix="model.dtype=float32",
             )
         return (255 * pictures).round().to(torch.uint8)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -93,9 +93,10 @@ class PictureStore:
         asked = dict(zip(keys, zip(prompts, seeds, strict=True), strict=True))
         rows = {key: kept for key in asked if (kept := self._read(key)) is not None}
         missing = [key for key in asked if key not in rows]
-        for start in range(0, len(missing), sampler.batch):
-            part = missing[start : start + sampler.batch]
-            for key, picture in zip(part, self._drawn([asked[k] for k in part], sampler), strict=True):
+        parts = [missing[i : i + sampler.batch] for i in range(0, len(missing), sampler.batch)]
+        found = self._drawn([[asked[k] for k in part] for part in parts], sampler)
+        for part, pictures in zip(parts, found, strict=True):
+            for key, picture in zip(part, pictures, strict=True):
                 rows[key] = picture
                 self._write(key, picture)
             tick(len(part))
@@ -103,10 +104,10 @@ class PictureStore:
             TensorCache(self.cache.folder / FOLDER, self.cache.limit).trim()
         return torch.stack([rows[key] for key in keys]) if keys else self.denoiser.draw([], [], sampler)
 
-    def _drawn(self, asked: Sequence[tuple[str, int]], sampler: Sampler) -> Tensor:
-        words, seeds = [p for p, _ in asked], [s for _, s in asked]
-        empty = self.contexts.of([""]) if sampler.guidance > 1 else None
-        return self.denoiser.draw(words, seeds, sampler, self.contexts.of(words), empty)
+    def _drawn(self, parts: Sequence[Sequence[tuple[str, int]]], sampler: Sampler) -> Iterator[Tensor]:
+        empty = self.contexts.of([""]) if parts and sampler.guidance > 1 else None
+        asked = ((self.contexts.of([p for p, _ in part]), [s for _, s in part]) for part in parts)
+        return self.denoiser.batches(asked, sampler, empty)
 
     def _same(self, sampler: Sampler) -> dict[str, object]:
         """Return what decides a picture beside prompt and seed."""
