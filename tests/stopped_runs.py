@@ -31,18 +31,21 @@ grid:
 
 
 @cache
-def memory() -> dict[str, bytes]:
-    """Return what is remembered of the files of the package, so that not every process reads them all."""
-    with tempfile.TemporaryDirectory() as user, patched.dict(os.environ, {"RAZOR_CACHE": user}):
+def made() -> dict[str, bytes]:
+    """Return the files that every home begins with, by place: the toy's weights, and what is remembered of
+    the sources of the package, so that not every process reads them all.
+    """
+    with tempfile.TemporaryDirectory() as folder, patched.dict(os.environ, {"RAZOR_CACHE": f"{folder}/user"}):
+        toy_net.teach(Path(folder, "toy.safetensors"))
         version_in(PACKAGE, "toy", [])
-        return {p.relative_to(user).as_posix(): p.read_bytes() for p in Path(user).rglob("*.json")}
+        files = [p for p in Path(folder).rglob("*") if p.is_file()]
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
 def home(folder: Path, *methods: str) -> Path:
     """Put the toy's weights and configuration into a folder, with an experiment `mine` over the methods."""
-    toy_net.teach(folder / "toy.safetensors")
-    for name, content in memory().items():
-        there = folder / "user" / name
+    for name, content in made().items():
+        there = folder / name
         there.parent.mkdir(parents=True, exist_ok=True)
         there.write_bytes(content)
     for file in CONF.rglob("*.yaml"):
@@ -78,7 +81,7 @@ def until(
     while not there():
         assert time.monotonic() < end
         assert child is None or child.poll() is None, child.communicate()
-        time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def partials(place: Path) -> list[Path]:
