@@ -94,7 +94,7 @@ def test_an_edit_made_with_it_has_the_names_of_every_other(
     (tmp_path / "edit").mkdir()
     sizes = {"forget": 2, "retain": 4, "validation_forget": 2, "validation_retain": 2, "unseen": 2}
     words = [f"data.n_{name}={count}" for name, count in sizes.items()]
-    words += [f"model={'sd15' if kind == 'sd15' else 'sd3_medium'}", f"model.weights={base}", "method=razor"]
+    words += [f"model={'sd15' if kind == 'sd15' else 'sd3_medium'}", f"model.weights={base}", "method=random"]
     words += ["scenario=style", "target=Cubism", "data=generated", "data.steps=1"]
     words += [f"output_dir={tmp_path / 'runs'}"]
     source = Path(razor_cli.__file__).parents[1]
