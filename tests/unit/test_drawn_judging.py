@@ -24,6 +24,7 @@ from razor_cli.families.diffusion.settings import DrawnMetrics, JudgedBy
 from razor_cli.run import perform
 from razor_cli.screen import Screen
 
+NO_CLIP = "model.companion=null"
 ASKED = ("model=sd15", "scenario=style", "target=Van Gogh", "data=generated")
 SMALL = (
     "control=false",
@@ -64,24 +65,24 @@ def test_auto_never_lets_classifiers_of_emoji_judge_a_real_model(
 def test_a_run_that_nobody_could_judge_is_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "m", SD15)
     with pytest.raises(ConfigError) as refused:
-        checked(folder)
+        checked(folder, NO_CLIP)
     said = refused.value.message()
     for part in ("metrics.judged_by=zero_shot", "model.companion=DIR", "metrics.judges=DIR"):
         assert part in said
-    assert checked(folder, f"metrics.judges={tmp_path}").metrics.judged_by is JudgedBy.CLASSIFIERS
+    assert checked(folder, NO_CLIP, f"metrics.judges={tmp_path}").metrics.judged_by is JudgedBy.CLASSIFIERS
     assert not list(DrawnMetrics(judged_by=JudgedBy.ZERO_SHOT).problems(model(DUAL, BOARD, DENOISER)))
 
 
 def test_losses_of_the_paired_clip_are_refused_where_there_is_none(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "m", SD15)
     with pytest.raises(ConfigError) as refused:
-        checked(folder, "method=slug", f"metrics.judges={tmp_path}")
+        checked(folder, NO_CLIP, "method=slug", f"metrics.judges={tmp_path}")
     said = refused.value.message()
     assert "method.forget_loss=cosine does not serve model=sd15" in said and "concept_head, anchor" in said
     assert "method.retain_loss=retain_nce does not serve model=sd15" in said and "retain, drift" in said
     assert said.count("model.companion=DIR") == 2
     others = ("method=slug", "method.forget_loss=anchor", "method.retain_loss=retain")
-    assert checked(folder, *others, f"metrics.judges={tmp_path}").method.forget_loss == "anchor"
+    assert checked(folder, NO_CLIP, *others, f"metrics.judges={tmp_path}").method.forget_loss == "anchor"
 
 
 @pytest.mark.parametrize("loss", ["cosine", "concept_ce", "concept_uniform", "concept_margin"])
@@ -89,7 +90,7 @@ def test_each_paired_forget_loss_is_refused_also_in_a_retry(tmp_path: Path, loss
     folder = folder_of(tmp_path / "m", SD15)
     for words in ((f"method.forget_loss={loss}",), (f"method.retries=[{{forget_loss: {loss}}}]",)):
         with pytest.raises(ConfigError, match=f"forget_loss={loss} does not serve"):
-            checked(folder, *words, f"metrics.judges={tmp_path}")
+            checked(folder, NO_CLIP, *words, f"metrics.judges={tmp_path}")
 
 
 def test_a_pipeline_in_memory_is_edited_without_a_judge_and_not_examined(tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from razor_cli.errors import nearest
 from razor_cli.metrics.score import Score
-from razor_cli.metrics.stats import Interval
+
+if TYPE_CHECKING:
+    from razor_cli.metrics.stats import Interval
 
 # (state, quantization) -> scores; full precision is "none"
 Scores = Mapping[tuple[str, str], Sequence[Score]]
@@ -17,6 +20,8 @@ def lookup(
     scores: Scores, state: str, quantization: str, metric: str, variant: str
 ) -> tuple[Interval | None, str]:
     """Return a score's interval and its variant, where none was asked for; or None and why there is none."""
+    from razor_cli.metrics.stats import Interval  # it brings numpy, which a report of old runs does not need
+
     if (state, quantization) not in scores:
         return None, f"{state} under {quantization} was not evaluated"
     found = [s for s in scores[state, quantization] if s.metric == metric and variant in ("", s.variant)]

@@ -149,7 +149,8 @@ def no_judge() -> ConfigError:
         allowed="the CLIP that its text encoder comes from, as a folder of transformers; or a folder of "
         "classifiers",
         found="model.companion=null, metrics.judges=null",
-        fix="model.companion=DIR (of Stable Diffusion 1.x: CLIP ViT-L/14 of OpenAI), or metrics.judges=DIR",
+        fix="model.companion=DIR or a name of the hub (of Stable Diffusion 1.x: "
+        "openai/clip-vit-large-patch14), or metrics.judges=DIR",
     )
 
 

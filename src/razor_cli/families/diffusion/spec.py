@@ -20,7 +20,12 @@ from razor_cli.families.diffusion.choices import (
     ThirdEncoder,
     refused_losses,
 )
-from razor_cli.families.diffusion.companion_files import companion_problems, companions_of, folder_hash
+from razor_cli.families.diffusion.companion_files import (
+    companion_problems,
+    companions_of,
+    fetched_clip,
+    folder_hash,
+)
 from razor_cli.families.diffusion.files import T5, PipelineFiles, refused, sensible
 from razor_cli.families.diffusion.folder import read_folder
 from razor_cli.families.diffusion.hub import cached, fetched, is_hub_name
@@ -147,8 +152,10 @@ class DiffusionSpec:
         return files
 
     def _companions(self, files: PipelineFiles) -> dict[str, Path]:
-        """Return the folders of the paired CLIPs, by encoder."""
-        return companions_of(files.path, self.companion)
+        """Return the folders of the paired CLIPs, by encoder, fetched where they are of the hub. Raises
+        WeightsError for one that it does not give.
+        """
+        return companions_of(files.path, self.companion, fetched_clip)
 
     @property
     def refused_losses(self) -> Mapping[str, tuple[str, str]]:
@@ -167,7 +174,7 @@ class DiffusionSpec:
             files, found = self._read(place)
             wrong += [] if self._of_hub() else found
             if not found:
-                wrong += companion_problems(files, self._companions(files))
+                wrong += companion_problems(files, companions_of(files.path, self.companion))
                 self._check_held(files)
         except (WeightsError, ConfigError) as error:
             wrong.append(error)
@@ -207,11 +214,17 @@ class DiffusionSpec:
 
     def missing(self) -> str:
         """Return what is missing before the model can be opened without a network, or nothing."""
-        if self._place() is not None:
+        place = self._place()
+        lacking = {"weights": f"'{self.weights}' of model={self.name}"} if place is None else {}
+        clips = [self.companion] if isinstance(self.companion, str) else list((self.companion or {}).values())
+        if len(companions_of(place or Path(), self.companion)) < len(clips):
+            lacking["companion"] = f"'{', '.join(filter(is_hub_name, clips))}' of model.companion"
+        if not lacking:
             return ""
+        given = " ".join(f"model.{name}=DIR" for name in lacking)
         return (
-            f"'{self.weights}' of model={self.name} is no folder here and not in the hub's cache: fetched "
-            "when the first job starts, which needs the network, or give model.weights=DIR"
+            f"{' and '.join(lacking.values())} is no folder here and not in the hub's cache: fetched when "
+            f"the first job starts, which needs the network, or give {given}"
         )
 
     def weights_hash(self) -> str:
