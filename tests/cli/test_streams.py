@@ -28,7 +28,7 @@ for isbreak, words in groupby(sys.argv[1:], lambda word: word == "THEN"):
     try:
         {entry}()
     except SystemExit as end:
-        os.write(1, f"END {{end.code}}".encode())
+        os.write(1, f"END {{end.code}};".encode())
         os.write(2, b"END")
 """
 STAGES = """\
@@ -69,7 +69,7 @@ def commands(entry: str, *lines: list[str], encoding: str, cwd: Path) -> list[tu
     """Call commands one after the other in one process; return code, output and errors of each."""
     words = [word for line in lines for word in (*line, "THEN")]
     code, out, err = called(PROGRAM.format(entry=entry), *words, encoding=encoding, cwd=cwd)
-    ends, printed = re.findall(r"END (\d+)", out), re.split(r"END \d+", out)
+    ends, printed = re.findall(r"END (\d+);", out), re.split(r"END \d+;", out)
     errors = err.split("END")
     assert (code, printed[-1], errors[-1]) == (0, "", "") and len(ends) == len(lines)
     return list(zip(map(int, ends), printed[:-1], errors[:-1], strict=True))
