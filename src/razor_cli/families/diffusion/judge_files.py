@@ -83,7 +83,7 @@ class JudgeFiles:
     def check_apart(self, one: str, other: str) -> None:
         """Refuse a classifier that two roles share: what guides a search does not judge what it led to."""
         first, second = (self.described(role) for role in (one, other))
-        for kind in first["kinds"].keys() & second["kinds"].keys():
+        for kind in sorted(first["kinds"].keys() & second["kinds"].keys()):
             own, another = (d["kinds"][kind].get("sha256") or d.get("sha256") for d in (first, second))
             if own == another:
                 raise ConfigError(
