@@ -12,6 +12,7 @@ from presets import preset
 from tiny_drawn import bits
 from tiny_drawn import family as opened
 from tiny_drawn import make_sets as drawn_sets
+from tiny_sd import SCHEDULE
 from torch import Tensor, nn
 
 from razor_cli.contract.components import swapped
@@ -22,6 +23,7 @@ from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.methods.diffusion.esd import Esd
 from razor_cli.methods.diffusion.esd_erasure import Erasure, guided_away
+from razor_cli.methods.diffusion.partly_drawn import PartlyDrawn
 
 SHORT = {"lr": 2e-3, "epochs": 2, "steps": 3, "batch": 4, "sampler_steps": 3}
 
@@ -65,7 +67,7 @@ def test_what_is_learnt_lies_beyond_no_words_or_beyond_what_keeps_its_other_side
 @pytest.mark.parametrize("sample_with", ["student", "teacher"])
 def test_training_turns_the_net_away_from_the_target(family: Diffusion, sample_with: str) -> None:
     before = bits(family)
-    edit = esd(family, steps=15, eta=1.0, sample_with=sample_with)
+    edit = esd(family, steps=25, eta=1.0, sample_with=sample_with)
     losses = [float(e.note.split()[1].rstrip(";")) for e in edit.log]
     assert losses[-1] < losses[0] and same(before, bits(family))
     latents, at = probe(family)
@@ -161,6 +163,20 @@ def test_half_drawn_pictures_lie_at_the_samplers_steps_or_between_them(family: D
         assert float(at.max()) <= float(steps.max()) and float(at.min()) >= 0
         if noised_at == "sampler":
             assert set(at.tolist()) == set(steps.tolist())
+
+
+def test_half_drawn_pictures_are_not_cut_to_the_range_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import DDIMScheduler, EulerDiscreteScheduler
+
+    model, found = opened(Kind.SD15), []
+    contexts, empty = model.denoiser.encode(["Noto"]).expand(4), model.denoiser.encode([""]).expand(4)
+    euler = EulerDiscreteScheduler(**SCHEDULE)  # as most schedulers it says nothing of a range
+    for own in (euler, DDIMScheduler.from_config(euler.config, clip_sample=False)):
+        monkeypatch.setattr(model.denoiser.pipeline, "scheduler", own)
+        drawing = PartlyDrawn(model.denoiser, method(sampler_steps=4, noised_at="sampler"))
+        with torch.no_grad():
+            found.append(drawing.drawn(contexts, empty, torch.Generator().manual_seed(0))[0])
+    assert torch.equal(*found) and float(found[0].abs().max()) > 1
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,10 @@ class PartlyDrawn:
         from diffusers import DDIMScheduler
 
         own = self.denoiser.pipeline.scheduler
-        kind = DDIMScheduler if hasattr(own, "alphas_cumprod") else type(own)
-        scheduler = kind.from_config(own.config)
+        if hasattr(own, "alphas_cumprod"):  # latents leave [-1, 1], and most schedulers know no such setting
+            scheduler: Any = DDIMScheduler.from_config(own.config, clip_sample=False)
+        else:
+            scheduler = type(own).from_config(own.config)
         scheduler.set_timesteps(self.method.sampler_steps)
         return scheduler
 
