@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,10 @@ def test_the_deepest_of_the_front_is_searched_and_the_scripts_comparison_misses_
     assert searched(model, [shallow, deep], Searched.FRONT, forget, retain) == [(shallow,), (deep,)]
     assert searched(model, [shallow, deep], Searched.DEEPEST, forget, retain) == [(deep,)]
     assert searched(model, [shallow], Searched.DEEPEST, forget, retain) == [(shallow,)]
+    other = replace(shallow, component=Component("c", "tensor", "text_2", 1, (Slice("c"),)))
+    both = searched(model, [shallow, deep, other], Searched.TOGETHER, forget, retain)
+    assert both == [(shallow, other), (deep, other)]
+    assert searched(model, [shallow, deep], Searched.TOGETHER, forget, retain) == [(shallow,), (deep,)]
     ((usual,),) = searched(model, [shallow], Searched.DEEPEST_CODE, forget, retain)
     assert usual.component.name.endswith("layers.2.self_attn.out_proj.weight")
 

@@ -45,11 +45,13 @@ class Captions(StrEnum):
 
 
 class Searched(StrEnum):
-    """Which of the Pareto front gets a search: all of it; the deepest tensor of each tower; or that tensor as
-    the published code finds it, which begins at block 0 with a strict comparison and never takes block 0.
+    """Which of the Pareto front gets a search: all of it, one by one; all of it, one tensor of each tower
+    together; the deepest tensor of each tower; or that tensor as the published code finds it, which
+    begins at block 0 with a strict comparison and never takes block 0.
     """
 
     FRONT = "front"
+    TOGETHER = "together"
     DEEPEST = "deepest"
     DEEPEST_CODE = "deepest_code"
 

@@ -32,11 +32,13 @@ def front_of(
 def searched(
     family: Family, front: Sequence[Saliency], rule: Searched, forget: Named, retain: Named
 ) -> list[tuple[Saliency, ...]]:
-    """Return the tensors that get a search: each of the front by itself, or the deepest of every tower, which
-    move together.
+    """Return the tensors that get a search: each of the front by itself, each with one of every other tower,
+    or the deepest of every tower; what stands in one group moves together.
     """
     if rule is Searched.FRONT:
         return [(s,) for s in front]
+    if rule is Searched.TOGETHER:
+        return _side_by_side(front)
     found = []
     for tower in dict.fromkeys(s.component.tower for s in front):
         own = [s for s in front if s.component.tower == tower]
@@ -46,6 +48,16 @@ def searched(
             max(own, key=lambda s: s.component.layer) if own else _usual(family, tower, forget, retain)
         )
     return [tuple(found)] if found else []
+
+
+def _side_by_side(front: Sequence[Saliency]) -> list[tuple[Saliency, ...]]:
+    """Return groups of one tensor of every tower: as many as the longest front has, the shorter ones spread
+    over them.
+    """
+    towers = dict.fromkeys(s.component.tower for s in front)
+    fronts = [[s for s in front if s.component.tower == tower] for tower in towers]
+    most = max(map(len, fronts), default=0)
+    return [tuple(own[i * len(own) // most] for own in fronts) for i in range(most)]
 
 
 def _usual(family: Family, tower: str, forget: Named, retain: Named) -> Saliency:

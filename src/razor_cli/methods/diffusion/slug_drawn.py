@@ -1,4 +1,6 @@
-"""SLUG by a loss that only models that draw have: the target's prompts come to mean what stands in its place."""
+"""SLUG by a loss that only models that draw have: prompts of the target come to mean what stands in its
+place.
+"""
 
 from __future__ import annotations
 
