@@ -109,9 +109,13 @@ def test_seeds_decide_and_an_attribute_may_be_erased_from_a_prompt(family: Diffu
 def test_what_has_stopped_is_not_drawn_further(family: Diffusion) -> None:
     drawing = Erasure(lab_of(family), method(sampler_steps=4)).drawing
     contexts, empty = (family.denoiser.encode([text]).expand(8) for text in ("Noto", ""))
-    drawn, real = [0], family.denoiser.predict
+    drawn, real = list[int](), family.denoiser.predict
+
+    def counted(latents: Tensor, at: Tensor, context: Any) -> Tensor:
+        drawn.append(len(latents))
+        return real(latents, at, context)
+
     with pytest.MonkeyPatch.context() as patched, torch.no_grad():
-        counted = lambda z, t, c: (drawn.append(len(z)), real(z, t, c))[1]  # noqa: E731
         patched.setattr(family.denoiser, "predict", counted)
         drawing.drawn(contexts, empty, torch.Generator().manual_seed(0))
     stops = torch.randint(4, (8,), generator=torch.Generator().manual_seed(0))
