@@ -49,6 +49,8 @@ def check(
             )
     if parts["model"] is not None:
         problems += family_fits(node, parts["model"])
+        if (fitted := getattr(parts["metrics"], "fitted", None)) is not None:
+            parts["metrics"] = fitted(parts["model"])
     if options is not None:
         problems += pairing_problems(options, {k: v for k, v in parts.items() if k not in skip})
     if problems:
