@@ -36,8 +36,10 @@ lint: .venv/.ready ## ruff: rules and format
 types: .venv/.ready ## mypy
 	$(BIN)/mypy
 
+# A file stays in one process, as its tests share models, edits and runs; the order is that of the files, the
+# longest of which lie in tests/cli and tests/contract
 suite: .venv/.ready ## the test suite: offline, no GPU, two processes
-	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not gpu" $(ARGS)
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" $(ARGS)
 
 test-slow: .venv/.ready ## full-size models, real photographs (RAZOR_CIFAR10=DIR), other slow checks
 	$(TEST_ENV) $(BIN)/pytest -n 1 -m "slow" --timeout 1200 $(ARGS)

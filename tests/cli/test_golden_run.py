@@ -10,7 +10,7 @@ import math
 import frozen
 import pytest
 
-pytestmark = [pytest.mark.xdist_group("recorded_runs"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 NUMBERS = ("value", "ci_low", "ci_high")
 # Relative and absolute; a weight next to a rounding border falls on the other side with other kernels.

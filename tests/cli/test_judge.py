@@ -17,8 +17,6 @@ from safetensors.torch import load_file, save_file
 from razor_cli.main import razor_command, run_command
 from razor_cli.runs.folder import Run, complete_runs
 
-pytestmark = pytest.mark.xdist_group("judged_runs")  # one process: the runs are shared
-
 CONF = Path(__file__).parents[1] / "toy_conf"
 FLAGS = ("--config-dir", str(CONF))
 WORDS = ("allow_code=[toy_family,toy_data,toy_methods]", "model=toy", "scenario=identity", "target=owl")

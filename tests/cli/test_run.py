@@ -27,10 +27,7 @@ from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.weights.checkpoint import read_state
 from razor_cli.weights.patch import read_patch
 
-pytestmark = [
-    pytest.mark.xdist_group("recorded_runs"),
-    pytest.mark.timeout(300),
-]  # one process: the runs are shared
+pytestmark = pytest.mark.timeout(300)
 
 SIZES = {
     "n_forget": 8,

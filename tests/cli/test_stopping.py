@@ -18,7 +18,6 @@ from razor_cli.main import run_command
 from razor_cli.runs.folder import complete_runs
 
 pytestmark = [
-    pytest.mark.xdist_group("stopping"),
     pytest.mark.timeout(300),
     pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="looks for processes in /proc"),
 ]

@@ -17,8 +17,6 @@ from safetensors.torch import load_file
 from razor_cli.main import razor_command, run_command
 from razor_cli.runs.folder import Run, complete_runs
 
-pytestmark = pytest.mark.xdist_group("toy_family")  # one process: the runs are shared
-
 CONF = Path(__file__).parents[1] / "toy_conf"
 ALLOWED = "allow_code=[toy_family,toy_data,toy_methods]"
 WORDS = ["--config-dir", str(CONF), ALLOWED, "model=toy", "scenario=identity", "target=owl"]

@@ -50,9 +50,7 @@ def _text(option: str) -> str:
 
 
 PRESETS = serving()
-every_preset = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.xdist_group(f"drawn_{n}")) for n in PRESETS]
-)
+every_preset = pytest.mark.parametrize("name", PRESETS)
 every_kind = pytest.mark.parametrize("kind", list(Kind), ids=str)
 
 

@@ -13,10 +13,7 @@ import pytest
 import tiny_world
 import torch
 
-every_edit = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.xdist_group(f"golden_{n}")) for n in sorted(frozen.frozen_edits())],
-)  # one process for both tests of a method: its edit is shared
+every_edit = pytest.mark.parametrize("name", sorted(frozen.frozen_edits()))
 _computed: dict[str, dict[str, Any]] = {}
 
 

@@ -31,9 +31,7 @@ from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.weights.patch import apply, read_patch, revert, undo_path_for, write_patch
 
 PRESETS = sorted(preset_names(ClipSpec.offers))
-every_preset = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.xdist_group(f"methods_{n}")) for n in PRESETS]
-)  # one process for all tests of a preset: its edit is shared
+every_preset = pytest.mark.parametrize("name", PRESETS)
 
 
 @dataclass(frozen=True, kw_only=True)
