@@ -39,6 +39,7 @@ def test_readme_has_its_parts() -> None:
     headings = [line.removeprefix("## ") for line in README.splitlines() if line.startswith("## ")]
     assert headings == [
         "Thirty seconds",
+        "The same in pictures",
         "What can go, from which model, by which method",
         "Three commands",
         "Your own model and photographs",

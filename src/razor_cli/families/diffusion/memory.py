@@ -26,7 +26,7 @@ DRAWN_MAPS = {
     Kind.SD3: 12,
 }  # that drawing holds at once, of the first width
 DECODED_MAPS = 4  # maps at the side of a picture that the VAE holds, one picture at a time
-UNET_SHARE = 9  # positions of a latent for one use of every weight of a UNet: most lie where it is coarse
+LEVEL_SHARE = 3  # two more levels of a UNet: weights lie where it is coarser, and are used a third as often
 WORDS = 77
 SMALL = 2 * GIB  # what needs less is no reason to speak of what helps
 GPUS = ("nvidiactl", "dxg", "kfd", "nvhost-gpu")  # of NVIDIA, under Windows, of AMD, of Jetson
@@ -177,7 +177,10 @@ def _tokens(files: PipelineFiles) -> int:
 
 def _uses(files: PipelineFiles) -> float:
     """Return how often a weight of the net is used in one pass."""
-    return _positions(files) / UNET_SHARE if files.kind is Kind.SD15 else _tokens(files)
+    if files.kind is not Kind.SD15:
+        return _tokens(files)
+    levels = len(files.parts["unet"].config.get("block_out_channels", [1] * 4))
+    return float(_positions(files) / LEVEL_SHARE ** (levels / 2))
 
 
 def _blocks(files: PipelineFiles) -> int:
