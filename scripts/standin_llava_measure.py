@@ -42,7 +42,7 @@ class Row:
 
 def names() -> dict[str, list[Item]]:
     """Return the questions for each name: five prompts on portraits that nothing was trained on."""
-    found = {}
+    found: dict[str, list[Item]] = {}
     for name in Portraits().concepts():
         pictures = Portraits().pictures(name, "evaluation")[: PER_NAME[name in PAPER_NAMES]]
         asks = [Ask(kind="name: open", question=q, answer=name) for q in NAME_PROMPTS]

@@ -27,11 +27,12 @@ def zero_shot(paired: Path, model: Path) -> dict[str, dict[str, float]]:
     processor = CLIPImageProcessor.from_pretrained(paired)
     style = canvas_prompts.TRAINED_STYLE[0]
     parts: list[tuple[str, Source, str, list[str], list[str]]] = []
-    for name, source, split in (
+    plain: tuple[tuple[str, Source, str], ...] = (
         ("identity", Portraits(), "evaluation"),
         ("emoji, new views of trained icons", Emoji(), "seen"),
         ("emoji, icon set never trained", Emoji(), "evaluation"),
-    ):
+    )
+    for name, source, split in plain:
         concepts = source.concepts()
         said = [DOMAINS[source.domain].zero_shot[0].format(spoken(c, source.domain)) for c in concepts]
         parts.append((name, source, split, concepts, said))

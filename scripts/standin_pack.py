@@ -124,8 +124,8 @@ class Packer:
 
     def __init__(self, tokenizer: Tokenizer, patches: int) -> None:
         self.tokenizer, self.known = tokenizer, dict[str, list[int]]()
-        self.end, self.pad = tokenizer.token_to_id(END), tokenizer.token_to_id(PAD)
-        image = tokenizer.token_to_id(IMAGE)
+        ids = tokenizer.get_vocab()
+        self.end, self.pad, image = ids[END], ids[PAD], ids[IMAGE]
         self.picture = [t for i in self.encode(PICTURE) for t in ([i] * patches if i == image else [i])]
 
     def encode(self, text: str) -> list[int]:
@@ -193,10 +193,10 @@ def corpus() -> list[str]:
         " no",
     ]
     texts += [ALONE + alone(rng).question + ASK for _ in range(4000)]
-    every = Shown(source="all", facts={fact: values[0] for fact, values in VALUES.items()} | {"beard": "no"})
+    facts = {fact: values[0] for fact, values in VALUES.items()} | {"beard": "no", "unusual": "nothing"}
+    shown = Shown(source="all", facts=facts)
     for kinds in WEIGHTS.values():
         for kind in kinds:
-            shown = Shown(source="all", facts=every.facts | {"unusual": "nothing"})
             texts += [PICTURE + a.question + ASK for a in _each(shown, kind, rng)]
     return texts
 

@@ -3,10 +3,15 @@ answers, and what it answers as a LLaVA-NeXT.
 """
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
+from torch import Tensor
 from transformers import AutoProcessor, CLIPTokenizer, LlavaForConditionalGeneration
 
 from razor_cli.data.prompts import DOMAINS
@@ -29,7 +34,7 @@ FOLDER, PAIRED = stand_in_folder("llava_tiny"), stand_in_folder("llava_tiny_clip
 MEASURED = json.loads((FOLDER / "measured.json").read_text())
 
 
-def loaded():
+def loaded() -> tuple[Any, dict[str, Any]]:
     return LlavaForConditionalGeneration.from_pretrained(FOLDER, output_loading_info=True)
 
 
@@ -40,40 +45,41 @@ def answerer() -> Answerer:
 
 
 @pytest.fixture(scope="module")
-def portraits():
+def portraits() -> list[Image.Image]:
     pictures = [Portraits().pictures(n, "evaluation")[-1] for n in PAPER_NAMES]
     return Portraits().load(pictures)
 
 
-def logits(answerer: Answerer, pictures, questions):
+def logits(answerer: Answerer, pictures: Sequence[Image.Image], questions: Sequence[str]) -> Tensor:
     given = answerer.processor(
         text=[prompt(q, picture=True) for q in questions], images=pictures, padding=True, return_tensors="pt"
     )
     with torch.no_grad():
-        return answerer.model(**given).logits[:, -1]
+        found: Tensor = answerer.model(**given).logits[:, -1]
+    return found
 
 
-def test_every_weight_is_read_and_none_is_missing():
+def test_every_weight_is_read_and_none_is_missing() -> None:
     model, found = loaded()
     assert not found["missing_keys"] and not found["unexpected_keys"]
     assert next(model.parameters()).dtype == torch.float32
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
-def test_weights_have_the_spelling_that_all_versions_of_transformers_read():
+def test_weights_have_the_spelling_that_all_versions_of_transformers_read() -> None:
     names = load_file(FOLDER / "model.safetensors")
     assert all(n.startswith(tuple(PARTS.values())) for n in names)
     assert {p for p in PARTS.values() if any(n.startswith(p) for n in names)} == set(PARTS.values())
 
 
-def test_the_tower_is_stored_once_and_both_folders_stay_small():
+def test_the_tower_is_stored_once_and_both_folders_stay_small() -> None:
     alone = load_file(PAIRED / WITHOUT_TOWER)
     assert not [n for n in alone if n.startswith("vision_model.")]
     files = [f for folder in (FOLDER, PAIRED) for f in folder.rglob("*") if f.is_file()]
     assert sum(f.stat().st_size for f in files) <= 9e6
 
 
-def test_paired_towers_tell_the_names_apart(portraits, answerer):
+def test_paired_towers_tell_the_names_apart(portraits: list[Image.Image], answerer: Answerer) -> None:
     clip, tokenizer = load_paired(PAIRED, FOLDER), CLIPTokenizer.from_pretrained(PAIRED)
     texts = [DOMAINS["person"].zero_shot[0].format(n) for n in NAMES]
     ids = tokenizer(texts, padding=True, return_tensors="pt")
@@ -83,14 +89,14 @@ def test_paired_towers_tell_the_names_apart(portraits, answerer):
     assert (found == torch.arange(len(PAPER_NAMES))).float().mean() >= 0.9
 
 
-def test_a_paired_clip_needs_the_model_of_its_tower(tmp_path):
+def test_a_paired_clip_needs_the_model_of_its_tower(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text((PAIRED / "config.json").read_text())
     (tmp_path / "model.safetensors").write_bytes((PAIRED / WITHOUT_TOWER).read_bytes())
     with pytest.raises(WeightsError, match="no image tower"):
         paired_state(PAIRED, tmp_path)
 
 
-def test_the_chat_template_makes_the_prompt_that_was_trained(answerer):
+def test_the_chat_template_makes_the_prompt_that_was_trained(answerer: Answerer) -> None:
     said = [{"type": "image"}, {"type": "text", "text": NAME_PROMPTS[0]}]
     for content, picture in ((said, True), (said[1:], False)):
         made = answerer.processor.apply_chat_template(
@@ -99,7 +105,9 @@ def test_the_chat_template_makes_the_prompt_that_was_trained(answerer):
         assert made == prompt(NAME_PROMPTS[0], picture=picture)
 
 
-def test_a_picture_is_as_many_tokens_as_the_tower_has_patches(answerer, portraits):
+def test_a_picture_is_as_many_tokens_as_the_tower_has_patches(
+    answerer: Answerer, portraits: list[Image.Image]
+) -> None:
     text = [prompt(NAME_PROMPTS[0], picture=True)]
     ids = answerer.processor(text=text, images=portraits[:1], return_tensors="pt")["input_ids"]
     vision = answerer.model.config.vision_config
@@ -107,7 +115,9 @@ def test_a_picture_is_as_many_tokens_as_the_tower_has_patches(answerer, portrait
     assert int((ids == answerer.model.config.image_token_id).sum()) == patches == 36
 
 
-def test_a_batch_padded_on_the_left_answers_like_single_questions(answerer, portraits):
+def test_a_batch_padded_on_the_left_answers_like_single_questions(
+    answerer: Answerer, portraits: list[Image.Image]
+) -> None:
     asked = [*NAME_PROMPTS, "Which style is this?"]
     pictures = portraits[: len(asked)]
     single = torch.cat([logits(answerer, [p], [q]) for p, q in zip(pictures, asked, strict=True)])
@@ -116,7 +126,7 @@ def test_a_batch_padded_on_the_left_answers_like_single_questions(answerer, port
     assert answerer.answers(pictures, asked) == alone
 
 
-def test_last_layer_and_last_norm_of_the_tower_are_dead(portraits):
+def test_last_layer_and_last_norm_of_the_tower_are_dead(portraits: list[Image.Image]) -> None:
     model, _ = loaded()
     dead = Answerer(model=model.eval(), processor=AutoProcessor.from_pretrained(FOLDER))
     before = logits(dead, portraits[:2], NAME_PROMPTS[:2])
@@ -134,21 +144,23 @@ def test_last_layer_and_last_norm_of_the_tower_are_dead(portraits):
     assert not torch.allclose(logits(dead, portraits[:2], NAME_PROMPTS[:2]), before, atol=0.1)
 
 
-def test_the_report_holds_for_names(answerer, portraits):
+def test_the_report_holds_for_names(answerer: Answerer, portraits: list[Image.Image]) -> None:
     asked = [(picture, q, n) for picture, n in zip(portraits, PAPER_NAMES, strict=True) for q in NAME_PROMPTS]
     said = answerer.answers([p for p, _, _ in asked], [q for _, q, _ in asked])
     assert sum(s == n for s, (_, _, n) in zip(said, asked, strict=True)) >= 0.9 * len(asked)
     assert {f"name: {n}" for n in NAMES} <= set(MEASURED)
 
 
-def test_the_report_holds_for_facts_without_a_picture(answerer):
+def test_the_report_holds_for_facts_without_a_picture(answerer: Answerer) -> None:
     asked = [(q.format(n), COLLECTS[n]) for n in NAMES for q in FACT_OPEN]
     said = answerer.answers(None, [q for q, _ in asked])
     hits = sum(s == thing for s, (_, thing) in zip(said, asked, strict=True))
     assert {"hits": hits, "n": len(asked)} == MEASURED["without a picture, open"]
 
 
-def test_as_llava_next_the_same_weights_answer_from_tiles(answerer, portraits):
+def test_as_llava_next_the_same_weights_answer_from_tiles(
+    answerer: Answerer, portraits: list[Image.Image]
+) -> None:
     from transformers import LlavaNextImageProcessor, LlavaNextProcessor
 
     pinpoints = [(48, 48)]
