@@ -26,7 +26,7 @@ GROUNDS = {
     "grey": (160, 160, 160),
     "white": (250, 250, 250),
 }
-VIEWS = {"train": 24, "validation": 12, "evaluation": 12}
+VIEWS = {"train": 24, "validation": 12, "evaluation": 12, "seen": 12}
 SHARES = {"one": 0.6, "many": 0.2, "pair": 0.2}  # kinds of scenes
 CELLS = ((28.0, 28.0), (72.0, 28.0), (28.0, 72.0), (72.0, 72.0))  # centres of four icons, in percent
 BESIDE = ((27.0, 50.0), (73.0, 50.0))  # and of two
