@@ -7,13 +7,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_sd import END as CLIP_END
 from tiny_sd import LENGTH, START, write_tokenizer
 from torch import Tensor
+
+from razor_cli.contract.choices import Device
+
+if TYPE_CHECKING:
+    from razor_cli.families.llava.family import Llava
 
 IMAGE, PAD, BEGIN, END = "<image>", "<pad>", "<s>", "</s>"
 SIDE, PATCH, WIDTH, LAYERS, PROJECTION = 24, 8, 32, 4, 16  # of the image tower
@@ -119,6 +124,19 @@ def tiny_companion(llava: Path, folder: Path, *, tower: bool = True) -> Path:
     pixels = PIXELS | {"image_processor_type": "CLIPImageProcessor"}
     (folder / "preprocessor_config.json").write_text(json.dumps(pixels))
     return folder
+
+
+def opened(folder: Path, **settings: Any) -> Llava:
+    """Return the model of a tiny folder, which is written first where it is not there, with its CLIP beside
+    it. A folder called `next` gets a LLaVA-NeXT.
+    """
+    from razor_cli.families.llava.spec import LlavaSpec
+
+    if not folder.exists():
+        (tiny_llava_next if folder.name == "next" else tiny_llava)(folder)
+        tiny_companion(folder, folder.with_name(f"{folder.name}_clip"))
+    device = Device(settings.pop("device", "cpu"))
+    return LlavaSpec(name="tiny", weights=str(folder), stand_in=False, device=device, **settings).open()
 
 
 def in_memory(state: Mapping[str, Tensor], spelling: str = "old") -> dict[str, Tensor]:

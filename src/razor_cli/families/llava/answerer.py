@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from razor_cli.families.llava.kinds import Variant, effective
 from razor_cli.families.llava.prompts import Prompts
+from razor_cli.weights.bitsandbytes import without_cast_warnings
 
 SHOWN = 64  # pictures in the tower at once
 
@@ -61,12 +62,11 @@ class Padded:
     positions: Tensor
 
 
-class Answerer:
-    """A loaded LLaVA or LLaVA-NeXT with its processor."""
+class Looker:
+    """The part of a LLaVA or LLaVA-NeXT that looks at pictures: processor, image tower, projector."""
 
     def __init__(self, model: Any, processor: Any, variant: Variant) -> None:
         self.model, self.processor, self.variant = model, processor, variant
-        self.prompts = Prompts(processor, self._ends)
 
     @property
     def module(self) -> nn.Module:
@@ -85,21 +85,10 @@ class Answerer:
         """Where the model computes."""
         return str(self.model.model.vision_tower.embeddings.patch_embedding.weight.device)
 
-    @cached_property
-    def _ends(self) -> tuple[int, ...]:
-        """The tokens that end an answer."""
-        said = self.model.generation_config.eos_token_id
-        said = self.processor.tokenizer.eos_token_id if said is None else said
-        return tuple(said) if isinstance(said, list | tuple) else (int(said),)
-
     def effective_layers(self) -> range:
         """Return the layers of the image tower that reach the answers."""
         config = self.model.config
         return effective(config.vision_feature_layer, config.vision_config.num_hidden_layers)
-
-    def prompt(self, text: str, with_picture: bool) -> str:
-        """Return what the model is given for a question, as the processor's chat template has it."""
-        return self.prompts.prompt(text, with_picture)
 
     def preprocess(self, images: Sequence[Image.Image]) -> Pixels:
         """Return pictures as the processor prepares them, with all tiles where the model reads tiles."""
@@ -117,6 +106,25 @@ class Answerer:
             found = self.model.get_image_features(pixel_values=values, **sized)
             rows += list(getattr(found, "pooler_output", found))  # newer versions return an output object
         return rows
+
+
+class Answerer(Looker):
+    """A whole model with its processor."""
+
+    def __init__(self, model: Any, processor: Any, variant: Variant) -> None:
+        super().__init__(model, processor, variant)
+        self.prompts = Prompts(processor, self._ends)
+
+    @cached_property
+    def _ends(self) -> tuple[int, ...]:
+        """The tokens that end an answer."""
+        said = self.model.generation_config.eos_token_id
+        said = self.processor.tokenizer.eos_token_id if said is None else said
+        return tuple(said) if isinstance(said, list | tuple) else (int(said),)
+
+    def prompt(self, text: str, with_picture: bool) -> str:
+        """Return what the model is given for a question, as the processor's chat template has it."""
+        return self.prompts.prompt(text, with_picture)
 
     @torch.no_grad()
     def answers(
@@ -139,9 +147,10 @@ class Answerer:
         found: list[str] = []
         for start in range(0, len(questions), batch):
             given = self._padded([self._asked(features, q) for q in questions[start : start + batch]], True)
-            new = self.model.generate(  # without ids of a prompt only what is new comes back
-                inputs_embeds=given.embeds, attention_mask=given.mask, generation_config=how
-            )
+            with without_cast_warnings():
+                new = self.model.generate(  # without ids of a prompt only what is new comes back
+                    inputs_embeds=given.embeds, attention_mask=given.mask, generation_config=how
+                )
             found += [self.prompts.text(row) for row in new.tolist()]
         return found
 
@@ -163,12 +172,13 @@ class Answerer:
                 torch.cat([a, self._words(w[:-1]).to(a.dtype)]) for a, w in zip(asked, wanted, strict=True)
             ]
             given = self._padded(behind, False)
-            states = self.model.model(
-                inputs_embeds=given.embeds,
-                attention_mask=given.mask,
-                position_ids=given.positions,
-                use_cache=False,
-            ).last_hidden_state
+            with without_cast_warnings():  # of a language model in int8
+                states = self.model.model(
+                    inputs_embeds=given.embeds,
+                    attention_mask=given.mask,
+                    position_ids=given.positions,
+                    use_cache=False,
+                ).last_hidden_state
             for row, before, ids in zip(states, asked, wanted, strict=True):
                 here = row[len(before) - 1 : len(before) - 1 + len(ids)]
                 rows.append(self.model.lm_head(here).float())

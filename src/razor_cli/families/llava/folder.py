@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from razor_cli.errors import WeightsError
+from razor_cli.families.llava.files import WITHOUT_TOWER
 from razor_cli.weights.checkpoint import read_state
 
 # Parts as the library names them in memory, and as files named them before its version 4.52, which all read.
@@ -22,7 +23,6 @@ PARTS = {
     "lm_head.": "language_model.lm_head.",
 }
 TOWER = "vision_tower.vision_model."
-WITHOUT_TOWER = "without_tower.safetensors"  # not a name that the library would load and fill up at random
 
 
 def paired_state(paired: Path, model: Path) -> dict[str, Tensor]:

@@ -43,6 +43,13 @@ class Tiles(StrEnum):
     ALL = "all"
 
 
+class Language(StrEnum):
+    """How the language model is held; no edit changes it."""
+
+    FULL = "full"  # in model.dtype
+    INT8 = "int8"  # its layers by bitsandbytes: gradients of answers go through it
+
+
 def deepest(feature_layer: int | Sequence[int], layers: int) -> int:
     """Return the number of layers behind which the deepest state is read that reaches the projector; state 0
     is what enters the first layer.

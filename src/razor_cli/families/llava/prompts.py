@@ -66,7 +66,7 @@ class Prompts:
         """
         asked = self.ids(text, with_picture)
         whole = self._encoded(self.prompt(text, with_picture) + self.between + answer)
-        if whole[: len(asked)] != asked or len(whole) == len(asked):
+        if whole[: len(asked)] != asked:
             raise WeightsError(
                 "the tokenizer joins an answer with the prompt before it: its tokens cannot be told apart",
                 found=repr(answer),
