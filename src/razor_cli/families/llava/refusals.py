@@ -14,7 +14,6 @@ from razor_cli.families.llava.files import (
     AGAIN,
     CONFIG,
     TEMPLATES,
-    WITHOUT_TOWER,
     LlavaFiles,
     refused,
     sensible,
@@ -248,8 +247,3 @@ def companion_problems(files: LlavaFiles, folder: Path | None) -> list[WeightsEr
             )
         ]
     return []
-
-
-def stores_no_tower(folder: Path) -> bool:
-    """Tell whether a CLIP lies without its image tower, which is the model's own."""
-    return (folder / WITHOUT_TOWER).is_file()

@@ -25,6 +25,7 @@ from razor_cli.families.llava.kinds import Pool, Tiles, deepest
 
 PROBED = 64  # pictures of a check whether tower and CLIP fit
 TOWER_OF_CLIP = "vision_model."
+ROUNDED = (torch.float32, torch.float16, torch.bfloat16)  # what files hold a tower in
 
 
 class SharedTower:
@@ -173,7 +174,9 @@ def same_tower(mine: nn.Module, theirs: nn.Module) -> bool:
     if {n.removeprefix(TOWER_OF_CLIP) for n in own} != {n.removeprefix(TOWER_OF_CLIP) for n in other}:
         return False
     other = {n.removeprefix(TOWER_OF_CLIP): v for n, v in other.items()}
-    return all(
-        torch.equal(v.half(), other[n.removeprefix(TOWER_OF_CLIP)].to(v.device).half())
-        for n, v in own.items()
-    )
+    return all(_same(v, other[n.removeprefix(TOWER_OF_CLIP)].to(v.device)) for n, v in own.items())
+
+
+def _same(mine: Tensor, theirs: Tensor) -> bool:
+    """Tell whether values are those of a tensor, perhaps rounded to a coarser dtype on their way."""
+    return any(torch.equal(mine, theirs.to(d).to(mine.dtype)) for d in ROUNDED)
