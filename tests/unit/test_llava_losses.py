@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def test_each_loss_says_which_way_forgets(model: Llava, sets: ConceptSets) -> No
         sign = 1 if loss.direction is Direction.UP else -1
         g = gradient(model, sets, name, part)
         way = {n: sign * v for n, v in g.items() if v.any()}
-        grows = slope(model, lambda a=answer: mean_nll(model, part, asked, [a] * 4), way, 1e-4)
+        grows = slope(model, partial(mean_nll, model, part, asked, [answer] * 4), way, 1e-4)
         assert (grows > 0) == up
     assert model.loss("retain_answers", sets).direction is Direction.DOWN
 

@@ -71,8 +71,10 @@ def differences(
     unexpected: list[str] = []
     for stored in found:
         name = canonical(stored)
+        if name is None:
+            continue
         if name in wanted and name not in names:
             names[name] = stored
-        elif name is not None and name not in aliases:
+        elif name not in aliases:
             unexpected.append(stored)
     return names, sorted(set(wanted) - names.keys()), sorted(unexpected)

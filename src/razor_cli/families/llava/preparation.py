@@ -26,7 +26,9 @@ def preparation_of(disk: OnDisk, shared: SharedTower, beside: str) -> str:
         "config": disk.module.config.to_dict(),
         "ends": disk.module.generation_config.eos_token_id,
         "asked": [
-            [prompts.prompt(s, shown), prompts.ids(s, shown)] for s in SENTENCES[:SHORT] for shown in (0, 1)
+            [prompts.prompt(s, shown), prompts.ids(s, shown)]
+            for s in SENTENCES[:SHORT]
+            for shown in (False, True)
         ],
         "between": prompts.between,
         "pool": [shared.pool, shared.tiles],

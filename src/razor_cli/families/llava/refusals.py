@@ -230,8 +230,8 @@ def companion_problems(files: LlavaFiles, folder: Path | None) -> list[WeightsEr
         check_folder(folder)
         mine = read_config(folder)["vision_config"]
     except WeightsError as error:
-        told = {"allowed": error.allowed, "found": error.found, "fix": error.fix}
-        return [WeightsError(f"model.companion: {error.what}", **told)]
+        what = f"model.companion: {error.what}"
+        return [WeightsError(what, allowed=error.allowed, found=error.found, fix=error.fix)]
     different = [
         f"{s}: {mine[s]}, not {files.vision[s]}"
         for s in SIZES

@@ -46,6 +46,7 @@ class SharedTower:
         self.tower, self.processor, self.companion = llava.model.vision_tower, processor, companion
         self.read = deepest(llava.config.vision_feature_layer, llava.config.vision_config.num_hidden_layers)
         self.next = hasattr(llava.config, "image_grid_pinpoints")
+        self.device = str(self._first.device)
         own: Any = companion.module
         self.projection = own.visual_projection
         inner = nn.Module()
@@ -55,11 +56,6 @@ class SharedTower:
         self.module.add_module("model", inner)
         self.module.register_parameter("logit_scale", own.logit_scale)
         self.aligned = same_tower(self.tower, own.vision_model)  # to the bit, as far as the files tell
-
-    @property
-    def device(self) -> str:
-        """Return where the towers compute."""
-        return str(self._first.device)
 
     @property
     def scale(self) -> float:
