@@ -220,6 +220,21 @@ def test_the_cosine_loss_is_one_minus_the_mean_cosine(model: Llava, sets: Concep
     assert model.loss("cosine", sets).direction is Direction.UP
 
 
+def test_the_retain_loss_is_infonce_at_the_clips_scale(model: Llava, sets: ConceptSets) -> None:
+    """Equation 11: each picture against all texts of the batch, and each text against all pictures."""
+    part, way, shared = sets.retain.head(4), direction(model, FC1), model.shared
+
+    def value() -> Tensor:
+        images = shared.encode_image(shared.preprocess(part.load()))
+        texts = shared.encode_text(shared.tokenize(part.captions))
+        logits = shared.scale * images @ texts.T
+        rows, columns = (x.log_softmax(dim=-1).diagonal() for x in (logits, logits.T))
+        return -(rows + columns).sum() / (2 * 4)
+
+    found = along(gradient(model, sets, "retain", part), way)
+    assert found == pytest.approx(slope(model, value, way), rel=0.02)
+
+
 def test_equation_12_taken_literally_goes_against_forgetting(model: Llava, sets: ConceptSets) -> None:
     part, shared = sets.forget.head(4), model.shared
     texts = shared.encode_text(shared.tokenize([sets.prompts[n] for n in sets.class_names]))
