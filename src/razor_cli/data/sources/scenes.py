@@ -28,8 +28,8 @@ GROUNDS = {
 }
 VIEWS = {"train": 24, "validation": 12, "evaluation": 12}
 SHARES = {"one": 0.6, "many": 0.2, "pair": 0.2}  # kinds of scenes
-CELLS = ((28, 28), (72, 28), (28, 72), (72, 72))  # centres of four icons, in percent
-BESIDE = ((27, 50), (73, 50))  # and of two
+CELLS = ((28.0, 28.0), (72.0, 28.0), (28.0, 72.0), (72.0, 72.0))  # centres of four icons, in percent
+BESIDE = ((27.0, 50.0), (73.0, 50.0))  # and of two
 
 
 @dataclass(frozen=True, kw_only=True)
