@@ -25,7 +25,7 @@ from razor_cli.dual.view import Tower
 from razor_cli.errors import WeightsError
 from razor_cli.families.clip.hugging_face import load_hugging_face
 from razor_cli.families.llava.family import Llava
-from razor_cli.families.llava.kinds import Pool, Tiles
+from razor_cli.families.llava.kinds import Candidates, Pool, Tiles
 from razor_cli.families.llava.tower import SharedTower
 
 
@@ -170,3 +170,13 @@ def test_the_scoreboard_of_the_towers_judges_edits_of_the_image_tower(model: Lla
     one, other = fast.trial(values, [component]), slow.trial(values, [component])
     assert one == pytest.approx(dict(other), abs=1e-4)
     assert dict(one) != dict(fast.base)
+
+
+def test_the_towers_do_not_see_an_edit_of_the_projector(root: Path) -> None:
+    model = opened(root / "plain", candidates=Candidates.PROJECTOR)
+    board = model.board(make_sets(), None, Cost(), fast=True)
+    component = model.components(Granularity.HEAD_MLP, Towers.BOTH)[0]
+    board.prepare([component])
+    values = {n: parameters(model)[n] * 3 for n in component.params}
+    assert dict(board.trial(values, [component])) == dict(board.base)
+    assert dict(board.commit([component])) == dict(board.base)
