@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch as patched
 
 import toy_net
 
+from razor_cli.runs.code import PACKAGE, version_in
 from razor_cli.runs.folder import complete_runs
 
 CONF = Path(__file__).parent / "toy_conf"
@@ -26,9 +30,24 @@ grid:
 """
 
 
+@cache
+def made() -> dict[str, bytes]:
+    """Return the files that every home begins with, by place: the toy's weights, and what is remembered of
+    the sources of the package, so that not every process reads them all.
+    """
+    with tempfile.TemporaryDirectory() as folder, patched.dict(os.environ, {"RAZOR_CACHE": f"{folder}/user"}):
+        toy_net.teach(Path(folder, "toy.safetensors"))
+        version_in(PACKAGE, "toy", [])
+        files = [p for p in Path(folder).rglob("*") if p.is_file()]
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+
+
 def home(folder: Path, *methods: str) -> Path:
     """Put the toy's weights and configuration into a folder, with an experiment `mine` over the methods."""
-    toy_net.teach(folder / "toy.safetensors")
+    for name, content in made().items():
+        there = folder / name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_bytes(content)
     for file in CONF.rglob("*.yaml"):
         there = folder / "conf" / file.relative_to(CONF)
         there.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +81,7 @@ def until(
     while not there():
         assert time.monotonic() < end
         assert child is None or child.poll() is None, child.communicate()
-        time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def partials(place: Path) -> list[Path]:

@@ -22,6 +22,8 @@ from razor_cli.alone import edit_alone
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked_for
 from razor_cli.config.overrides import quote
+from razor_cli.config.pairings import exam_problems
+from razor_cli.config.schema import together
 from razor_cli.contract.handed import Handed, Handing
 from razor_cli.errors import ConfigError, RunError
 from razor_cli.run import perform
@@ -99,6 +101,10 @@ def unlearn(
     own = {"companion": companion} if companion is not None else {}
     keys = {_key(name): value for name, value in settings.items()}
     own |= {k.removeprefix("model."): keys.pop(k) for k in list(keys) if k.startswith("model.")}
+    if not isinstance(target, str):
+        raise ConfigError("target has the wrong type", allowed="a name", found=repr(target))
+    if "weights" in own:
+        raise ConfigError("model__weights: the model is what is handed over", fix="leave it out")
     groups = {"method": method, "scenario": scenario, "data": data}
     chosen = {name: value for name, value in groups.items() if value is not None}
     with _place(keys) as folder:
@@ -183,6 +189,8 @@ def _finished(experiment: Experiment, ready: Handed, folder: Path, *, scored: bo
     """Compute what was asked and return it, read from what a run writes."""
     console = Screen(file=_Lines())
     if scored:
+        if wrong := exam_problems(experiment.metrics, experiment.model):
+            raise together(wrong)
         run, _ = perform(experiment, console, opener=lambda _: ready.family)
         verdict = by_bounds(run, experiment.scenario.acceptance)
         notes = list(run.record.notes)

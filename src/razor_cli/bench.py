@@ -54,6 +54,12 @@ def sets_of(experiment: Experiment, bench: Bench | None = None) -> Sets:
     return experiment.data.sets(asked_of(experiment, bench))
 
 
+def memory_note(experiment: Experiment) -> str:
+    """Return what the model takes, before it is loaded; nothing where its family does not say."""
+    told = getattr(experiment.model, "memory_note", None)
+    return "" if told is None else str(told(experiment.metrics))
+
+
 def asked_of(experiment: Experiment, bench: Bench | None = None) -> Ask:
     """Return what the run's data may need of the rest of it."""
     opened = bench or Bench(experiment)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from razor_cli.bench import Bench, Opener, identified, sets_of
+from razor_cli.bench import Bench, Opener, identified, memory_note, sets_of
 from razor_cli.config.settings import Experiment
 from razor_cli.progress import Progress, Say
 from razor_cli.report.terminal import print_report
@@ -61,6 +61,8 @@ def perform(
                 import torch
 
                 torch.set_num_threads(experiment.threads)
+            if opener is None and (note := memory_note(experiment)):
+                console.print(note, markup=False, highlight=False)
             with progress.stage(f"loading {spec.name}"):
                 family = bench.family
             compute(

@@ -151,6 +151,7 @@ def test_overrides_reach_the_acceptance(room: Path, monkeypatch: pytest.MonkeyPa
             ["--acceptance", "clip_tiny", "data.cifar_root=nowhere"],
             ["data.cifar_root: no such folder", "nowhere"],
         ),
+        (["--acceptance", "sd_tiny"], ["nothing is published of such a model", "model=sd_tiny method=none"]),
         (["--acceptance", "open_clip"], ["model.architecture is needed", "fix"]),
         (
             ["--acceptance", "clip_vitb32", "--random-weights", "model.weights=x"],

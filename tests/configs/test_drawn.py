@@ -6,9 +6,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from omegaconf import OmegaConf
 
 from razor_cli.config.command_line import read
-from razor_cli.config.compose import checked
+from razor_cli.config.compose import checked, compose
 from razor_cli.config.conf_files import settings_of
 from razor_cli.config.data_keys import kinds_that_draw, kinds_with
 from razor_cli.config.pairings import data_fits
@@ -50,8 +51,9 @@ def test_a_scenario_names_its_kind_of_target_and_one_that_the_stand_in_knows(axi
     scenario = Scenario(**found)
     assert scenario.axis == scenario.name == axis
     assert scenario.default_target in labels()[axis]
-    assert acceptance["ua"] == {"metric": "ua", "variant": "benchmark", "at_least": 85}
-    assert acceptance["ua_valid"]["at_least"] == 85
+    for name in ("ua", "ua_valid"):
+        bound = {"metric": name, "variant": "benchmark", "at_least": 85, "base_at_most": 20}
+        assert acceptance[name] == bound
     assert [acceptance[k]["drop_at_most"] for k in ("ira_drop", "cra_drop")] == [5, 5]
 
 
@@ -101,3 +103,11 @@ def test_kinds_are_known_by_family() -> None:
 def test_labels_in_tables() -> None:
     assert CanvasStandIn().label("canvas") == "canvas" and Generated().label("canvas") == DataKind.GENERATED
     assert Ask(target="x").axis == ""
+
+
+@pytest.mark.parametrize("model", ["model=sd3_medium model.companion", "model=clip_tiny model.oracle"])
+def test_a_setting_that_takes_a_text_or_a_map_takes_both_from_a_command_line(model: str) -> None:
+    option, key = model.split()
+    for typed, meant in (("DIR/a b", "DIR/a b"), ("{x: DIR/a, y_2: DIR-b}", {"x": "DIR/a", "y_2": "DIR-b"})):
+        node: Any = OmegaConf.to_container(compose(read([option, f"{key}={typed}"])).model)
+        assert node[key.partition(".")[2]] == meant

@@ -1,5 +1,5 @@
-"""What `razor patch apply` writes, loaded by transformers 4.57 and the diffusers of its time, in a process of
-their own.
+"""What `razor patch apply` writes, loaded by transformers 4.57 and the diffusers of its time, and an edit
+that is made with them, in a process of their own.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_sd import tiny_sd3, tiny_sd15
+from tiny_sd import paired_clip, tiny_sd3, tiny_sd15
 
+import razor_cli
 from razor_cli.weights.checkpoint import read_state
-from razor_cli.weights.patch import apply, write_patch
+from razor_cli.weights.patch import apply, read_patch, verify, write_patch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 PACKAGES = (
     "transformers>=4.57,<4.58",
-    "diffusers>=0.35,<0.36",
+    "diffusers>=0.36,<0.37",
     "huggingface_hub>=0.34,<1",
     "tokenizers>=0.22,<0.23",
+    "httpx<1",  # which that diffusers imports, and this one does not
+    "httpcore",
 )
 LOADING = """
 import json, sys, torch, transformers
@@ -36,6 +39,17 @@ key = next(k for k in state if k.removeprefix("text_model.") == rest.removeprefi
 seeds = torch.Generator().manual_seed(0)
 drawn = pipe("cats", num_inference_steps=2, generator=seeds, output_type="pt").images
 print(json.dumps({"sum": state[key].double().sum().item(), "finite": bool(drawn.isfinite().all())}))
+"""
+EDITING = """
+import io, json, sys, transformers
+from pathlib import Path
+from razor_cli.alone import edit_alone
+from razor_cli.config import compose
+from razor_cli.config.command_line import read
+from razor_cli.screen import Screen
+assert transformers.__version__.startswith("4.57"), transformers.__version__
+folder, *words = sys.argv[1:]
+edit_alone(compose.checked(read(words)), Screen(file=io.StringIO()), Path(folder))
 """
 
 
@@ -68,3 +82,30 @@ def test_an_edited_folder_loads(libraries: Path, tmp_path: Path, kind: str) -> N
     assert "newly initialized" not in done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["finite"] and found["sum"] == pytest.approx(float((state[name].double() + 1).sum()))
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sd3"])
+def test_an_edit_made_with_it_has_the_names_of_every_other(
+    libraries: Path, tmp_path: Path, kind: str
+) -> None:
+    base = (tiny_sd15 if kind == "sd15" else tiny_sd3)(tmp_path / "base")
+    for name, end in (("text_encoder", "_clip"), ("text_encoder_2", "_clip_2"))[: 1 + (kind == "sd3")]:
+        paired_clip(base, tmp_path / f"base{end}", name)
+    (tmp_path / "edit").mkdir()
+    sizes = {"forget": 2, "retain": 4, "validation_forget": 2, "validation_retain": 2, "unseen": 2}
+    words = [f"data.n_{name}={count}" for name, count in sizes.items()]
+    words += [f"model={'sd15' if kind == 'sd15' else 'sd3_medium'}", f"model.weights={base}", "method=random"]
+    words += ["scenario=style", "target=Cubism", "data=generated", "data.steps=1"]
+    words += [f"output_dir={tmp_path / 'runs'}"]
+    source = Path(razor_cli.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", EDITING, str(tmp_path / "edit"), *words],
+        env={**os.environ, "PYTHONPATH": f"{libraries}{os.pathsep}{source}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    patch = tmp_path / "edit" / "patch.safetensors"
+    assert set(read_patch(patch)[1]) <= set(read_state(base)) and verify(patch, base) == []
+    apply(patch, base, tmp_path / "out")

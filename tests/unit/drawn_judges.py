@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,13 @@ class Asked:
 
 
 def write_descriptions(folder: Path, labels: Mapping[str, Sequence[str]]) -> Path:
-    """Write the descriptions of a folder of classifiers, without weights."""
+    """Write the descriptions of a folder of classifiers, beside files that are no weights."""
     folder.mkdir(parents=True, exist_ok=True)
     for role in ("search", "exam"):
+        (folder / f"{role}.safetensors").write_text(role)
         kinds = {kind: {"labels": list(names), "measured": {}} for kind, names in labels.items()}
         (folder / f"{role}.json").write_text(
-            json.dumps({"name": "coded", "sha256": role * 12, "kinds": kinds})
+            json.dumps({"name": "coded", "sha256": sha256(role.encode()).hexdigest(), "kinds": kinds})
         )
     return folder
 
@@ -46,7 +48,7 @@ def use_coded(monkeypatch: pytest.MonkeyPatch, labels: Mapping[str, Sequence[str
     """Let judges read what pictures of a `Coder` show; return the record of what they were asked."""
     asked = Asked()
 
-    def load(folder: Path, kind: str, role: str) -> Judge:
+    def load(folder: Path, kind: str, role: str, device: str) -> Judge:
         names = tuple(labels[kind])
 
         def logits(pictures: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,16 @@ import torch
 from tiny_drawn import bits, family, folders, loaded
 from tiny_sd import tiny_sd15
 
+from razor_cli.contract.choices import Device
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.engine.cache import TensorCache
-from razor_cli.errors import RunError, WeightsError
+from razor_cli.errors import ConfigError, RunError, WeightsError
 from razor_cli.families.diffusion.context import Context
 from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.drawing import PictureStore
 from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler
 from razor_cli.families.diffusion.paired import load_paired
+from razor_cli.families.diffusion.spec import DiffusionSpec
 
 PROMPTS = ["A Cats image in Noto style.", "a photo of zed", "A Dogs image."]
 QUICK = Sampler(steps=2, batch=4)
@@ -198,6 +202,27 @@ def test_pictures_that_are_not_numbers_are_an_error(denoiser: Denoiser) -> None:
         denoiser.draw(PROMPTS[:1], [1], QUICK)
 
 
+def test_half_precision_takes_nothing_from_the_time_of_a_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    denoiser, told = family(Kind.SD3).denoiser, list[torch.Tensor]()
+
+    def core(timestep: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
+        told.append(timestep)
+        return (timestep,)
+
+    monkeypatch.setattr(denoiser, "core", core)
+    noised = torch.zeros(1, 4, 8, 8, dtype=torch.bfloat16)
+    denoiser.predict(noised, torch.tensor([0.8577]), Context(noised))
+    assert float(told[0]) == pytest.approx(857.7, abs=0.01)
+
+
+def test_what_cannot_be_drawn_is_refused_in_words(denoiser: Denoiser) -> None:
+    unit = 8 if denoiser.kind is Kind.SD15 else 16
+    for wrong, said in (({"side": 64 + unit // 2}, r"metrics\.side"), ({"steps": 1001}, "fewer steps")):
+        with pytest.raises(ConfigError, match=said):
+            denoiser.draw(PROMPTS[:1], [1], replace(QUICK, **wrong))
+    assert denoiser.draw(PROMPTS[:1], [1], replace(QUICK, side=64 + unit)).shape[2] == 64 + unit
+
+
 @pytest.mark.parametrize("kind", list(Kind), ids=str)
 def test_a_pair_sees_what_its_clip_sees(kind: Kind) -> None:
     from razor_cli.families.clip.hugging_face import load_hugging_face
@@ -232,3 +257,23 @@ def test_what_decides_answers_beside_weights_is_known(denoiser: Denoiser) -> Non
     finally:
         denoiser.tail -= 1
         model._preparation = before
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [("text_encoder", "num_attention_heads", 2), ("unet", "attention_head_dim", 8), ("tokenizer", "", 0)],
+)
+def test_a_picture_of_another_model_with_the_same_weights_is_not_taken_for_its_own(
+    tmp_path: Path, part: str, key: str, value: int
+) -> None:
+    cache, files = TensorCache(tmp_path / "cache"), tiny_sd15(tmp_path / "model")
+    spec = DiffusionSpec(name="mine", stand_in=False, weights=str(files), device=Device.CPU)
+    first = spec.open().pictures(cache).pictures(PROMPTS, [1, 2, 3], QUICK)
+    file = files / part / ("config.json" if key else "vocab.json")
+    said = json.loads(file.read_text())
+    swap = {"cats</w>": said.get("zed</w>"), "zed</w>": said.get("cats</w>")}
+    file.write_text(json.dumps(said | ({key: value} if key else swap)))
+    model = spec.open()
+    found = model.pictures(cache).pictures(PROMPTS, [1, 2, 3], QUICK)
+    assert torch.equal(found, model.pictures(None).pictures(PROMPTS, [1, 2, 3], QUICK))
+    assert not torch.equal(found, first)

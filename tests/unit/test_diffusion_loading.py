@@ -18,6 +18,7 @@ from torch import Tensor
 from razor_cli.contract.spec import Work
 from razor_cli.families.diffusion.choices import Precision
 from razor_cli.families.diffusion.kinds import Prediction, Sampler
+from razor_cli.families.diffusion.spelling import trunk
 
 __all__ = ["models", "sd15"]  # fixtures
 
@@ -66,6 +67,27 @@ def test_both_spellings_of_an_encoder_load_alike(sd15: Path) -> None:
     name = next(n for n in before.stored if n.endswith("final_layer_norm.weight"))
     keys = [f.stored.places[name].key for f in (before, after)]  # type: ignore[attr-defined]
     assert keys == ["text_model.final_layer_norm.weight", "final_layer_norm.weight"]
+
+
+def test_names_are_the_same_where_the_library_nests_an_encoder(sd15: Path) -> None:
+    """As in transformers before 5.6: one child of CLIPTextModel, whose name stands before all others."""
+    family = spec_of(sd15).open()
+    flat = family.denoiser.encoders["text_encoder"]
+
+    class CLIPTextModel(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.text_model = flat
+
+    assert trunk(CLIPTextModel()) is flat and trunk(flat) is flat
+
+    class CLIPTextModelWithProjection(CLIPTextModel):
+        pass
+
+    whole = CLIPTextModelWithProjection()
+    assert trunk(whole) is whole  # whose names are the same in every version
+    names = [n for n, _ in family.module.named_parameters()]
+    assert set(names) <= set(family.stored) and any(n.startswith("text_encoder.encoder.") for n in names)
 
 
 def test_attention_of_an_old_vae_loads(sd15: Path) -> None:
@@ -204,3 +226,13 @@ def test_a_job_costs_more_with_more_pictures(models: Path) -> None:
     spec = spec_of(models / "sd15")
     small, large = (spec.cost(Work(judged=n, **few)) for n in (10, 10_000))
     assert small.seconds < large.seconds and small.memory_mb > 650 and small.source == "count of passes"
+
+
+def test_a_paired_clip_goes_with_an_encoder_in_half_precision(models: Path) -> None:
+    model = spec_of(models / "sd15", dtype=Precision.BFLOAT16).open()
+    (pair,) = model.paired.values()
+    with torch.no_grad():
+        texts = pair.encode_text(pair.tokenize(["a photo of zed"]))
+        images = pair.encode_image(torch.rand(1, 3, 32, 32))
+    assert pair.alignment > 0.99 and texts.dtype is images.dtype is torch.float32
+    assert {p.dtype for p in pair.encoder.parameters()} == {torch.bfloat16}

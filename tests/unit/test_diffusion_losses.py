@@ -20,6 +20,7 @@ from razor_cli.contract.family import RETAIN
 from razor_cli.engine.changes import Weights
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.family import Diffusion
+from razor_cli.families.diffusion.files import T5
 from razor_cli.families.diffusion.head import CONCEPT, fit_head
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.families.diffusion.losses import FORGET, KEEP
@@ -229,3 +230,11 @@ def test_losses_of_two_towers_name_what_they_lack() -> None:
         with pytest.raises(ConfigError, match="no CLIP beside it"):
             bare.loss(name, SETS)
     assert length(gradient(bare, "anchor")) > 0
+
+
+def test_t5_is_not_read_again_for_what_prompts_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, t5 = family(Kind.SD3), torch.nn.Linear(2, 2)
+    monkeypatch.setitem(model.denoiser.encoders, T5, t5)
+    monkeypatch.setitem(model.module._modules, T5, t5)
+    with model.at_base():  # its values are in no file of this model
+        assert model.denoiser.encode(["zed"]).tokens.isfinite().all()

@@ -11,9 +11,10 @@ from sd_folders import SD3, SD15, WORDS, folder_of, only, opened
 
 from razor_cli.contract.choices import Device
 from razor_cli.contract.family import DUAL
-from razor_cli.errors import ConfigError
-from razor_cli.families.diffusion import memory, spec
+from razor_cli.errors import ConfigError, WeightsError
+from razor_cli.families.diffusion import companion_files, memory, spec
 from razor_cli.families.diffusion.choices import Precision, ThirdEncoder
+from razor_cli.families.diffusion.companion_files import companions_of
 from razor_cli.families.diffusion.spec import DiffusionSpec
 
 
@@ -164,3 +165,22 @@ def test_a_name_of_the_hub_is_told_from_a_path(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(spec, "fetched", fetch)
     monkeypatch.setattr(spec, "cached", lambda name: tmp_path / "cache")
     assert hub.problems() == [] and len(hub.weights_hash()) == 64 and asked == ["other/name"]
+
+
+def test_a_clip_of_the_hub_is_fetched_once_and_one_that_lies_beside_goes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, place = folder_of(tmp_path / "m", SD15), tmp_path / "clip"
+    model = opened(folder, companion="owner/clip")
+    known: dict[str, Path | None] = {"owner/clip": None}
+    monkeypatch.setattr(companion_files, "cached", lambda name, file: known[name])
+    assert model.problems() == [] and DUAL in model.offers  # what is not here yet cannot be checked
+    assert "'owner/clip' of model.companion is no folder here" in model.missing()
+    with pytest.raises(WeightsError, match="'owner/clip' is no folder here, and the hub does not give it"):
+        model.beside("Van Gogh")
+    known["owner/clip"] = place
+    assert model.missing() == "" and companions_of(folder, "owner/clip") == {"text_encoder": place}
+    (beside := tmp_path / "m_clip").mkdir()
+    assert companions_of(folder, "owner/clip") == {"text_encoder": beside}
+    assert companions_of(folder, str(place)) == {"text_encoder": place}

@@ -200,7 +200,7 @@ def test_pictures_of_a_pipeline(kind: Kind, monkeypatch: pytest.MonkeyPatch, tmp
         torch.manual_seed(1)
         net = plain({k: len(v) for k, v in sets.labels.items()}).eval().requires_grad_(False)
 
-    def load(folder: Path, name: str, role: str) -> Judge:
+    def load(folder: Path, name: str, role: str, device: str) -> Judge:
         assert role == "search"
         return Judge(
             kind=name,

@@ -4,8 +4,10 @@ run's folder.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from razor_cli.data.shots import DrawnSets, Shot, Shots
 from razor_cli.engine.cache import TensorCache
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.board import DrawnBoard
+from razor_cli.families.diffusion.canvas_judges import describe
 from razor_cli.families.diffusion.exam import DrawnExam
 from razor_cli.families.diffusion.kinds import Kind
-from razor_cli.families.diffusion.settings import DrawnMetrics
+from razor_cli.families.diffusion.settings import DrawnMetrics, Features
 from razor_cli.metrics.score import Score
 
 LABELS = {"style": STYLES, "object": OBJECTS, "identity": PEOPLE}
@@ -120,14 +123,65 @@ def test_judge_that_does_not_know_a_name_is_refused(judges: Path) -> None:
         settings.judge_hashes(sets)
     assert "did you mean noto" in str(error.value)
     known = settings.judge_hashes(sets_of("style", "noto", cells(), VALIDATION))
-    assert known == {"exam": "exam" * 12, "search": "search" * 12}
+    assert known == {role: sha256(role.encode()).hexdigest() for role in ("exam", "search")}
     unknown = Shots([Shot(prompt="p", seed=1, labels=(("character", "Zed"),))])
     with pytest.raises(ConfigError, match="knows no kind 'character'"):
         settings.judge_hashes(replace(sets, evaluation=unknown))
 
 
 def test_missing_description_names_the_ways_out(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"exam\.json beside exam\.safetensors"):
+    with pytest.raises(ConfigError, match=r"exam\.json with the names") as error:
+        DrawnMetrics(judges=tmp_path).judge_hashes(sets_of("style", "noto", cells()))
+    assert "razor data judge --checkpoint=FILE" in str(error.value)
+
+
+@pytest.mark.parametrize("written", ["", "[]", "{}", '{"kinds": 3}', '{"kinds": {"style": {}}}'])
+def test_description_of_something_else_is_refused(tmp_path: Path, written: str) -> None:
+    (tmp_path / "exam.json").write_text(written)
+    with pytest.raises(ConfigError, match="no description of a judge for exam that can be read"):
+        DrawnMetrics(judges=tmp_path).judge_hashes(sets_of("style", "noto", cells()))
+
+
+def test_judges_of_our_own_command_have_a_checksum_each(tmp_path: Path) -> None:
+    def write(kind: str, content: str) -> None:
+        file, held = tmp_path / f"{kind}.safetensors", content.encode()
+        file.write_bytes(held)
+        entry = {"file": file.name, "sha256": hashlib.sha256(held).hexdigest(), "measured": {}}
+        describe(tmp_path, "exam", kind, {"labels": LABELS[kind], **entry})
+
+    for kind in ("style", "object"):
+        write(kind, kind)
+    settings, sets = DrawnMetrics(judges=tmp_path), sets_of("style", "noto", cells())
+    first = settings.judge_hashes(sets)
+    write("object", "another")
+    assert set(first) == {"exam"} and first != settings.judge_hashes(sets)
+
+
+def test_a_judge_that_guides_the_search_does_not_judge_the_edit(tmp_path: Path) -> None:
+    folder = write_descriptions(tmp_path, LABELS)
+    sets = replace(sets_of("style", "noto", cells()), validation=Shots(cells(seeds=(3,))))
+    assert set(DrawnMetrics(judges=folder).judge_hashes(sets)) == {"exam", "search"}
+    for ending in ("json", "safetensors"):
+        (folder / f"search.{ending}").write_bytes((folder / f"exam.{ending}").read_bytes())
+    with pytest.raises(ConfigError, match="the same classifier of kind") as refused:
+        DrawnMetrics(judges=folder).judge_hashes(sets)
+    assert refused.value.fix is not None and "metrics.search_pictures=0" in refused.value.fix
+    assert set(DrawnMetrics(judges=folder, search_pictures=0).judge_hashes(sets)) == {"exam"}
+
+
+def test_features_of_a_file_are_known_by_what_it_holds(judges: Path, tmp_path: Path) -> None:
+    file, found = tmp_path / "inception.pth", []
+    for content in (b"one", b"another"):
+        file.write_bytes(content)
+        settings = DrawnMetrics(judges=judges, fid=Features.INCEPTION, fid_weights=file)
+        found.append(settings.judge_hashes(sets_of("style", "noto", cells()))["fid"])
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("said", ["[]", "{}", '{"kinds": {"style": {}}}'])
+def test_what_is_no_description_of_a_judge_is_refused(tmp_path: Path, said: str) -> None:
+    (tmp_path / "exam.json").write_text(said)
+    with pytest.raises(ConfigError, match="has no description of a judge"):
         DrawnMetrics(judges=tmp_path).judge_hashes(sets_of("style", "noto", cells()))
 
 

@@ -109,7 +109,7 @@ def test_scores_of_a_zero_shot_judge_are_never_plain_ua() -> None:
 
 
 def test_zero_shot_without_a_paired_clip_is_refused() -> None:
-    with pytest.raises(ConfigError, match="judged_by=zero_shot needs the CLIP"):
+    with pytest.raises(ConfigError, match="judged_by=zero_shot: the model has no CLIP beside it"):
         needed(None)
 
 

@@ -12,6 +12,7 @@ from presets import preset
 from tiny_drawn import bits
 from tiny_drawn import family as opened
 from tiny_drawn import make_sets as drawn_sets
+from tiny_sd import SCHEDULE
 from torch import Tensor, nn
 
 from razor_cli.contract.components import swapped
@@ -22,6 +23,7 @@ from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.methods.diffusion.esd import Esd
 from razor_cli.methods.diffusion.esd_erasure import Erasure, guided_away
+from razor_cli.methods.diffusion.partly_drawn import PartlyDrawn
 
 SHORT = {"lr": 2e-3, "epochs": 2, "steps": 3, "batch": 4, "sampler_steps": 3}
 
@@ -65,7 +67,7 @@ def test_what_is_learnt_lies_beyond_no_words_or_beyond_what_keeps_its_other_side
 @pytest.mark.parametrize("sample_with", ["student", "teacher"])
 def test_training_turns_the_net_away_from_the_target(family: Diffusion, sample_with: str) -> None:
     before = bits(family)
-    edit = esd(family, steps=15, eta=1.0, sample_with=sample_with)
+    edit = esd(family, steps=25, eta=1.0, sample_with=sample_with)
     losses = [float(e.note.split()[1].rstrip(";")) for e in edit.log]
     assert losses[-1] < losses[0] and same(before, bits(family))
     latents, at = probe(family)
@@ -103,6 +105,24 @@ def test_seeds_decide_and_an_attribute_may_be_erased_from_a_prompt(family: Diffu
     assert same(one.values, esd(family).values)
     assert not same(one.values, esd(family, {"seed": 1}).values)
     assert not same(one.values, esd(family, erase_from="A Cats image.").values)
+
+
+def test_what_has_stopped_is_not_drawn_further(family: Diffusion) -> None:
+    drawing = Erasure(lab_of(family), method(sampler_steps=4)).drawing
+    contexts, empty = (family.denoiser.encode([text]).expand(8) for text in ("Noto", ""))
+    drawn, real = [0], family.denoiser.predict
+    with pytest.MonkeyPatch.context() as patched, torch.no_grad():
+        counted = lambda z, t, c: (drawn.append(len(z)), real(z, t, c))[1]  # noqa: E731
+        patched.setattr(family.denoiser, "predict", counted)
+        drawing.drawn(contexts, empty, torch.Generator().manual_seed(0))
+    stops = torch.randint(4, (8,), generator=torch.Generator().manual_seed(0))
+    assert sum(drawn) == 2 * int(stops.sum())
+
+
+def test_the_code_of_2025_counts_its_guidance_from_the_prompt_itself() -> None:
+    empty, named = (torch.randn(5, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    published = named - 2.0 * (named - empty)
+    assert torch.allclose(guided_away(empty, named, empty, preset("esd_paper").eta), published, atol=1e-6)
 
 
 def test_no_step_at_all_is_an_edit_without_effect(family: Diffusion) -> None:
@@ -144,6 +164,20 @@ def test_half_drawn_pictures_lie_at_the_samplers_steps_or_between_them(family: D
         assert float(at.max()) <= float(steps.max()) and float(at.min()) >= 0
         if noised_at == "sampler":
             assert set(at.tolist()) == set(steps.tolist())
+
+
+def test_half_drawn_pictures_are_not_cut_to_the_range_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import DDIMScheduler, EulerDiscreteScheduler
+
+    model, found = opened(Kind.SD15), []
+    contexts, empty = model.denoiser.encode(["Noto"]).expand(4), model.denoiser.encode([""]).expand(4)
+    euler = EulerDiscreteScheduler(**SCHEDULE)  # as most schedulers it says nothing of a range
+    for own in (euler, DDIMScheduler.from_config(euler.config, clip_sample=False)):
+        monkeypatch.setattr(model.denoiser.pipeline, "scheduler", own)
+        drawing = PartlyDrawn(model.denoiser, method(sampler_steps=4, noised_at="sampler"))
+        with torch.no_grad():
+            found.append(drawing.drawn(contexts, empty, torch.Generator().manual_seed(0))[0])
+    assert torch.equal(*found) and float(found[0].abs().max()) > 1
 
 
 @pytest.mark.parametrize(

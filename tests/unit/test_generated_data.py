@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from drawn_places import Easel, asked, write_canvas
@@ -206,3 +207,9 @@ def test_folders_that_do_not_serve_are_refused(tmp_path: Path) -> None:
         DrawnFolder(root=root).sets(ask)
     with pytest.raises(DataError, match="no folder of that name"):
         DrawnFolder(root=root).sets(asked("identity", "Cleo"))
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": 1001}, {"guidance": -1.0}])
+def test_a_sampler_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.{next(iter(wrong))} is out of range"):
+        Generated(**wrong)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from tiny_vit import TinyVit
 
 from razor_cli.errors import ConfigError, DataError, WeightsError
 from razor_cli.families.diffusion import canvas_judges, canvas_training
@@ -148,21 +149,6 @@ def test_the_benchmark_has_51_themes_and_20_objects() -> None:
     assert len(canvas_labels("object")) == 20
     with pytest.raises(ConfigError, match="no classifier of kind 'identity'"):
         canvas_labels("identity")
-
-
-class TinyVit(torch.nn.Module):
-    """Stands in for ViT-L: the same names, one layer."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.head = torch.nn.Linear(1024, count)
-        self.seen = torch.nn.Parameter(torch.zeros(3))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return a logit per label from the mean colour."""
-        mean: torch.Tensor = x.mean((2, 3)).repeat(1, 342)[:, :1024]
-        out: torch.Tensor = self.head(mean)
-        return out
 
 
 def test_a_checkpoint_of_the_benchmark_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,13 +38,16 @@ METHODS = (
     "gdiff_tan",
     "random",
 )
+TWO_EPOCHS = {"ft", "salun"}  # of the pictures to keep, and of a mask besides
 
 
 def edited(name: str, cache: TensorCache | None = None, *, elsewhere: bool) -> Edit:
-    """Return the edit, two epochs of it where the method trains, on the CPU or on the other device."""
+    """Return the edit, an epoch of it where the method trains (of two methods a second, which goes on from
+    what the first one left on the device), on the CPU or on the other device.
+    """
     model, sets, method = make_clip(), traced(), preset(name)
     if hasattr(method, "epochs"):
-        method = preset(name, epochs=2, lr=1e-4)
+        method = preset(name, epochs=2 if name in TWO_EPOCHS else 1, lr=1e-4)
     if not elsewhere:
         return run(method, model, sets, cache=cache)
     with OtherDevice(model):

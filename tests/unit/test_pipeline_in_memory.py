@@ -108,8 +108,16 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         loaded.handed(pipe, {}, {"batch_size": 3})
     with pytest.raises(ConfigError, match="companion has the wrong type"):
         loaded.handed(pipe, {}, {"companion": 3})
+    with pytest.raises(WeightsError, match=r"model\.companion\.text_encoder: no such folder"):
+        loaded.handed(pipe, {}, {"companion": tmp_path / "nowhere"})
+    with pytest.raises(ConfigError, match=r"model\.dtype=float16 is for GPUs"):
+        loaded.handed(pipe, {}, {"dtype": "float16"})
+    with pytest.raises(ConfigError, match="target has the wrong type"):
+        razor_cli.unlearn(pipe, None)
+    with pytest.raises(ConfigError, match="the model is what is handed over"):
+        razor_cli.unlearn(pipe, "owl", model__weights="x")
     monkeypatch.setattr(loaded, "free_memory", lambda: 1000)
-    with pytest.raises(WeightsError, match="bfloat16"):
+    with pytest.raises(ConfigError, match="bfloat16"):
         loaded.handed(pipe, {}, {})
     pipe.scheduler.register_to_config(prediction_type="sample")
     with pytest.raises(RazorError, match="predicts"):

@@ -16,6 +16,7 @@ from tiny_sd import tiny_sd3, tiny_sd15
 
 from razor_cli.errors import PatchError, RunError, WeightsError
 from razor_cli.families.diffusion import layouts
+from razor_cli.families.diffusion.standins import STAND_INS, stand_in_folder
 from razor_cli.weights import files
 from razor_cli.weights.checkpoint import find_layout, read_state
 from razor_cli.weights.parted import BESIDE
@@ -204,6 +205,18 @@ def test_a_part_that_lies_beside_the_folder_comes_along(base: Path, tmp_path: Pa
     (base / "shared.json").write_text(json.dumps({"vae": "other"}))
     out = apply(patched(base, TEXT), base, tmp_path / "out")
     assert (out / "vae/config.json").is_file() and not (out / "shared.json").exists()
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_an_embedded_stand_in_takes_patches_whatever_it_shares(name: str, tmp_path: Path) -> None:
+    base = stand_in_folder(name)
+    changed = next(n for n in read_state(base) if n.endswith("layers.0.mlp.fc1.weight"))
+    path, state = tmp_path / "p.safetensors", read_state(base)
+    write_patch(path, {changed: state[changed] + 1}, state, method="razor", target="Noto")
+    out = apply(path, base, tmp_path / "out")
+    assert not [p for p in out.rglob("*") if p.is_symlink()]
+    revert(out, tmp_path / "back", undo_path=undo_path_for(out))
+    assert contents(tmp_path / "back") == contents(base)
 
 
 def test_an_edit_of_nothing_is_a_patch_too(base: Path) -> None:

@@ -16,6 +16,7 @@ from razor_cli.contract.components import Component, Slice, parameters, swapped
 from razor_cli.contract.edit import Edit
 from razor_cli.engine.saliency import Saliency, pareto_front
 from razor_cli.engine.search import stepped
+from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.families.diffusion.settings import DrawnMetrics
@@ -48,6 +49,13 @@ def slug(model: Diffusion, lab: dict[str, Any] | None = None, **changes: Any) ->
     method = preset("slug", **ON_TEXT | changes)
     assert isinstance(method, Slug)
     return method.edit(lab_of(model, settings=NO_PICTURES, **lab or {}))
+
+
+def test_a_criterion_without_pictures_is_answered_with_one_that_there_is() -> None:
+    with pytest.raises(ConfigError, match=r"method\.criterion=recognised") as error:
+        slug(family(Kind.SD15), criterion="recognised")
+    told = str(error.value)
+    assert "no judge" in told and "method.criterion=text_gone" in told and "class_names" not in told
 
 
 def lead(layer: int = 0, name: str = "t") -> Saliency:
@@ -151,6 +159,16 @@ def test_captions_of_what_stays_are_overwritten_where_the_script_does_so(model: 
     assert set(texts.captions) == {lab.sets.target} and texts.keys == lab.sets.retain.keys
     assert texts.fingerprint() != lab.sets.retain.fingerprint()
     assert not same(own, named)
+
+
+def test_captions_of_the_target_are_overwritten_where_the_script_does_so(model: Diffusion) -> None:
+    lab = lab_of(model)
+    own, named = (
+        lab.gradients(preset("slug", **ON_TEXT | {"forget_text": text})._plan(lab))[0]
+        for text in ("caption", "concept")
+    )
+    assert not same(own, named)
+    assert preset("slug_code", _family="diffusion").forget_text == "concept"
 
 
 def test_both_encoders_move_by_one_share_of_their_norm() -> None:

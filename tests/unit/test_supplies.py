@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from razor_cli.engine.cache import TensorCache
 from razor_cli.errors import RunError
 from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.family import Diffusion
-from razor_cli.families.diffusion.kinds import Kind
+from razor_cli.families.diffusion.kinds import Kind, Sampler
 from razor_cli.families.diffusion.supplies import Supplies
 
 PROMPTS, SEEDS = ["a cats image", "a dogs image"], [1, 2]
@@ -49,14 +48,8 @@ def test_pictures_are_the_unedited_models_whatever_it_holds(family: Diffusion) -
         assert (arrays(Supplies(family)) == plain).all()
         assert Supplies(family).embed(PROMPTS) == words
         assert all(torch.equal(p, held[n]) for n, p in family.module.named_parameters())
-        drawn = family.denoiser.draw(PROMPTS, SEEDS, cast(Any, _sampler()))
+        drawn = family.denoiser.draw(PROMPTS, SEEDS, Sampler(steps=2, guidance=3))
         assert (drawn.permute(0, 2, 3, 1).numpy() != plain).any()
-
-
-def _sampler() -> object:
-    from razor_cli.families.diffusion.kinds import Sampler
-
-    return Sampler(steps=2, guidance=3)
 
 
 def test_each_picture_is_drawn_once_and_kept_on_disk(
@@ -74,6 +67,13 @@ def test_each_picture_is_drawn_once_and_kept_on_disk(
     assert asked_for == [5]
     again.draw(PROMPTS, SEEDS, steps=3, guidance=3)
     assert asked_for == [5, *SEEDS]
+
+
+def test_pictures_of_another_device_are_others(family: Diffusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = Sampler(steps=2)
+    here = Supplies(family)._key("a", 1, sampler)
+    monkeypatch.setattr(family.denoiser, "device", "cuda")
+    assert Supplies(family)._key("a", 1, sampler) != here
 
 
 def test_nothing_is_drawn_while_something_is_done_at_run_time(family: Diffusion) -> None:

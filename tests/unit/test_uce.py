@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.methods.diffusion.choices import Solver, TokenRows
 from razor_cli.methods.diffusion.closed_form import ClosedForm, projected, replaced
 from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows, segments
-from razor_cli.methods.diffusion.uce import Uce
+from razor_cli.methods.diffusion.uce import POOLED, TOKENS, Uce, _Forms
 
 
 def world(erased: int = 3, kept: int = 20, width: int = 12, out: int = 7) -> tuple[Tensor, ...]:
@@ -204,3 +204,20 @@ def test_a_kind_of_target_without_a_template_is_told() -> None:
     with pytest.raises(ConfigError, match=r"method\.concepts: no template") as refused:
         uce(opened(Kind.SD15), concepts={"object": ["{}"]})
     assert "method.concepts.style" in str(refused.value.fix)
+
+
+def test_tokens_and_the_vector_of_a_prompt_of_one_width_are_told_apart() -> None:
+    found = preset("uce")
+    assert isinstance(found, Uce)
+    forms, none = _Forms(found, lab_of(opened(Kind.SD3)), *(cast(Any, None),) * 2), torch.zeros(0, 8)
+    tokens, pooled = torch.randn(2, 8), torch.randn(2, 8)
+    for kind, rows in ((TOKENS, tokens), (POOLED, pooled)):
+        forms.found[kind] = forms._form(rows, rows + 1, none, 1)
+    names = (
+        "transformer.context_embedder.weight",
+        "transformer.time_text_embed.text_embedder.linear_1.weight",
+    )
+    for name, rows in zip(names, (tokens, pooled), strict=True):
+        assert torch.equal(forms.of(name, torch.zeros(3, 8))[1], rows + 1)
+    with pytest.raises(ConfigError, match="does not read a prompt"):
+        forms.of(names[0], torch.zeros(3, 7))

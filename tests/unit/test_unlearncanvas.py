@@ -16,6 +16,7 @@ from razor_cli.data.choices import AnswerSet, SeedPrompt, Styles
 from razor_cli.data.kinds.unlearncanvas import UnlearnCanvas, canvas_names
 from razor_cli.data.sources.unlearncanvas import UnlearnCanvas as Source
 from razor_cli.errors import ConfigError, DataError
+from razor_cli.methods.diffusion.wording import names_of, put, texts_of
 
 BENCH = canvas_names(Styles.BENCH50, photographs=True)
 
@@ -181,3 +182,12 @@ def test_command_counts_the_cells_of_a_canvas(layout: str, request: pytest.Fixtu
     done = CliRunner().invoke(app, ["check", "unlearncanvas", "--root", str(root), "--target", "van gogh"])
     assert "120 pictures; 6 of 1,020 cells are whole" in done.output
     assert "40 pictures show Van_Gogh" in done.output
+
+
+def test_methods_say_a_name_as_the_prompts_do(folders: Path) -> None:
+    for axis, target, said in (("style", "van gogh", "Van Gogh"), ("object", "cats", "Cats")):
+        sets = UnlearnCanvas(root=folders).sets(asked(axis, target))
+        assert names_of(sets) == [said] and all(said in prompt for prompt in sets.target_prompts)
+        assert texts_of("prompts", {axis: ["{} now"]}, sets) == [f"{said} now"]
+        assert said not in put(sets.target_prompts[0], names_of(sets), "Photo")
+    assert put("A sea seen by the sea.", ["sea"], "Photo") == "A Photo seen by the Photo."

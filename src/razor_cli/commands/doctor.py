@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from razor_cli.acceptance.checks import Report, Request
     from razor_cli.commands.doctor_machine import Row
     from razor_cli.data.kinds.own import Folder
-    from razor_cli.errors import Problem
+    from razor_cli.errors import ConfigError, Problem
     from razor_cli.families.clip.spec import ClipSpec
 
 GLANCE_KEYS = ("output_dir", "data.cifar_root")
@@ -139,6 +139,8 @@ def read_request(
         raise together(problems)
     node = OmegaConf.to_container(compose(read), resolve=True)
     assert isinstance(node, dict)
+    if node["family"] != ClipSpec.family:
+        raise _unpublished(name, node["family"])
     model = build(ClipSpec, node["model"], "model", problems)
     data = build(Folder, node["data"], "data", problems)
     if model is not None and data is not None:
@@ -160,6 +162,19 @@ def read_request(
         target=str(node["target"]) if any(w.startswith("target=") for w in overrides) else None,
         checkpoint=checkpoint,
         output_dir=Path(str(node["output_dir"])).expanduser(),
+    )
+
+
+def _unpublished(name: str, family: object) -> ConfigError:
+    """Return the error of a model of a family that nothing is published of."""
+    from razor_cli.errors import ConfigError
+    from razor_cli.families.clip.spec import ClipSpec
+
+    return ConfigError(
+        f"--acceptance {name}: nothing is published of such a model that it could be held against",
+        allowed=f"models of the family {ClipSpec.family}, such as clip_vitb32",
+        found=f"family={family}",
+        fix=f"razor-run model={name} method=none measures it as it is",
     )
 
 

@@ -172,7 +172,8 @@ def _print_line(console: Console, run: Run, verdict: Verdict | None, why: str = 
 
     words, r = Words(console.options.ascii_only), run.record
     said = Text(verdict.decision.value, style=STYLES[verdict.decision]) if verdict else Text("no verdict")
-    line = f'  {r.run_id}  {r.model} {r.scenario} "{r.target}" {r.method} seed {r.seed}'
+    line = verdict.by if verdict else ""
+    line += f'  {r.run_id}  {r.model} {r.scenario} "{r.target}" {r.method} seed {r.seed}'
     before = r.verdict.decision if r.verdict else None
     if before is not None and before is not (verdict.decision if verdict else None):
         line += f"  (recorded as {before.value})"

@@ -49,6 +49,8 @@ def check(
             )
     if parts["model"] is not None:
         problems += family_fits(node, parts["model"])
+        if (fitted := getattr(parts["metrics"], "fitted", None)) is not None:
+            parts["metrics"] = fitted(parts["model"])
     if options is not None:
         problems += pairing_problems(options, {k: v for k, v in parts.items() if k not in skip})
     if problems:
@@ -77,9 +79,9 @@ def _resolve(cfg: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:
 
 def _part(group: str, node: Mapping[str, Any], allowed: frozenset[str], problems: list[Problem]) -> Any:
     """Return the checked object of one group, or None."""
-    options = ", ".join(groups([conf_dir()]).get(group, []))
     value = node.get(group)
     if not isinstance(value, Mapping) or "_target_" not in value:
+        options = ", ".join(groups([conf_dir()]).get(group, []))
         problems.append(
             Problem(what=f"{group} is not chosen", allowed=options, found=value, fix=f"{group}=NAME")
         )

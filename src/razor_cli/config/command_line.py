@@ -33,8 +33,8 @@ class Request:
 
 
 def text_kinds(roots: Sequence[Path], allowed: Collection[str] = ()) -> Callable[[str], Collection[str]]:
-    """Return what tells whether a key takes text (`text`, `list`, `null`), read from the schemas' field
-    types.
+    """Return what tells whether a key takes text (`text`, `list`, `null`, and beside text a `map`), read from
+    the schemas' field types.
     """
     own = {"": (Options,), "scenario": (Scenario,)}
 
@@ -67,7 +67,9 @@ def _text(kind: Any) -> set[str]:
         return {"list"} if get_args(kind)[0] is str else set()
     if kind is NoneType:
         return {"null"}
-    arms = get_args(kind) if not isinstance(kind, type) and get_origin(kind) is not dict else ()
+    if get_origin(kind) is dict:
+        return {"map"}
+    arms = get_args(kind) if not isinstance(kind, type) else ()
     return {found for arm in arms for found in _text(arm)}
 
 

@@ -6,10 +6,16 @@ and the allowed words of the command line make it: compared here, before anythin
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,10 +30,34 @@ EXPECTED: dict[
     tuple[str, str | None, tuple[str, ...]], dict[Any, Any]
 ] = {}  # composed once for all of a sweep
 OF_JOBS = ("override_dirname", "id", "num", "config_name")
+READ: dict[tuple[object, ...], ConfigResult | None] = {}  # files that ship, read once for all of a process
+
+
+class ReadOnce(ConfigRepository):
+    """Finds configurations as Hydra does, and parses a file that ships only once, until it changes: of all
+    that composing costs, that is the larger part. A user's own files are read and looked through each time.
+    """
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """Return the content of a configuration, which is the caller's to change; None if there is none."""
+        source = self._find_object_source(config_path=config_path, object_type=ObjectType.CONFIG)
+        if source is None or source.scheme() not in {"file", "pkg"}:
+            return super().load_config(config_path)
+        key: tuple[object, ...] = (source.provider, source.path, config_path)
+        if source.scheme() == "file":
+            found = Path(source.path, source._normalize_file_name(config_path)).stat()
+            key += (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if key not in READ:
+            READ[key] = super().load_config(config_path)
+        return copy.deepcopy(READ[key])
 
 
 class Guarded(ConfigLoaderImpl):
     """Composes as Hydra does, and refuses what no file may say."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = ReadOnce(config_search_path)
 
     def load_configuration(
         self,

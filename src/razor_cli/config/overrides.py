@@ -92,13 +92,16 @@ def quote_list(value: str, *, multirun: bool) -> str:
 def quote_override(override: str, kinds: Callable[[str], Collection[str]], *, multirun: bool) -> str:
     """Return one command-line argument with its value quoted where its key is a text setting.
 
-    `kinds(key)` says what the setting takes: any of `text`, `list` and `null`; empty for all other settings.
+    `kinds(key)` says what the setting takes: any of `text`, `list`, `null` and `map`; empty for all other
+    settings. What stands in braces is a map where the setting takes one, and is left for Hydra to read.
     """
     match = OVERRIDE.fullmatch(override)
     taken = kinds(match["key"]) if match else ()
     if match is None or not taken:
         return override
     value = match["value"]
+    if "map" in taken and value.startswith("{") and value.endswith("}"):
+        return override
     if "list" in taken:
         quoted = quote_list(value, multirun=multirun)
     else:

@@ -27,6 +27,7 @@ def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem
         (bounds_are_right, ("scenario",)),
         (packages_are_there, ("quantization",)),
         (schemes_serve_model, ("quantization", "model")),
+        (metrics_serve_model, ("metrics", "model")),
     ]
     for rule, names in rules:
         arguments = [parts.get(n) for n in names]
@@ -84,12 +85,24 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
         if name not in model.goals
     ]
     losses = [getattr(method, "forget_loss", None), *(r.forget_loss for r in getattr(method, "retries", ()))]
-    found += [p for loss in losses for p in _unknown_loss(loss, "forget_loss", model.losses)]
-    return found + _unknown_loss(getattr(method, "retain_loss", None), "retain_loss", model.retain_losses)
+    found += [
+        p for loss in dict.fromkeys(losses) for p in _wrong_loss(loss, "forget_loss", model.losses, model)
+    ]
+    return found + _wrong_loss(
+        getattr(method, "retain_loss", None), "retain_loss", model.retain_losses, model
+    )
 
 
-def _unknown_loss(name: str | None, key: str, known: Sequence[str]) -> list[Problem]:
-    """A loss is named that the model's family does not have; a method without such a setting names none."""
+def _wrong_loss(name: str | None, key: str, known: Sequence[str], model: Spec) -> list[Problem]:
+    """A loss is named that the model's family does not have, or that this model cannot have; a method without
+    such a setting names none.
+    """
+    refused = getattr(model, "refused_losses", {})
+    if name in refused:
+        why, fix = refused[name]
+        what = f"method.{key}={name} does not serve model={model.name}: {why}"
+        allowed = ", ".join(loss for loss in known if loss not in refused)
+        return [Problem(what=what, allowed=allowed, found=name, fix=fix)]
     if name is None or name in known:
         return []
     close = nearest(name, known)
@@ -143,6 +156,17 @@ def schemes_serve_model(quantization: Any, model: Any) -> list[Problem]:
         for scheme in quantization.schemes
         if scheme in refused
     ]
+
+
+def metrics_serve_model(metrics: Any, model: Spec) -> list[Problem]:
+    """An exam must be able to judge the model; a model in memory may be edited without one."""
+    return [] if getattr(model, "in_memory", False) else exam_problems(metrics, model)
+
+
+def exam_problems(metrics: Any, model: Spec) -> list[Problem]:
+    """Return what an exam needs of a model that it has not, such as who judges."""
+    problems = getattr(metrics, "problems", None)
+    return [] if problems is None else [Problem.of(error) for error in problems(model)]
 
 
 def packages_are_there(quantization: Any) -> list[Problem]:

@@ -70,10 +70,15 @@ def parameters(model: Moduled) -> dict[str, Tensor]:
     return {name: p.data for name, p in model.module.named_parameters()}
 
 
+def parameters_named(model: Moduled, names: Iterable[str]) -> dict[str, Tensor]:
+    """Return some of the live parameters, without a walk through the whole module."""
+    return {name: model.module.get_parameter(name).data for name in names}
+
+
 @contextmanager
 def swapped(model: Moduled, values: Mapping[str, Tensor]) -> Iterator[None]:
     """Hold `values` in place of the named parameters, and restore the exact former bits on leaving."""
-    live = parameters(model)
+    live = parameters_named(model, values)
     undo = {name: live[name].clone() for name in values}
     try:
         for name, value in values.items():

@@ -20,6 +20,7 @@ class GradientPlan:
     forget_batch: int = 128
     retain_batch: int | None = 128  # None: all examples in one batch
     retain_seed: int | None = None  # retain examples as a training draws them with that seed; None: as listed
+    forget_caption: str | None = None  # caption that replaces every forget example's own; None: their own
     retain_caption: str | None = None  # caption that replaces every retain example's own; None: their own
     chunk: int = 128  # examples in memory at once; a larger batch is exact through gradient caching
 

@@ -68,6 +68,7 @@ def assemble(plan: Plan, forget: Pairs, retain: Pairs, notes: Sequence[str] = ()
         target=scene.target,
         axis=scene.axis,
         aliases=plan.aliases,
+        called=words.called(scene.axis, scene.target),
         forget=forget,
         retain=retain,
         validation=_searched(plan),

@@ -65,6 +65,7 @@ class DrawnSets:
     target: str
     axis: str  # kind of the target: style, object, identity, character
     aliases: tuple[str, ...] = ()
+    called: str = ""  # the target as prompts write it, where they do so otherwise: Van_Gogh is Van Gogh
     forget: Pairs
     retain: Pairs
     validation: Shots

@@ -69,12 +69,14 @@ class Words:
 
     def name(self, kind: str, name: str) -> str:
         """Return a name as sentences write it."""
-        if name in self.spelling:
-            return self.spelling[name]
-        how = self.written.get(kind, Written.PLAIN)
-        if how is Written.SPACED:
-            return name.replace("_", " ")
-        return article(name) if how is Written.ARTICLE and name[:1].islower() else name
+        if self.written.get(kind) is Written.ARTICLE and name[:1].islower() and name not in self.spelling:
+            return article(name)
+        return self.called(kind, name)
+
+    def called(self, kind: str, name: str) -> str:
+        """Return a name as it stands in sentences, without an article."""
+        spaced = name.replace("_", " ") if self.written.get(kind) is Written.SPACED else name
+        return self.spelling.get(name, spaced)
 
 
 def slot(kind: str) -> str:

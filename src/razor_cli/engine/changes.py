@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from razor_cli.contract.components import parameters, swapped
+from razor_cli.contract.components import parameters_named, swapped
 from razor_cli.contract.family import WEIGHTS, Family
 
 
@@ -32,7 +32,7 @@ class Weights:
 
         The draw depends on the seed and each tensor's name only, so it is the same whatever else was edited.
         """
-        live = parameters(family)
+        live = parameters_named(family, self.values)
         control = {}
         for name, new in self.values.items():
             delta = new.to(live[name].dtype) - live[name]

@@ -89,6 +89,8 @@ class Lab:
             forget, retain = (part.head(sample) for part in (self.sets.forget, self.sets.retain))
             if plan.retain_seed is not None:
                 retain = retain.drawn(plan.retain_seed)
+            if plan.forget_caption is not None:
+                forget = forget.captioned(plan.forget_caption)
             if plan.retain_caption is not None:
                 retain = retain.captioned(plan.retain_caption)
             return (

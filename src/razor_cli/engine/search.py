@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from razor_cli.contract.components import Component, parameters
+from razor_cli.contract.components import Component, parameters_named
 from razor_cli.contract.family import Board, Family, Metrics
 from razor_cli.contract.goals import Goals, Limit, bounds_of
 from razor_cli.engine.choices import Return
@@ -168,8 +168,8 @@ def stepped(
     Rounding comes before evaluation, so that scores describe what a patch writes. With sizes of 0 the values
     are the weights themselves.
     """
-    live = parameters(family)
-    values = {name: live[name].clone() for c in components for name in c.params}
+    live = parameters_named(family, (name for c in components for name in c.params))
+    values = {name: value.clone() for name, value in live.items()}
     for component, direction, size in zip(components, directions, sizes, strict=True):
         for view, change in zip(component.views(values), direction, strict=True):
             view.sub_(change, alpha=size)

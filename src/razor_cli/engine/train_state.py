@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from razor_cli.atomic import staged
-from razor_cli.contract.components import parameters, swapped
+from razor_cli.contract.components import parameters_named, swapped
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.edit import Event
 from razor_cli.contract.family import Family, Named
@@ -59,7 +59,7 @@ def borrowed(family: Family, names: Sequence[str]) -> Iterator[Named]:
     flags = {n: (p.requires_grad, p.grad) for n, p in live.items()}
     modes = [(m, m.training) for m in family.module.modules()]
     devices = [torch.cuda.current_device()] if family.device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices), swapped(family, {n: parameters(family)[n] for n in names}):
+    with torch.random.fork_rng(devices=devices), swapped(family, parameters_named(family, names)):
         try:
             family.module.eval()
             for name, parameter in live.items():

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,10 +78,15 @@ def told(run: Run, acceptance: Acceptance) -> tuple[str, Decision | None]:
     numbers = [
         f"{reading.heading} {value:.1f}"
         for reading in (layout.progress if layout else ())
-        if (value := found.get((reading.metric, reading.variant))) is not None
+        for (metric, variant), value in found.items()
+        if metric == reading.metric and fnmatchcase(variant, reading.variant) and value is not None
     ]
     verdict = by_bounds(run, acceptance)
-    words = [" ".join(numbers), *([verdict.decision.value] if verdict else []), f"run {run.run_id}"]
+    words = [
+        " ".join(numbers),
+        *([verdict.decision.value + verdict.by] if verdict else []),
+        f"run {run.run_id}",
+    ]
     return " · ".join(filter(None, words)), verdict.decision if verdict else None
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from razor_cli.bench import memory_note
 from razor_cli.engine.estimate import COUNTED
 from razor_cli.grid.blocks import Asked
 from razor_cli.grid.cost import RECORDED, Estimate, estimate
@@ -48,6 +49,10 @@ def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console:
     rows.sort(key=lambda row: row.number)
     console.print(_table(rows))
     for line in [*totals(rows, jobs[0].experiment.jobs if jobs else 1), *left_out(jobs)]:
+        console.print(Text(line))
+    waiting = {row.number for row in rows if row.cost}
+    notes = (memory_note(job.experiment) for job in jobs if job.number in waiting)
+    for line in dict.fromkeys(filter(None, notes)):
         console.print(Text(line))
     for text in done.untold:
         console.print(Text(f"whether all of it is recorded cannot be told: {text}", style="yellow"))

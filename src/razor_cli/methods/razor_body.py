@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from razor_cli.contract.components import Component, parameters
+from razor_cli.contract.components import Component, parameters_named
 from razor_cli.contract.family import Family
 
 State = tuple[dict[str, Tensor], list[Component], list[Component]]  # values, active and moved components
@@ -17,9 +17,8 @@ class Body:
 
     def __init__(self, family: Family, components: Sequence[Component]) -> None:
         self.family = family
-        live = parameters(family)
-        touched = dict.fromkeys(p for c in components for p in c.params)
-        self.original = {n: live[n].clone() for n in touched}
+        touched = parameters_named(family, (p for c in components for p in c.params))
+        self.original = {n: value.clone() for n, value in touched.items()}
         self.values: dict[str, Tensor] = {}
         self.active: list[Component] = []
         self.moved: list[Component] = []
@@ -31,7 +30,8 @@ class Body:
 
     def put(self, state: State) -> list[Component]:
         """Hold another edit of the original weights in place of this one; return the components of both."""
-        live, touched = parameters(self.family), {c.name: c for c in (*self.moved, *state[2])}
+        live = parameters_named(self.family, {**self.values, **state[0]})
+        touched = {c.name: c for c in (*self.moved, *state[2])}
         for name in self.values:
             live[name].copy_(self.original[name])
         self.values, self.active, self.moved = state
@@ -41,7 +41,7 @@ class Body:
 
     def take(self, values: Mapping[str, Tensor], components: Sequence[Component] = ()) -> None:
         """Move parameters to `values`, and count `components` among what has moved."""
-        live = parameters(self.family)
+        live = parameters_named(self.family, values)
         for name, value in values.items():
             live[name].copy_(value)
             self.values[name] = value.to(self.family.storage_dtype(name))

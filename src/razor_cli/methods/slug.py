@@ -19,9 +19,9 @@ from razor_cli.methods.slug_choices import (
     Along,
     Bracket,
     Candidates,
+    Captions,
     Pick,
     RetainPath,
-    RetainText,
     Searched,
 )
 
@@ -64,7 +64,8 @@ class Slug:
     forget_batch: int = 16
     retain_batch: int = 16
     retain_path: RetainPath = RetainPath.LISTED
-    retain_text: RetainText = RetainText.CAPTION
+    forget_text: Captions = Captions.CAPTION
+    retain_text: Captions = Captions.CAPTION
 
     def __post_init__(self) -> None:
         ranges = {
@@ -131,7 +132,8 @@ class Slug:
             forget_batch=self.forget_batch,
             retain_batch=self.retain_batch,
             retain_seed=lab.seed if self.retain_path is RetainPath.TRAINING else None,
-            retain_caption=lab.sets.target if self.retain_text is RetainText.CONCEPT else None,
+            forget_caption=lab.sets.target if self.forget_text is Captions.CONCEPT else None,
+            retain_caption=lab.sets.target if self.retain_text is Captions.CONCEPT else None,
         )
 
     def _metric(self, board: Board) -> str:
@@ -140,12 +142,14 @@ class Slug:
         names = goal.metrics[0] if goal else (self.criterion,)
         found = next((n for n in names if n in board.base), None)
         if found is None:
-            other = next(n for n, g in board.goals.items() if g.meaning is Meaning.AT_MOST)
+            falls = (n for n, g in board.goals.items() if g.meaning is Meaning.AT_MOST)
+            other = next((n for n in falls if set(board.goals[n].metrics[0]) & board.base.keys()), "NAME")
+            why = "of k classes or more, k + 1 must be in the label space: data.class_names=[...]"
             raise ConfigError(
-                f"method.criterion={self.criterion}: these sets do not give this metric (of k classes or "
-                "more, k + 1 must be in the label space)",
+                f"method.criterion={self.criterion}: there is no such metric for these sets",
                 allowed=", ".join(board.base),
-                fix=f"method.criterion={other}, or name more classes: data.class_names=[...]",
+                found="; ".join(board.notes) or why,
+                fix=f"method.criterion={other} method.criterion_value=NUMBER (left out: {ELSE:g})",
             )
         return found
 

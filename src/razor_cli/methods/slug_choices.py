@@ -35,8 +35,8 @@ class RetainPath(StrEnum):
     TRAINING = "training"
 
 
-class RetainText(StrEnum):
-    """Captions of the retain pairs: their own, or the target's name on every picture, as the published
+class Captions(StrEnum):
+    """Captions of forget or retain pairs: their own, or the target's name on every picture, as the published
     scripts for text encoders overwrite them.
     """
 

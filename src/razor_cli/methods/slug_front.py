@@ -59,4 +59,4 @@ def _usual(family: Family, tower: str, forget: Named, retain: Named) -> Saliency
 
 
 def _is_matrix(family: Family, component: Component) -> bool:
-    return parameters(family)[component.name].ndim > 1
+    return family.module.get_parameter(component.name).ndim > 1

@@ -42,6 +42,8 @@ class Bound:
     at_least: float | None = None
     # Points under `against`, over the same pictures where such a score exists.
     drop_at_most: float | None = None
+    # Beyond this value of the unedited model its judge knows the target too little: the bound says nothing.
+    base_at_most: float | None = None
     margin: float = 0.0  # >= 0; how far past the threshold the interval may reach, never the value itself
     state: State = State.EDIT
     against: Against = Against.BASE
@@ -63,11 +65,12 @@ class Bound:
                 allowed="at_most, at_least or drop_at_most",
                 found=", ".join(given) or "none",
             )
-        if not all(math.isfinite(v) for v in given.values()) or not 0 <= self.margin < math.inf:
+        limits = [*given.values(), *([] if self.base_at_most is None else [self.base_at_most])]
+        if not all(map(math.isfinite, limits)) or not 0 <= self.margin < math.inf:
             raise ConfigError(
                 f"acceptance: a bound on {self.metric} is out of range",
-                allowed="a finite threshold and a margin >= 0",
-                found=f"{given}, margin {self.margin}",
+                allowed="finite thresholds and a margin >= 0",
+                found=f"{given}, base_at_most {self.base_at_most}, margin {self.margin}",
             )
         for name, kind in (("state", State), ("against", Against)):
             if getattr(self, name) not in list(kind):

@@ -24,7 +24,8 @@ class MetricInfo:
 
     `from_base`: the number is itself a comparison with the unedited model, which shows no forgetting where
     that one has nothing to forget. `shown_by`: the metric whose drop shows that the target went, for one that
-    says on neither side which way it moved.
+    says on neither side which way it moved. `known_by`: the metric whose value at the unedited model says how
+    well its judge knows the target, where it is another one.
     """
 
     title: str
@@ -34,3 +35,4 @@ class MetricInfo:
     explanation: str
     from_base: bool = False
     shown_by: str = ""
+    known_by: str = ""

@@ -5,20 +5,17 @@ alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from razor_cli.errors import nearest
 from razor_cli.metrics.bounds import Against, Bound, State, demand
 from razor_cli.metrics.catalog import metric_info
 from razor_cli.metrics.info import NOT_RECOGNISED, Role
-from razor_cli.metrics.score import Score
+from razor_cli.metrics.judges import by_judge, reading_of, unedited, unknown_to_judge
+from razor_cli.metrics.lookup import FULL, Scores, lookup, shown
 from razor_cli.metrics.stats import Interval
 
-# (state, quantization) -> scores; full precision is "none"
-Scores = Mapping[tuple[str, str], Sequence[Score]]
-FULL = "none"
 NO_WIDTH = "an interval without width proves nothing"
 
 
@@ -42,6 +39,8 @@ class Finding:
     low: float | None = None
     high: float | None = None
     why: str = ""  # it is undecided although the value and its interval lie on one side
+    judge: str = ""  # where scores name who judged
+    base: str = ""  # by the same judge: what the unedited model is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +55,11 @@ class Verdict:
         """One line per bound and quantization."""
         return tuple(f.line for f in self.findings)
 
+    @property
+    def judge(self) -> str:
+        """Who judged, where scores name them; several stand beside each other."""
+        return ", ".join(dict.fromkeys(f.judge for f in self.findings if f.judge))
+
 
 def summary(verdict: Verdict, bounds: Mapping[str, Bound]) -> list[str]:
     """Return one line per bound: its outcome (the worst of all widths), the demand, and the value at each
@@ -66,27 +70,20 @@ def summary(verdict: Verdict, bounds: Mapping[str, Bound]) -> list[str]:
         found = [f for f in verdict.findings if f.name == name]
         outcomes = {f.outcome for f in found}
         worst = next(o for o in (Outcome.REJECTED, Outcome.UNDECIDED, Outcome.ACCEPTED) if o in outcomes)
-        kind = f"{bound.metric}{' ' + bound.variant if bound.variant else ''}"
-        cells = [
-            f"{f.quantization} {_cell(f)}" + ("" if len(outcomes) == 1 else f" {f.outcome}") for f in found
-        ]
-        why = "; ".join(dict.fromkeys(f.why for f in found if f.why))
-        lines.append(
-            f"{worst}  {name}: {kind} {demand(bound)}; {'; '.join(cells)}" + (f"; {why}" if why else "")
-        )
+        judge = found[0].judge
+        variant = reading_of(bound.variant) if judge else bound.variant
+        kind = " ".join(filter(None, (bound.metric, judge and f"by {judge}", variant)))
+        cells = [_cell(f) + ("" if len(outcomes) == 1 else f" {f.outcome}") for f in found]
+        more = [found[0].base, *(f.why for f in found if f.value is not None)]
+        said = "; ".join([*cells, *dict.fromkeys(m for m in more if m)])
+        lines.append(f"{worst}  {name}: {kind} {demand(bound)}; {said}")
     return lines
 
 
 def _cell(finding: Finding) -> str:
     if finding.value is None:
-        return finding.line
-    return _shown(Interval(finding.value, finding.low, finding.high, 0))
-
-
-def _shown(interval: Interval) -> str:
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:.1f} without an interval"
-    return f"{interval.value:.1f} [{interval.low:.1f}, {interval.high:.1f}]"
+        return f"{finding.quantization}: {finding.why}"
+    return f"{finding.quantization} {shown(Interval(finding.value, finding.low, finding.high, 0))}"
 
 
 def judge(scores: Scores, bounds: Mapping[str, Bound]) -> Verdict:
@@ -94,8 +91,9 @@ def judge(scores: Scores, bounds: Mapping[str, Bound]) -> Verdict:
 
     A bound is met when the value keeps the threshold and the whole interval keeps threshold plus margin; it
     failed when the whole interval lies beyond the threshold; anything else, a missing score or interval
-    included, is undecided. So is an interval without width, unless the state is the base, and a bound on
-    forgetting where the unedited model had nothing to forget.
+    included, is undecided. So is an interval without width, unless the state is the base, a bound on
+    forgetting where the unedited model had nothing to forget, and one whose judge does not know the target. A
+    bound holds for the scores of a judge that names itself in their variants, too, and says so.
     """
     findings = []
     for name, bound in bounds.items():
@@ -111,10 +109,11 @@ def judge(scores: Scores, bounds: Mapping[str, Bound]) -> Verdict:
 
 
 def _judge_one(name: str, bound: Bound, quantization: str, scores: Scores) -> Finding:
+    bound, judge = by_judge(bound, quantization, scores)
     interval, how = (
         _drop(bound, quantization, scores)
         if bound.drop_at_most is not None
-        else _find(bound, quantization, scores)
+        else lookup(scores, bound.state, quantization, bound.metric, bound.variant)
     )
     head = (
         f"{name} [{bound.state}, {quantization}]: "
@@ -122,11 +121,16 @@ def _judge_one(name: str, bound: Bound, quantization: str, scores: Scores) -> Fi
     )
     if interval is None:
         line = f"{head}: {how}: {Outcome.UNDECIDED}"
-        return Finding(name=name, quantization=quantization, outcome=Outcome.UNDECIDED, line=line)
-    outcome, why = _outcome(bound, interval), ""
-    if bound.state != State.BASE and interval.low is not None and interval.low == interval.high:
-        outcome, why = Outcome.UNDECIDED, NO_WIDTH
-    elif outcome is Outcome.ACCEPTED and (why := _nothing_to_forget(bound, quantization, scores)):
+        undecided = Outcome.UNDECIDED
+        return Finding(
+            name=name, quantization=quantization, outcome=undecided, line=line, why=how, judge=judge
+        )
+    outcome, why = _outcome(bound, interval), unknown_to_judge(bound, judge, scores)
+    if not why and bound.state != State.BASE and interval.low is not None and interval.low == interval.high:
+        why = NO_WIDTH
+    if not why and outcome is Outcome.ACCEPTED:
+        why = _nothing_to_forget(bound, quantization, scores)
+    if why:
         outcome = Outcome.UNDECIDED
     bounds = (
         "no interval"
@@ -147,6 +151,8 @@ def _judge_one(name: str, bound: Bound, quantization: str, scores: Scores) -> Fi
         low=interval.low,
         high=interval.high,
         why=why,
+        judge=judge,
+        base=unedited(bound, scores) if judge else "",
     )
 
 
@@ -161,7 +167,7 @@ def _nothing_to_forget(bound: Bound, quantization: str, scores: Scores) -> str:
     info = metric_info(bound.metric)
     if info is not None and info.shown_by:
         return _not_fallen(replace(bound, metric=info.shown_by), quantization, scores)
-    before, why = _lookup(scores, State.BASE, FULL, bound.metric, bound.variant)
+    before, why = lookup(scores, State.BASE, FULL, bound.metric, bound.variant)
     if before is None:
         return why
     fallen, _ = _drop(replace(bound, against=Against.BASE), quantization, scores)
@@ -171,7 +177,7 @@ def _nothing_to_forget(bound: Bound, quantization: str, scores: Scores) -> str:
     else:
         known = before.high is not None and bound.at_least is not None and before.high < bound.at_least
         went = fallen is not None and fallen.high is not None and fallen.high < 0
-    return "" if known or went else f"{NOT_RECOGNISED} (base {_shown(before)})"
+    return "" if known or went else f"{NOT_RECOGNISED} (base {shown(before)})"
 
 
 def _not_fallen(bound: Bound, quantization: str, scores: Scores) -> str:
@@ -179,7 +185,7 @@ def _not_fallen(bound: Bound, quantization: str, scores: Scores) -> str:
     fallen, why = _drop(replace(bound, against=Against.BASE), quantization, scores)
     if fallen is None or fallen.low is None:
         return why or NOT_RECOGNISED
-    return "" if fallen.low > 0 else f"{NOT_RECOGNISED} ({bound.metric} fell by {_shown(fallen)})"
+    return "" if fallen.low > 0 else f"{NOT_RECOGNISED} ({bound.metric} fell by {shown(fallen)})"
 
 
 def asks_to_forget(bound: Bound) -> bool:
@@ -204,48 +210,22 @@ def _outcome(bound: Bound, interval: Interval) -> Outcome:
     return Outcome.ACCEPTED if value <= limit and high <= limit + bound.margin else Outcome.UNDECIDED
 
 
-def _find(bound: Bound, quantization: str, scores: Scores) -> tuple[Interval | None, str]:
-    """Return the score's interval and a remark, or None and why there is none."""
-    return _lookup(scores, bound.state, quantization, bound.metric, bound.variant)
-
-
 def _drop(bound: Bound, quantization: str, scores: Scores) -> tuple[Interval | None, str]:
     """Return the drop under the reference: paired over pictures if recorded, else the widest the two
     intervals allow.
     """
-    after, why_after = _lookup(scores, bound.state, quantization, bound.metric, bound.variant)
+    after, why_after = lookup(scores, bound.state, quantization, bound.metric, bound.variant)
     variant = bound.variant or (why_after if after is not None else "")
-    paired, _ = _lookup(
+    paired, _ = lookup(
         scores, bound.state, quantization, f"{bound.metric}_drop", f"{variant}/{bound.against}"
     )
     if paired is not None:
         return paired, "paired"
     at = quantization if bound.against == Against.BASE_Q else "none"
-    before, why_before = _lookup(scores, State.BASE, at, bound.metric, variant)
+    before, why_before = lookup(scores, State.BASE, at, bound.metric, variant)
     if before is None or after is None:
         return None, why_before if before is None else why_after
     value, n = before.value - after.value, min(before.n, after.n)
     if before.low is None or before.high is None or after.low is None or after.high is None:
         return Interval(value, None, None, n), "conservative"
     return Interval(value, before.low - after.high, before.high - after.low, n), "conservative"
-
-
-def _lookup(
-    scores: Scores, state: str, quantization: str, metric: str, variant: str
-) -> tuple[Interval | None, str]:
-    if (state, quantization) not in scores:
-        return None, f"{state} under {quantization} was not evaluated"
-    found = [s for s in scores[state, quantization] if s.metric == metric and variant in ("", s.variant)]
-    if not found:
-        near = nearest(variant, [s.variant for s in scores[state, quantization] if s.metric == metric])
-        return None, f"no score {metric} {variant}".rstrip() + (f" (did you mean {near[0]}?)" if near else "")
-    if len(found) > 1:
-        return (
-            None,
-            f"{metric} has {len(found)} variants ({', '.join(s.variant for s in found)}), the bound "
-            "names none",
-        )
-    score = found[0]
-    if score.value is None:
-        return None, score.reason
-    return Interval(score.value, score.ci_low, score.ci_high, score.n), score.variant if not variant else ""

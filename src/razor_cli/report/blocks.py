@@ -10,6 +10,7 @@ from glob import escape
 from rich.console import Console
 from rich.text import Text
 
+from razor_cli.metrics.judges import reading_of
 from razor_cli.metrics.score import Score
 from razor_cli.report.cells import Words, heading, interval, number, print_fields, table
 from razor_cli.report.layout import Beside, Block, Facts, Part, Reading, Sentence, Spread
@@ -224,7 +225,7 @@ def _print_spread(console: Console, words: Words, part: Spread, rows: Sequence[S
     notes: list[str] = []
     for key in keys:
         hit = worst.get(key)
-        name = hit.variant if hit and hit.value is not None else ""
+        name = reading_of(hit.variant) if hit and hit.value is not None else ""
         cells = [_score_cell(words, score, notes) for score in (means.get(key), hit)]
         shown.add_row(_label(key), *cells, Text(words(name)), style=STATE_STYLES.get(key[0], ""))
     console.print(shown)

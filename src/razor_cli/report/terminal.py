@@ -111,7 +111,7 @@ def print_verdict(console: Console, words: Words, record: RunRecord, verdict: Ve
     if verdict is not None:
         console.print()
         decision = Text(verdict.decision.value, style=STYLES[verdict.decision])
-        console.print(Text("Verdict: ", style="bold") + decision)
+        console.print(Text("Verdict: ", style="bold") + decision + Text(words(verdict.by)))
         print_fields(console, words, [(words("·"), reason) for reason in verdict.reasons])
     before = record.verdict.decision if record.verdict else None
     if before is not None and before is not (verdict.decision if verdict else None):

@@ -16,7 +16,7 @@ from razor_cli.runs.folder import Run
 from razor_cli.runs.records import Decision, Verdict
 
 if TYPE_CHECKING:
-    from razor_cli.metrics.verdict import Scores
+    from razor_cli.metrics.lookup import Scores
 
 GATE = 3  # exit code of a verdict that exit_on does not let pass
 REFUSED: Mapping[
@@ -37,7 +37,8 @@ def verdict_of(scores: Scores, acceptance: Acceptance) -> Verdict | None:
     if not bounds:
         return None
     found = judge(scores, bounds)
-    return Verdict(decision=Decision(found.outcome.value), reasons=summary(found, bounds))
+    decision = Decision(found.outcome.value)
+    return Verdict(decision=decision, judge=found.judge, reasons=summary(found, bounds))
 
 
 def by_bounds(run: Run, acceptance: Acceptance) -> Verdict | None:

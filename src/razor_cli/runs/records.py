@@ -89,12 +89,18 @@ class Decision(StrEnum):
 
 
 class Verdict(BaseModel):
-    """The decision and, one sentence each, what it rests on."""
+    """The decision and, one sentence each, what it rests on; who judged, where scores name them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     decision: Decision
+    judge: str = ""
     reasons: list[str] = Field(default_factory=list)
+
+    @property
+    def by(self) -> str:
+        """Return what follows the decision where it is printed."""
+        return f" by {self.judge}" if self.judge else ""
 
 
 class RunRecord(Identity):

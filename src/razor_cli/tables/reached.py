@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from razor_cli.errors import ConfigError
 from razor_cli.metrics.bounds import Bound, parse_bounds
+from razor_cli.metrics.lookup import Scores
 from razor_cli.metrics.score import Score
-from razor_cli.metrics.verdict import Finding, Scores, judge
+from razor_cli.metrics.verdict import Finding, judge
 from razor_cli.runs.folder import Run
 
 SHOWN = {  # column: (metric, variant, digits)

@@ -74,8 +74,9 @@ def _row(run: Run, bounds: Mapping[str, Bound]) -> tuple[str, ...]:
             scores.setdefault((row.state, row.quantization), []).append(row.score)
     verdict, r = judge(scores, bounds), run.record
     widths = ", ".join(dict.fromkeys(f.quantization for f in verdict.findings))
+    said = verdict.outcome.value + (f" by {verdict.judge}" if verdict.judge else "")
     cells = (_cells([f for f in verdict.findings if f.name == name]) for name in bounds)
-    return r.method, r.target, str(r.seed), r.run_id[:SHORT], widths, *cells, verdict.outcome.value
+    return r.method, r.target, str(r.seed), r.run_id[:SHORT], widths, *cells, said
 
 
 def _cells(findings: Sequence[Finding]) -> str:

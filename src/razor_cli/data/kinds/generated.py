@@ -14,6 +14,8 @@ from razor_cli.errors import ConfigError
 if TYPE_CHECKING:
     from razor_cli.data.shots import DrawnSets
 
+MOST_STEPS = 1000  # as many timesteps as these models were trained with
+
 
 @dataclass(frozen=True, kw_only=True)
 class Generated(Worded):
@@ -28,8 +30,8 @@ class Generated(Worded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps < 1:
-            raise ConfigError("data.steps must be at least 1", allowed=">= 1", found=self.steps)
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise ConfigError("data.steps is out of range", allowed=f"1 to {MOST_STEPS}", found=self.steps)
         if not 0 <= self.guidance <= 50:
             raise ConfigError("data.guidance is out of range", allowed="0 to 50", found=self.guidance)
 

@@ -56,7 +56,7 @@ class Clip:
     @property
     def scale(self) -> float:
         """Return exp(logit_scale)."""
-        return float(parameters(self)["logit_scale"].exp())
+        return float(self.module.get_parameter("logit_scale").data.exp())
 
     def blocks(self, tower: Tower) -> Sequence[nn.Module]:
         """Return the transformer blocks of a tower."""

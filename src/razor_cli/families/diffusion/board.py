@@ -62,7 +62,7 @@ class DrawnBoard:
         self.family, self.settings, self.cost, self.fast, self.goals = family, settings, cost, fast, GOALS
         self.text = TextSpace(denoiser=family.denoiser, sets=sets)
         self.store = family.pictures(cache if fast else None)
-        panel = search_panel(sets, settings)
+        panel = search_panel(sets, settings, family.denoiser.device)
         self.sides = [] if panel is None else _sides(sets, panel)
         self.notes: list[str] = [] if panel else [NO_JUDGE]
         if sum(len(s.panel.shots) for s in self.sides) > settings.search_pictures:
@@ -161,8 +161,8 @@ class Side:
             margin = margins(self.panel.judges[axis], pictures, self.panel.wanted[axis])
             hits = self.protocol.hits(said, axis)
             lost = ~hits & ~self.protocol.valid(said)
-            shares = {"recognised": hits, "sure": margin, "spoilt": lost}
-            return {name: 100 * float(each.mean()) for name, each in shares.items()}
+            shares = (hits.mean(), margin.mean(), lost.mean())
+            return {name: 100 * float(each) for name, each in zip(OF_TARGET, shares, strict=True)}
         means = {n: self.protocol.macro(said, self.protocol.pools()[n], every) for n in self.names}
         return {n: 100 * float(m.weights @ m.values) for n, m in means.items() if m is not None}
 

@@ -100,7 +100,7 @@ def vit(count: int, *, pretrained: bool = False) -> nn.Module:
     return net
 
 
-def vit_logits(file: Path, sha256: str, count: int) -> Callable[[Tensor], Tensor]:
+def vit_logits(file: Path, sha256: str, count: int, device: str = "cpu") -> Callable[[Tensor], Tensor]:
     """Return what maps pictures [N, 3, 224, 224] in [0, 1] to the logits of a checkpoint."""
     state = checkpoint(file, sha256)
     rows = state["head.weight"].shape[0] if "head.weight" in state else None
@@ -114,8 +114,13 @@ def vit_logits(file: Path, sha256: str, count: int) -> Callable[[Tensor], Tensor
         net.load_state_dict(dict(state), strict=True)
     except RuntimeError as error:
         raise WeightsError(f"'{file}' does not hold '{NETWORK}': {error}") from None
-    net = net.float().eval().requires_grad_(False)
-    return lambda pictures: net((pictures - 0.5) / 0.5)
+    net = net.float().eval().requires_grad_(False).to(device)
+
+    def logits(pictures: Tensor) -> Tensor:
+        found: Tensor = net((pictures.to(device) - 0.5) / 0.5)
+        return found.cpu()
+
+    return logits
 
 
 def describe(folder: Path, role: str, kind: str, entry: Mapping[str, Any]) -> Path:

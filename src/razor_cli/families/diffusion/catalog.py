@@ -8,10 +8,23 @@ FORGETTING, KEEPING, NEITHER = Role.FORGETTING, Role.KEEPING, Role.NEITHER
 
 
 def _info(
-    title: str, unit: str, direction: str, role: Role, explanation: str, *, from_base: bool = False
+    title: str,
+    unit: str,
+    direction: str,
+    role: Role,
+    explanation: str,
+    *,
+    from_base: bool = False,
+    known_by: str = "",
 ) -> MetricInfo:
     return MetricInfo(
-        title=title, unit=unit, direction=direction, role=role, explanation=explanation, from_base=from_base
+        title=title,
+        unit=unit,
+        direction=direction,
+        role=role,
+        explanation=explanation,
+        from_base=from_base,
+        known_by=known_by,
     )
 
 
@@ -33,6 +46,7 @@ METRICS = {
         "up",
         FORGETTING,
         "those of them that still show what else was asked for, so that garbage does not count",
+        known_by="ua",  # garbage of the unedited model is no picture that its judge knows
     ),
     "ua_valid_drop": _info(
         "UA valid drop",
@@ -70,7 +84,8 @@ METRICS = {
         "%",
         "up",
         KEEPING,
-        "accuracy on the names of the other kinds, each name weighing the same",
+        "accuracy on the names of the other kinds, each name weighing the same: over pictures not asked of "
+        "the target, with /all over all",
     ),
     "cra_drop": _info(
         "CRA drop", "points", "down", KEEPING, "CRA of the reference minus CRA now, over the same pictures"

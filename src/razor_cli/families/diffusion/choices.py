@@ -32,7 +32,9 @@ class ThirdEncoder(StrEnum):
 
 
 FORGET_LOSSES = (*PAIRED, "concept_head", "anchor")
-RETAIN_LOSSES = (RETAIN, "retain_nce", "drift")
+RETAIN_NCE = "retain_nce"  # what `retain` is of a model that compares pictures with texts
+RETAIN_LOSSES = (RETAIN, RETAIN_NCE, "drift")
+NEED_PAIR = (*PAIRED, RETAIN_NCE)  # losses in the space of the paired CLIP
 GOALS: Mapping[str, Goal] = {
     "recognised": Goal(meaning=Meaning.AT_MOST, metrics=(("recognised",),), slopes=(("sure",),)),
     "spoilt": Goal(meaning=Meaning.AT_MOST, metrics=(("spoilt",),)),
@@ -42,3 +44,14 @@ GOALS: Mapping[str, Goal] = {
     "near_drop": Goal(meaning=Meaning.DROP, metrics=(("near",),)),
     "text_kept": Goal(meaning=Meaning.KEPT, metrics=(("text_kept",),)),
 }
+
+
+def refused_losses(paired: bool) -> Mapping[str, tuple[str, str]]:
+    """Return the losses that a model cannot have, each with why and what helps: without a paired CLIP those
+    that compare pictures with texts.
+    """
+    if paired:
+        return {}
+    why = "it compares pictures with texts, and no CLIP is beside the model (model.companion=null)"
+    fix = "model.companion=DIR with the CLIP that the text encoder comes from, or a loss that needs none"
+    return dict.fromkeys(NEED_PAIR, (why, fix))

@@ -20,6 +20,7 @@ from torch import Tensor
 from razor_cli.data.shots import DrawnSets
 from razor_cli.errors import ConfigError, nearest
 from razor_cli.families.diffusion.judges import Answers
+from razor_cli.families.diffusion.settings import no_judge
 
 BATCH = 64
 # Where the run has no sentence for a name alone.
@@ -34,6 +35,7 @@ class Companion:
     name: str
     towers: Any  # dual.view.DualEncoder
     digest: str  # hash of what it makes of made-up input
+    alignment: float = 1.0  # least cosine between its text tower and the model's encoder
 
     @torch.no_grad()
     def features(self, pictures: Tensor) -> Tensor:
@@ -91,12 +93,7 @@ class ZeroShot:
 def needed(companion: Companion | None) -> Companion:
     """Return the paired CLIP, or refuse to go without."""
     if companion is None:
-        raise ConfigError(
-            "metrics.judged_by=zero_shot needs the CLIP that the model's text encoder comes from",
-            allowed="a folder of transformers",
-            found="model.companion=null",
-            fix="model.companion=DIR, or metrics.judges=DIR with classifiers",
-        )
+        raise no_judge()
     return companion
 
 

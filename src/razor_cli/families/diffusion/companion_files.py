@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from razor_cli.errors import WeightsError, nearest
+from razor_cli.errors import WeightsError, headline, nearest
 from razor_cli.families.clip.files import beside_weights, salt_of, weight_files
 from razor_cli.families.clip.hf_files import check_folder, read_config
 from razor_cli.families.diffusion.files import PipelineFiles
+from razor_cli.families.diffusion.hub import cached, is_hub_name
 from razor_cli.runs.remembered import file_hash
 
 FIRST = "text_encoder"
+CONFIG = "config.json"
 # What a paired CLIP that lies beside a pipeline's folder is called: like the folder, and this.
 BESIDE = {FIRST: "_clip", "text_encoder_2": "_clip_2"}
 
 
-def companions_of(place: Path, given: str | Mapping[str, str] | None) -> dict[str, Path]:
+def companions_of(
+    place: Path,
+    given: str | Mapping[str, str] | None,
+    of_hub: Callable[[str], Path | None] = lambda name: cached(name, CONFIG),
+) -> dict[str, Path]:
     """Return the folder of each encoder's paired CLIP: those given, else those that lie beside the folder of
-    the pipeline at `place` and are called like it.
+    the pipeline at `place` and are called like it. These go before a name of the hub, too; `of_hub` says
+    where the hub's are, and one that it has not got is left out.
     """
-    if isinstance(given, str):
-        return {FIRST: Path(given).expanduser()}
-    if given:
-        return {name: Path(folder).expanduser() for name, folder in given.items()}
-    beside = {name: place.with_name(place.name + end) for name, end in BESIDE.items() if place.name}
-    return {name: folder for name, folder in beside.items() if folder.is_dir()}
+    named = {FIRST: given} if isinstance(given, str) else given
+    near = {name: place.with_name(place.name + end) for name, end in BESIDE.items() if place.name}
+    beside = {name: folder for name, folder in near.items() if folder.is_dir()}
+    if not named:
+        return beside
+    found: dict[str, Path | None] = {}
+    for name, text in named.items():
+        own = (beside.get(name) or of_hub(text)) if is_hub_name(text) else Path(text).expanduser()
+        found[name] = own
+    return {name: folder for name, folder in found.items() if folder is not None}
+
+
+def fetched_clip(name: str) -> Path:
+    """Return the folder of a CLIP of the hub, fetched where it is not in the cache. Raises WeightsError where
+    the hub does not give it.
+    """
+    if (known := cached(name, CONFIG)) is not None:
+        return known
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
+    except Exception as error:  # no network, no such repository
+        raise WeightsError(
+            f"model.companion: '{name}' is no folder here, and the hub does not give it",
+            found=headline(error),
+            fix="model.companion=DIR with the CLIP that the text encoder comes from; or "
+            "model.companion=null, and metrics.judges=DIR for who judges",
+        ) from error
 
 
 def companion_problems(files: PipelineFiles, companions: Mapping[str, Path]) -> list[WeightsError]:
@@ -73,7 +103,8 @@ def _unlike(key: str, mine: Mapping[str, object], encoder: Mapping[str, object])
             f"{key} is not the CLIP of that text encoder",
             allowed="the CLIP whose text tower the encoder is",
             found="; ".join(different),
-            fix="of Stable Diffusion 1.x it is CLIP ViT-L/14 of OpenAI; model.companion=null goes without",
+            fix="of Stable Diffusion 1.x it is openai/clip-vit-large-patch14, of 2.x "
+            "laion/CLIP-ViT-H-14-laion2B-s32B-b79K; model.companion=null goes without",
         )
     ]
 

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from razor_cli.errors import RunError, WeightsError
 from razor_cli.families.diffusion.context import Context, seeded
-from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler
+from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler, check_drawn
 from razor_cli.families.diffusion.pixels import pixels_of
 from razor_cli.families.diffusion.side_by_side import beside, drawn
+from razor_cli.families.diffusion.spelling import trunk
 
 ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 CORES = {Kind.SD15: "unet", Kind.SD3: "transformer"}
@@ -29,6 +30,7 @@ VAE = "vae"
 T5_LENGTH = 256  # tokens that SD3's pipeline gives T5
 NO_T5 = 1  # where T5 is left out its place is zeros, of which the pipeline wants at least one
 CLOSE = 1e-6  # how near a drawn share comes to 0 and 1
+ALONE = 256  # pixels; larger pictures are decoded one by one, as nothing holds larger maps than the VAE
 
 
 class Denoiser:
@@ -42,17 +44,21 @@ class Denoiser:
         pipeline.to(device)
         pipeline.set_progress_bar_config(disable=True)
         found: dict[str, Any] = {n: getattr(pipeline, n, None) for n in (*ENCODERS, CORES[kind], VAE)}
-        self.module = nn.Module()  # names of parameters are those of the parts in model_index.json
+        self.module = nn.Module()  # names of parameters begin with those of the parts in model_index.json
         for name, part in found.items():
             if isinstance(part, nn.Module):
-                self.module.add_module(name, part)
+                self.module.add_module(name, trunk(part))
         self.module.eval()
-        self.encoders: dict[str, nn.Module] = {n: p for n in ENCODERS if (p := found[n]) is not None}
+        self.encoders: dict[str, nn.Module] = {
+            n: self.module.get_submodule(n) for n in ENCODERS if found[n] is not None
+        }
         self.core: Any = found[CORES[kind]]
         self.vae: Any = found[VAE]
         self.core.requires_grad_(False)
         self.vae.requires_grad_(False)
         self.tail = T5_LENGTH if ENCODERS[2] in self.encoders else NO_T5
+        if self.side > ALONE:
+            self.vae.enable_slicing()
         self.marks: list[str] = []  # names of what is done at run time and no weight shows
 
     @property
@@ -188,7 +194,7 @@ class Denoiser:
             scale = self.pipeline.scheduler.config.num_train_timesteps
             found = self.core(
                 hidden_states=noised,
-                timestep=at.to(noised) * scale,
+                timestep=at.to(noised.device, torch.float32) * scale,
                 encoder_hidden_states=context.tokens,
                 pooled_projections=context.pooled,
                 return_dict=False,
@@ -243,8 +249,13 @@ class Denoiser:
     def call_with(
         self, contexts: Context, seeds: Sequence[int], sampler: Sampler, empty: Context | None = None
     ) -> dict[str, Any]:
-        """Return the arguments with which the pipeline draws one batch of known contexts."""
+        """Return the arguments with which the pipeline draws one batch of known contexts. Raises ConfigError
+        for what this one cannot draw.
+        """
         side = sampler.side or self.side
+        patch = int(self.core.config.patch_size) if self.kind is Kind.SD3 else 1
+        unit = int(self.pipeline.vae_scale_factor) * patch
+        check_drawn(side, unit, sampler.steps, self.pipeline.scheduler.config.num_train_timesteps)
         given: dict[str, Any] = {
             "prompt_embeds": contexts.tokens,
             "pooled_prompt_embeds": contexts.pooled,

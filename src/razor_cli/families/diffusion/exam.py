@@ -31,6 +31,7 @@ from razor_cli.metrics.scored import missing, scored
 from razor_cli.metrics.stats import Interval
 
 BASE = ("base", "none")
+UNMEASURED = "not measured for this judge, so read the row of the base"
 NO_COMPANION = "the model has no paired CLIP (model.companion)"
 
 
@@ -49,7 +50,7 @@ class DrawnExam:
     def __post_init__(self) -> None:
         shots = self.sets.evaluation
         self.companion = companion_of(self.family)
-        self.panel: Panel = exam_panel(self.sets, self.settings, self.companion)
+        self.panel: Panel = exam_panel(self.sets, self.settings, self.companion, self.family.denoiser.device)
         wanted = {kind: places.numpy() for kind, places in self.panel.wanted.items()}
         self.protocol = Protocol(sets=self.sets, shots=shots, wanted=wanted, prefix=self.panel.prefix)
         self.kept = torch.from_numpy(np.flatnonzero(~self.protocol.own))
@@ -65,7 +66,13 @@ class DrawnExam:
         """Return who judged, and how pictures were drawn."""
         s = self.settings
         drawn = f"pictures: {s.steps} steps, guidance {s.guidance:g}, {s.batch} at once"
-        return [*self.panel.notes(), drawn]
+        if not self.panel.prefix or self.companion is None:
+            return [*self.panel.notes(), drawn]
+        alike = (
+            f"{self.companion.name}: its texts lie where those of the model's text encoder do (cosine "
+            f"{self.companion.alignment:.3f} or more)"
+        )
+        return [*self.panel.notes(), alike, drawn]
 
     def measure(self, key: Mapping[str, object] | None, *, keep: bool = False) -> Answers:
         """Return the answers of the weights as they are now; what `key` names comes from the cache where it
@@ -80,7 +87,7 @@ class DrawnExam:
             "sampler": asdict(self.settings.sampler),
             "judges": self.panel.hashes(),
             "features": self.extractor.name if self.extractor else "",
-            "weights_of_features": str(self.settings.fid_weights or ""),
+            "weights_of_features": self.settings.fid_hash,
             "companion": self.companion.digest if self.companion else "",
             "texts": self.texts is not None,
             "shown": [s.row for s in self.shown] if keep else [],
@@ -170,7 +177,7 @@ class DrawnExam:
         for kind, judge in self.panel.judges.items():
             held = getattr(judge, "held_out", None)
             if held is None:
-                yield missing("judge_acc", kind, f"{judge.name} was not measured on held-out pictures")
+                yield missing("judge_acc", kind, UNMEASURED)
                 continue
             share = stats.wilson(held.accuracy / 100 * held.n, held.n).scaled(100)
             yield scored("judge_acc", kind, share)
@@ -191,4 +198,9 @@ def companion_of(family: Drawer) -> Companion | None:
     if not family.paired:
         return None
     towers = family.dual()
-    return Companion(name=towers.source, towers=towers, digest=f"{towers.digest} {towers.preparation}")
+    return Companion(
+        name=towers.source,
+        towers=towers,
+        digest=f"{towers.digest} {towers.preparation}",
+        alignment=towers.alignment,
+    )

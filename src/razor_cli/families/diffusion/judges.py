@@ -103,8 +103,9 @@ def resized(pictures: Tensor, side: int) -> Tensor:
     )
 
 
-def load_judge(folder: Path, kind: str, role: str) -> Judge:
-    """Return the judge of one kind and role that a folder describes in `ROLE.json`.
+def load_judge(folder: Path, kind: str, role: str, device: str = "cpu") -> Judge:
+    """Return the judge of one kind and role that a folder describes in `ROLE.json`; the benchmark's networks
+    answer on a device, the small ones on the CPU.
 
     Without a network and a file of its own, a kind is a head of the one in `ROLE.safetensors`.
     """
@@ -120,7 +121,7 @@ def load_judge(folder: Path, kind: str, role: str) -> Judge:
     whole = entry.get("network") == NETWORK
     file = folder / entry.get("file", f"{role}.safetensors")
     if whole:
-        logits, side = vit_logits(file, sha256, len(labels)), VIT_SIDE
+        logits, side = vit_logits(file, sha256, len(labels), device), VIT_SIDE
     else:
         logits, side = _head(file, described, kind), entry.get("side", SIDE)
     return Judge(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from razor_cli.errors import ConfigError
+
 
 class Kind(StrEnum):
     """The pipelines that are served, by what is in them."""
@@ -41,3 +43,13 @@ class Draws:
     # Of the mismatch: states along the way from noise to a picture, as the unedited model draws it.
     trajectory: Sampler = Sampler(steps=4)
     prompts: int = 64  # of the mismatch, at most
+
+
+def check_drawn(side: int, unit: int, steps: int, most: int) -> None:
+    """Refuse pictures whose sides are no multiple of `unit` pixels, and more steps than timesteps."""
+    if side % unit:
+        raise ConfigError(
+            "metrics.side is no size that this model draws", allowed=f"a multiple of {unit}", found=side
+        )
+    if steps > most:
+        raise ConfigError("the sampler has fewer steps than are asked for", allowed=most, found=steps)

@@ -68,5 +68,8 @@ LAYOUT = Layout(
         Reading("UA", "ua", "benchmark"),
         Reading("IRA", "ira", "benchmark"),
         Reading("CRA", "cra", "benchmark"),
+        Reading("zero-shot UA", "ua", "zero_shot:*/benchmark"),
+        Reading("IRA", "ira", "zero_shot:*/benchmark"),
+        Reading("CRA", "cra", "zero_shot:*/benchmark"),
     ),
 )

@@ -186,8 +186,16 @@ class FolderLayout:
                 read = path in self.files or _is_index(path, self.files)
                 kept = read or not (touched and _is_weights(file))
                 if kept:
-                    check_inside(path, folder.parent)
+                    check_inside(path, _home(folder.parent))
                 yield str(place / file), path, kept
+
+
+def _home(pipeline: Path) -> Path:
+    """Return the folder that links of a pipeline may lead into: its own; for a stand-in that of all of them,
+    which share an autoencoder.
+    """
+    every = stand_in_folder("")
+    return every if pipeline.resolve().parent == every.resolve() else pipeline
 
 
 def _is_weights(name: str) -> bool:

@@ -19,7 +19,7 @@ from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.files import PIPELINES, T5, T5_TOKENIZER, Part, PipelineFiles, refused
 from razor_cli.families.diffusion.kinds import Draws, Kind
 from razor_cli.families.diffusion.paired import load_paired
-from razor_cli.families.diffusion.spelling import spelled
+from razor_cli.families.diffusion.spelling import canonical, spelled
 from razor_cli.families.diffusion.stored import Place, StoredTensors, names_in
 from razor_cli.weights.files import COMPUTED, is_finite
 
@@ -83,7 +83,7 @@ def load_pipeline(files: PipelineFiles, dtype: torch.dtype) -> tuple[Any, dict[s
     places: dict[str, Place] = {}
     for name, part in files.parts.items():
         nets[name], mine = load_part(part, dtype, f"{files.source}: {name}")
-        places |= {f"{name}.{key}": place for key, place in mine.items()}
+        places |= {f"{name}.{canonical(key, part.kind) or key}": place for key, place in mine.items()}
     given: dict[str, Any] = {**nets, **{n: _tokenizer(n, f) for n, f in files.tokenizers.items()}}
     given |= LEFT_OUT if files.kind is Kind.SD15 else {n: None for n in (T5, T5_TOKENIZER) if n not in given}
     return _class(PIPELINES[files.kind])(**given, scheduler=_scheduler(files)), places

@@ -17,13 +17,22 @@ from razor_cli.contract.goals import Goals
 from razor_cli.contract.handed import Handed
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.errors import ConfigError, Problem, WeightsError
-from razor_cli.families.diffusion.choices import Precision
-from razor_cli.families.diffusion.companion_files import companions_of, folder_hash
-from razor_cli.families.diffusion.files import CLASSES, OPTIONAL, PIPELINES, SERVED, Part, PipelineFiles
+from razor_cli.families.diffusion.choices import Precision, refused_losses
+from razor_cli.families.diffusion.companion_files import companion_problems, companions_of, folder_hash
+from razor_cli.families.diffusion.files import (
+    CLASSES,
+    OPTIONAL,
+    PIPELINES,
+    SERVED,
+    T5,
+    Part,
+    PipelineFiles,
+)
 from razor_cli.families.diffusion.kinds import Draws, Kind
 from razor_cli.families.diffusion.memory import BYTES, GIB, free_memory
 from razor_cli.families.diffusion.refusals import refusals
-from razor_cli.families.diffusion.spec import DiffusionSpec
+from razor_cli.families.diffusion.spec import DiffusionSpec, no_float16, no_float16_with_t5
+from razor_cli.families.diffusion.spelling import trunk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +55,7 @@ class LoadedPipeline:
     losses: ClassVar[tuple[str, ...]] = DiffusionSpec.losses
     retain_losses: ClassVar[tuple[str, ...]] = DiffusionSpec.retain_losses
     refused_schemes: ClassVar[Mapping[str, str]] = DiffusionSpec.refused_schemes
+    in_memory: ClassVar[bool] = True  # it may be edited without an exam
     stand_in: ClassVar[bool] = False  # nobody can tell, so its numbers are those of a model of yours
 
     name: str = "in_memory"  # label in tables
@@ -63,6 +73,11 @@ class LoadedPipeline:
                 raise ConfigError(f"model.{name} is out of range", allowed=">= 1", found=found)
         if not self.companion:
             object.__setattr__(self, "offers", self.offers - {DUAL})
+
+    @property
+    def refused_losses(self) -> Mapping[str, tuple[str, str]]:
+        """Return the losses that it cannot have, each with why and what helps."""
+        return refused_losses(DUAL in self.offers)
 
     def problems(self) -> list[Problem]:
         """Nothing is missing: the model is there."""
@@ -113,9 +128,14 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
     from razor_cli.families.diffusion.paired import load_paired
 
     kind = _kind(model)
-    _check(model, kind)
+    files = _checked(model, kind)
     found = _spec(model, settings)
+    folders = {name: Path(folder) for name, folder in (found.companion or {}).items()}
+    if wrong := companion_problems(files, folders):
+        raise wrong[0]
     where = str(model.device.type) if found.device is Device.AUTO else choose_device(found.device.value)
+    if found.dtype is Precision.FLOAT16 and (where == "cpu" or T5 in files.parts):
+        raise no_float16() if where == "cpu" else no_float16_with_t5()
     nets = {
         name: getattr(model, name) for name in CLASSES[kind] if isinstance(_net(model, name), torch.nn.Module)
     }
@@ -137,7 +157,7 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
         digest="",
         draws=Draws(per_picture=found.draws, batch=found.batch),
     )
-    view.paired = {n: load_paired(view, n, folder) for n, folder in (found.companion or {}).items()}
+    view.paired = {n: load_paired(view, n, folder) for n, folder in folders.items()}
     digest.update(view.preparation().encode())
     view.digest = digest.hexdigest()
     node = {k: getattr(v, "value", v) for k, v in asdict(found).items()} | {"weights": view.digest}
@@ -157,8 +177,10 @@ def _kind(model: Any) -> Kind:
     )
 
 
-def _check(model: Any, kind: Kind) -> None:
-    """Raise WeightsError for parts that are missing, or whose settings are of another kind of model."""
+def _checked(model: Any, kind: Kind) -> PipelineFiles:
+    """Return what a pipeline says of itself. Raises WeightsError for parts that are missing, or whose
+    settings are of another kind of model.
+    """
     parts: dict[str, Part] = {}
     for name, allowed in CLASSES[kind].items():
         net = _net(model, name)
@@ -185,6 +207,7 @@ def _check(model: Any, kind: Kind) -> None:
     )
     if wrong := refusals(files):
         raise wrong[0]
+    return files
 
 
 def _net(model: Any, name: str) -> Any:
@@ -211,11 +234,11 @@ def _spec(model: Any, settings: Mapping[str, Any]) -> LoadedPipeline:
 
 
 def _check_memory(numbers: int, found: LoadedPipeline, where: str) -> None:
-    """Raise WeightsError where the copy that a run works on does not fit beside the pipeline."""
+    """Raise ConfigError where the copy that a run works on does not fit beside the pipeline."""
     need, free = numbers * BYTES[found.dtype.chosen], free_memory()
     if where != "cpu" or free is None or need <= free:
         return
-    raise WeightsError(
+    raise ConfigError(
         "the copy of the pipeline that is worked on needs more memory than is free",
         allowed=f"{free / GIB:.1f} GB",
         found=f"{need / GIB:.1f} GB in {found.dtype.chosen}",
@@ -246,7 +269,8 @@ def write(model: Any, values: Mapping[str, Tensor]) -> None:
     """Put new values into a pipeline, each in its own dtype and on its own device."""
     import torch
 
-    states = {n: getattr(model, n).state_dict() for n in {name.partition(".")[0] for name in values}}
+    nets = {n: getattr(model, n) for n in {name.partition(".")[0] for name in values}}
+    states = {n: trunk(net).state_dict() for n, net in nets.items()}
     with torch.no_grad():
         for name, value in values.items():
             part, _, rest = name.partition(".")

@@ -8,8 +8,9 @@ from razor_cli.contract.family import RETAIN, Loss
 from razor_cli.data.shots import DrawnSets
 from razor_cli.dual.choices import FORGET_LOSSES as PAIRED_FORGET
 from razor_cli.errors import ConfigError, nearest
+from razor_cli.families.diffusion.choices import NEED_PAIR, RETAIN_NCE
 from razor_cli.families.diffusion.losses_denoise import FORMS, MISMATCH, DenoiseLoss, MismatchLoss
-from razor_cli.families.diffusion.losses_paired import RETAIN_NCE, paired_loss
+from razor_cli.families.diffusion.losses_paired import paired_loss
 from razor_cli.families.diffusion.losses_text import (
     ANCHOR,
     CONCEPT_HEAD,
@@ -22,7 +23,6 @@ from razor_cli.families.diffusion.losses_text import (
 if TYPE_CHECKING:
     from razor_cli.families.diffusion.opened import OpenedPipeline
 
-NEEDS_PAIR = (*PAIRED_FORGET, RETAIN_NCE)
 FORGET = (*PAIRED_FORGET, CONCEPT_HEAD, ANCHOR)
 KEEP = (RETAIN, RETAIN_NCE, DRIFT)
 NAMES = (*FORGET, *KEEP, *(MISMATCH + form for form in FORMS))
@@ -41,7 +41,7 @@ def loss_of(family: OpenedPipeline, sets: DrawnSets, name: str) -> Loss:
             found=name,
             fix=f"did you mean {near[0]}?" if near else None,
         )
-    if name in NEEDS_PAIR:
+    if name in NEED_PAIR:
         _check_paired(family, name)
         return paired_loss(family.module, family.paired, sets, name)
     if name == ANCHOR:
@@ -59,7 +59,7 @@ def _check_paired(family: OpenedPipeline, name: str) -> None:
     if not family.paired:
         raise ConfigError(
             f"the loss '{name}' compares pictures with texts, and {family.label} has no CLIP beside it",
-            allowed=", ".join(n for n in NAMES if n not in NEEDS_PAIR),
+            allowed=", ".join(n for n in NAMES if n not in NEED_PAIR),
             found=name,
             fix="give the CLIP that the text encoder comes from: model.companion=DIR",
         )

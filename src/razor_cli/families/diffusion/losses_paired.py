@@ -13,9 +13,8 @@ from razor_cli.contract.family import RETAIN, Change, Named, Tick
 from razor_cli.data.sets import Pairs
 from razor_cli.data.shots import DrawnSets
 from razor_cli.dual.named_losses import DualLoss, dual_loss
+from razor_cli.families.diffusion.choices import RETAIN_NCE
 from razor_cli.families.diffusion.paired import Paired
-
-RETAIN_NCE = "retain_nce"  # what `retain` is of a model that compares pictures with texts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.engine.estimate import BASE_MB, BOTH, COUNTED, FORWARD, SHARE_OF_PEAK, START_SECONDS, speed
-from razor_cli.errors import WeightsError
+from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.files import T5, Part, PipelineFiles
 from razor_cli.families.diffusion.kinds import Kind, Sampler
 from razor_cli.weights.header import read_header
@@ -21,22 +21,37 @@ MIB, GIB = 2**20, 2**30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 UNET_MAPS = 650  # feature maps of the first width that a UNet with two blocks a level keeps for its gradient
 BLOCK_MAPS = 24  # token maps that a block of a transformer keeps
+DRAWN_MAPS = {
+    Kind.SD15: 30,
+    Kind.SD3: 12,
+}  # that drawing holds at once, of the first width
+DECODED_MAPS = 4  # maps at the side of a picture that the VAE holds, one picture at a time
 UNET_SHARE = 9  # positions of a latent for one use of every weight of a UNet: most lie where it is coarse
 WORDS = 77
+SMALL = 2 * GIB  # what needs less is no reason to speak of what helps
+GPUS = ("nvidiactl", "dxg", "kfd", "nvhost-gpu")  # of NVIDIA, under Windows, of AMD, of Jetson
 
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """Bytes that a pipeline takes: its weights in the dtype they are computed with, and one gradient pass."""
+    """Bytes that a pipeline takes: its weights in the dtype they are computed with, one gradient pass, and
+    beside it, at another time, drawing with and without the prompt.
+    """
 
     weights: int
     t5: int  # of these
     passes: int
+    drawn: int  # for each picture that is drawn at once
+    decoded: int
 
     @property
     def total(self) -> int:
-        """Return all of it, the process included."""
+        """Return what an edit takes, the process included."""
         return int(BASE_MB * MIB) + self.weights + self.passes
+
+    def drawing(self, batch: int) -> int:
+        """Return what drawing so many pictures at once takes, the process included."""
+        return int(BASE_MB * MIB) + self.weights + max(batch * self.drawn, self.decoded)
 
 
 def numbers_in(part: Part) -> int:
@@ -61,29 +76,63 @@ def needed(files: PipelineFiles, dtype: str, *, batch: int, checkpointing: bool)
         weights=size * sum(counts.values()),
         t5=size * counts.get(T5, 0),
         passes=int(kept / (_blocks(files) ** 0.5 if checkpointing else 1)) + 2 * size * trained,
+        drawn=2 * size * _drawn(files),
+        decoded=size * _decoded(files),
     )
 
 
-def check_memory(
-    files: PipelineFiles, need: Need, free: int | None, place: str, *, told: Mapping[str, Any]
-) -> None:
-    """Raise WeightsError where a pipeline needs more than is `free`; the settings `told` say what helps."""
-    if free is None or need.total <= free:
-        return
+def what_helps(need: Need, told: Mapping[str, Any]) -> list[str]:
+    """Return what takes less memory than the settings `told`."""
     helps = []
     if told["dtype"] == "float32":
         helps.append("model.dtype=bfloat16 halves it")
     if told["batch"] > 1 or not told["checkpointing"]:
         helps.append("model.batch=1 model.checkpointing=true keep less for gradients")
     if need.t5:
-        helps.append(f"model.t5=off saves {need.t5 / GIB:.1f} GB")
-    parts = f"weights {need.weights / GIB:.1f} GB, a gradient pass {need.passes / GIB:.1f} GB"
-    raise WeightsError(
+        helps.append(f"model.t5=off saves {_bytes(need.t5)}")
+    return helps
+
+
+def check_memory(
+    files: PipelineFiles, need: Need, free: int | None, place: str, *, told: Mapping[str, Any]
+) -> None:
+    """Raise ConfigError where a pipeline needs more than is `free`; the settings `told` say what helps."""
+    if free is None or need.total <= free:
+        return
+    raise ConfigError(
         f"model.weights: '{files.source}' needs more memory than {place} has free",
-        allowed=f"{free / GIB:.1f} GB",
-        found=f"about {need.total / GIB:.1f} GB in {told['dtype']}: {parts}",
-        fix="; ".join(helps) or "close what else runs, or take a larger machine",
+        allowed=_bytes(free),
+        found=f"about {_worded(need, told)}",
+        fix="; ".join(what_helps(need, told)) or "close what else runs, or take a larger machine",
     )
+
+
+def memory_note(name: str, need: Need, free: int | None, *, told: Mapping[str, Any], batch: int) -> str:
+    """Return what a model takes before it is loaded; what helps, where it is no small part of what is
+    `free`, or nobody knows how much that is.
+    """
+    most = max(need.total, need.drawing(batch))
+    drawing = f"drawing {batch} pictures at once {_bytes(need.drawing(batch))} in all"
+    note = f"memory of {name}: about {_worded(need, told)}; {drawing}"
+    note += f"; {_bytes(free)} are free" if free is not None else ""
+    if most < SMALL or (free is not None and 2 * most < free):
+        return note
+    helps = [*what_helps(need, told), *(["metrics.batch=1 draws one at a time"] if batch > 1 else [])]
+    return f"{note}. Less: {'; '.join(helps)}" if helps else note
+
+
+def _worded(need: Need, told: Mapping[str, Any]) -> str:
+    parts = f"weights {_bytes(need.weights)}, a gradient pass {_bytes(need.passes)}"
+    return f"{_bytes(need.total)} in {told['dtype']}: {parts}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / GIB:.1f} GB" if count >= GIB else f"{count / MIB:.0f} MB"
+
+
+def without_gpu(devices: Path = Path("/dev")) -> bool:
+    """Tell whether this machine has no GPU for certain; torch is not asked, which takes a second."""
+    return devices.is_dir() and not any((devices / name).exists() for name in GPUS)
 
 
 def free_memory(proc: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int | None:
@@ -110,7 +159,8 @@ def cost(files: PipelineFiles, work: Work, need: Need, device: str, sampler: Sam
     pictures = work.trials * work.tried / 2 + work.states * work.judged
     operations = each * (BOTH * work.epochs * work.seen + FORWARD * drawn * pictures)
     seconds = START_SECONDS + operations / (SHARE_OF_PEAK * speed(device, work.processes))
-    return Estimate(seconds=seconds, memory_mb=need.total / MIB, source=COUNTED)
+    most = max(need.total, need.drawing(sampler.batch))
+    return Estimate(seconds=seconds, memory_mb=most / MIB, source=COUNTED)
 
 
 def _positions(files: PipelineFiles) -> int:
@@ -149,6 +199,24 @@ def _kept(files: PipelineFiles) -> int:
         config = files.parts["unet"].config
         width = config.get("block_out_channels", [320])[0]
         return int(_positions(files) * width * UNET_MAPS * (2 * _layers(config) + 1) / 5)
+    return int(_tokens(files) * _width(files) * BLOCK_MAPS * _blocks(files))
+
+
+def _width(files: PipelineFiles) -> int:
     config = files.parts["transformer"].config
-    width = config.get("num_attention_heads", 18) * config.get("attention_head_dim", 64)
-    return int(_tokens(files) * width * BLOCK_MAPS * _blocks(files))
+    return int(config.get("num_attention_heads", 18) * config.get("attention_head_dim", 64))
+
+
+def _drawn(files: PipelineFiles) -> int:
+    """Return how many numbers drawing one picture holds in the net at once."""
+    maps = DRAWN_MAPS[files.kind]
+    if files.kind is Kind.SD15:
+        return int(_positions(files) * files.parts["unet"].config.get("block_out_channels", [320])[0] * maps)
+    return int(_tokens(files) * _width(files) * maps)
+
+
+def _decoded(files: PipelineFiles) -> int:
+    """Return how many numbers the VAE holds at once while it decodes one picture."""
+    widths = files.parts["vae"].config.get("block_out_channels", [128, 256, 512, 512])
+    side = 2 ** (len(widths) - 1)
+    return int(_positions(files) * side**2 * widths[min(1, len(widths) - 1)] * DECODED_MAPS)

@@ -21,6 +21,7 @@ from razor_cli.families.diffusion.components import TOWERS, every_tensor, text_c
 from razor_cli.families.diffusion.context import Context
 from razor_cli.families.diffusion.denoiser import CORES, Denoiser
 from razor_cli.families.diffusion.drawing import Contexts, PictureStore
+from razor_cli.families.diffusion.files import T5
 from razor_cli.families.diffusion.groups import group
 from razor_cli.families.diffusion.kinds import Draws
 from razor_cli.families.diffusion.paired import Paired
@@ -96,8 +97,10 @@ class OpenedPipeline:
 
     @contextmanager
     def at_base(self) -> Iterator[None]:
-        """Hold the text encoders as their files have them, whatever an edit has put there."""
-        parts = tuple(f"{name}." for name in self.denoiser.encoders)
+        """Hold the text encoders as their files have them, whatever an edit has put there; T5, which none
+        changes, is not read again.
+        """
+        parts = tuple(f"{name}." for name in self.denoiser.encoders if name != T5)
         names = [n for n, _ in self.module.named_parameters() if n.startswith(parts)]
         with swapped(self, {n: self.stored[n] for n in names}):
             yield

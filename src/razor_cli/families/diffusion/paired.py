@@ -4,6 +4,7 @@ the pipeline's own encoder with the projection that was trained for it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ from razor_cli.families.diffusion.components import text_components, text_layout
 from razor_cli.families.diffusion.denoiser import Denoiser
 
 ALIGNED = 0.99  # cosine between what the CLIP's own text tower says of a sentence and what the encoder says
+
+FIX = (
+    "model.companion=DIR with the CLIP that the text encoder comes from, or model.companion=null without one"
+)
 
 
 class HasDenoiser(Protocol):
@@ -116,7 +121,7 @@ def load_paired(family: HasDenoiser, name: str, folder: str | Path) -> Paired:
     holder = nn.Module()
     holder.add_module(name, encoder)
     module: Any = clip.module
-    own = hasattr(encoder, "text_projection")
+    own, held = hasattr(encoder, "text_projection"), next(encoder.parameters()).dtype
     pair = Paired(
         label=family.label,
         device=denoiser.device,
@@ -125,7 +130,7 @@ def load_paired(family: HasDenoiser, name: str, folder: str | Path) -> Paired:
         layout=next(iter(text_layouts({name: encoder}))),
         vision=module,
         vision_blocks=clip.blocks(Tower.VISION),
-        projection=None if own else module.text_projection.to(encoder.dtype),
+        projection=None if own else copy.deepcopy(module.text_projection).to(held),
         scale=clip.scale,
         transform=clip.transform,
         tokenizer=clip.tokenizer,
@@ -139,10 +144,11 @@ def load_paired(family: HasDenoiser, name: str, folder: str | Path) -> Paired:
         pair.alignment = float((theirs * pair.encode_text(tokens)).sum(dim=-1).min())
     if not pair.alignment >= ALIGNED:
         raise WeightsError(
-            f"the CLIP in {folder} does not belong to the pipeline's {name}: their texts lie elsewhere",
+            f"model.companion: the CLIP in {folder} does not belong to the pipeline's {name}, their texts "
+            "lie elsewhere",
             allowed=f"cosine {ALIGNED} or more between the two text towers over {len(PROBES)} sentences",
             found=f"{pair.alignment:.3f}",
-            fix="give the folder of the CLIP that the pipeline's text encoder comes from",
+            fix=FIX,
         )
     del module.text_model  # the pipeline's encoder is in its place, and gigabytes need not be held twice
     pair.preparation = preparation_of(pair, clip.architecture, clip.salt)
@@ -154,8 +160,9 @@ def _check_width(clip: nn.Module, encoder: Any, name: str, folder: str | Path) -
     theirs, own = (m.config.hidden_size for m in (clip.text_model, encoder))  # type: ignore[union-attr]
     if theirs != own:
         raise WeightsError(
-            f"the CLIP in {folder} does not belong to the pipeline's {name}: another size of text tower",
+            f"model.companion: the CLIP in {folder} does not belong to the pipeline's {name}, another size "
+            "of text tower",
             allowed=f"width {own}",
             found=f"width {theirs}",
-            fix="give the folder of the CLIP that the pipeline's text encoder comes from",
+            fix=FIX,
         )

@@ -93,13 +93,17 @@ class Panel:
         return [f"judged by {', '.join(each)}"] if each else []
 
 
-def exam_panel(sets: DrawnSets, settings: DrawnMetrics, companion: Companion | None) -> Panel:
+def exam_panel(
+    sets: DrawnSets, settings: DrawnMetrics, companion: Companion | None, device: str = "cpu"
+) -> Panel:
     """Return who judges the evaluation shots: classifiers of the exam, or the paired CLIP."""
     shots, shown = sets.evaluation, shown_in(sets.evaluation)
     files = settings.files
     if files is not None:
         files.check(EXAM, shown)
-        return Panel(shots=shots, judges={kind: load_judge(files.folder, kind, EXAM) for kind in shown})
+        return Panel(
+            shots=shots, judges={kind: load_judge(files.folder, kind, EXAM, device) for kind in shown}
+        )
     from razor_cli.families.diffusion.companion import needed, zero_shot
 
     judging = needed(companion)
@@ -107,7 +111,7 @@ def exam_panel(sets: DrawnSets, settings: DrawnMetrics, companion: Companion | N
     return Panel(shots=shots, judges=judges, prefix=f"zero_shot:{judging.name}/")
 
 
-def search_panel(sets: DrawnSets, settings: DrawnMetrics) -> Panel | None:
+def search_panel(sets: DrawnSets, settings: DrawnMetrics, device: str = "cpu") -> Panel | None:
     """Return who judges the validation shots: classifiers of another training than those of the exam; None
     where there are none, and pictures guide no search.
     """
@@ -115,9 +119,8 @@ def search_panel(sets: DrawnSets, settings: DrawnMetrics) -> Panel | None:
     if files is None or not settings.search_pictures or not shown or not files.has(SEARCH):
         return None
     files.check(SEARCH, shown)
-    return Panel(
-        shots=sets.validation, judges={kind: load_judge(files.folder, kind, SEARCH) for kind in shown}
-    )
+    judges = {kind: load_judge(files.folder, kind, SEARCH, device) for kind in shown}
+    return Panel(shots=sets.validation, judges=judges)
 
 
 @torch.no_grad()

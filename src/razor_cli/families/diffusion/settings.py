@@ -4,20 +4,27 @@ torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from razor_cli.contract.family import DUAL
 from razor_cli.data.shots import DrawnSets, Shots
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.judge_files import EXAM, SEARCH, JudgeFiles, embedded
 from razor_cli.families.diffusion.kinds import Sampler
+from razor_cli.runs.remembered import file_hash
+
+if TYPE_CHECKING:
+    from razor_cli.contract.spec import Spec
 
 
 class JudgedBy(StrEnum):
     """Who says what a drawn picture shows."""
 
+    AUTO = "auto"  # classifiers where there are some: a folder, or a stand-in's own; else zero_shot
     CLASSIFIERS = "classifiers"  # of a folder, one per kind of label
     ZERO_SHOT = "zero_shot"  # the paired CLIP (model.companion), against the names of the run
 
@@ -38,7 +45,7 @@ class DrawnMetrics:
     guidance: float = 3.0  # in [0, 50]; 1 and less: without classifier-free guidance
     batch: int = 16  # >= 1; pictures drawn at once
     side: int | None = None  # pixels, a multiple of 8; null: what the model was made for
-    judged_by: JudgedBy = JudgedBy.CLASSIFIERS
+    judged_by: JudgedBy = JudgedBy.AUTO
     judges: Path | None = None  # folder with the classifiers; null: the embedded ones of the stand-ins
     search_pictures: int = 400  # >= 0; what one search may look at, the unedited model's included
     fid: Features = Features.PAIRED
@@ -85,6 +92,18 @@ class DrawnMetrics:
         if self.fid_weights is not None and not self.fid_weights.expanduser().is_file():
             raise ConfigError("metrics.fid_weights: no such file", found=str(self.fid_weights))
 
+    def fitted(self, model: Spec) -> DrawnMetrics:
+        """Return the settings for a model, with the judge that `auto` means for it."""
+        if self.judged_by is not JudgedBy.AUTO:
+            return self
+        own = model.stand_in or self.judges is not None
+        return replace(self, judged_by=JudgedBy.CLASSIFIERS if own else JudgedBy.ZERO_SHOT)
+
+    def problems(self, model: Spec) -> Iterator[ConfigError]:
+        """Yield what the judge needs of a model that this one has not."""
+        if self.judged_by is JudgedBy.ZERO_SHOT and DUAL not in model.offers:
+            yield no_judge()
+
     @property
     def sampler(self) -> Sampler:
         """Return how every picture of exam and search is drawn."""
@@ -98,19 +117,41 @@ class DrawnMetrics:
         return embedded() if self.judges is None else JudgeFiles(self.judges.expanduser())
 
     def judge_hashes(self, sets: DrawnSets) -> Mapping[str, str]:
-        """Return the checksums of the classifiers that these sets are judged by, in search and exam.
+        """Return the checksums of the classifiers that these sets are judged by, in search and exam, and of
+        the network that FID takes from a file.
 
-        Raises ConfigError for one that is not there or does not know what the sets show.
+        Raises ConfigError for one that does not know what the sets show or that serves both, WeightsError for
+        one whose weights are not there.
         """
-        files = self.files
+        files, fid = self.files, self.fid_hash
+        beside = {"fid": fid} if fid else {}
         if files is None:
-            return {}
-        files.check(EXAM, shown_in(sets.evaluation))
-        roles = [EXAM]
+            return beside
+        asked = {EXAM: shown_in(sets.evaluation)}
         if self.search_pictures and files.has(SEARCH):
-            files.check(SEARCH, shown_in(sets.validation))
-            roles.append(SEARCH)
-        return {role: str(files.described(role)["sha256"]) for role in roles}
+            asked[SEARCH] = shown_in(sets.validation)
+            files.check_apart(EXAM, SEARCH)
+        for role, shown in asked.items():
+            files.check(role, shown)
+            files.check_weights(role, shown)
+        return beside | {role: files.hash(role) for role in asked}
+
+    @property
+    def fid_hash(self) -> str:
+        """Return the hash of the file that FID's network is in, or nothing."""
+        return file_hash(self.fid_weights.expanduser()) if self.fid_weights is not None else ""
+
+
+def no_judge() -> ConfigError:
+    """Return the error of a run that nobody could judge."""
+    return ConfigError(
+        "metrics.judged_by=zero_shot: the model has no CLIP beside it, so nobody could say what it draws",
+        allowed="the CLIP that its text encoder comes from, as a folder of transformers; or a folder of "
+        "classifiers",
+        found="model.companion=null, metrics.judges=null",
+        fix="model.companion=DIR or a name of the hub (of Stable Diffusion 1.x: "
+        "openai/clip-vit-large-patch14), or metrics.judges=DIR",
+    )
 
 
 def shown_in(shots: Shots) -> dict[str, tuple[str, ...]]:

@@ -18,19 +18,34 @@ from razor_cli.families.diffusion.choices import (
     RETAIN_LOSSES,
     Precision,
     ThirdEncoder,
+    refused_losses,
 )
-from razor_cli.families.diffusion.companion_files import companion_problems, companions_of, folder_hash
+from razor_cli.families.diffusion.companion_files import (
+    companion_problems,
+    companions_of,
+    fetched_clip,
+    folder_hash,
+)
 from razor_cli.families.diffusion.files import T5, PipelineFiles, refused, sensible
 from razor_cli.families.diffusion.folder import read_folder
 from razor_cli.families.diffusion.hub import cached, fetched, is_hub_name
 from razor_cli.families.diffusion.kinds import Draws, Sampler
-from razor_cli.families.diffusion.memory import Need, check_memory, cost, free_memory, needed
+from razor_cli.families.diffusion.memory import (
+    Need,
+    check_memory,
+    cost,
+    free_memory,
+    memory_note,
+    needed,
+    without_gpu,
+)
 from razor_cli.families.diffusion.refusals import check_alone, refusals
 from razor_cli.families.diffusion.schemes import REFUSED_SCHEMES
 from razor_cli.families.diffusion.standins import stand_in_folder, stand_in_names
 
 if TYPE_CHECKING:
     from razor_cli.families.diffusion.family import Diffusion
+    from razor_cli.families.diffusion.settings import DrawnMetrics
 
 OFFERS = frozenset({BOARD, DUAL, DENOISER})
 
@@ -71,7 +86,7 @@ class DiffusionSpec:
                 fix="model.weights=DIR",
             )
         if self.dtype is Precision.FLOAT16 and self.device is Device.CPU:
-            raise _no_float16()
+            raise no_float16()
         if not self._may_pair():
             object.__setattr__(self, "offers", OFFERS - {DUAL})
 
@@ -137,8 +152,15 @@ class DiffusionSpec:
         return files
 
     def _companions(self, files: PipelineFiles) -> dict[str, Path]:
-        """Return the folders of the paired CLIPs, by encoder."""
-        return companions_of(files.path, self.companion)
+        """Return the folders of the paired CLIPs, by encoder, fetched where they are of the hub. Raises
+        WeightsError for one that it does not give.
+        """
+        return companions_of(files.path, self.companion, fetched_clip)
+
+    @property
+    def refused_losses(self) -> Mapping[str, tuple[str, str]]:
+        """Return the losses that it cannot have, each with why and what helps."""
+        return refused_losses(DUAL in self.offers)
 
     def problems(self) -> list[Problem]:
         """Return everything in files and settings that keeps the model from being opened; what the hub's
@@ -152,7 +174,7 @@ class DiffusionSpec:
             files, found = self._read(place)
             wrong += [] if self._of_hub() else found
             if not found:
-                wrong += companion_problems(files, self._companions(files))
+                wrong += companion_problems(files, companions_of(files.path, self.companion))
                 self._check_held(files)
         except (WeightsError, ConfigError) as error:
             wrong.append(error)
@@ -161,18 +183,30 @@ class DiffusionSpec:
     def _check_held(self, files: PipelineFiles) -> None:
         """Check dtype and memory, as far as the CPU is meant: a GPU is asked when the model loads."""
         if self.dtype is Precision.FLOAT16 and T5 in files.parts:
-            raise ConfigError(
-                "model.dtype=float16 does not go with T5: its values leave what float16 holds",
-                allowed="float32, bfloat16; or float16 with model.t5=off",
-                found="float16",
-                fix="model.dtype=bfloat16",
-            )
-        if self.device is Device.CPU:
+            raise no_float16_with_t5()
+        if self._on_cpu():
             self._check_memory(files, free_memory(), "this machine")
 
+    def _on_cpu(self) -> bool:
+        """Tell whether it will be loaded on the CPU, as far as that is known without torch."""
+        return self.device is Device.CPU or (self.device is Device.AUTO and without_gpu())
+
+    def _told(self) -> dict[str, object]:
+        return {"dtype": self.dtype.chosen, "batch": self.batch, "checkpointing": self.checkpointing}
+
     def _check_memory(self, files: PipelineFiles, free: int | None, place: str) -> None:
-        told = {"dtype": self.dtype.chosen, "batch": self.batch, "checkpointing": self.checkpointing}
-        check_memory(files, self._need(files), free, place, told=told)
+        check_memory(files, self._need(files), free, place, told=self._told())
+
+    def memory_note(self, metrics: DrawnMetrics) -> str:
+        """Return what loading it and drawing for an exam takes, and what takes less; nothing where its files
+        are not here yet.
+        """
+        place = self._place()
+        files, wrong = self._read(place) if place is not None else (None, [])
+        if files is None or wrong:
+            return ""
+        free = free_memory() if self._on_cpu() else None
+        return memory_note(self.name, self._need(files), free, told=self._told(), batch=metrics.batch)
 
     def _need(self, files: PipelineFiles) -> Need:
         with sensible(files):
@@ -180,11 +214,17 @@ class DiffusionSpec:
 
     def missing(self) -> str:
         """Return what is missing before the model can be opened without a network, or nothing."""
-        if self._place() is not None:
+        place = self._place()
+        lacking = {"weights": f"'{self.weights}' of model={self.name}"} if place is None else {}
+        clips = [self.companion] if isinstance(self.companion, str) else list((self.companion or {}).values())
+        if len(companions_of(place or Path(), self.companion)) < len(clips):
+            lacking["companion"] = f"'{', '.join(filter(is_hub_name, clips))}' of model.companion"
+        if not lacking:
             return ""
+        given = " ".join(f"model.{name}=DIR" for name in lacking)
         return (
-            f"'{self.weights}' of model={self.name} is no folder here and not in the hub's cache: fetched "
-            "when the first job starts, which needs the network, or give model.weights=DIR"
+            f"{' and '.join(lacking.values())} is no folder here and not in the hub's cache: fetched when "
+            f"the first job starts, which needs the network, or give {given}"
         )
 
     def weights_hash(self) -> str:
@@ -212,7 +252,7 @@ class DiffusionSpec:
         files = self._files()
         self._check_held(files)
         if (place := choose_device(self.device)) == "cpu" and self.dtype is Precision.FLOAT16:
-            raise _no_float16()
+            raise no_float16()
         self._check_memory(files, free_memory() if place == "cpu" else free_on(place), place)
         companions = self._companions(files)
         if wrong := companion_problems(files, companions):
@@ -226,10 +266,21 @@ class DiffusionSpec:
         return load(self.name, self.stand_in, files, wanted, companions)
 
 
-def _no_float16() -> ConfigError:
+def no_float16() -> ConfigError:
+    """Return the error of a model that a CPU would compute in float16."""
     return ConfigError(
         "model.dtype=float16 is for GPUs: on a CPU it is slow, and many of its operations are missing",
         allowed="auto, float32, bfloat16",
         found="float16 on cpu",
         fix="model.dtype=bfloat16, or model.device=cuda",
+    )
+
+
+def no_float16_with_t5() -> ConfigError:
+    """Return the error of a T5 that would be computed in float16."""
+    return ConfigError(
+        "model.dtype=float16 does not go with T5: its values leave what float16 holds",
+        allowed="float32, bfloat16; or float16 with model.t5=off",
+        found="float16",
+        fix="model.dtype=bfloat16",
     )

@@ -5,6 +5,7 @@ Imports no torch.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 TRUNK = (
     "text_model."  # before every name of a text encoder in one version of transformers, and not in another
@@ -12,6 +13,14 @@ TRUNK = (
 # Attention of a VAE, as diffusers called its parts before 0.15.
 OLD_ATTENTION = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
 UNSTORED = ("position_ids",)  # buffers that old files hold and nobody needs
+
+
+def trunk(net: Any) -> Any:
+    """Return the part of a net whose parameters are called as patches call them: in some versions of
+    transformers a CLIPTextModel has one child, whose name stands before every other.
+    """
+    inner = dict(net.named_children()).get(TRUNK.removesuffix("."))
+    return net if inner is None or type(net).__name__ != "CLIPTextModel" else inner
 
 
 def spelled(

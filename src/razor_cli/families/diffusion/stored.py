@@ -73,6 +73,9 @@ class StoredTensors(Parted):
             raise WeightsError(f"{place.file} is damaged or not a safetensors file", found=error) from error
         return found
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.places  # a mapping's own way would read the tensor
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.places)
 

@@ -84,6 +84,8 @@ class Supplies:
         return content_key(
             {
                 "supplied": SUPPLIED,
+                "torch": torch.__version__,
+                "device": denoiser.device,
                 "weights": self.family.weights_hash(),
                 "preparation": self.family.preparation(),
                 "schedule": denoiser.schedule(),

@@ -43,8 +43,10 @@ class PartlyDrawn:
         from diffusers import DDIMScheduler
 
         own = self.denoiser.pipeline.scheduler
-        kind = DDIMScheduler if hasattr(own, "alphas_cumprod") else type(own)
-        scheduler = kind.from_config(own.config)
+        if hasattr(own, "alphas_cumprod"):  # latents leave [-1, 1], and most schedulers know no such setting
+            scheduler: Any = DDIMScheduler.from_config(own.config, clip_sample=False)
+        else:
+            scheduler = type(own).from_config(own.config)
         scheduler.set_timesteps(self.method.sampler_steps)
         return scheduler
 
@@ -56,14 +58,15 @@ class PartlyDrawn:
         stops = torch.randint(self.method.sampler_steps, (n,), generator=generator)
         latents = torch.randn(n, *self.denoiser.shape, generator=generator)
         latents = latents.to(self.denoiser.device, self.denoiser.dtype)
-        both = empty.cat([empty, contexts])
         for number, step in enumerate(scheduler.timesteps[: int(stops.max())]):
-            at = self._said(step.expand(2 * n))
-            nothing, named = self.denoiser.predict(torch.cat([latents, latents]), at, both).chunk(2)
+            going = (stops > number).nonzero()[:, 0]  # the others have stopped, and cost nothing more
+            at = self._said(step.expand(2 * len(going)))
+            both = empty.cat([empty.rows(going), contexts.rows(going)])
+            now = latents[going]
+            nothing, named = self.denoiser.predict(torch.cat([now, now]), at, both).chunk(2)
             said = nothing + self.method.guidance * (named - nothing)
-            further = scheduler.step(said, step, latents, return_dict=False)[0]
-            going = (stops > number).reshape(-1, *(1,) * (latents.ndim - 1)).to(latents.device)
-            latents = torch.where(going, further.to(latents.dtype), latents)
+            further = scheduler.step(said, step, now, return_dict=False)[0]
+            latents[going] = further.to(latents.dtype)
         return latents, self._said(self._chosen(scheduler.timesteps, stops, generator))
 
     def _chosen(self, timesteps: Tensor, stops: Tensor, generator: torch.Generator) -> Tensor:

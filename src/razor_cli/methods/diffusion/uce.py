@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from razor_cli.methods.diffusion.token_rows import Encoded
 
 KEYS = ("to_k", "add_k_proj")
+ENTERS_POOLED = ".text_embedder."  # in the name of the matrix that reads the vector of the whole prompt
+TOKENS, POOLED = "tokens", "pooled"
 LEAST_PRESERVE = 0.1  # of preserve_scale=null
 
 
@@ -144,7 +146,7 @@ class _Forms:
 
     def __init__(self, method: Uce, lab: Lab, own: Encoded, other: Encoded) -> None:
         self.method, self.lab, self.own, self.other = method, lab, own, other
-        self.found: dict[int, tuple[ClosedForm, Tensor]] = {}
+        self.found: dict[str, tuple[ClosedForm, Tensor]] = {}
 
     def keep(self, prompts: list[str]) -> None:
         """Build the forms against what these prompts give."""
@@ -164,9 +166,9 @@ class _Forms:
             kept = kept_rows(found, parts, method.preserve_rows)
             pooled = found.pooled
         count = max(1, len(prompts))
-        self.found[width] = self._form(*rows, kept, count)
+        self.found[TOKENS] = self._form(*rows, kept, count)
         if own.pooled is not None and other.pooled is not None and pooled is not None:
-            self.found[own.pooled.shape[1]] = self._form(own.pooled, other.pooled, pooled, count)
+            self.found[POOLED] = self._form(own.pooled, other.pooled, pooled, count)
 
     def _form(self, own: Tensor, other: Tensor, kept: Tensor, count: int) -> tuple[ClosedForm, Tensor]:
         from razor_cli.methods.diffusion.closed_form import ClosedForm
@@ -187,10 +189,11 @@ class _Forms:
         """Return the form of a matrix's input, and the anchor's rows. Raises ConfigError for a matrix that
         reads something else.
         """
-        if weight.shape[1] not in self.found:
+        form, instead = self.found[POOLED if ENTERS_POOLED in name else TOKENS]
+        if weight.shape[1] != instead.shape[1]:
             raise ConfigError(
                 f"method=uce: {name} does not read a prompt's context as it is",
-                allowed=f"matrices with {' or '.join(map(str, self.found))} columns",
+                allowed=f"a matrix with {instead.shape[1]} columns",
                 found=f"{weight.shape[1]} columns",
             )
-        return self.found[weight.shape[1]]
+        return form, instead

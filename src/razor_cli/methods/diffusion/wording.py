@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,9 @@ def check_templates(key: str, templates: Mapping[str, Sequence[str]]) -> None:
 
 
 def names_of(sets: DrawnSets) -> list[str]:
-    """Return every name that goes."""
-    return [*dict.fromkeys((*sets.forget_names, *sets.aliases))]
+    """Return every name that goes, as prompts write it."""
+    own = [sets.called or name if name == sets.target else name for name in sets.forget_names]
+    return [*dict.fromkeys((*own, *sets.aliases))]
 
 
 def texts_of(key: str, templates: Mapping[str, Sequence[str]], sets: DrawnSets) -> list[str]:
@@ -47,9 +49,9 @@ def texts_of(key: str, templates: Mapping[str, Sequence[str]], sets: DrawnSets) 
 
 
 def put(text: str, names: Sequence[str], word: str) -> str:
-    """Return a prompt with a word in the place of every name that goes."""
+    """Return a prompt with a word in the place of every name that goes; a name within a word stays."""
     for name in sorted(names, key=len, reverse=True):
-        text = text.replace(name, word)
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _: word, text)
     return text
 
 
