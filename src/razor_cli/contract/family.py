@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BOARD, DUAL = "board", "dual"  # what a family may offer, and a method need
 CLASSES = "classes"  # its sets are pictures that two towers tell apart by the names of classes
 DENOISER = "denoiser"  # pictures are drawn from noise by a net that prompts steer
+ANSWERS = "answers"  # its `answerer` answers questions about pictures, and about none
 WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
 RETAIN = "retain"  # the name of every family's loss on what must stay
 

@@ -191,6 +191,8 @@ def _entry(components: Sequence[Component]) -> dict[Tower, int]:
     """Return the first changed block of every changed tower; 0 for what enters the first block."""
     entry: dict[Tower, int] = {}
     for component in components:
+        if component.tower not in tuple(Tower):  # behind the towers: no embedding goes through it
+            continue
         tower = Tower(component.tower)
         entry[tower] = min(entry.get(tower, component.layer), component.layer)
     return {tower: max(layer, 0) for tower, layer in entry.items()}

@@ -89,7 +89,7 @@ def replaced_linears(root: nn.Module, names: Collection[str], scheme: str) -> It
     naive_linear_walk_check(root, names)
     originals = {name: root.get_submodule(name) for name in names}
     layers = {
-        name: _bnb_layer(linear, scheme)
+        name: quantized_linear(linear, scheme)
         for name, linear in originals.items()
         if isinstance(linear, nn.Linear)
     }
@@ -98,7 +98,7 @@ def replaced_linears(root: nn.Module, names: Collection[str], scheme: str) -> It
     try:
         for name, layer in layers.items():
             _put(root, name, layer)
-        with _without_cast_warnings():
+        with without_cast_warnings():
             yield
     finally:
         for name, linear in originals.items():
@@ -114,7 +114,7 @@ def _inside_attention(root: nn.Module, name: str) -> bool:
     return isinstance(root.get_submodule(name.rpartition(".")[0]), nn.MultiheadAttention)
 
 
-def _bnb_layer(linear: nn.Linear, scheme: str) -> nn.Module:
+def quantized_linear(linear: nn.Linear, scheme: str) -> nn.Module:
     """Return a quantized copy of `linear` in evaluation mode, on the same device."""
     library = require_bitsandbytes().nn
     device = linear.weight.device
@@ -137,7 +137,7 @@ def _bnb_layer(linear: nn.Linear, scheme: str) -> nn.Module:
 
 
 @contextmanager
-def _without_cast_warnings() -> Iterator[None]:
+def without_cast_warnings() -> Iterator[None]:
     """Silence the int8 layer's warning at every call that its input is not half precision."""
     logger = logging.getLogger("bitsandbytes.autograd._functions")
     level = logger.level

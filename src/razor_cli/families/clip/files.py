@@ -74,13 +74,13 @@ def salt_of(folder: Path) -> str:
         content = path.read_bytes()
         if path.suffix == ".json":
             with suppress(ValueError):  # whoever loads the model says what is wrong with it
-                content = json.dumps(_without_history(json.loads(content)), sort_keys=True).encode()
+                content = json.dumps(without_history(json.loads(content)), sort_keys=True).encode()
         digest.update(f"{path.name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def _without_history(value: Any) -> Any:
+def without_history(value: Any) -> Any:
     """Return what JSON says, without what changes no answer; layout and order play no part either."""
     if isinstance(value, dict):
-        return {k: _without_history(v) for k, v in value.items() if k not in IDLE}
-    return [_without_history(v) for v in value] if isinstance(value, list) else value
+        return {k: without_history(v) for k, v in value.items() if k not in IDLE}
+    return [without_history(v) for v in value] if isinstance(value, list) else value

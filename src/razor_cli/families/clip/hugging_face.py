@@ -26,14 +26,16 @@ SPELLINGS = (*PROBES, "A  Photo, of Zoë's cat!")
 OLD_END = 2  # of configurations from before the end token was named: transformers reads the largest id then
 
 
-def load_hugging_face(label: str, folder: str | None) -> Clip:
-    """Load a transformers CLIP folder (config.json, weights, tokenizer and preprocessor files)."""
+def load_hugging_face(label: str, folder: str | None, weights: Mapping[str, Tensor] | None = None) -> Clip:
+    """Load a transformers CLIP folder (config.json, weights, tokenizer and preprocessor files); `weights`
+    where not all of them lie in it.
+    """
     from transformers import CLIPModel, CLIPTokenizer
 
     path = Path(folder or "").expanduser()
     check_folder(path)
     config = _config(path)
-    stored = read_state(path)
+    stored = read_state(path) if weights is None else weights
     with _worded(path, "describes a model that transformers cannot build"):
         module = CLIPModel(config)
     fill(module, stored, f"model.weights='{path.name}'", "config.json and weights must be of one model")

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from razor_cli.errors import WeightsError
+from razor_cli.families.llava.files import WITHOUT_TOWER
+from razor_cli.families.llava.names import INSIDE, TOWER
 from razor_cli.weights.checkpoint import read_state
 
 # Parts as the library names them in memory, and as files named them before its version 4.52, which all read.
@@ -21,8 +23,6 @@ PARTS = {
     "model.language_model.": "language_model.model.",
     "lm_head.": "language_model.lm_head.",
 }
-TOWER = "vision_tower.vision_model."
-WITHOUT_TOWER = "without_tower.safetensors"  # not a name that the library would load and fill up at random
 
 
 def paired_state(paired: Path, model: Path) -> dict[str, Tensor]:
@@ -32,7 +32,7 @@ def paired_state(paired: Path, model: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     stored = read_state(model)
-    tower = {n.removeprefix("vision_tower."): stored[n] for n in stored if n.startswith(TOWER)}
+    tower = {INSIDE + n.removeprefix(TOWER): stored[n] for n in stored if n.startswith(TOWER)}
     if not tower:
         raise WeightsError(f"{model} holds no image tower", allowed=f"tensors called {TOWER}…")
     return load_file(paired / WITHOUT_TOWER) | tower
@@ -78,13 +78,6 @@ def load_next(folder: Path, pinpoints: Sequence[tuple[int, int]]) -> Any:
     )
     model = LlavaNextForConditionalGeneration(config)
     stored = read_state(folder)
-    state = {_in_memory(n): stored[n] for n in stored}
+    state = {n: stored[n] for n in stored}
     fill_all(model, state | {"model.image_newline": torch.zeros_like(model.model.image_newline)}, str(folder))
     return model.eval()
-
-
-def _in_memory(name: str) -> str:
-    for inside, spelled in PARTS.items():
-        if name.startswith(spelled):
-            return inside + name.removeprefix(spelled)
-    raise WeightsError(f"'{name}' is no part of a LLaVA", allowed=", ".join(f"{p}…" for p in PARTS.values()))

@@ -1,0 +1,28 @@
+"""A LLaVA as a family: what it offers to methods and to a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from razor_cli.contract.cost import Cost
+from razor_cli.contract.family import Loss
+from razor_cli.data.sets import ConceptSets
+from razor_cli.dual.board import DualBoard
+from razor_cli.families.llava.losses import loss_of
+from razor_cli.families.llava.opened import OpenedLlava
+
+
+@dataclass(kw_only=True)
+class Llava(OpenedLlava):
+    """One loaded model with its losses and scoreboard."""
+
+    def loss(self, name: str, sets: ConceptSets) -> Loss:
+        """Return a loss by name (losses.py). Raises ConfigError that lists the names there are."""
+        return loss_of(self, sets, name)
+
+    def board(
+        self, sets: ConceptSets, settings: Any, cost: Cost, *, fast: bool, cache: Any = None
+    ) -> DualBoard:
+        """Return the scoreboard of the two towers over the validation pictures: the CLIP's view."""
+        return DualBoard(self.aligned(sets), sets, cost, fast=fast)

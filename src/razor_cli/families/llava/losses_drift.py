@@ -1,0 +1,152 @@
+"""Losses of how far an edited LLaVA has moved from the unedited one: the logits of what that answered to
+neutral questions (RAZOR eq. 13), and the tokens of pictures. Both are 0 at the unedited weights, and so are
+their gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from razor_cli.contract.choices import Direction
+from razor_cli.contract.family import Change, Named, Tick
+from razor_cli.data.sets import Pairs
+from razor_cli.families.llava.answerer import Question
+from razor_cli.families.llava.losses_answer import chunks, feature_gradient, images_of
+
+if TYPE_CHECKING:
+    from razor_cli.families.llava.opened import OpenedLlava
+
+NEUTRAL = ("What's the content of the image?", "What is unusual about this image?")
+LONGEST = 16  # tokens of an answer of the unedited model that is held on to
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drift:
+    """A loss against the unedited weights."""
+
+    family: OpenedLlava
+    base: Change | None = None  # None: the weights as the files have them
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False)  # of the unedited model, by part
+
+    @property
+    def direction(self) -> Direction:
+        """Return up, which is away from the unedited model."""
+        return Direction.UP
+
+    @property
+    def drifts(self) -> bool:
+        """Tell that it is no similarity of pairs."""
+        return False
+
+    def unedited(self) -> AbstractContextManager[object]:
+        """Hold the unedited weights."""
+        return self.family.at_base() if self.base is None else self.base.held(self.family)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MismatchLoss(_Drift):
+    """Mean squared change of the logits of the unedited model's own greedy answers to neutral questions about
+    pictures: over answers the mean of each one's mean over tokens and vocabulary (eq. 13, which has sums).
+    """
+
+    @property
+    def key(self) -> Mapping[str, object]:
+        """Return what a gradient depends on beyond weights and pictures."""
+        return {"name": "answer_logits", "questions": NEUTRAL, "longest": LONGEST}
+
+    def anchored(self, base: Change) -> MismatchLoss:
+        """Return the loss against the answers under `base`."""
+        return replace(self, base=base, _kept={})
+
+    def gradient(
+        self, part: Pairs, size: int, params: Collection[str], tick: Tick, *, chunk: int = 128
+    ) -> Named:
+        """Return the mean over batches of `size` pictures of the batch gradients for `params`."""
+        answers, before = self._before(part, size, chunk, tick)
+        many = len(NEUTRAL)
+
+        def term(features: list[Tensor], first: int) -> Tensor:
+            rows = slice(first * many, (first + len(features)) * many)
+            now = self.family.answerer.logits(features, _asked(len(features)), answers[rows])
+            return torch.stack(
+                [((n - b.to(n)) ** 2).mean() for n, b in zip(now, before[rows], strict=True)]
+            ).mean()
+
+        return feature_gradient(self.family, part, size, params, tick, term, chunk)
+
+    @torch.no_grad()
+    def _before(self, part: Pairs, size: int, chunk: int, tick: Tick) -> tuple[list[str], list[Tensor]]:
+        """Return the unedited model's answers about each picture, and its logits of them."""
+        key = f"{part.fingerprint()} {size} {chunk}"  # taken together as they are later: rounding is the same
+        if key not in self._kept:
+            answers: list[str] = []
+            logits: list[Tensor] = []
+            answerer = self.family.answerer
+            with self.unedited():
+                for rows in chunks(len(part), size, chunk):
+                    images = images_of(self.family, part, rows)
+                    shown = answerer.features(answerer.preprocess(images))
+                    said = answerer.answers(shown, _asked(len(shown)), LONGEST)
+                    answers += said
+                    logits += [row.cpu() for row in answerer.logits(shown, _asked(len(shown)), said)]
+                    tick(len(shown), 0)
+            self._kept[key] = (answers, logits)
+        found: tuple[list[str], list[Tensor]] = self._kept[key]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureLoss(_Drift):
+    """Mean squared change of the tokens of pictures behind the projector: over pictures the mean of each
+    one's mean over tokens and their numbers.
+    """
+
+    @property
+    def key(self) -> Mapping[str, object]:
+        """Return what a gradient depends on beyond weights and pictures."""
+        return {"name": "features"}
+
+    def anchored(self, base: Change) -> FeatureLoss:
+        """Return the loss against the tokens under `base`."""
+        return replace(self, base=base, _kept={})
+
+    def gradient(
+        self, part: Pairs, size: int, params: Collection[str], tick: Tick, *, chunk: int = 128
+    ) -> Named:
+        """Return the mean over batches of `size` pictures of the batch gradients for `params`."""
+        before = self._before(part, size, chunk, tick)
+
+        def term(features: list[Tensor], first: int) -> Tensor:
+            rows = before[first : first + len(features)]
+            return torch.stack(
+                [((f - b.to(f)) ** 2).mean() for f, b in zip(features, rows, strict=True)]
+            ).mean()
+
+        return feature_gradient(self.family, part, size, params, tick, term, chunk)
+
+    @torch.no_grad()
+    def _before(self, part: Pairs, size: int, chunk: int, tick: Tick) -> list[Tensor]:
+        """Return the unedited model's tokens of each picture."""
+        key = f"{part.fingerprint()} {size} {chunk}"  # taken together as they are later: rounding is the same
+        if key not in self._kept:
+            found: list[Tensor] = []
+            looker = self.family.looker
+            with self.unedited():
+                for rows in chunks(len(part), size, chunk):
+                    images = images_of(self.family, part, rows)
+                    found += [f.cpu() for f in looker.features(looker.preprocess(images))]
+                    tick(len(images), 0)
+            self._kept[key] = found
+        kept: list[Tensor] = self._kept[key]
+        return kept
+
+
+def _asked(pictures: int) -> list[Question]:
+    """Return every neutral question about each of some pictures."""
+    return [Question(row, text) for row in range(pictures) for text in NEUTRAL]
