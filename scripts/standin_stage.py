@@ -84,3 +84,15 @@ class Stage:
                     saved = now
                     self.save()
         self.save()
+
+
+@dataclass
+class CountedStage(Stage):
+    """Trains for a number of steps instead: the same weights however busy the machine was."""
+
+    total: int = 0
+
+    @property
+    def done(self) -> float:
+        """Return the share of the steps that is done, in [0, 1]."""
+        return min(1.0, self.step / self.total)

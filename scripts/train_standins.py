@@ -5,6 +5,7 @@
     python scripts/train_standins.py sd [--minutes M] ...     see standin_run.py
     python scripts/train_standins.py sd3 [--steps N] ...      see standin_sd3.py
     python scripts/train_standins.py judges [--steps N] ...   see standin_judges.py
+    python scripts/train_standins.py llava [--steps N] ...    see standin_llava.py
 
 Deterministic for one seed, thread count and torch version. Killed runs go on from their last checkpoint.
 Writes weights (fp16 safetensors), open_clip configuration, vocabulary and a model card with held-out
@@ -47,7 +48,7 @@ from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.data.sources.emoji import Emoji
 from razor_cli.data.sources.portraits import Portraits
 
-OTHERS = {"sd": "standin_run", "sd3": "standin_sd3", "judges": "standin_judges"}
+OTHERS = {"sd": "standin_run", "sd3": "standin_sd3", "judges": "standin_judges", "llava": "standin_llava"}
 CHECKPOINT_EVERY = 200
 AIMS = {
     "identity": 97.0,

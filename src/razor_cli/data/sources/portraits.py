@@ -205,17 +205,17 @@ def _trait_vectors(name: str) -> tuple[str, ...]:
 
 
 def portrait_svg(
-    name: str,
+    name: str | Traits,
     vector: str,
     view: int = 0,
     accessory: str = "NONE",
     ground: str | None = None,
     spread: float = 0.5,
 ) -> str:
-    """Return the SVG of one portrait: identity traits of `name`, varied traits of `vector`, an accessory
-    where one is named, on a background of the colour `ground` or, without one, of a random colour.
+    """Return the SVG of one portrait: identity traits of `name` or given ones, varied traits of `vector`, an
+    accessory where one is named, on a background of the colour `ground` or, without one, of a random colour.
     """
-    who = identities()[name]
+    who = name if isinstance(name, Traits) else identities()[name]
     eyes, brows, mouth, clothes, cloth_color = vector.split("/")
     inner = pa.Avatar(
         style=pa.AvatarStyle.TRANSPARENT,
