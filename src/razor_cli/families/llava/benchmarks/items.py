@@ -26,7 +26,7 @@ class AskModel(Protocol):
     """
 
     def __call__(
-        self, pictures: Sequence[Image.Image], questions: Sequence[str], max_new_tokens: int
+        self, pictures: Sequence[Image.Image], questions: Sequence[str], max_new_tokens: int, /
     ) -> list[str]:
         """Return the answers, without the prompts."""
         ...
