@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
 
 import pytest
 from PIL import Image
 
 from razor_cli.errors import RunError
+from razor_cli.families.llava import wording
 from razor_cli.families.llava.benchmarks import gqa, mmbench, mme
 from razor_cli.families.llava.benchmarks.items import Item, QuestionSet, from_lines, to_lines
 from razor_cli.families.llava.benchmarks.options import chosen
+from razor_cli.families.llava.questions import choice
+from razor_cli.families.llava.shown import Shown
 
 PARTS = mme.Parts(perception=("existence", "celebrity"), cognition=())
 
@@ -181,17 +186,37 @@ def test_a_question_counts_where_every_rotation_is_right() -> None:
         asked.append(question)
         return "cat" if "cat" in question else "A"  # knows the cat; says A otherwise
 
-    found = mmbench.run(says(reply), of(items), wording=mmbench.Wording.TEXT)
+    found = mmbench.run(says(reply), of(items), wording=mmbench.Wording.TAUGHT_TEXT)
     values = found.scores.values
     assert values["score"].value == 50 and values["score"].n == 2
     assert values["first_rotation"].value == 50
     assert values["unresolved"].value == 0
     assert len(asked) == 3  # the first wrong answer ends the second question
     assert asked[0] == (
-        "What? There are several options:\nA. cat\nB. dog\n\nAnswer with the text of the right option."
+        "What? There are several options:\nA. cat\nB. dog\nAnswer with the text of the right option."
     )
     fell = mmbench.drops(found.records, mmbench.run(says(lambda q: "?"), of(items)).records)
     assert fell.values["score"].value == 50
+
+
+def test_options_are_put_as_published() -> None:
+    item = replace(choices("cat", "dog")[0], hint="Look.")
+    assert mmbench.prompt(item, mmbench.Wording.LETTER) == (
+        "Look. What? There are several options:\nA. cat\nB. dog\n\n"
+        "Answer with the option's letter from the given choices directly."
+    )
+    assert mmbench.prompt(item, mmbench.Wording.SELECT) == (
+        "Hint: Look.\nQuestion: What?\nOptions:\nA. cat\nB. dog\n"
+        "Please select the correct answer from the options above. \n"
+    )
+
+
+def test_the_stand_in_is_taught_what_sets_ask() -> None:
+    assert (mme.SHORT, gqa.SHORT, mme.ENDING) == (wording.SHORT, wording.SHORT, wording.SAY_YES_NO)
+    taught = choice(Shown(source="x", facts={"count": "one"}), "count", Random(0), letter=True)
+    lines = [line[3:] for line in taught.question.split("\n")[1:5]]
+    asked = replace(choices(*lines)[0], question=taught.question.split(" There are")[0])
+    assert mmbench.prompt(asked, mmbench.Wording.TAUGHT) == taught.question
 
 
 def test_one_wrong_rotation_is_enough() -> None:

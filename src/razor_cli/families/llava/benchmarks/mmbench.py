@@ -22,12 +22,11 @@ from razor_cli.families.llava.benchmarks.items import (
     share,
 )
 from razor_cli.families.llava.benchmarks.options import chosen
+from razor_cli.families.llava.wording import OPTIONS, SAY_LETTER, SAY_TEXT
 from razor_cli.metrics.stats import paired_difference
 
 MILLION = 1_000_000  # rotations of a question have its index plus multiples of it
 NEW_TOKENS = 16
-SAY_LETTER = "Answer with the option's letter from the given choices directly."
-SAY_TEXT = "Answer with the text of the right option."
 SELECT = "Please select the correct answer from the options above. \n"
 
 
@@ -35,8 +34,9 @@ class Wording(StrEnum):
     """How options are put and what is asked for."""
 
     LETTER = "letter"  # lmms-eval's: the letter
-    TEXT = "text"  # the same, for the text of an option: for models that never learned letters
     SELECT = "select"  # VLMEvalKit's
+    TAUGHT = "taught"  # the letter, in the layout that the stand-in was taught: without the blank line
+    TAUGHT_TEXT = "taught_text"  # the same for the text of an option, where letters were not learned
 
 
 def prompt(item: Item, wording: Wording) -> str:
@@ -45,9 +45,12 @@ def prompt(item: Item, wording: Wording) -> str:
     if wording is Wording.SELECT:
         hint = f"Hint: {item.hint}\n" if item.hint else ""
         return f"{hint}Question: {item.question}\nOptions:\n{listed}{SELECT}"
-    hint = f"{item.hint} " if item.hint else ""
-    say = SAY_LETTER if wording is Wording.LETTER else SAY_TEXT
-    return f"{hint}{item.question} There are several options:\n{listed}\n{say}"
+    asked = f"{item.hint} {item.question}" if item.hint else item.question
+    if wording is Wording.LETTER:
+        return f"{asked} There are several options:\n{listed}\n{SAY_LETTER}"
+    return (
+        asked + OPTIONS.format(listed.rstrip("\n")) + (SAY_LETTER if wording is Wording.TAUGHT else SAY_TEXT)
+    )
 
 
 def rotations(item: Item) -> list[Item]:
