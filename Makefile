@@ -52,10 +52,11 @@ else
 	$(BIN)/razor tables all $(ARGS)
 endif
 
-standins: .venv/.ready ## train the embedded models again: make standins CIFAR=DIR (an hour each on two cores; MODEL=clip or sd for one)
-	@test -n "$(CIFAR)" || test "$(MODEL)" = sd || { echo "give CIFAR=DIR, a folder with CIFAR-10"; exit 2; }
+standins: .venv/.ready ## train the embedded models again: make standins CIFAR=DIR (an hour each on two cores; MODEL=clip, sd or llava for one)
+	@test -n "$(CIFAR)" || test -n "$(filter sd llava,$(MODEL))" || { echo "give CIFAR=DIR, a folder with CIFAR-10"; exit 2; }
 	$(if $(filter clip,$(or $(MODEL),clip)),$(BIN)/python scripts/train_standins.py clip --cifar $(CIFAR) $(ARGS))
 	$(if $(filter sd,$(or $(MODEL),sd)),$(BIN)/python scripts/train_standins.py sd $(ARGS))
+	$(if $(filter llava,$(or $(MODEL),llava)),$(BIN)/python scripts/train_standins.py llava $(ARGS))
 
 wheel-check: .venv/.ready ## build the wheel and run it from another folder in a fresh environment
 	$(BIN)/python scripts/check_wheel.py

@@ -101,13 +101,17 @@ class Lesson:
     pools: dict[str, Pool]
     packer: Packer
     seed: int
+    total: int
 
     def step(self, number: int, g: torch.Generator) -> tuple[Tensor, Packed, list[str]]:
         """Return pictures, packed questions, and the kind of question of every token of an answer."""
         rng = Random(f"{self.seed} {number}")
         pixels, shown = batch(self.pools, g)
         without = {row: alone(rng) for row in range(len(shown)) if rng.random() < ALONE_SHARE}
-        asked = [self.packer.fitting(draw(s, TRIES, rng), without.get(row)) for row, s in enumerate(shown)]
+        asked = [
+            self.packer.fitting(draw(s, TRIES, rng, number / self.total), without.get(row))
+            for row, s in enumerate(shown)
+        ]
         kinds = []
         for row, asks in enumerate(asked):
             for ask in [*asks, *([without[row]] if row in without else [])]:
@@ -139,7 +143,7 @@ def train_answers(
     """Train projector and language model, from the checkpoint if there is one."""
     torch.manual_seed(seed)
     llava = make_llava(clip, tokenizer)
-    lesson = Lesson(pools, Packer(tokenizer, PATCHES), seed)
+    lesson = Lesson(pools, Packer(tokenizer, PATCHES), seed, steps)
     opts = optimizers(llava)
     rates = [[g["lr"] for g in opt.param_groups] for opt in opts]
     trained = nn.ModuleList([llava.model.multi_modal_projector, llava.model.language_model, llava.lm_head])

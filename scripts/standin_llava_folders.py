@@ -82,6 +82,7 @@ def write_llava(llava: LlavaForConditionalGeneration, tokenizer: Tokenizer, out:
         "clean_up_tokenization_spaces": False,
         "extra_special_tokens": {"image_token": IMAGE},
         "image_token": IMAGE,
+        "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": LONGEST,
         "padding_side": "left",
         "processor_class": "LlavaProcessor",

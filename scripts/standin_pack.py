@@ -72,12 +72,15 @@ CANVAS = {"style: open": 3.0, "style: yes/no": 1.0, "style: letter": 0.5, "backg
 WEIGHTS = {"portraits": PERSON, "strangers": STRANGER, "scenes": SCENE, "canvas": CANVAS}
 TEXT = {"find": 2.0, "open": 1.5, "yes/no": 0.7, "who": 0.7, "nobody": 0.3}
 FIND = ("name", "object", "background")
+# Comparing is learned after naming: from a quarter of the steps on, more is asked that is yes or no.
+LATER, MORE = 0.25, {"yes/no": 2.0}
 ASKED_OF_ALL = ("name",)  # facts that are asked for even where a picture does not have them
 
 
-def draw(shown: Shown, count: int, rng: Random) -> list[Ask]:
-    """Return questions about a picture."""
-    weights = WEIGHTS[shown.source]
+def draw(shown: Shown, count: int, rng: Random, done: float) -> list[Ask]:
+    """Return questions about a picture, `done` being the share of the training that is over."""
+    more = MORE if done >= LATER else {}
+    weights = {k: w * more.get(k.partition(": ")[2], 1.0) for k, w in WEIGHTS[shown.source].items()}
     there = [k for k in weights if (f := k.partition(": ")[0]) in shown.facts or f in ASKED_OF_ALL]
     kinds = [rng.choices(there, [weights[k] for k in there])[0] for _ in range(count)]
     asks = []
