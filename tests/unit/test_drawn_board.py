@@ -55,7 +55,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     def gone(shot: Shot) -> dict[str, int]:
         share = float(parameters(MODEL)[NAME][0, 0]) / before - 1
         if shot.shows("style") == "noto" and share > 0.15:
-            return {"style": 1}
+            spoilt = (
+                share > 0.45 and shot.shows("object") == "dogs"
+            )  # a bear instead, so nothing that was asked
+            return {"style": 1, **({"object": 2} if spoilt else {})}
         return {"object": 2} if shot.shows("style") == "mono" and share > 0.45 else {}
 
     monkeypatch.setattr(type(MODEL), "pictures", lambda *_: Coder(SETS, LABELS, found, gone))
@@ -79,12 +82,14 @@ def test_metrics_by_hand(asked: Asked, tmp_path: Path) -> None:
             "near": 100,
             "recognised": 100,
             "sure": board.base["sure"],
+            "spoilt": 0,
         }
     )
     assert board.base["sure"] > 99
     some, much = board.trial(moved(0.2), []), board.trial(moved(0.5), [])
     assert some["recognised"] == 0 and some["sure"] < -99 and some["cra"] == pytest.approx(100)
     assert much["cra"] == pytest.approx(100 * (2 / 3 + 2 / 3 + 3 / 3) / 3)  # cats and dogs in mono are bears
+    assert some["spoilt"] == 0 and much["recognised"] == 0 and much["spoilt"] == pytest.approx(100 / OWN)
     assert 0 <= much["text_kept"] < some["text_kept"] < 100
 
 

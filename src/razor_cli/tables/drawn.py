@@ -78,7 +78,7 @@ def build(runs: Sequence[Run]) -> Document:
             seeds = plural(len({r.record.seed for r in found}), "seed")
             where = f"{scenario} | {model}: {plural(len(targets), 'target', targets)}, {seeds}"
             lines = list(_means(found))
-            panels.append(panel(where, ("method", "weights"), lines, (*SHARES, *COST)))
+            panels.append(panel(where, ("method", "weights"), lines, (*SHARES, *COST), against=()))
             panels += [_each(f"{scenario} | {model}: {target}", _of(found, target)) for target in targets]
     notes = [*NOTES, *left_out(runs, lambda r: r.record.family == FAMILY), *versions(own)]
     return Document(name="drawn", title=TITLE, panels=panels or [_nothing()], notes=notes)

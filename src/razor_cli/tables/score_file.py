@@ -181,9 +181,6 @@ def _settings(run: Run) -> dict[str, object]:
     """Return the settings that tables look at, without paths."""
     recorded = run.record.settings
     found: dict[str, object] = {"control": recorded.get("control")}
-    model = recorded.get("model")
-    if isinstance(model, Mapping) and "family" in model:
-        found["model"] = {"family": model["family"]}  # presets are looked up by it
     for group in GROUPS:
         own = recorded.get(group)
         if isinstance(own, Mapping):

@@ -67,14 +67,9 @@ class Measure:
 
 
 @cache
-def _shipped(group: str, label: str, family: str | None) -> Mapping[str, Any]:
+def _shipped(group: str, label: str, family: str) -> Mapping[str, Any]:
     option = labelled(group).get(label)
     return settings_of(group, option, family) if option else {}
-
-
-def _family(run: Run) -> str | None:
-    model = run.record.settings.get("model")
-    return model.get("family") if isinstance(model, Mapping) else None
 
 
 def flips(run: Run) -> dict[str, object]:
@@ -82,7 +77,7 @@ def flips(run: Run) -> dict[str, object]:
     method = run.record.settings.get("method")
     if not isinstance(method, Mapping):
         return {}
-    return flipped(method, _shipped("method", run.record.method, _family(run)))
+    return flipped(method, _shipped("method", run.record.method, run.record.family))
 
 
 def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]:
@@ -100,7 +95,7 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
             option = chosen.get(group) or str(own.get("name"))
             shipped = {
                 k: v
-                for k, v in _shipped(group, option, _family(run)).items()
+                for k, v in _shipped(group, option, run.record.family).items()
                 if k in own and k not in {*UNCOUNTED[group], *apart_from}
             }
             found += [f"{group}.{k}={shown(own[k])}" for k, v in shipped.items() if own[k] != v]

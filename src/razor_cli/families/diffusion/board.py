@@ -25,7 +25,7 @@ from razor_cli.families.diffusion.protocol import Protocol
 from razor_cli.families.diffusion.settings import DrawnMetrics
 from razor_cli.families.diffusion.text_space import TextSpace
 
-OF_TARGET = ("recognised", "sure")  # what pictures of the target tell
+OF_TARGET = ("recognised", "sure", "spoilt")  # what pictures of the target tell
 FULL = (
     "search: it looked at all pictures it may (metrics.search_pictures); later trials were judged by "
     "contexts of "
@@ -37,15 +37,16 @@ TOO_FEW = (
     "contexts of "
     "prompts alone"
 )
-BEST = {"recognised": 0.0, "sure": -100.0, "ira": 100.0, "cra": 100.0, "near": 100.0}
+BEST = {"recognised": 0.0, "sure": -100.0, "spoilt": 0.0, "ira": 100.0, "cra": 100.0, "near": 100.0}
 
 
 class DrawnBoard:
     """Validation prompts and shots; `trial` scores weights that are held for it alone.
 
     `recognised`: shots of the target that the judge takes for it, in %; `sure`: how much surer it is of the
-    target than of anything else, in %; `ira`, `cra` and `near` as the exam has them. `text_kept` and
-    `text_gone` as in text_space.py.
+    target than of anything else, in %; `spoilt`: shots of the target that show neither it nor the rest of
+    what was asked for, in %; `ira`, `cra` and `near` as the exam has them. `text_kept` and `text_gone` as in
+    text_space.py.
     """
 
     def __init__(
@@ -159,7 +160,9 @@ class Side:
             axis = self.protocol.sets.axis
             margin = margins(self.panel.judges[axis], pictures, self.panel.wanted[axis])
             hits = self.protocol.hits(said, axis)
-            return {"recognised": 100 * float(hits.mean()), "sure": 100 * float(margin.mean())}
+            lost = ~hits & ~self.protocol.valid(said)
+            shares = {"recognised": hits, "sure": margin, "spoilt": lost}
+            return {name: 100 * float(each.mean()) for name, each in shares.items()}
         means = {n: self.protocol.macro(said, self.protocol.pools()[n], every) for n in self.names}
         return {n: 100 * float(m.weights @ m.values) for n, m in means.items() if m is not None}
 

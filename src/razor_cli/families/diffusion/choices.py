@@ -35,6 +35,7 @@ FORGET_LOSSES = (*PAIRED, "concept_head", "anchor")
 RETAIN_LOSSES = (RETAIN, "retain_nce", "drift")
 GOALS: Mapping[str, Goal] = {
     "recognised": Goal(meaning=Meaning.AT_MOST, metrics=(("recognised",),), slopes=(("sure",),)),
+    "spoilt": Goal(meaning=Meaning.AT_MOST, metrics=(("spoilt",),)),
     "text_gone": Goal(meaning=Meaning.AT_MOST, metrics=(("text_gone",),)),
     "ira_drop": Goal(meaning=Meaning.DROP, metrics=(("ira",),)),
     "cra_drop": Goal(meaning=Meaning.DROP, metrics=(("cra",),)),
