@@ -96,14 +96,14 @@ def bytes_of(path: Path) -> bytes:
         return b""
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, short_side: int = SHORT_SIDE) -> Image.Image:
     """Return a checked picture as RGB, upright by its EXIF orientation, reduced to 512 pixels on the shorter
-    side.
+    side, or to those named.
     """
-    return _read(data)[0]
+    return _read(data, short_side)[0]
 
 
-def _read(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
+def _read(data: bytes, short_side: int = SHORT_SIDE) -> tuple[Image.Image, tuple[str, ...]]:
     """Return the picture, and which of the traits it had in its file."""
     with _opened(data) as image:
         width, height = image.size
@@ -112,7 +112,7 @@ def _read(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
         if max(width, height) > MAX_RATIO * min(width, height):
             raise _RefusedError(f"{width} x {height} pixels, more than {MAX_RATIO} times as long as wide")
         image.draft(
-            None, (SHORT_SIDE, SHORT_SIDE)
+            None, (short_side, short_side)
         )  # JPEG: decode at a half, a quarter, ... where that is still enough
         frames = image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1
         turn = _turn(image)
@@ -121,7 +121,7 @@ def _read(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
         traits = (*traits, MOVING)
     if turn is not None:
         upright = upright.transpose(turn)
-    scale = SHORT_SIDE / min(upright.size)
+    scale = short_side / min(upright.size)
     if scale >= 1:
         return upright, traits
     size = (max(1, round(upright.width * scale)), max(1, round(upright.height * scale)))

@@ -1,0 +1,209 @@
+"""Question sets of the shape of MME, GQA and MMBench over drawn pictures, for models that know those alone.
+
+They measure what an edit damages, not what a model can do in general, so icons are those that the stand-in
+was trained on, in views that nothing else draws; faces are new in their varied traits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from PIL import Image
+
+from razor_cli.data.sampling import content, rng_for
+from razor_cli.data.sets import ConceptSets
+from razor_cli.data.sources.base import Picture, Source
+from razor_cli.data.sources.canvas import Canvas
+from razor_cli.data.sources.emoji import HELD_OUT_SET, TRAINED_SETS
+from razor_cli.data.sources.portraits import NAMES, Portraits
+from razor_cli.data.sources.scenes import Scenes
+from razor_cli.errors import RunError
+from razor_cli.families.llava.benchmarks.items import Item, QuestionSet
+from razor_cli.families.llava.benchmarks.mmbench import circular
+from razor_cli.families.llava.benchmarks.mme import ENDING, Parts
+from razor_cli.families.llava.questions import open_question, yes_no
+from razor_cli.families.llava.shown import Shown, shown
+from razor_cli.families.llava.wording import LETTERS, NUMBERS, OPEN, VALUES
+
+VIEW = 5000  # number of the first view of an icon that is drawn here: no other set draws so many
+VIEWS = 1000
+MME_FACTS = {  # sub-task to the facts that its questions ask for
+    "existence": ("object",),
+    "count": ("count",),
+    "position": ("left", "right"),
+    "color": ("background", "hair", "clothes"),
+    "celebrity": ("name",),
+    "artwork": ("style",),
+    "commonsense_reasoning": ("category",),
+}
+MME_PARTS = Parts(perception=tuple(MME_FACTS)[:-1], cognition=tuple(MME_FACTS)[-1:])
+FACTS = ("object", "category", "background", "count", "left", "right", "hair", "clothes", "style")
+FACES = ("name", "hair", "clothes")  # facts that are asked about portraits; style is about the canvas
+LEVELS = {"hair": "person", "clothes": "person", "left": "relation", "right": "relation"}
+SOURCES: tuple[Source, ...] = (Portraits(), Scenes(), Canvas())
+TRIES = 10_000  # pictures that are looked at for one that has a fact
+
+
+class Icons(StrEnum):
+    """Which icons scenes show."""
+
+    SEEN = "seen"  # those that the stand-in was trained on, in new views
+    HELD_OUT = "held_out"  # those of the icon set that it never saw
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Drawn pictures by key, kept in memory once drawn: a set of them is a few megabytes."""
+
+    pictures: Mapping[str, Picture]
+    _kept: dict[str, Image.Image] = field(default_factory=dict, repr=False)
+
+    def load(self, keys: Sequence[str]) -> list[Image.Image]:
+        """Return pictures in order."""
+        for source in SOURCES:
+            own = [
+                k for k in keys if k not in self._kept and self.pictures[k].key.startswith(f"{source.name}/")
+            ]
+            self._kept.update(zip(own, source.load([self.pictures[k] for k in own]), strict=True))
+        return [self._kept[key] for key in keys]
+
+
+def mme_shaped(seed: int = 0, pictures: int = 30, icons: Icons = Icons.SEEN) -> QuestionSet:
+    """Return yes/no questions in pairs, one right each way, over so many pictures in each sub-task.
+
+    `MME_PARTS` says which sub-tasks there are.
+    """
+    drawing, items = _Drawing(seed, "MME-shaped", icons), []
+    for task, facts in MME_FACTS.items():
+        for number in range(pictures):
+            fact = facts[number % len(facts)]
+            key, seen = drawing.one(fact, number)
+            for right in (True, False):
+                asked = yes_no(seen, fact, drawing.rng, right=right, ending=ENDING)
+                items.append(
+                    Item(
+                        key=f"{task}/{key}#{asked.answer}",
+                        picture=key,
+                        question=asked.question,
+                        answer=asked.answer,
+                        category=task,
+                        group=f"{task}/{key}",
+                    )
+                )
+    return drawing.of(items)
+
+
+def gqa_shaped(seed: int = 0, questions: int = 360, icons: Icons = Icons.SEEN) -> QuestionSet:
+    """Return questions to be answered in a word or two: two that query a fact for one that verifies it.
+    Names are not asked for.
+    """
+    drawing, items = _Drawing(seed, "GQA-shaped", icons), []
+    for number in range(questions):
+        fact, verify = FACTS[number % len(FACTS)], number // len(FACTS) % 3 == 2
+        key, seen = drawing.one(fact, number // len(FACTS))
+        if verify:
+            asked = yes_no(seen, fact, drawing.rng, right=drawing.rng.random() < 0.5)
+        else:
+            asked = open_question(seen, fact, drawing.rng)
+        items.append(
+            Item(
+                key=str(number),
+                picture=key,
+                question=asked.question,
+                answer=asked.answer,
+                category="verify" if verify else "query",
+            )
+        )
+    return drawing.of(items)
+
+
+def mmbench_shaped(
+    seed: int = 0, questions: int = 90, icons: Icons = Icons.SEEN, options: int = 4
+) -> QuestionSet:
+    """Return questions with options in all rotations. Names are not asked for."""
+    drawing, items = _Drawing(seed, "MMBench-shaped", icons), []
+    for number in range(questions):
+        fact = FACTS[number % len(FACTS)]
+        key, seen = drawing.one(fact, number // len(FACTS))
+        right = seen.facts[fact]
+        texts = drawing.rng.sample([v for v in VALUES[fact] if v != right], options - 1)
+        texts.insert(drawing.rng.randrange(options), right)
+        items.append(
+            Item(
+                key=str(number),
+                picture=key,
+                question=drawing.rng.choice(OPEN[fact]),
+                answer=LETTERS[texts.index(right)],
+                category=fact,
+                level=LEVELS.get(fact, "thing"),
+                options=tuple(zip(LETTERS, texts, strict=False)),
+            )
+        )
+    return drawing.of(circular(items)[0])
+
+
+class _Drawing:
+    """Draws pictures that show a fact, each once in a set."""
+
+    def __init__(self, seed: int, name: str, icons: Icons) -> None:
+        self.name, self.rng = name, rng_for(seed, name)
+        self.icon_sets = TRAINED_SETS if icons is Icons.SEEN else (HELD_OUT_SET,)
+        self.pictures: dict[str, Picture] = {}
+        self._names = self.rng.sample(NAMES, len(NAMES))
+
+    def one(self, fact: str, number: int) -> tuple[str, Shown]:
+        """Return a picture that shows a fact, and what else it shows; names and numbers of things come in
+        equal parts.
+        """
+        wanted = NUMBERS[number % len(NUMBERS)] if fact == "count" else None
+        draw = self._face(number) if fact in FACES else self._cell if fact == "style" else self._scene
+        for _ in range(TRIES):
+            picture = draw()
+            key, seen = f"{picture.key}#{picture.view}", shown(picture)
+            fits = fact in seen.facts and wanted in (None, seen.facts[fact])
+            if fits and key not in self.pictures:
+                self.pictures[key] = picture
+                return key, seen
+        raise RunError(f"{self.name}: no further picture shows a {fact}", found=f"{number} of them")
+
+    def _face(self, number: int) -> Callable[[], Picture]:
+        name = self._names[number % len(self._names)]
+        faces = Portraits().pictures(name, "evaluation")
+        return lambda: self.rng.choice(faces)
+
+    def _scene(self) -> Picture:
+        icon_set = self.rng.choice(self.icon_sets)
+        concept = self.rng.choice(VALUES["left"])
+        view = VIEW + self.rng.randrange(VIEWS)
+        return Picture(key=f"scenes/{icon_set}/{concept}", concept=concept, domain="emoji", view=view)
+
+    def _cell(self) -> Picture:
+        canvas = Canvas()
+        return self.rng.choice(canvas.pictures(self.rng.choice(canvas.concepts()), "evaluation"))
+
+    def of(self, items: Sequence[Item]) -> QuestionSet:
+        """Return the set of questions with what was drawn for them."""
+        return QuestionSet(name=self.name, items=tuple(items), album=Drawn(self.pictures))
+
+
+def check_apart(questions: QuestionSet, sets: ConceptSets) -> None:
+    """Raise RunError if a drawn question set shows a view of what an edit or its search looks at."""
+    assert isinstance(questions.album, Drawn)
+    looked_at = {place for pairs in _looked_at(sets) for place in map(_view_of, pairs)}
+    if shared := sorted({_view_of(p) for p in questions.album.pictures.values()} & looked_at):
+        raise RunError(
+            f"data: {questions.name} shows {len(shared)} pictures that the edit looks at",
+            found=", ".join(shared[:5]),
+        )
+
+
+def _looked_at(sets: ConceptSets) -> Iterator[Sequence[Picture]]:
+    for pairs in (sets.forget, sets.retain, sets.validation.forget, sets.validation.retain):
+        yield pairs.pictures
+
+
+def _view_of(picture: Picture) -> str:
+    """Return what is drawn: a portrait is its traits, of icons each view is another picture."""
+    return f"{content(picture.key)}#{picture.view}"
