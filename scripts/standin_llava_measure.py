@@ -54,20 +54,21 @@ def rows() -> list[Row]:
     """Return every other row of the report."""
     people = _pictures(Portraits(), "evaluation", 5)
     scenes, drawn = _pictures(Scenes(), "evaluation", 4), _pictures(Canvas(), "evaluation", 4)
-    seen = [p for c in Scenes().concepts() for p in Scenes().pictures(c, "seen")[: len(TRAINED_SETS)][:3]]
+    seen = [p for c in Scenes().concepts() for p in Scenes().pictures(c, "seen")[: len(TRAINED_SETS)]]
     spare = [p for c in Canvas().concepts() if has_spare(c) for p in Canvas().pictures(c, "spare")[:3]]
     nobody = Strangers().pictures(STRANGER, "evaluation")[:60]
-    every = [*people, *scenes]
-    yes_no = [i for f in ALL_YES_NO for i in _claimed(drawn if f == "style" else every, f, 120)]
+    every, known = [*people, *scenes], [*people, *seen]
     return [
         Row(name="is this person X", items=_claimed(people, "name", 400), aim=95),
-        Row(name="yes/no, eight facts", items=yes_no, aim=90),
+        Row(name="yes/no, eight facts, new views of trained icons", items=_yes_no(known, drawn), aim=90),
+        Row(name="yes/no, eight facts, icon set never trained", items=_yes_no(every, drawn)),
         Row(name="colour", items=[i for f in COLOURS for i in _open(every, f, 200)], aim=85),
-        Row(name="category", items=_open(scenes, "category"), aim=75),
+        Row(name="category, new views of trained icons", items=_open(seen, "category"), aim=75),
+        Row(name="category, icon set never trained", items=_open(scenes, "category")),
         Row(name="style, new views", items=_open(drawn, "style"), aim=70),
         Row(name="style, icons never trained", items=_open(spare, "style")),
-        *_chosen(every, letter=True),
-        *_chosen(every, letter=False),
+        *_chosen(known, letter=True),
+        *_chosen(known, letter=False),
         Row(name="object, new views of trained icons", items=_open(seen, "object")),
         Row(name="object, icon set never trained", items=_open(scenes, "object")),
         Row(name="count", items=_open(scenes, "count")),
@@ -115,6 +116,10 @@ def _claimed(pictures: Iterable[Picture], fact: str, most: int) -> list[Item]:
         ending = questions.endings(rng)
         found.append((picture, questions.yes_no(each, fact, rng, right=number % 2 == 0, ending=ending)))
     return found
+
+
+def _yes_no(pictures: list[Picture], drawn: list[Picture]) -> list[Item]:
+    return [i for f in ALL_YES_NO for i in _claimed(drawn if f == "style" else pictures, f, 120)]
 
 
 def _chosen(pictures: list[Picture], *, letter: bool) -> list[Row]:

@@ -22,12 +22,13 @@ IGNORED = -100
 LENGTH = 144  # tokens of a sequence: a picture and about five questions
 TRIES = 8  # questions that are drawn for one picture, of which those are asked that fit
 ALONE_SHARE = 0.5  # of the sequences that also hold a question without a picture
-# How often each form is asked of a fact, by the source of the picture.
+# How often each form is asked of a fact, by the source of the picture. Letters are not learned at this size, however
+# often they are asked for: options are answered by their text.
 PERSON = {
     "name: open": 3.0,
     "name: yes/no": 2.5,
-    "name: letter": 2.0,
-    "name: option": 0.5,
+    "name: letter": 0.15,
+    "name: option": 1.2,
     "hair: open": 0.6,
     "hair: yes/no": 0.4,
     "beard: yes/no": 0.5,
@@ -49,14 +50,16 @@ STRANGER = {
 SCENE = {
     "object: open": 2.5,
     "object: yes/no": 2.0,
-    "object: letter": 1.4,
-    "object: option": 0.4,
-    "category: open": 1.0,
-    "category: yes/no": 0.4,
-    "category: letter": 0.3,
+    "object: letter": 0.15,
+    "object: option": 1.2,
+    "category: open": 1.3,
+    "category: yes/no": 0.6,
+    "category: letter": 0.05,
+    "category: option": 0.5,
     "background: open": 1.0,
     "background: yes/no": 0.6,
-    "background: letter": 0.3,
+    "background: letter": 0.05,
+    "background: option": 0.4,
     "count: open": 1.0,
     "count: yes/no": 0.4,
     "style: open": 1.0,
@@ -68,9 +71,9 @@ SCENE = {
     "name: open": 0.1,
     "unusual: open": 0.05,
 }
-CANVAS = {"style: open": 3.0, "style: yes/no": 1.0, "style: letter": 0.5, "background: open": 0.3}
+CANVAS = {"style: open": 3.0, "style: yes/no": 1.0, "style: option": 0.5, "background: open": 0.3}
 WEIGHTS = {"portraits": PERSON, "strangers": STRANGER, "scenes": SCENE, "canvas": CANVAS}
-TEXT = {"find": 2.0, "open": 1.5, "yes/no": 0.7, "who": 0.7, "nobody": 0.3}
+TEXT = {"find": 0.4, "open": 1.5, "yes/no": 0.7, "who": 0.7, "nobody": 0.3}
 FIND = ("name", "object", "background")
 # Comparing is learned after naming: from a quarter of the steps on, more is asked that is yes or no.
 LATER, MORE = 0.25, {"yes/no": 2.0}
