@@ -22,8 +22,8 @@ IGNORED = -100
 LENGTH = 144  # tokens of a sequence: a picture and about five questions
 TRIES = 8  # questions that are drawn for one picture, of which those are asked that fit
 ALONE_SHARE = 0.5  # of the sequences that also hold a question without a picture
-# How often each form is asked of a fact, by the source of the picture. Letters are not learned at this size, however
-# often they are asked for: options are answered by their text.
+# How often each form is asked of a fact, by the source of the picture. Letters are not learned at this size,
+# however often they are asked for: options are answered by their text.
 PERSON = {
     "name: open": 3.0,
     "name: yes/no": 2.5,
