@@ -30,6 +30,7 @@ class EmbeddedRequest:
     domain: str
     aliases: tuple[str, ...] = ()
     cifar: Cifar10 | None = None
+    photographs: bool = True  # the stand-in knows some, so that their absence is told
     suites: tuple[str, ...] = ("portraits", "emoji", "cifar10")
     sizes: Sizes
     stand_in: bool = True
@@ -60,7 +61,7 @@ def embedded_sets(ask: EmbeddedRequest) -> ConceptSets:
         suites=[
             suite for s in rest if s.name in ask.suites for suite in _suites(s, names, ask.sizes, ask.seed)
         ],
-        notes=_notes(rest, names, ask.stand_in and ask.cifar is None),
+        notes=_notes(rest, names, ask.stand_in and ask.photographs and ask.cifar is None),
     )
     sets = assemble(draft)
     check_unseen(sets)

@@ -31,6 +31,7 @@ class StandIn(Sized):
 
     kind: ClassVar[DataKind] = DataKind.STANDIN
     listed_beforehand: ClassVar[bool] = True
+    photographs: ClassVar[bool] = True  # the stand-in knows some: CIFAR-10's are kept and measured
 
     cifar_root: Path | None = None  # null: where `razor data prepare cifar10` puts it
     aliases: list[str] = field(default_factory=list)  # other names of the target
@@ -80,7 +81,8 @@ class StandIn(Sized):
             target=ask.target,
             domain=ask.domain,
             aliases=tuple(self.aliases),
-            cifar=at_hand(self.cifar_root),
+            cifar=at_hand(self.cifar_root) if self.photographs else None,
+            photographs=self.photographs,
             suites=ask.suites,
             sizes=self.sizes(ask),
             stand_in=ask.stand_in,
