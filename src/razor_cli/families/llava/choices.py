@@ -17,5 +17,6 @@ RETAIN_LOSSES = (RETAIN, RETAIN_ANSWERS, FEATURE_KEEP)
 GOALS: Mapping[str, Goal] = {
     "fa": Goal(meaning=Meaning.AT_MOST, metrics=(("fa",),), slopes=(("sure",),)),
     "retain_fa_drop": Goal(meaning=Meaning.DROP, metrics=(("retain_fa",),)),
+    "answers_drop": Goal(meaning=Meaning.DROP, metrics=(("answers",),)),
     **DUAL_GOALS,
 }
