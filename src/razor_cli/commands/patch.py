@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -29,6 +29,13 @@ Base = Annotated[
 ]
 Out = Annotated[
     Path, typer.Option("--out", help="Where the weights go: a file for a file, a folder for a folder.")
+]
+Companion = Annotated[
+    Path | None,
+    typer.Option(
+        "--companion",
+        help="For a patch of a CLIP whose image tower the base contains: that CLIP (default: BASE_clip).",
+    ),
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="Replace an output file that exists (never an input, never a folder).")
@@ -96,7 +103,7 @@ def _by_part(header: PatchHeader) -> list[str]:
 
 
 @app.command()
-def verify(patch: PatchFile, base: Base) -> None:
+def verify(patch: PatchFile, base: Base, companion: Companion = None) -> None:
     """Check that a patch is whole and belongs to these weights; exit code 2 with the reasons where it does
     not.
     """
@@ -106,7 +113,7 @@ def verify(patch: PatchFile, base: Base) -> None:
     from razor_cli.weights.patch import verify as verify_patch
 
     require_vouched(patch)
-    if problems := verify_patch(patch, base):
+    if problems := verify_patch(patch, base, companion=companion, say=say):
         raise PatchError(f"{patch} does not belong to {base}", found="\n    ".join(["", *problems]))
     say(f"{patch} is whole and belongs to {base}")
     for line in _by_part(read_patch(patch)[0]):
@@ -128,6 +135,7 @@ def apply(
             help="Files in which nothing changes get a second name, not a copy.",
         ),
     ] = False,
+    companion: Companion = None,
     force: Force = False,
 ) -> None:
     """Write the patched weights, in the layout of the base, with an undo file beside them."""
@@ -137,7 +145,8 @@ def apply(
     from razor_cli.weights.patch import read_patch, undo_path_for
 
     require_vouched(patch)
-    say(f"weights: {apply_patch(patch, base, out, undo=not no_undo, force=force, link=link)}")
+    how: dict[str, Any] = {"undo": not no_undo, "force": force, "link": link}
+    say(f"weights: {apply_patch(patch, base, out, companion=companion, say=say, **how)}")
     say(
         "undo:    none"
         if no_undo

@@ -16,6 +16,8 @@ from razor_cli.data.ask import DataSettings
 from razor_cli.errors import ConfigError, Problem, RazorError, nearest
 from razor_cli.writable import no_place, remedy
 
+MISMATCHES = ("signed", "squared", "abs")  # forms of a mismatch term that every family has
+
 
 def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem]:
     """Return the problems between parts; parts that are None were refused already and take no part."""
@@ -88,6 +90,8 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
     found += [
         p for loss in dict.fromkeys(losses) for p in _wrong_loss(loss, "forget_loss", model.losses, model)
     ]
+    drift = getattr(method, "mismatch_form", None) if getattr(method, "lambda_mismatch", 0) else None
+    found += _wrong_loss(drift, "mismatch_form", getattr(model, "mismatches", MISMATCHES), model)
     return found + _wrong_loss(
         getattr(method, "retain_loss", None), "retain_loss", model.retain_losses, model
     )

@@ -90,8 +90,10 @@ class Loss(Protocol):
         """
         ...
 
-    def anchored(self, base: Change) -> Loss:
-        """Return the loss against what the model said under `base`, the unedited weights (mismatch)."""
+    def anchored(self, base: Change, cache: Any = None) -> Loss:
+        """Return the loss against what the model said under `base`, the unedited weights (mismatch). `cache`
+        may keep what costs much and is the same in another run.
+        """
         ...
 
 

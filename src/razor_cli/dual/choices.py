@@ -7,7 +7,14 @@ from __future__ import annotations
 from enum import StrEnum
 
 # Losses that forgetting may ascend (switch A27), by name; dual/named_losses.py has them.
-FORGET_LOSSES = ("cosine", "concept_ce", "concept_uniform", "concept_margin")
+FORGET_LOSSES = (
+    "cosine",
+    "concept_ce",
+    "concept_uniform",
+    "concept_margin",
+    "concept_runner_up",
+    "concept_neutral",
+)
 
 
 class Ascended(StrEnum):

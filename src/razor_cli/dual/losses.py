@@ -53,6 +53,30 @@ def concept_uniform(
     return logs[others].mean()
 
 
+def concept_runner_up(
+    images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1
+) -> Tensor:
+    """L_f = mean log-probability of the likeliest class but the target, of forget images [n, d] among class
+    prompts [k, d]: equation 12 with all mass of q_i on the class that comes second.
+
+    When several classes go together they are the first `forgotten` ones, and none of them comes second.
+    """
+    logs = (scale * images @ prompts.T).log_softmax(dim=-1)
+    own = torch.as_tensor(target, device=images.device).expand(len(images))
+    classes = torch.arange(len(prompts), device=images.device)
+    gone = (classes == own[:, None]) | (classes < forgotten if forgotten > 1 else False)
+    return logs.masked_fill(gone, -torch.inf).max(dim=-1).values.mean()
+
+
+def concept_neutral(
+    images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1
+) -> Tensor:
+    """L_f = mean log-probability of the last prompt, which names nobody, of forget images [n, d] among class
+    prompts and that one [k + 1, d]: equation 12 with all mass of q_i on it.
+    """
+    return (scale * images @ prompts.T).log_softmax(dim=-1)[:, -1].mean()
+
+
 def concept_margin(
     images: Tensor, prompts: Tensor, target: int | Tensor, scale: float, forgotten: int = 1
 ) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from razor_cli.dual.gradients import batches, retain_loss, set_gradient
 from razor_cli.dual.losses import (
     concept_cross_entropy,
     concept_margin,
+    concept_neutral,
+    concept_runner_up,
     concept_uniform,
     forget_cosine,
     mismatch,
@@ -32,7 +35,10 @@ HEAD_LOSSES = {  # over the zero-shot head
     "concept_ce": concept_cross_entropy,
     "concept_uniform": concept_uniform,
     "concept_margin": concept_margin,
+    "concept_runner_up": concept_runner_up,
+    "concept_neutral": concept_neutral,
 }
+NEUTRAL = ("concept_neutral",)  # of these, the head has a prompt more, which names nobody
 MISMATCH = "mismatch_"  # mismatch_signed, mismatch_squared, mismatch_abs
 FORMS = ("signed", "squared", "abs")
 NAMES = (COSINE, *HEAD_LOSSES, RETAIN, *(MISMATCH + f for f in FORMS))
@@ -64,9 +70,11 @@ class DualLoss:
         parts: dict[str, object] = {"name": self.name, "scale": self.model.scale}
         if self.name in HEAD_LOSSES:
             parts |= {"prompts": self.sets.prompts, "classes": self.sets.class_names}
+        if self.name in NEUTRAL:
+            parts |= {"neutral": self.sets.generic_prompt}
         return parts | ({"joint": self.sets.joint} if len(self.sets.joint) > 1 else {})
 
-    def anchored(self, base: Change) -> DualLoss:
+    def anchored(self, base: Change, cache: Any = None) -> DualLoss:
         """Return the mismatch against the pairs' cosines under `base`."""
         return replace(self, base=base, _anchors={})
 
@@ -85,7 +93,8 @@ class DualLoss:
         """Return the gradient of a loss over the zero-shot head; of several concepts, the mean over all their
         pictures.
         """
-        tokens = self.model.tokenize([self.sets.prompts[n] for n in self.sets.class_names])
+        more = [self.sets.generic_prompt] if self.name in NEUTRAL else []
+        tokens = self.model.tokenize([*(self.sets.prompts[n] for n in self.sets.class_names), *more])
         names, scale, total = self.sets.forget_names, self.model.scale, Named()
         for target, name in enumerate(names):
             own = part if len(names) == 1 else part.of(name)

@@ -120,5 +120,5 @@ class Blend:
         name = f"mismatch_{self.method.mismatch_form.value}"
         if name not in self._drifts:
             plain = self.lab.family.loss(name, self.lab.sets)
-            self._drifts[name] = plain.anchored(Weights(values=dict(base)))
+            self._drifts[name] = plain.anchored(Weights(values=dict(base)), self.lab.cache)
         return self._drifts[name]

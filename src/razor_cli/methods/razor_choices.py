@@ -37,11 +37,17 @@ class Sign(StrEnum):
 
 
 class MismatchForm(StrEnum):
-    """Signed drift (eq. 6), squared drift (Table 1, eq. 10), or its absolute value (A4)."""
+    """Signed drift (eq. 6), squared drift (Table 1, eq. 10), or its absolute value (A4). Of a model that
+    answers the squared drift is that of its answers' logits (eq. 13), and the last three are other readings
+    of it.
+    """
 
     SIGNED = "signed"
     SQUARED = "squared"
     ABS = "abs"
+    FIRST_TOKEN = "first_token"  # squared, of the first token of each answer alone
+    SIMILARITY = "similarity"  # squared, of the similarities of the two towers
+    FEATURES = "features"  # squared, of the tokens of pictures
 
 
 class MismatchSet(StrEnum):
@@ -104,6 +110,13 @@ class Order(StrEnum):
 
     SEQUENTIAL = "sequential"
     JOINT = "joint"
+
+
+class Stages(StrEnum):
+    """Which components compete with each other: all of them, or those of one tower after the other's."""
+
+    TOGETHER = "together"
+    BY_TOWER = "by_tower"
 
 
 class GrowUpdate(StrEnum):

@@ -20,7 +20,7 @@ from razor_cli.engine.search import NOTHING_TO_FORGET, Aim, norm, stepped
 from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_body import Body, State
 from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Step
-from razor_cli.methods.razor_pick import chosen, ranks, scored
+from razor_cli.methods.razor_pick import chosen, ranks, scored, staged
 from razor_cli.methods.razor_settings import RazorSettings
 from razor_cli.methods.razor_step import guiding, sized, unit
 from razor_cli.methods.razor_trim import trimmed
@@ -36,6 +36,7 @@ class Loop:
         self.components = self.family.components(
             method.granularity, method.towers, method.include_projections
         )
+        self.stages = staged(method, self.components)
         self.blend = Blend(method, lab)
         self.generator = lab.generator()
         self.log: list[Event] = []
@@ -128,7 +129,7 @@ class Loop:
             self.lab.board.commit(touched)
 
     def _stage_two(self, forget: Named, retain: Named) -> None:
-        rated = self._scored(self.components, forget, retain)
+        rated = self._scored(self.stages[0], forget, retain)
         found = chosen(self.method, rated, self.generator)
         self.lab.say(f"selected {len(found)} of {len(rated)} components")
         for s in found:
@@ -184,19 +185,24 @@ class Loop:
         return met
 
     def _grow(self) -> None:
-        for number in range(self.method.grow_rounds):
+        """Add a component in each round while the Target is missed; every stage has as many rounds."""
+        rounds = [stage for stage in self.stages for _ in range(self.method.grow_rounds)]
+        for number, stage in enumerate(rounds):
             if self.near.met(self.lab.board.current):
                 return
-            self.lab.say(f"growth round {number + 1} of {self.method.grow_rounds}")
+            self.lab.say(f"growth round {number + 1} of {len(rounds)}")
             forget, retain = self._renewed()
             names = {c.name for c in self.body.active}
-            outside = [c for c in self.components if c.name not in names]
-            if not outside:
-                return self._stop("every component is in use")
+            outside = [c for c in stage if c.name not in names]
             rated = self._scored(outside, forget, retain)
-            best = max(range(len(rated)), key=ranks(self.method, rated, self.generator).__getitem__)
-            if rated[best].phi <= 0:
-                return self._stop("no component left with a positive saliency")
+            ranking = ranks(self.method, rated, self.generator)
+            best = max(range(len(rated)), key=ranking.__getitem__, default=None)
+            if best is None or rated[best].phi <= 0:
+                if stage is not self.stages[-1]:
+                    continue
+                return self._stop(
+                    "no component left with a positive saliency" if outside else "every component is in use"
+                )
             self.log.append(rated[best].event(len(self.log), "grow"))
             group = [rated[best]]
             if self.method.grow_update is GrowUpdate.ALL_ACTIVE:
@@ -204,7 +210,7 @@ class Loop:
             self._step(group, forget, retain, 1.0, f"growth round {number + 1}")
             self.body.active.append(rated[best].component)
         if not self.near.met(self.lab.board.current):
-            missed = f"Target not met after {self.method.grow_rounds} growth rounds"
+            missed = f"Target not met after {len(rounds)} growth rounds"
             self._stop("guiding goals not met in the rounds there are" if self.only else missed)
 
     def _renewed(self) -> tuple[Named, Named]:

@@ -9,7 +9,7 @@ import torch
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.family import Family, Named
 from razor_cli.engine.saliency import Saliency, measure, select
-from razor_cli.methods.razor_choices import Selector
+from razor_cli.methods.razor_choices import Selector, Stages
 from razor_cli.methods.razor_settings import RazorSettings
 
 
@@ -45,3 +45,13 @@ def chosen(method: RazorSettings, found: Sequence[Saliency], generator: torch.Ge
     every = method.selector is Selector.ALL
     mode, most = ("all", None) if every else (method.tau_mode.value, method.max_components)
     return [found[i] for i in select(ranks(method, found, generator), method.tau, mode, most)]
+
+
+def staged(method: RazorSettings, components: Sequence[Component]) -> list[list[Component]]:
+    """Return lists of components that compete with each other, one list after the other: all at once, or
+    those of each tower in the order of the architecture.
+    """
+    if method.stages is Stages.TOGETHER:
+        return [list(components)]
+    towers = dict.fromkeys(c.tower for c in components)
+    return [[c for c in components if c.tower == tower] for tower in towers]

@@ -24,6 +24,7 @@ from razor_cli.methods.razor_choices import (
     Order,
     Selector,
     Sign,
+    Stages,
     Step,
     StepScale,
     TauMode,
@@ -118,6 +119,7 @@ class RazorSettings:
     order: Order = Order.SEQUENTIAL
     joint_rounds: int = 3
     joint_decay: float = 0.5
+    stages: Stages = Stages.TOGETHER
     grow_rounds: int = 6
     grow_update: GrowUpdate = GrowUpdate.NEW_ONLY
     grow_sample: int | None = None

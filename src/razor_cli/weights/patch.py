@@ -7,7 +7,7 @@ appear whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,14 +18,15 @@ from razor_cli.errors import PatchError, RunError
 from razor_cli.weights.checkpoint import (
     WEIGHT_SUFFIXES,
     combined_hash,
-    dtype_name,
     find_layout,
     read_state,
     state_hash,
     tensor_hashes,
 )
+from razor_cli.weights.contained import fitted
 from razor_cli.weights.layout import Layout
-from razor_cli.weights.parted import BESIDE, bound, strangers
+from razor_cli.weights.misfits import misfits
+from razor_cli.weights.parted import bound
 from razor_cli.weights.patch_format import PatchHeader, pack, read_patch, target_hash
 from razor_cli.weights.patch_write import write_patch
 from razor_cli.writable import require_writable
@@ -44,47 +45,21 @@ __all__ = [
 ]
 
 
-def misfits(header: PatchHeader, state: Mapping[str, Tensor]) -> list[str]:
-    """Return every reason why a patch does not belong to these weights; empty where it does."""
-    own = bound(state, header.tensors)
-    hashes = tensor_hashes(own)
-    current = combined_hash(hashes)
-    if header.tensors and current == header.new_hash:
-        return ["these weights already have the values of this file"]
-    problems = []
-    for name, entry in header.tensors.items():
-        if name not in state:
-            problems.append(f"{name}: unknown to these weights")
-        elif dtype_name(state[name]) != entry.dtype:
-            problems.append(
-                f"{name}: the base is stored as {dtype_name(state[name])}, the patch was made for "
-                f"{entry.dtype}"
-            )
-        elif tuple(state[name].shape) != entry.shape:
-            problems.append(
-                f"{name}: the base has shape {list(state[name].shape)}, the patch {list(entry.shape)}"
-            )
-        elif hashes[name] != entry.base_sha256:
-            problems.append(f"{name}: the base has other values than those the patch was made from")
-    if not problems and current != header.base_hash:
-        problems.append(
-            "tensors that the patch does not change differ from those of the weights it was made for"
-        )
-    promised = combined_hash(hashes | {name: entry.new_sha256 for name, entry in header.tensors.items()})
-    if not problems and promised != header.new_hash:
-        problems.append("the header promises other weights than its values give")
-    return problems + [
-        f"{part}: another one than in the run, in which the edit was found and scored"
-        for part in strangers(state, header.settings.get(BESIDE))
-    ]
-
-
-def verify(patch_path: str | Path, base_path: str | Path) -> list[str]:
+def verify(
+    patch_path: str | Path,
+    base_path: str | Path,
+    *,
+    companion: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[str]:
     """Return why a patch (or undo file) does not fit these weights, [] where it does; raises PatchError if it
-    is damaged.
+    is damaged. `companion`: see `apply`.
     """
-    header, _ = read_patch(patch_path)
-    return misfits(header, read_state(base_path))
+    source = find_layout(base_path)
+    found = fitted(source, *read_patch(patch_path), companion)
+    for note in found.notes:
+        say(note)
+    return misfits(found.header, source.read())
 
 
 def undo_path_for(out_path: str | Path) -> Path:
@@ -101,22 +76,28 @@ def apply(
     undo: bool = True,
     force: bool = False,
     link: bool = False,
+    companion: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write the patched weights to `out_path` in the layout of the base, with the undo file beside them, and
     return the path.
 
     A weights file gives a file of its own kind or .safetensors; a folder gives a folder. `force` lets an
     existing output file and its undo file be replaced (never the base, the patch, or a folder); with `link`
-    files of a folder in which nothing changes are no copies but second names. Raises
-    PatchError or WeightsError before anything is written.
+    files of a folder in which nothing changes are no copies but second names.
+    `companion` are the weights that the patch was made for, where the base contains a part of them; `say` is
+    told what comes of that. Raises PatchError or WeightsError before anything is written.
     """
     header, values = _read_kind(patch_path, "patch")
     settle(Path(out_path).parent)
     source, out = find_layout(base_path), Path(out_path)
     undo_path = undo_path_for(out)
     _check_output(source, [out, undo_path], inputs=[Path(patch_path)], force=force)
-    state = source.read()
+    found = fitted(source, header, values, companion)
+    header, values, state = found.header, found.values, source.read()
     _refuse_misfit(header, state, patch_path, base_path)
+    for note in found.notes:
+        say(note)
     with staged(out) as part:
         _write_checked(source, part, values, header.new_hash, link=link)
         if undo:

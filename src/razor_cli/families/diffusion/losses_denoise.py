@@ -103,7 +103,7 @@ class DenoiseLoss:
             total = {n: total[n] + g for n, g in found.items()} if total else found
         return total
 
-    def anchored(self, base: Change) -> DenoiseLoss:
+    def anchored(self, base: Change, cache: Any = None) -> DenoiseLoss:
         """Return the loss itself: it compares with true noise, not with other weights."""
         return self
 
@@ -169,7 +169,7 @@ class MismatchLoss:
             "schedule": d.schedule(),
         }
 
-    def anchored(self, base: Change) -> MismatchLoss:
+    def anchored(self, base: Change, cache: Any = None) -> MismatchLoss:
         """Return the mismatch against prompts' strength under `base`."""
         return replace(self, base=base, _walks={})
 

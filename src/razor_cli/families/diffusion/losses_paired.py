@@ -53,7 +53,7 @@ class PairedLoss:
                 total |= loss.gradient(part, size, own, tick, chunk=chunk)
         return total
 
-    def anchored(self, base: Change) -> PairedLoss:
+    def anchored(self, base: Change, cache: Any = None) -> PairedLoss:
         """Return the loss itself: pictures and texts are compared with one another."""
         return self
 

@@ -66,7 +66,7 @@ class TextLoss:
                         total[name] += gradient
         return total
 
-    def anchored(self, base: Change) -> TextLoss:
+    def anchored(self, base: Change, cache: Any = None) -> TextLoss:
         """Return the loss itself: what it compares with are the unedited weights already."""
         return self
 

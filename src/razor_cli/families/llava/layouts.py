@@ -18,9 +18,11 @@ from razor_cli.families.llava.kinds import Variant
 from razor_cli.families.llava.names import canonical
 from razor_cli.families.llava.standins import stand_in_folder
 from razor_cli.weights.checkpoint import PlainLayout
+from razor_cli.weights.contained import Fitted
 from razor_cli.weights.files import overwrite
 from razor_cli.weights.json_file import LISTS_BYTES, read_json
 from razor_cli.weights.layout import Layout
+from razor_cli.weights.patch_format import PatchHeader
 
 
 def layout_of(path: Path) -> Layout | None:
@@ -81,7 +83,19 @@ class LlavaLayout:
 
     def left_out(self, changed: Collection[str]) -> list[str]:
         """Return the files that may hold the old weights, and histories."""
-        return self.inner.left_out([self.places[name].key for name in changed])
+        return self.inner.left_out([self.places[name].key for name in changed if name in self.places])
+
+    def adopted(
+        self, header: PatchHeader, values: Mapping[str, Tensor], companion: Path | None
+    ) -> Fitted | None:
+        """Return a patch of the CLIP that the image tower comes from as one of this model; None for a patch
+        whose names are this model's.
+        """
+        from razor_cli.families.llava.adopted import adopted
+
+        if set(header.tensors) <= set(self.places):
+            return None
+        return adopted(self.path, self.read(), header, values, companion)
 
     def write(self, target: Path, changed: Mapping[str, Tensor], *, link: bool = False) -> None:
         """Write the folder again in the spelling that it has. Files of weights that change are the same byte

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from razor_cli.contract.choices import Direction
 from razor_cli.contract.family import Change, Loss, Named, Tick
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from razor_cli.families.llava.opened import OpenedLlava
 
 SIMILARITY, MISMATCH = "mismatch_similarity", "mismatch_squared"
-DRIFTS = (MISMATCH, "mismatch_signed", "mismatch_abs", SIMILARITY)
+FIRST_TOKEN, FEATURES = "mismatch_first_token", "mismatch_features"
+DRIFTS = (MISMATCH, FIRST_TOKEN, FEATURES, "mismatch_signed", "mismatch_abs", SIMILARITY)
 NAMES = (*FORGET_LOSSES, *RETAIN_LOSSES, *DRIFTS)
 
 
@@ -54,7 +55,7 @@ class LiteralLoss:
         """Return what a gradient depends on beyond weights and pictures."""
         return self.inner.key
 
-    def anchored(self, base: Change) -> LiteralLoss:
+    def anchored(self, base: Change, cache: Any = None) -> LiteralLoss:
         """Return itself: nothing is held against the unedited weights."""
         return self
 
@@ -80,10 +81,10 @@ def loss_of(family: OpenedLlava, sets: ConceptSets, name: str) -> Loss:
         )
     if name in (NLL, GENERIC, RETAIN_ANSWERS):
         return AnswerLoss(family=family, generic=name == GENERIC, forgets=name == NLL)
-    if name == FEATURE_KEEP:
+    if name in (FEATURE_KEEP, FEATURES):
         return FeatureLoss(family=family)
-    if name == MISMATCH:
-        return MismatchLoss(family=family)
+    if name in (MISMATCH, FIRST_TOKEN):
+        return MismatchLoss(family=family, first=name == FIRST_TOKEN)
     shared = family.aligned(sets)
     if name == LITERAL:
         return LiteralLoss(inner=dual_loss(shared, sets, "concept_uniform"))

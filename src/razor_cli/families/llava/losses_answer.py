@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -56,7 +56,7 @@ class AnswerLoss:
         answer = SOMEBODY if self.generic else "right"
         return {"name": "answers", "asked": ASKED, "questions": [OF_DOMAIN, OTHERS], "answer": answer}
 
-    def anchored(self, base: Change) -> AnswerLoss:
+    def anchored(self, base: Change, cache: Any = None) -> AnswerLoss:
         """Return itself: nothing is held against the unedited weights."""
         return self
 

@@ -5,6 +5,7 @@ their gradients.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from torch import Tensor
 from razor_cli.contract.choices import Direction
 from razor_cli.contract.family import Change, Named, Tick
 from razor_cli.data.sets import Pairs
+from razor_cli.engine.cache import content_key
+from razor_cli.engine.lab import unedited
 from razor_cli.families.llava.answerer import Question
 from razor_cli.families.llava.losses_answer import chunks, feature_gradient, images_of
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 NEUTRAL = ("What's the content of the image?", "What is unusual about this image?")
 LONGEST = 16  # tokens of an answer of the unedited model that is held on to
+SHOWN = 64  # pictures that neutral questions are asked about, the first of a set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,7 @@ class _Drift:
 
     family: OpenedLlava
     base: Change | None = None  # None: the weights as the files have them
+    cache: Any = None  # where answers of the unedited model are kept, if anywhere
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)  # of the unedited model, by part
 
     @property
@@ -55,50 +60,85 @@ class MismatchLoss(_Drift):
     pictures: over answers the mean of each one's mean over tokens and vocabulary (eq. 13, which has sums).
     """
 
+    first: bool = False  # of each answer's first token alone
+
     @property
     def key(self) -> Mapping[str, object]:
         """Return what a gradient depends on beyond weights and pictures."""
-        return {"name": "answer_logits", "questions": NEUTRAL, "longest": LONGEST}
+        said = {"name": "answer_logits", "questions": NEUTRAL, "longest": LONGEST, "shown": SHOWN}
+        return said | ({"tokens": "first"} if self.first else {})
 
-    def anchored(self, base: Change) -> MismatchLoss:
+    def anchored(self, base: Change, cache: Any = None) -> MismatchLoss:
         """Return the loss against the answers under `base`."""
-        return replace(self, base=base, _kept={})
+        return replace(self, base=base, cache=cache, _kept={})
 
     def gradient(
         self, part: Pairs, size: int, params: Collection[str], tick: Tick, *, chunk: int = 128
     ) -> Named:
         """Return the mean over batches of `size` pictures of the batch gradients for `params`."""
+        part = part.head(SHOWN)
         answers, before = self._before(part, size, chunk, tick)
-        many = len(NEUTRAL)
+        many, most = len(NEUTRAL), 1 if self.first else None
 
         def term(features: list[Tensor], first: int) -> Tensor:
             rows = slice(first * many, (first + len(features)) * many)
             now = self.family.answerer.logits(features, _asked(len(features)), answers[rows])
-            return torch.stack(
-                [((n - b.to(n)) ** 2).mean() for n, b in zip(now, before[rows], strict=True)]
-            ).mean()
+            drifts = [
+                ((n[:most] - b[:most].to(n)) ** 2).mean() for n, b in zip(now, before[rows], strict=True)
+            ]
+            return torch.stack(drifts).mean()
 
         return feature_gradient(self.family, part, size, params, tick, term, chunk)
 
-    @torch.no_grad()
     def _before(self, part: Pairs, size: int, chunk: int, tick: Tick) -> tuple[list[str], list[Tensor]]:
         """Return the unedited model's answers about each picture, and its logits of them."""
-        key = f"{part.fingerprint()} {size} {chunk}"  # taken together as they are later: rounding is the same
+        of = {"set": part.fingerprint(), "size": size, "chunk": chunk}
+        key = json.dumps(of)  # taken together as they are later: rounding is the same
         if key not in self._kept:
-            answers: list[str] = []
-            logits: list[Tensor] = []
-            answerer = self.family.answerer
-            with self.unedited():
-                for rows in chunks(len(part), size, chunk):
-                    images = images_of(self.family, part, rows)
-                    shown = answerer.features(answerer.preprocess(images))
-                    said = answerer.answers(shown, _asked(len(shown)), LONGEST)
-                    answers += said
-                    logits += [row.cpu() for row in answerer.logits(shown, _asked(len(shown)), said)]
-                    tick(len(shown), 0)
-            self._kept[key] = (answers, logits)
-        found: tuple[list[str], list[Tensor]] = self._kept[key]
-        return found
+
+            def compute() -> Named:
+                return _packed(*self._said(part, size, chunk, tick))
+
+            if self.cache is None:
+                found = compute()
+            else:
+                name = unedited(self.family) | of | {"before": dict(self.key) | {"tokens": "all"}}  # type: ignore[arg-type]
+                found, _ = self.cache.get(content_key(name), compute)
+            self._kept[key] = _unpacked(found)
+        kept: tuple[list[str], list[Tensor]] = self._kept[key]
+        return kept
+
+    @torch.no_grad()
+    def _said(self, part: Pairs, size: int, chunk: int, tick: Tick) -> tuple[list[str], list[Tensor]]:
+        """Ask the unedited model. Logits are kept in the dtype that they come in, so that nothing is lost."""
+        answers: list[str] = []
+        logits: list[Tensor] = []
+        answerer = self.family.answerer
+        with self.unedited():
+            for rows in chunks(len(part), size, chunk):
+                images = images_of(self.family, part, rows)
+                shown = answerer.features(answerer.preprocess(images))
+                said = answerer.answers(shown, _asked(len(shown)), LONGEST)
+                answers += said
+                dtype = self.family.disk.dtype
+                logits += [row.to("cpu", dtype) for row in answerer.logits(shown, _asked(len(shown)), said)]
+                tick(len(shown), 0)
+        return answers, logits
+
+
+def _packed(answers: list[str], logits: list[Tensor]) -> Named:
+    """Return answers and their logits as tensors, as a cache keeps them."""
+    words = bytearray(json.dumps(answers).encode())
+    return {
+        "answers": torch.frombuffer(words, dtype=torch.uint8).clone(),
+        "lengths": torch.tensor([len(row) for row in logits]),
+        "logits": torch.cat(logits),
+    }
+
+
+def _unpacked(found: Mapping[str, Tensor]) -> tuple[list[str], list[Tensor]]:
+    answers: list[str] = json.loads(bytes(found["answers"].tolist()))
+    return answers, list(found["logits"].split(found["lengths"].tolist()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +152,9 @@ class FeatureLoss(_Drift):
         """Return what a gradient depends on beyond weights and pictures."""
         return {"name": "features"}
 
-    def anchored(self, base: Change) -> FeatureLoss:
+    def anchored(self, base: Change, cache: Any = None) -> FeatureLoss:
         """Return the loss against the tokens under `base`."""
-        return replace(self, base=base, _kept={})
+        return replace(self, base=base, _kept={})  # looking at pictures again costs less than reading it
 
     def gradient(
         self, part: Pairs, size: int, params: Collection[str], tick: Tick, *, chunk: int = 128

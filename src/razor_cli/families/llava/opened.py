@@ -17,6 +17,7 @@ from razor_cli.dual.components import layer_of, siblings_of
 from razor_cli.families.diffusion.stored import StoredTensors
 from razor_cli.families.llava.answerer import Answerer, Looker
 from razor_cli.families.llava.components import Editable, components_of, every_tensor
+from razor_cli.families.llava.held import HeldTensors, InMemory
 from razor_cli.families.llava.load import OnDisk
 from razor_cli.families.llava.names import TOWER
 from razor_cli.families.llava.preparation import preparation_of
@@ -32,7 +33,7 @@ class OpenedLlava:
 
     label: str
     stand_in: bool
-    disk: OnDisk
+    disk: OnDisk | InMemory
     shared: SharedTower
     editable: Editable
     digest: str  # hash of all its files
@@ -53,7 +54,7 @@ class OpenedLlava:
         return found
 
     @property
-    def stored(self) -> StoredTensors:
+    def stored(self) -> StoredTensors | HeldTensors:
         """Return the tensors of the files by the names of the module, read when asked for."""
         return self.disk.stored
 
@@ -138,7 +139,7 @@ class OpenedLlava:
 
     def storage_dtype(self, name: str) -> torch.dtype:
         """Return the dtype a parameter has in its file (fp32 for weights that were never stored)."""
-        return self.disk.stored.dtype(name) if name in self.disk.stored.places else torch.float32
+        return self.disk.stored.dtype(name) if name in self.disk.stored else torch.float32
 
     def weights_hash(self) -> str:
         """Return the hash of all files that decide answers."""

@@ -16,8 +16,9 @@ from razor_cli.families.diffusion.companion_files import folder_hash
 from razor_cli.families.llava.components import editable_of
 from razor_cli.families.llava.family import Llava
 from razor_cli.families.llava.files import WITHOUT_TOWER, LlavaFiles
+from razor_cli.families.llava.held import InMemory
 from razor_cli.families.llava.kinds import Candidates, Language, Pool, Tiles
-from razor_cli.families.llava.load import DTYPES, open_files
+from razor_cli.families.llava.load import DTYPES, OnDisk, open_files
 from razor_cli.families.llava.tower import TOWER_OF_CLIP, SharedTower
 from razor_cli.weights.files import read_file
 
@@ -41,9 +42,18 @@ def load(label: str, stand_in: bool, files: LlavaFiles, wanted: Wanted, companio
     """
     place = choose_device(wanted.device)
     disk = open_files(files, DTYPES[wanted.dtype], place, wanted.language)
+    found = paired_with(label, stand_in, disk, wanted, companion)
+    found.digest = files.digest()
+    return found
+
+
+def paired_with(
+    label: str, stand_in: bool, disk: OnDisk | InMemory, wanted: Wanted, companion: Path
+) -> Llava:
+    """Return a model with the CLIP of a folder as a family that has no hash yet."""
     clip = load_companion(label, companion, disk.module.model.vision_tower)
-    clip.module.to(place).requires_grad_(False)
-    clip.device = place
+    clip.module.to(disk.device).requires_grad_(False)
+    clip.device = disk.device
     first = next(n for n, _ in disk.module.named_parameters() if ".layers.0." in n)
     prefix = first[: first.index("layers.0.") + len("layers.")]
     editable = editable_of(disk.module.config, wanted.candidates, prefix)
@@ -62,7 +72,7 @@ def load(label: str, stand_in: bool, files: LlavaFiles, wanted: Wanted, companio
         disk=disk,
         shared=shared,
         editable=editable,
-        digest=files.digest(),
+        digest="",
         beside=folder_hash(companion),
         min_alignment=wanted.min_alignment,
     )

@@ -7,6 +7,7 @@ import json
 
 from razor_cli.families.clip.preparation import SENTENCES, SIZES, drawn
 from razor_cli.families.clip.preparation import preparation_of as of_towers
+from razor_cli.families.llava.held import InMemory
 from razor_cli.families.llava.load import OnDisk
 from razor_cli.families.llava.prompts import Prompts
 from razor_cli.families.llava.tower import SharedTower
@@ -14,7 +15,7 @@ from razor_cli.families.llava.tower import SharedTower
 SHORT = 3  # sentences that are no longer than a prompt may be
 
 
-def preparation_of(disk: OnDisk, shared: SharedTower, beside: str) -> str:
+def preparation_of(disk: OnDisk | InMemory, shared: SharedTower, beside: str) -> str:
     """Return the hash of the pixels, prompts and ids that a model makes, of how it is held, and of the CLIP
     beside its image tower.
     """

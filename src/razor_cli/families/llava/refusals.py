@@ -42,6 +42,12 @@ def refusals(files: LlavaFiles) -> list[WeightsError]:
     return found
 
 
+def settings_refusals(files: LlavaFiles) -> list[WeightsError]:
+    """Return what its settings alone say against a model whose files are not at hand."""
+    with sensible(files.source):
+        return [*_quantized(files), *_tower(files)]
+
+
 def filled(files: LlavaFiles) -> dict[str, Any]:
     """Return what a processor is told that counts the tokens of pictures: by the model's settings, as old
     folders leave it out and the library's defaults count one token too few.

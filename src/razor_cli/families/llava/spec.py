@@ -15,7 +15,7 @@ from razor_cli.errors import ConfigError, Problem, WeightsError
 from razor_cli.families.diffusion.choices import Precision
 from razor_cli.families.diffusion.companion_files import folder_hash
 from razor_cli.families.diffusion.memory import free_memory
-from razor_cli.families.llava.choices import FORGET_LOSSES, GOALS, RETAIN_LOSSES
+from razor_cli.families.llava.choices import FORGET_LOSSES, GOALS, MISMATCHES, RETAIN_LOSSES
 from razor_cli.families.llava.files import LlavaFiles, read_folder, refused
 from razor_cli.families.llava.kinds import Candidates, Language, Pool, Tiles
 from razor_cli.families.llava.memory import Need, check_memory, cost, needed
@@ -38,6 +38,7 @@ class LlavaSpec:
     goals: ClassVar[Goals] = GOALS
     losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
     retain_losses: ClassVar[tuple[str, ...]] = RETAIN_LOSSES
+    mismatches: ClassVar[tuple[str, ...]] = MISMATCHES
 
     name: str = "llava_tiny"  # label in tables; of a stand-in without weights its folder
     stand_in: bool = True  # its numbers are never printed in a column of a real model
@@ -64,7 +65,7 @@ class LlavaSpec:
                 fix="model.weights=DIR",
             )
         if self.dtype is Precision.FLOAT16 and self.device is Device.CPU:
-            raise _no_float16()
+            raise no_float16()
         if self.answer_weights is Language.INT8:
             from razor_cli.config.quantization import require_bitsandbytes
 
@@ -149,7 +150,7 @@ class LlavaSpec:
             raise wrong[0]
         assert companion is not None
         if (place := choose_device(self.device)) == "cpu" and self.dtype is Precision.FLOAT16:
-            raise _no_float16()
+            raise no_float16()
         self._check_memory(files, free_memory() if place == "cpu" else free_on(place), place)
         wanted = Wanted(
             device=place,
@@ -163,7 +164,8 @@ class LlavaSpec:
         return load(self.name, self.stand_in, files, wanted, companion)
 
 
-def _no_float16() -> ConfigError:
+def no_float16() -> ConfigError:
+    """Return the refusal of float16 on a CPU."""
     return ConfigError(
         "model.dtype=float16 is for GPUs: on a CPU it is slow, and many of its operations are missing",
         allowed="auto, float32, bfloat16",

@@ -170,9 +170,9 @@ def same_tower(mine: nn.Module, theirs: nn.Module) -> bool:
     if {n.removeprefix(TOWER_OF_CLIP) for n in own} != {n.removeprefix(TOWER_OF_CLIP) for n in other}:
         return False
     other = {n.removeprefix(TOWER_OF_CLIP): v for n, v in other.items()}
-    return all(_same(v, other[n.removeprefix(TOWER_OF_CLIP)].to(v.device)) for n, v in own.items())
+    return all(same_values(v, other[n.removeprefix(TOWER_OF_CLIP)].to(v.device)) for n, v in own.items())
 
 
-def _same(mine: Tensor, theirs: Tensor) -> bool:
+def same_values(mine: Tensor, theirs: Tensor) -> bool:
     """Tell whether values are those of a tensor, perhaps rounded to a coarser dtype on their way."""
     return any(torch.equal(mine, theirs.to(d).to(mine.dtype)) for d in ROUNDED)
