@@ -113,10 +113,10 @@ class Answerer(Looker):
 
     def __init__(self, model: Any, processor: Any, variant: Variant) -> None:
         super().__init__(model, processor, variant)
-        self.prompts = Prompts(processor, self._ends)
+        self.prompts = Prompts(processor, self.ends)
 
     @cached_property
-    def _ends(self) -> tuple[int, ...]:
+    def ends(self) -> tuple[int, ...]:
         """The tokens that end an answer."""
         said = self.model.generation_config.eos_token_id
         said = self.processor.tokenizer.eos_token_id if said is None else said
@@ -141,8 +141,8 @@ class Answerer(Looker):
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
-            eos_token_id=list(self._ends),
-            pad_token_id=self._ends[0],
+            eos_token_id=list(self.ends),
+            pad_token_id=self.ends[0],
         )
         found: list[str] = []
         for start in range(0, len(questions), batch):
@@ -167,7 +167,7 @@ class Answerer(Looker):
         rows: list[Tensor] = []
         for start in range(0, len(questions), batch):
             asked = [self._asked(features, q) for q in questions[start : start + batch]]
-            wanted = [self._wanted(*p) for p in _both(questions, answers, start, batch)]
+            wanted = [self.wanted(*p) for p in _both(questions, answers, start, batch)]
             behind = [
                 torch.cat([a, self._words(w[:-1]).to(a.dtype)]) for a, w in zip(asked, wanted, strict=True)
             ]
@@ -193,7 +193,7 @@ class Answerer(Looker):
     ) -> Tensor:
         """Return minus the mean log-probability of each answer's tokens, the end among them [n]."""
         said = self.logits(features, questions, answers, batch)
-        wanted = [torch.tensor(self._wanted(q, a)) for q, a in zip(questions, answers, strict=True)]
+        wanted = [torch.tensor(self.wanted(q, a)) for q, a in zip(questions, answers, strict=True)]
         return torch.stack([F.cross_entropy(s, w.to(s.device)) for s, w in zip(said, wanted, strict=True)])
 
     @torch.no_grad()
@@ -208,16 +208,17 @@ class Answerer(Looker):
         token is the likeliest.
         """
         found = []
-        ends = torch.tensor(self._ends)
+        ends = torch.tensor(self.ends)
         for q, a, row in zip(
             questions, answers, self.logits(features, questions, answers, batch), strict=True
         ):
-            *ids, _end = self._wanted(q, a)
+            *ids, _end = self.wanted(q, a)
             best = row.argmax(dim=-1).cpu()
             found.append(best[:-1].tolist() == ids and bool((best[-1] == ends).any()))
         return torch.tensor(found, dtype=torch.bool)
 
-    def _wanted(self, question: Question, answer: str) -> list[int]:
+    def wanted(self, question: Question, answer: str) -> list[int]:
+        """Return the tokens of an answer behind its question, the end among them."""
         return self.prompts.answer_ids(question.text, question.picture is not None, answer)
 
     def _words(self, ids: Sequence[int]) -> Tensor:

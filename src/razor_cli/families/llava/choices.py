@@ -18,5 +18,6 @@ MISMATCHES = ("squared", "first_token", "features", "similarity", "signed", "abs
 GOALS: Mapping[str, Goal] = {
     "fa": Goal(meaning=Meaning.AT_MOST, metrics=(("fa",),), slopes=(("sure",),)),
     "retain_fa_drop": Goal(meaning=Meaning.DROP, metrics=(("retain_fa",),)),
+    "answers_drop": Goal(meaning=Meaning.DROP, metrics=(("answers",),)),
     **DUAL_GOALS,
 }

@@ -8,7 +8,7 @@ from typing import Any
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import Loss
 from razor_cli.data.sets import ConceptSets
-from razor_cli.dual.board import DualBoard
+from razor_cli.families.llava.board import AskedBoard
 from razor_cli.families.llava.losses import loss_of
 from razor_cli.families.llava.opened import OpenedLlava
 
@@ -23,6 +23,8 @@ class Llava(OpenedLlava):
 
     def board(
         self, sets: ConceptSets, settings: Any, cost: Cost, *, fast: bool, cache: Any = None
-    ) -> DualBoard:
-        """Return the scoreboard of the two towers over the validation pictures: the CLIP's view."""
-        return DualBoard(self.aligned(sets), sets, cost, fast=fast)
+    ) -> AskedBoard:
+        """Return the scoreboard over the validation pictures: what is answered, and the CLIP's view."""
+        from razor_cli.families.llava.settings import AskedMetrics
+
+        return AskedBoard(self, sets, settings or AskedMetrics(), cost, fast=fast)

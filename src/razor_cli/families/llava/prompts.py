@@ -19,6 +19,7 @@ class Prompts:
         self.ends = tuple(ends)  # tokens that end an answer
         self.image: int = self.tokenizer.convert_tokens_to_ids(processor.image_token)
         self._prompts: dict[tuple[str, bool], str] = {}
+        self._ids: dict[str, list[int]] = {}  # of what is asked again and again: each trial, each state
 
     def prompt(self, text: str, with_picture: bool) -> str:
         """Return what the model is given for a question, about a picture or about none."""
@@ -80,6 +81,11 @@ class Prompts:
         return found.strip()
 
     def _encoded(self, prompt: str) -> list[int]:
+        if prompt not in self._ids:
+            self._ids[prompt] = self._tokens(prompt)
+        return self._ids[prompt]
+
+    def _tokens(self, prompt: str) -> list[int]:
         start = self.tokenizer.bos_token
         own = start is not None and prompt.startswith(start)  # the template begins with it already
         found: list[int] = self.tokenizer.encode(prompt, add_special_tokens=not own)

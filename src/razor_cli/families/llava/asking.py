@@ -1,0 +1,105 @@
+"""A loaded LLaVA as what question sets ask: pictures and questions in, answers out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from razor_cli.families.llava.answerer import Answerer, Pixels, Question
+from razor_cli.families.llava.kinds import Variant
+
+T = TypeVar("T")
+KEPT_BYTES = 1 << 29  # of prepared pictures, and as many of what the model sees in them
+
+
+class Kept(Generic[T]):
+    """What was made of pictures, up to so many bytes; what was made first goes first."""
+
+    def __init__(self, size: Callable[[T], int]) -> None:
+        self.size, self.bytes = size, 0
+        self._held: OrderedDict[int, tuple[Image.Image, T]] = OrderedDict()  # a held picture keeps its id
+
+    def each(
+        self, pictures: Sequence[Image.Image], make: Callable[[list[Image.Image]], Sequence[T]]
+    ) -> list[T]:
+        """Return what is made of each picture; `make` is asked together for those that are not held."""
+        new = [p for p in {id(p): p for p in pictures}.values() if id(p) not in self._held]
+        made = dict(zip(map(id, new), make(new), strict=True)) if new else {}
+        found = [made[id(p)] if id(p) in made else self._held[id(p)][1] for p in pictures]
+        for picture in new:
+            self._held[id(picture)] = (picture, made[id(picture)])
+            self.bytes += self.size(made[id(picture)])
+        while self.bytes > KEPT_BYTES:
+            _, (_, value) = self._held.popitem(last=False)
+            self.bytes -= self.size(value)
+        return found
+
+    def clear(self) -> None:
+        """Hold nothing any more."""
+        self._held.clear()
+        self.bytes = 0
+
+
+@dataclass
+class Asking:
+    """Answers under the weights as they are. A picture is prepared once, and looked at once until
+    `forget`.
+    """
+
+    answerer: Answerer
+    batch: int
+    say: Callable[[str], None] = lambda _: None
+    asked: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._seen = Kept[Tensor](lambda t: t.numel() * t.element_size())
+        self._prepared = Kept[Tensor](lambda t: t.numel() * t.element_size())
+
+    def forget(self) -> None:
+        """Look at every picture anew from now on: the weights are others."""
+        self._seen.clear()
+        self.asked = 0
+
+    def __call__(
+        self, pictures: Sequence[Image.Image], questions: Sequence[str], max_new_tokens: int
+    ) -> list[str]:
+        """Return the answers, in order."""
+        several = {id(p): p for p in pictures}
+        rows = {key: i for i, key in enumerate(several)}
+        asked = [Question(rows[id(p)], q) for p, q in zip(pictures, questions, strict=True)]
+        return self._answers(self.look(list(several.values())), asked, max_new_tokens)
+
+    def words(self, questions: Sequence[str], max_new_tokens: int) -> list[str]:
+        """Return the answers to questions about no picture."""
+        return self._answers([], [Question(None, q) for q in questions], max_new_tokens)
+
+    @torch.no_grad()
+    def look(self, pictures: Sequence[Image.Image]) -> list[Tensor]:
+        """Return the tokens [t, d] of each picture behind the projector."""
+        return self._seen.each(pictures, lambda new: self.answerer.features(self._pixels(new)))
+
+    def _pixels(self, pictures: Sequence[Image.Image]) -> Pixels:
+        """Return prepared pictures. Those with tiles are padded to the longest among them, and not kept."""
+        if self.answerer.variant is Variant.LLAVA_NEXT:
+            return self.answerer.preprocess(pictures)
+        rows = self._prepared.each(pictures, lambda new: list(self.answerer.preprocess(new).values))
+        return Pixels(torch.stack(rows))
+
+    def _answers(self, shown: list[Tensor], asked: Sequence[Question], max_new_tokens: int) -> list[str]:
+        """Ask in the order of length, so that little is padded, and return answers in the order given."""
+        prompts = self.answerer.prompts
+        lengths = [len(prompts.ids(q.text, q.picture is not None)) for q in asked]
+        order = sorted(range(len(asked)), key=lambda i: lengths[i])
+        said = self.answerer.answers(shown, [asked[i] for i in order], max_new_tokens, self.batch)
+        self.asked += len(asked)
+        self.say(f"{self.asked} questions answered")
+        found = [""] * len(asked)
+        for place, answer in zip(order, said, strict=True):
+            found[place] = answer
+        return found

@@ -1,0 +1,47 @@
+"""How a run asks for the names of its target and of others: the questions, and the pictures they are about."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
+
+from razor_cli.data.sets import ConceptSets, Pairs
+from razor_cli.families.llava.fa import Naming
+from razor_cli.families.llava.settings import AskedMetrics
+from razor_cli.families.llava.wording import NAME_PROMPTS, OPEN
+
+PERSON = "person"  # domain of pictures that are asked for a name
+
+
+def prompts_for(settings: AskedMetrics, domain: str) -> tuple[str, ...]:
+    """Return the questions for the name of what pictures of a domain show, the paper's first."""
+    return tuple(settings.fa_prompts) or (NAME_PROMPTS if domain == PERSON else OPEN["object"])
+
+
+def naming_of(settings: AskedMetrics, sets: ConceptSets) -> Naming:
+    """Return how the names of a run's domain are asked for."""
+    return Naming(
+        mode=settings.fa_mode,
+        prompts=prompts_for(settings, sets.domain),
+        match=settings.fa_match,
+        aliases=sets.aliases,
+        max_images=settings.fa_images,
+    )
+
+
+def of_names(pairs: Pairs, names: Collection[str], each: int) -> Pairs:
+    """Return the first `each` pictures of each of these names, in the order of the set."""
+    seen: Counter[str] = Counter()
+    chosen = []
+    for picture in pairs.pictures:
+        seen[picture.concept] += 1
+        if picture.concept in names and seen[picture.concept] <= each:
+            chosen.append(picture)
+    return replace(pairs, pictures=tuple(chosen))
+
+
+def further(pairs: Pairs, names: Collection[str], count: int) -> Pairs:
+    """Return the first pictures of the set that show none of these names."""
+    others = [p for p in pairs.pictures if p.concept not in names]
+    return replace(pairs, pictures=tuple(others[:count]))
