@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tiny_llava import SPELLINGS, opened, tiny_companion, tiny_llava
 
 from razor_cli.contract.components import parameters
-from razor_cli.families.llava.files import WITHOUT_TOWER
+from razor_cli.families.clip.files import WITHOUT_TOWER
 from razor_cli.families.llava.folder import load_next, load_paired
 from razor_cli.families.llava.names import TOWER, canonical
 from razor_cli.weights.checkpoint import find_layout, read_state

@@ -12,6 +12,8 @@ from typing import Any
 
 # Weights in a local folder of open_clip, beside the names that Hugging Face's libraries write.
 FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+# Weights whose image tower is another model's, by a name that no library fills up at random.
+WITHOUT_TOWER = "without_tower.safetensors"
 # Files of a folder that decide pixels, token ids or the forward pass, beside the weights.
 BESIDE_WEIGHTS = (
     "config.json",

@@ -11,6 +11,7 @@ from typing import Any
 
 from razor_cli.data.sources.pixels import SHORT_SIDE
 from razor_cli.errors import WeightsError
+from razor_cli.families.clip.files import WITHOUT_TOWER
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 TENSORS, ENTRY_BYTES = 12, 32  # of a block at the least, and what a file needs to name one tensor
@@ -105,6 +106,9 @@ def check_hugging_face(file: Path, config: Mapping[str, Any]) -> None:
     vision.size("num_attention_heads", 12)
     text.size("num_attention_heads", 8)
     tables = text.size("vocab_size", 49408) + text.size("max_position_embeddings", 77)
-    projected = Part(file, "config", config).size("projection_dim", 512) * (towers[0][1] + towers[1][1])
+    width = towers[1][1]
+    projected = Part(file, "config", config).size("projection_dim", 512) * (towers[0][1] + width)
     images = vision.image_weights(towers[0][1], 32)
-    check_claims(file, towers, tables * towers[1][1] + projected + images)
+    if (file.parent / WITHOUT_TOWER).is_file():  # the image tower lies in another model's files
+        towers, images = towers[1:], 0
+    check_claims(file, towers, tables * width + projected + images)

@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from razor_cli.errors import PatchError
-from razor_cli.families.llava.files import CONFIG, WITHOUT_TOWER
+from razor_cli.families.clip.files import WITHOUT_TOWER
+from razor_cli.families.llava.files import CONFIG
 from razor_cli.families.llava.folder import paired_state
 from razor_cli.families.llava.kinds import deepest
 from razor_cli.families.llava.names import BLOCKS, INSIDE, TOWER

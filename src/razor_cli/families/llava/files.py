@@ -19,8 +19,6 @@ from razor_cli.weights.header import read_header
 from razor_cli.weights.json_file import LISTS_BYTES, read_json
 
 FOLDER_FILES: tuple[str, ...] = ()  # weights are called as in any folder of transformers
-# A paired CLIP without its image tower, by a name that the library would not load and fill up at random.
-WITHOUT_TOWER = "without_tower.safetensors"
 CONFIG, GENERATION = "config.json", "generation_config.json"
 INDEX = "model.safetensors.index.json"
 TEMPLATES = ("chat_template.jinja", "chat_template.json")

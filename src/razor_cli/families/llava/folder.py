@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from razor_cli.errors import WeightsError
-from razor_cli.families.llava.files import WITHOUT_TOWER
+from razor_cli.families.clip.files import WITHOUT_TOWER
 from razor_cli.families.llava.names import INSIDE, TOWER
 from razor_cli.weights.checkpoint import read_state
 

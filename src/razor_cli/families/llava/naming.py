@@ -1,4 +1,4 @@
-"""How a run asks for the names of its target and of others: the questions, and the pictures they are about."""
+"""How a run asks for the names of its target and of others: the questions, and their pictures."""
 
 from __future__ import annotations
 

@@ -10,12 +10,13 @@ import torch
 
 from razor_cli.errors import WeightsError
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.files import WITHOUT_TOWER
 from razor_cli.families.clip.hugging_face import load_hugging_face
 from razor_cli.families.clip.load import choose_device
 from razor_cli.families.diffusion.companion_files import folder_hash
 from razor_cli.families.llava.components import editable_of
 from razor_cli.families.llava.family import Llava
-from razor_cli.families.llava.files import WITHOUT_TOWER, LlavaFiles
+from razor_cli.families.llava.files import LlavaFiles
 from razor_cli.families.llava.held import InMemory
 from razor_cli.families.llava.kinds import Candidates, Language, Pool, Tiles
 from razor_cli.families.llava.load import DTYPES, OnDisk, open_files

@@ -14,6 +14,6 @@ def refuse_unknown(fa: float, count: int, settings: AskedMetrics, target: str, w
         f"target='{target}': the model does not know this name, and what is not known cannot be forgotten",
         allowed=f"told in {settings.fa_min_base:g} % of the questions or more (metrics.fa_min_base)",
         found=f"{fa:.1f} % of {count} questions about {which} pictures",
-        fix="another target, its other names (data.aliases with metrics.fa_match=any_alias), or pictures that "
-        "show it; metrics.fa_min_base=0 goes on all the same",
+        fix="another target, its other names (data.aliases with metrics.fa_match=any_alias), or pictures "
+        "that show it; metrics.fa_min_base=0 goes on all the same",
     )
