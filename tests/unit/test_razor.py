@@ -110,9 +110,7 @@ def test_growth_only_adds_within_its_bound_and_its_budget(clip: Clip, grow_updat
 
 
 def test_by_tower_one_tower_is_spent_before_the_next_is_looked_at(clip: Clip) -> None:
-    edit = razor(
-        clip, stages="by_tower", tau_mode="topk", tau=2, grow_rounds=3, step_size=0.0, **UNREACHABLE
-    )
+    edit = razor(clip, stages="by_tower", tau_mode="topk", tau=2, grow_rounds=3, step_size=0.0, **UNREACHABLE)
     towers = {c.name: c.tower for g in Granularity for c in clip.components(g, Towers.BOTH)}
     assert [towers[e.component] for e in events(edit, "select")] == ["vision"] * 2
     assert [towers[e.component] for e in events(edit, "grow")] == ["vision"] * 3 + ["text"] * 3
