@@ -17,6 +17,7 @@ from razor_cli.families.llava.benchmarks.shaped import (
     MME_PARTS,
     Drawn,
     Icons,
+    Stock,
     check_apart,
     gqa_shaped,
     mmbench_shaped,
@@ -92,7 +93,7 @@ def test_sets_are_apart_from_what_edits_look_at() -> None:
 
 
 def test_icons_can_be_those_never_trained_on() -> None:
-    found = gqa_shaped(0, questions=18, icons=Icons.HELD_OUT)
+    found = gqa_shaped(0, questions=18, stock=Stock(icons=Icons.HELD_OUT))
     assert isinstance(found.album, Drawn)
     scenes = [p.key for p in found.album.pictures.values() if p.key.startswith("scenes/")]
     assert scenes and all(k.split("/")[1] == "emojione" for k in scenes)

@@ -40,7 +40,7 @@ def on_validation(sets: ConceptSets) -> ConceptSets:
                 found="they are views of a single picture",
                 fix="judged_on=evaluation, or a target with more pictures",
             )
-    return replace(sets, validation=first, evaluation=second, suites=(), ood=None)
+    return replace(sets, validation=first, evaluation=second, suites=(), ood=None, judged_split="validation")
 
 
 def _half(pairs: Pairs, which: int, each: bool) -> Pairs:

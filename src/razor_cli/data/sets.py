@@ -159,6 +159,7 @@ class ConceptSets:
     joint: tuple[str, ...] = ()  # concepts forgotten together; empty: the target alone
     taxonomy: Taxonomy | None = None
     ood: Shifted | None = None  # out-of-distribution test of a taxonomy
+    judged_split: str = "evaluation"  # of sources, that further pictures may be judged from
 
     @property
     def forget_names(self) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ class Answerer(Looker):
         )
         found: list[str] = []
         for start in range(0, len(questions), batch):
-            given = self._padded([self._asked(features, q) for q in questions[start : start + batch]], True)
+            given = self.padded([self._asked(features, q) for q in questions[start : start + batch]], True)
             with without_cast_warnings():
                 new = self.model.generate(  # without ids of a prompt only what is new comes back
                     inputs_embeds=given.embeds, attention_mask=given.mask, generation_config=how
@@ -169,9 +169,9 @@ class Answerer(Looker):
             asked = [self._asked(features, q) for q in questions[start : start + batch]]
             wanted = [self.wanted(*p) for p in _both(questions, answers, start, batch)]
             behind = [
-                torch.cat([a, self._words(w[:-1]).to(a.dtype)]) for a, w in zip(asked, wanted, strict=True)
+                torch.cat([a, self.words(w[:-1]).to(a.dtype)]) for a, w in zip(asked, wanted, strict=True)
             ]
-            given = self._padded(behind, False)
+            given = self.padded(behind, False)
             with without_cast_warnings():  # of a language model in int8
                 states = self.model.model(
                     inputs_embeds=given.embeds,
@@ -221,7 +221,7 @@ class Answerer(Looker):
         """Return the tokens of an answer behind its question, the end among them."""
         return self.prompts.answer_ids(question.text, question.picture is not None, answer)
 
-    def _words(self, ids: Sequence[int]) -> Tensor:
+    def words(self, ids: Sequence[int]) -> Tensor:
         """Return the embeddings of tokens [t, d]."""
         embed = self.model.get_input_embeddings()
         found: Tensor = embed(torch.tensor(list(ids), dtype=torch.long, device=embed.weight.device))
@@ -230,13 +230,13 @@ class Answerer(Looker):
     def _asked(self, features: Sequence[Tensor], question: Question) -> Tensor:
         """Return an embedded prompt [t, d], with its picture's tokens in their place."""
         ids = self.prompts.ids(question.text, question.picture is not None)
-        words = self._words(ids)
+        words = self.words(ids)
         if question.picture is None:
             return words
         shown, at = features[question.picture], ids.index(self.prompts.image)
         return torch.cat([words[:at], shown.to(words.device, words.dtype), words[at + 1 :]])
 
-    def _padded(self, rows: Sequence[Tensor], left: bool) -> Padded:
+    def padded(self, rows: Sequence[Tensor], left: bool) -> Padded:
         """Return sequences made as long as the longest, at the left or at the right."""
         longest = max(map(len, rows))
         embeds, mask = [], torch.zeros(len(rows), longest, dtype=torch.long, device=rows[0].device)

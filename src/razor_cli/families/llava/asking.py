@@ -13,6 +13,7 @@ from torch import Tensor
 
 from razor_cli.families.llava.answerer import Answerer, Pixels, Question
 from razor_cli.families.llava.kinds import Variant
+from razor_cli.families.llava.reading import greedy
 
 T = TypeVar("T")
 KEPT_BYTES = 1 << 29  # of prepared pictures, and as many of what the model sees in them
@@ -73,11 +74,13 @@ class Asking:
         several = {id(p): p for p in pictures}
         rows = {key: i for i, key in enumerate(several)}
         asked = [Question(rows[id(p)], q) for p, q in zip(pictures, questions, strict=True)]
-        return self._answers(self.look(list(several.values())), asked, max_new_tokens)
+        said = greedy(self.answerer, self.look(list(several.values())), asked, max_new_tokens, self.batch)
+        return self._counted(said)
 
     def words(self, questions: Sequence[str], max_new_tokens: int) -> list[str]:
         """Return the answers to questions about no picture."""
-        return self._answers([], [Question(None, q) for q in questions], max_new_tokens)
+        asked = [Question(None, q) for q in questions]
+        return self._counted(self.answerer.answers([], asked, max_new_tokens, self.batch))
 
     @torch.no_grad()
     def look(self, pictures: Sequence[Image.Image]) -> list[Tensor]:
@@ -91,15 +94,7 @@ class Asking:
         rows = self._prepared.each(pictures, lambda new: list(self.answerer.preprocess(new).values))
         return Pixels(torch.stack(rows))
 
-    def _answers(self, shown: list[Tensor], asked: Sequence[Question], max_new_tokens: int) -> list[str]:
-        """Ask in the order of length, so that little is padded, and return answers in the order given."""
-        prompts = self.answerer.prompts
-        lengths = [len(prompts.ids(q.text, q.picture is not None)) for q in asked]
-        order = sorted(range(len(asked)), key=lambda i: lengths[i])
-        said = self.answerer.answers(shown, [asked[i] for i in order], max_new_tokens, self.batch)
-        self.asked += len(asked)
+    def _counted(self, said: list[str]) -> list[str]:
+        self.asked += len(said)
         self.say(f"{self.asked} questions answered")
-        found = [""] * len(asked)
-        for place, answer in zip(order, said, strict=True):
-            found[place] = answer
-        return found
+        return said

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from razor_cli.contract.cost import Cost
-from razor_cli.contract.family import Loss
+from razor_cli.contract.family import Loss, Say
 from razor_cli.data.sets import ConceptSets
 from razor_cli.families.llava.board import AskedBoard
+from razor_cli.families.llava.exam import AskedExam
 from razor_cli.families.llava.losses import loss_of
 from razor_cli.families.llava.opened import OpenedLlava
+from razor_cli.families.llava.settings import AskedMetrics
 
 
 @dataclass(kw_only=True)
@@ -25,6 +27,8 @@ class Llava(OpenedLlava):
         self, sets: ConceptSets, settings: Any, cost: Cost, *, fast: bool, cache: Any = None
     ) -> AskedBoard:
         """Return the scoreboard over the validation pictures: what is answered, and the CLIP's view."""
-        from razor_cli.families.llava.settings import AskedMetrics
-
         return AskedBoard(self, sets, settings or AskedMetrics(), cost, fast=fast)
+
+    def exam(self, sets: ConceptSets, settings: Any, cache: Any, say: Say) -> AskedExam:
+        """Return the evaluation over the evaluation pictures and the question sets of a run."""
+        return AskedExam(family=self, sets=sets, settings=settings or AskedMetrics(), cache=cache, say=say)

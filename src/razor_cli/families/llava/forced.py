@@ -13,6 +13,7 @@ from torch import Tensor
 
 from razor_cli.families.llava.answerer import Answerer, Question
 from razor_cli.families.llava.matcher import tells
+from razor_cli.families.llava.reading import forced, greedy
 
 LONGEST = 24  # tokens of an answer of the unedited model whose words may stand before a name
 
@@ -44,7 +45,7 @@ def trials_of(
         return []
     known = (margins(answerer, features, bare, batch) > 0).tolist()
     asked = [i for i, told in enumerate(known) if not told]
-    said = answerer.answers(features, [questions[i] for i in asked], LONGEST, batch)
+    said = greedy(answerer, features, [questions[i] for i in asked], LONGEST, batch)
     for i, answer in zip(asked, said, strict=True):
         if tells(answer, names[i]) and (led := _led(answerer, questions[i], answer, names[i])):
             bare[i] = led
@@ -69,13 +70,12 @@ def margins(answerer: Answerer, features: Sequence[Tensor], trials: Sequence[Tri
     """Return by how much the model is surer of what should be told than of anything else [n]: the difference
     of log-probabilities at the weakest of its tokens, in nats. Above 0, greedy decoding says these tokens.
     """
-    questions, answers = [t.question for t in trials], [t.answer for t in trials]
-    rows = answerer.logits(features, questions, answers, batch)
+    ids = [answerer.wanted(t.question, t.answer)[:-1] for t in trials]
+    rows = forced(answerer, features, [t.question for t in trials], ids, batch)
     found = torch.empty(len(rows))
     for i, (row, trial) in enumerate(zip(rows, trials, strict=True)):
-        wanted = torch.tensor(answerer.wanted(trial.question, trial.answer)[trial.first : -1])
-        own = row[trial.first : -1].cpu()
-        places = wanted[:, None]
+        own = row[trial.first :].cpu()
+        places = torch.tensor(ids[i][trial.first :])[:, None]
         best = own.scatter(1, places, -torch.inf).amax(dim=1)
         found[i] = (own.gather(1, places)[:, 0] - best).min()
     return found

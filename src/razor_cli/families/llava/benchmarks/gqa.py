@@ -18,7 +18,7 @@ from razor_cli.families.llava.benchmarks.items import (
     record_of,
     share,
 )
-from razor_cli.metrics.stats import paired_difference
+from razor_cli.metrics.stats import bootstrap_ratio, paired_difference
 
 SHORT = "\nAnswer the question using a single word or phrase."
 NEW_TOKENS = 16
@@ -57,7 +57,20 @@ def scored(records: Sequence[Record]) -> Scores:
 
 def drops(before: Sequence[Record], after: Sequence[Record]) -> Scores:
     """Return by how many points accuracy fell from one state to another, over the same questions."""
+    first, second = _both(before, after)
+    return Scores(values={"accuracy": paired_difference(first, second).scaled(100)})
+
+
+def lost(before: Sequence[Record], after: Sequence[Record], seed: int = 0) -> Scores:
+    """Return the share of right answers that was lost from one state to another, in percent."""
+    first, second = _both(before, after)
+    if not any(first):
+        return Scores(values={}, reasons={"accuracy": "there was nothing to lose"})
+    fell = [float(a) - float(b) for a, b in zip(first, second, strict=True)]
+    return Scores(values={"accuracy": bootstrap_ratio(fell, first, seed).scaled(100)})
+
+
+def _both(before: Sequence[Record], after: Sequence[Record]) -> tuple[list[bool], list[bool]]:
     paired(before, after)
     rest = {r.group: r.right for r in after}
-    fell = paired_difference([r.right for r in before], [rest[r.group] for r in before])
-    return Scores(values={"accuracy": fell.scaled(100)})
+    return [r.right for r in before], [rest[r.group] for r in before]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from razor_cli.errors import DataError
 from razor_cli.families.llava.benchmarks.items import (
@@ -28,7 +29,9 @@ from razor_cli.families.llava.benchmarks.items import (
     record_of,
     share,
 )
-from razor_cli.metrics.stats import Interval, bootstrap_mean, wilson
+from razor_cli.metrics.stats import Interval, bootstrap_mean, bootstrap_ratio, wilson
+
+Floats = NDArray[np.float64]
 
 PERCEPTION = (
     "existence",
@@ -170,26 +173,78 @@ def worth(pair: Sequence[Record]) -> float:
 
 
 def drops(before: Sequence[Record], after: Sequence[Record], parts: Parts, seed: int = 0) -> Scores:
-    """Return by how much sums and sub-tasks fell from one state to another, over the same pictures."""
-    paired(before, after)
+    """Return by how much sums and sub-tasks fell from one state to another, over the same pictures. A sum's
+    interval is a bootstrap over all of its pictures.
+    """
+    fell = {name: first - second for name, (first, second) in _both(before, after).items()}
+    values = {n: bootstrap_mean(f, seed, within=(-HIGHEST, HIGHEST)) for n, f in fell.items()}
+    sums, reasons = {}, {}
+    for name, members in parts.sums().items():
+        if absent := [t for t in members if t not in values]:
+            reasons[name] = _absent(absent)
+        else:
+            most = HIGHEST * float(_shares([fell[t] for t in members]).max())
+            pooled = _pooled([fell[t] for t in members])
+            sums[name] = bootstrap_mean(pooled, seed, within=(-most, most))
+    return Scores(values={**sums, **values}, reasons=reasons)
+
+
+def lost(before: Sequence[Record], after: Sequence[Record], parts: Parts, seed: int = 0) -> Scores:
+    """Return the share of each sum that was lost from one state to another, in percent of what it was, over
+    the same pictures.
+    """
     values: dict[str, Interval] = {}
-    rest = grouped(after, lambda r: r.group)
+    reasons: dict[str, str] = {}
+    worths = _both(before, after)
+    for name, members in parts.sums().items():
+        if absent := [t for t in members if t not in worths]:
+            reasons[name] = _absent(absent)
+            continue
+        first, second = (_pooled([worths[t][i] for t in members]) for i in (0, 1))
+        if not first.any():
+            reasons[name] = "there was nothing to lose"
+            continue
+        most = HIGHEST * float(_shares([worths[t][0] for t in members]).max())
+        values[name] = bootstrap_ratio((first - second) / most, first / most, seed).scaled(100)
+    return Scores(values=values, reasons=reasons)
+
+
+def _both(before: Sequence[Record], after: Sequence[Record]) -> dict[str, tuple[Floats, Floats]]:
+    """Return what each picture of a sub-task is worth in two states."""
+    paired(before, after)
+    rest, found = grouped(after, lambda r: r.group), {}
     for name, of_task in grouped(before, lambda r: r.category).items():
         pictures = grouped(of_task, lambda r: r.group)
-        fell = [worth(pair) - worth(rest[group]) for group, pair in pictures.items()]
-        values[name] = bootstrap_mean(fell, seed, within=(-HIGHEST, HIGHEST))
-    sums, reasons = _sums(values, parts)
-    return Scores(values={**sums, **values}, reasons=reasons)
+        first = np.array([worth(pair) for pair in pictures.values()])
+        found[name] = (first, np.array([worth(rest[group]) for group in pictures]))
+    return found
+
+
+def _shares(tasks: Sequence[Floats]) -> Floats:
+    """Return by how much pictures count, so that the mean over all is the sum of the sub-tasks' means."""
+    total = sum(map(len, tasks))
+    return np.concatenate([np.full(len(t), total / len(t)) for t in tasks])
+
+
+def _pooled(tasks: Sequence[Floats]) -> Floats:
+    """Return values of pictures whose mean is the sum of the sub-tasks' means: one sample, so that what no
+    picture shows is bounded by all of them together.
+    """
+    return np.concatenate(list(tasks)) * _shares(tasks)
 
 
 def _sums(tasks: dict[str, Interval], parts: Parts) -> tuple[dict[str, Interval], dict[str, str]]:
     sums, reasons = {}, {}
     for name, members in parts.sums().items():
         if absent := [t for t in members if t not in tasks]:
-            reasons[name] = f"no questions of {', '.join(absent)}"
+            reasons[name] = _absent(absent)
         else:
             sums[name] = _sum([tasks[t] for t in members])
     return sums, reasons
+
+
+def _absent(tasks: Sequence[str]) -> str:
+    return f"no questions of {', '.join(tasks)}"
 
 
 def _sum(parts: Sequence[Interval]) -> Interval:

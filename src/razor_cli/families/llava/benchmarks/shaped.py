@@ -6,7 +6,7 @@ was trained on, in views that nothing else draws; faces are new in their varied 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -27,7 +27,9 @@ from razor_cli.families.llava.questions import open_question, yes_no
 from razor_cli.families.llava.shown import Shown, shown
 from razor_cli.families.llava.wording import LETTERS, NUMBERS, OPEN, VALUES
 
-VIEW = 5000  # number of the first view of an icon that is drawn here: no other set draws so many
+# Number of the first view of an icon that is drawn here, by the split that is judged: no other set draws
+# so many.
+VIEW = {"evaluation": 5000, "validation": 6000}
 VIEWS = 1000
 MME_FACTS = {  # sub-task to the facts that its questions ask for
     "existence": ("object",),
@@ -53,6 +55,15 @@ class Icons(StrEnum):
     HELD_OUT = "held_out"  # those of the icon set that it never saw
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stock:
+    """What pictures are drawn from."""
+
+    icons: Icons = Icons.SEEN
+    split: str = "evaluation"  # that faces and styles are of
+    avoid: frozenset[str] = frozenset()  # contents that something else looks at
+
+
 @dataclass(frozen=True)
 class Drawn:
     """Drawn pictures by key, kept in memory once drawn: a set of them is a few megabytes."""
@@ -70,12 +81,12 @@ class Drawn:
         return [self._kept[key] for key in keys]
 
 
-def mme_shaped(seed: int = 0, pictures: int = 30, icons: Icons = Icons.SEEN) -> QuestionSet:
+def mme_shaped(seed: int = 0, pictures: int = 30, stock: Stock = Stock()) -> QuestionSet:
     """Return yes/no questions in pairs, one right each way, over so many pictures in each sub-task.
 
     `MME_PARTS` says which sub-tasks there are.
     """
-    drawing, items = _Drawing(seed, "MME-shaped", icons), []
+    drawing, items = _Drawing(seed, "MME-shaped", stock), []
     for task, facts in MME_FACTS.items():
         for number in range(pictures):
             fact = facts[number % len(facts)]
@@ -95,11 +106,11 @@ def mme_shaped(seed: int = 0, pictures: int = 30, icons: Icons = Icons.SEEN) -> 
     return drawing.of(items)
 
 
-def gqa_shaped(seed: int = 0, questions: int = 360, icons: Icons = Icons.SEEN) -> QuestionSet:
+def gqa_shaped(seed: int = 0, questions: int = 360, stock: Stock = Stock()) -> QuestionSet:
     """Return questions to be answered in a word or two: two that query a fact for one that verifies it.
     Names are not asked for.
     """
-    drawing, items = _Drawing(seed, "GQA-shaped", icons), []
+    drawing, items = _Drawing(seed, "GQA-shaped", stock), []
     for number in range(questions):
         fact, verify = FACTS[number % len(FACTS)], number // len(FACTS) % 3 == 2
         key, seen = drawing.one(fact, number // len(FACTS))
@@ -120,10 +131,10 @@ def gqa_shaped(seed: int = 0, questions: int = 360, icons: Icons = Icons.SEEN) -
 
 
 def mmbench_shaped(
-    seed: int = 0, questions: int = 90, icons: Icons = Icons.SEEN, options: int = 4
+    seed: int = 0, questions: int = 90, stock: Stock = Stock(), options: int = 4
 ) -> QuestionSet:
     """Return questions with options in all rotations. Names are not asked for."""
-    drawing, items = _Drawing(seed, "MMBench-shaped", icons), []
+    drawing, items = _Drawing(seed, "MMBench-shaped", stock), []
     for number in range(questions):
         fact = FACTS[number % len(FACTS)]
         key, seen = drawing.one(fact, number // len(FACTS))
@@ -147,9 +158,9 @@ def mmbench_shaped(
 class _Drawing:
     """Draws pictures that show a fact, each once in a set."""
 
-    def __init__(self, seed: int, name: str, icons: Icons) -> None:
-        self.name, self.rng = name, rng_for(seed, name)
-        self.icon_sets = TRAINED_SETS if icons is Icons.SEEN else (HELD_OUT_SET,)
+    def __init__(self, seed: int, name: str, stock: Stock) -> None:
+        self.name, self.rng, self.stock = name, rng_for(seed, name), stock
+        self.icon_sets = TRAINED_SETS if stock.icons is Icons.SEEN else (HELD_OUT_SET,)
         self.pictures: dict[str, Picture] = {}
         self._names = self.rng.sample(NAMES, len(NAMES))
 
@@ -163,25 +174,25 @@ class _Drawing:
             picture = draw()
             key, seen = f"{picture.key}#{picture.view}", shown(picture)
             fits = fact in seen.facts and wanted in (None, seen.facts[fact])
-            if fits and key not in self.pictures:
+            if fits and key not in self.pictures and _view_of(picture) not in self.stock.avoid:
                 self.pictures[key] = picture
                 return key, seen
         raise RunError(f"{self.name}: no further picture shows a {fact}", found=f"{number} of them")
 
     def _face(self, number: int) -> Callable[[], Picture]:
         name = self._names[number % len(self._names)]
-        faces = Portraits().pictures(name, "evaluation")
+        faces = Portraits().pictures(name, self.stock.split)
         return lambda: self.rng.choice(faces)
 
     def _scene(self) -> Picture:
         icon_set = self.rng.choice(self.icon_sets)
         concept = self.rng.choice(VALUES["left"])
-        view = VIEW + self.rng.randrange(VIEWS)
+        view = VIEW[self.stock.split] + self.rng.randrange(VIEWS)
         return Picture(key=f"scenes/{icon_set}/{concept}", concept=concept, domain="emoji", view=view)
 
     def _cell(self) -> Picture:
         canvas = Canvas()
-        return self.rng.choice(canvas.pictures(self.rng.choice(canvas.concepts()), "evaluation"))
+        return self.rng.choice(canvas.pictures(self.rng.choice(canvas.concepts()), self.stock.split))
 
     def of(self, items: Sequence[Item]) -> QuestionSet:
         """Return the set of questions with what was drawn for them."""
@@ -191,17 +202,17 @@ class _Drawing:
 def check_apart(questions: QuestionSet, sets: ConceptSets) -> None:
     """Raise RunError if a drawn question set shows a view of what an edit or its search looks at."""
     assert isinstance(questions.album, Drawn)
-    looked_at = {place for pairs in _looked_at(sets) for place in map(_view_of, pairs)}
-    if shared := sorted({_view_of(p) for p in questions.album.pictures.values()} & looked_at):
+    if shared := sorted({_view_of(p) for p in questions.album.pictures.values()} & looked_at(sets)):
         raise RunError(
             f"data: {questions.name} shows {len(shared)} pictures that the edit looks at",
             found=", ".join(shared[:5]),
         )
 
 
-def _looked_at(sets: ConceptSets) -> Iterator[Sequence[Picture]]:
-    for pairs in (sets.forget, sets.retain, sets.validation.forget, sets.validation.retain):
-        yield pairs.pictures
+def looked_at(sets: ConceptSets) -> frozenset[str]:
+    """Return the contents that an edit or its search looks at."""
+    parts = (sets.forget, sets.retain, sets.validation.forget, sets.validation.retain)
+    return frozenset(_view_of(p) for pairs in parts for p in pairs.pictures)
 
 
 def _view_of(picture: Picture) -> str:
