@@ -32,7 +32,8 @@ from razor_cli.families.llava.settings import AskedMetrics
 from razor_cli.families.llava.unknown import refuse_unknown
 from razor_cli.metrics.score import Score
 
-NEAR_IMAGES = 8  # evaluation pictures of each near name, at most
+MORE = "more"  # further pictures of near names
+NEAR_IMAGES = 6  # evaluation pictures of each near name, at most
 
 
 @dataclass(kw_only=True)
@@ -57,7 +58,7 @@ class AskedExam:
         self.pairs: dict[str, Pairs] = {
             OWN: of_names(own, sets.forget_names, each),
             OTHERS: of_names(others, sets.retain_names, s.retain_images),
-            NEAR: of_names(others, self.near, NEAR_IMAGES),
+            MORE: of_names(others, self.near, NEAR_IMAGES, s.retain_images),
         }
         self.persons = persons.Persons(
             own=self.pairs[OWN],
@@ -68,7 +69,8 @@ class AskedExam:
         )
         self.asked: list[Asked] = question_sets(s, sets, stand_in=self.family.stand_in)
         self.items = self._items()
-        self.grid = Grid.of(self.pairs, OfPairs((own, others)), s.shown)
+        shown = {OWN: self.pairs[OWN], NEAR: of_names(others, self.near, 1), OTHERS: self.pairs[OTHERS]}
+        self.grid = Grid.of(shown, OfPairs((own, others)), s.shown)
         self._facts: dict[str, tuple[Record, ...]] = {}  # by the language model's weights
         self._known = False  # the target, by the unedited model
 
@@ -129,6 +131,8 @@ class AskedExam:
         self.asking.forget()
         wording = Wording(self.settings.mmbench_wording.value)
         told = {who: self._told(pairs) for who, pairs in self.pairs.items()}
+        near = [t for t in told[OTHERS] if t.name in self.near]
+        told = {OWN: told[OWN], OTHERS: told[OTHERS], NEAR: (*near, *told[MORE])}
         album, judged = self.persons.album, {CHOICES: persons.picked}
         records: dict[str, tuple[Record, ...]] = {}
         for name, items in self.items.items():

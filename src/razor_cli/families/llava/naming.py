@@ -30,13 +30,15 @@ def naming_of(settings: AskedMetrics, sets: ConceptSets) -> Naming:
     )
 
 
-def of_names(pairs: Pairs, names: Collection[str], each: int) -> Pairs:
-    """Return the first `each` pictures of each of these names, in the order of the set."""
+def of_names(pairs: Pairs, names: Collection[str], each: int, without: int = 0) -> Pairs:
+    """Return the first `each` pictures of each of these names in the order of the set, less the first
+    `without`.
+    """
     seen: Counter[str] = Counter()
     chosen = []
     for picture in pairs.pictures:
         seen[picture.concept] += 1
-        if picture.concept in names and seen[picture.concept] <= each:
+        if picture.concept in names and without < seen[picture.concept] <= each:
             chosen.append(picture)
     return replace(pairs, pictures=tuple(chosen))
 

@@ -118,7 +118,7 @@ def _words(ax: Any, texts: Sequence[str], letters: int, title: str) -> None:
     """Write texts below one another, each in a third of the row."""
     ax.set_axis_off()
     if title:
-        ax.set_title(title, fontsize=8, family=fonts(), loc="left", fontweight="bold")
+        ax.set_title(title, fontsize=8, family=fonts(), loc="left", fontweight="bold", pad=16)
     for number, text in enumerate(texts):
         lines = textwrap.wrap(on_screen(text) or "(nothing)", letters, max_lines=LINES, placeholder=" …")
         ax.text(

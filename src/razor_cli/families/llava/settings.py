@@ -69,9 +69,9 @@ class AskedMetrics:
     gqa: Path | None = None
     mmbench: Path | None = None
     questions: int | None = None  # of each published set; null: all
-    mme_pictures: int = 40  # of each sub-task of the drawn set
-    gqa_questions: int = 360  # of the drawn set
-    mmbench_questions: int = 45  # of the drawn set
+    mme_pictures: int = 30  # of each sub-task of the drawn set
+    gqa_questions: int = 300  # of the drawn set
+    mmbench_questions: int = 36  # of the drawn set
     mmbench_wording: Options = Options.AUTO
     max_new_tokens: int = 50  # of an answer that should tell a name
     batch: int = 64  # questions answered at once

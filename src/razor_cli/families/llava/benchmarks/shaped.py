@@ -45,6 +45,7 @@ FACTS = ("object", "category", "background", "count", "left", "right", "hair", "
 FACES = ("name", "hair", "clothes")  # facts that are asked about portraits; style is about the canvas
 LEVELS = {"hair": "person", "clothes": "person", "left": "relation", "right": "relation"}
 SOURCES: tuple[Source, ...] = (Portraits(), Scenes(), Canvas())
+ABOUT = 3  # questions about each picture of a set of GQA's shape
 TRIES = 10_000  # pictures that are looked at for one that has a fact
 
 
@@ -107,26 +108,30 @@ def mme_shaped(seed: int = 0, pictures: int = 30, stock: Stock = Stock()) -> Que
 
 
 def gqa_shaped(seed: int = 0, questions: int = 360, stock: Stock = Stock()) -> QuestionSet:
-    """Return questions to be answered in a word or two: two that query a fact for one that verifies it.
-    Names are not asked for.
+    """Return questions to be answered in a word or two, several about each picture: two that query a fact for
+    one that verifies it. Names are not asked for.
     """
-    drawing, items = _Drawing(seed, "GQA-shaped", stock), []
-    for number in range(questions):
-        fact, verify = FACTS[number % len(FACTS)], number // len(FACTS) % 3 == 2
-        key, seen = drawing.one(fact, number // len(FACTS))
-        if verify:
-            asked = yes_no(seen, fact, drawing.rng, right=drawing.rng.random() < 0.5)
-        else:
-            asked = open_question(seen, fact, drawing.rng)
-        items.append(
-            Item(
-                key=str(number),
-                picture=key,
-                question=asked.question,
-                answer=asked.answer,
-                category="verify" if verify else "query",
+    drawing, items, turn = _Drawing(seed, "GQA-shaped", stock), list[Item](), 0
+    while len(items) < questions:
+        key, seen = drawing.one(fact := FACTS[turn % len(FACTS)], turn // len(FACTS))
+        others = [f for f in FACTS if f in seen.facts and f != fact]
+        chosen = [fact, *drawing.rng.sample(others, min(ABOUT - 1, len(others)))]
+        for each in chosen[: questions - len(items)]:
+            verify = len(items) % 3 == 2
+            if verify:
+                asked = yes_no(seen, each, drawing.rng, right=drawing.rng.random() < 0.5)
+            else:
+                asked = open_question(seen, each, drawing.rng)
+            items.append(
+                Item(
+                    key=str(len(items)),
+                    picture=key,
+                    question=asked.question,
+                    answer=asked.answer,
+                    category="verify" if verify else "query",
+                )
             )
-        )
+        turn += 1
     return drawing.of(items)
 
 
