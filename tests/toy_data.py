@@ -18,6 +18,9 @@ class Part(tuple[tuple[int, int], ...]):
     def head(self, count: int | None) -> Part:
         return Part(self[:count])
 
+    def sampled(self, count: int | None, seed: int) -> Part:
+        return self if count is None else Part(random.Random(seed).sample(self, min(count, len(self))))
+
     def drawn(self, seed: int) -> Part:
         return Part(random.Random(seed).sample(self, len(self)))
 

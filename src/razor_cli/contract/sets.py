@@ -15,6 +15,10 @@ class Part(Protocol):
         """Return the first `count` examples; all of them for None."""
         ...
 
+    def sampled(self, count: int | None, seed: int) -> Part:
+        """Return `count` examples that the seed draws, in their order here; all of them for None."""
+        ...
+
     def drawn(self, seed: int) -> Part:
         """Return the examples as a training of the family's own would meet them: in an order that the seed
         draws, and varied at random.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 from PIL import Image
 
@@ -15,6 +16,7 @@ from razor_cli.errors import ConfigError
 
 # Sources whose key is a hash of the file; in the others no picture occurs twice.
 FILES = ("folder", "webdataset", "laion", "imagenet", "celeba", "labelled", "unlearncanvas")
+Item = TypeVar("Item")
 Groups = dict[str, list[Picture]]  # group (a concept, as a rule) -> pictures
 
 
@@ -106,6 +108,14 @@ def _reader(domain: str, pools: list[Pool]) -> Source:
 def rng_for(seed: int, label: str) -> random.Random:
     """Return the generator of one set: sets do not disturb each other's draws."""
     return random.Random(f"{seed} {label}")
+
+
+def some(items: Sequence[Item], count: int | None, seed: int) -> list[Item]:
+    """Return `count` of the items that the seed draws, in their order; all of them for None."""
+    if count is None or count >= len(items):
+        return list(items)
+    places = rng_for(seed, f"some of {len(items)}").sample(range(len(items)), count)
+    return [items[place] for place in sorted(places)]
 
 
 def balanced(groups: Groups, count: int, rng: random.Random) -> list[Picture]:

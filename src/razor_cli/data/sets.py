@@ -11,7 +11,7 @@ from PIL import Image
 
 from razor_cli.data.prompts import DOMAINS, spoken
 from razor_cli.data.rendered import Rendered
-from razor_cli.data.sampling import rng_for
+from razor_cli.data.sampling import rng_for, some
 from razor_cli.data.sources.base import Picture, Source
 
 
@@ -60,6 +60,10 @@ class Pairs:
     def head(self, count: int | None) -> Pairs:
         """Return the first `count` pictures; all of them for None."""
         return replace(self, pictures=self.pictures[:count])
+
+    def sampled(self, count: int | None, seed: int) -> Pairs:
+        """Return `count` pictures that the seed draws, in their order; all of them for None."""
+        return replace(self, pictures=tuple(some(self.pictures, count, seed)))
 
     def drawn(self, seed: int) -> Pairs:
         """Return the pictures in an order that the seed draws, each to be cropped at random as open_clip

@@ -13,6 +13,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from razor_cli.data.sampling import some
 from razor_cli.data.sets import Pairs
 
 BENCHMARK = "benchmark"  # the template that gradients and most answers use; others are named by their form
@@ -38,6 +39,10 @@ class Shots(tuple[Shot, ...]):
     def head(self, count: int | None) -> Shots:
         """Return the first `count`; all of them for None."""
         return Shots(self[:count])
+
+    def sampled(self, count: int | None, seed: int) -> Shots:
+        """Return `count` of them that the seed draws, in their order; all of them for None."""
+        return Shots(some(self, count, seed))
 
     def drawn(self, seed: int) -> Shots:
         """Return them in an order that the seed draws."""

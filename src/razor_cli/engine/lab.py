@@ -77,16 +77,26 @@ class Lab:
         return torch.Generator().manual_seed(self.seed)
 
     def gradients(
-        self, plan: GradientPlan, *, at_base: bool = True, sample: int | None = None
+        self,
+        plan: GradientPlan,
+        *,
+        at_base: bool = True,
+        sample: int | None = None,
+        draw: int | None = None,
     ) -> tuple[Named, Named]:
         """Return (g_f, g_r), the gradients of the forget and the retain loss at the current weights, for
         every parameter that may be edited.
 
         At the unedited weights they come from the disk cache where it has them. `sample` takes only the first
-        so many examples of each set (growth rounds may be scored on a sample).
+        so many examples of each set (growth rounds may be scored on a sample), or so many that the seed and
+        the number `draw` draw.
         """
         with self._counting():
-            forget, retain = (part.head(sample) for part in (self.sets.forget, self.sets.retain))
+            parts: tuple[Part, Part] = (self.sets.forget, self.sets.retain)
+            if draw is None:
+                forget, retain = (part.head(sample) for part in parts)
+            else:
+                forget, retain = (part.sampled(sample, 1000 * self.seed + draw) for part in parts)
             if plan.retain_seed is not None:
                 retain = retain.drawn(plan.retain_seed)
             if plan.forget_caption is not None:

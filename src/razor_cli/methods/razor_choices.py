@@ -121,6 +121,15 @@ class Ranking(StrEnum):
     TARGET = "target"
 
 
+class GrowDraw(StrEnum):
+    """Which `grow_sample` examples refreshed gradients come from: the first of each set, or others each
+    time.
+    """
+
+    FIRST = "first"
+    ANEW = "anew"
+
+
 class Stages(StrEnum):
     """Which components compete with each other: all of them, or those of one tower after the other's."""
 

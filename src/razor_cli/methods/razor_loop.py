@@ -20,7 +20,7 @@ from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import NOTHING_TO_FORGET, Aim, norm, stepped
 from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_body import Body, State
-from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Ranking, Step
+from razor_cli.methods.razor_choices import Budget, GrowDraw, GrowUpdate, Order, Ranking, Step
 from razor_cli.methods.razor_pick import chosen, ranks, scored, staged
 from razor_cli.methods.razor_settings import RazorSettings
 from razor_cli.methods.razor_step import guiding, sized, unit
@@ -220,8 +220,12 @@ class Loop:
         they were.
         """
         if self._moved_since:
+            anew = self.method.grow_draw is GrowDraw.ANEW
             self._gradients = self.lab.gradients(
-                self.method.plan, at_base=False, sample=self.method.grow_sample
+                self.method.plan,
+                at_base=False,
+                sample=self.method.grow_sample,
+                draw=len(self.log) if anew else None,
             )
             self._moved_since = False
         return self._gradients

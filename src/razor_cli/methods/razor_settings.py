@@ -16,6 +16,7 @@ from razor_cli.errors import ConfigError
 from razor_cli.methods.razor_choices import (
     Budget,
     Conflict,
+    GrowDraw,
     GrowUpdate,
     MismatchAt,
     MismatchForm,
@@ -125,6 +126,7 @@ class RazorSettings:
     grow_rounds: int = 6
     grow_update: GrowUpdate = GrowUpdate.NEW_ONLY
     grow_sample: int | None = None
+    grow_draw: GrowDraw = GrowDraw.FIRST
     refresh_gradients: bool = False
     early_stop: bool = True
     trim_steps: int = 0
