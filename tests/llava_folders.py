@@ -44,3 +44,18 @@ def spoil_tensors(folder: Path, change: Callable[[dict[str, Any]], None]) -> Non
     state = load_file(folder / "model.safetensors")
     change(state)
     save_file(state, folder / "model.safetensors")
+
+
+def sharded(folder: Path, count: int = 3) -> Path:
+    """Put the weights of a folder into that many shards, with an index; return the folder."""
+    state = load_file(folder / "model.safetensors")
+    files = [f"model-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
+    homes = {n: files[i * count // len(state)] for i, n in enumerate(state)}
+    for file in sorted(set(homes.values())):
+        part = {n: state[n] for n, home in homes.items() if home == file}
+        save_file(part, folder / file, metadata={"format": "pt"})
+    total = sum(v.nbytes for v in state.values())
+    told = {"metadata": {"total_size": total}, "weight_map": homes}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(told))
+    (folder / "model.safetensors").unlink()
+    return folder

@@ -63,14 +63,16 @@ PIXELS = {
 }
 
 
-def tiny_llava(folder: Path, *, spelling: str = "old", dtype: torch.dtype = torch.float32) -> Path:
-    """Write a tiny LLaVA; return its folder."""
+def tiny_llava(
+    folder: Path, *, spelling: str = "old", dtype: torch.dtype = torch.float32, deep: bool = False
+) -> Path:
+    """Write a tiny LLaVA; return its folder. A `deep` one has as many layers as the published ones of 7B."""
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
     ids = write_words(folder, "LlavaProcessor")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
-        model = LlavaForConditionalGeneration(LlavaConfig(**_settings(ids)))
+        model = LlavaForConditionalGeneration(LlavaConfig(**_settings(ids, deep)))
     (folder / "preprocessor_config.json").write_text(
         json.dumps(PIXELS | {"image_processor_type": "CLIPImageProcessor"})
     )
@@ -112,7 +114,8 @@ def tiny_companion(llava: Path, folder: Path, *, tower: bool = True) -> Path:
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(13)
-        model = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=PROJECTION))
+        tower_config = json.loads((llava / "config.json").read_text())["vision_config"]
+        model = CLIPModel(CLIPConfig(text_config=text, vision_config=tower_config, projection_dim=PROJECTION))
     state = {n: v.contiguous() for n, v in model.state_dict().items() if not n.endswith("position_ids")}
     if tower:
         begins = "vision_model."
@@ -188,7 +191,7 @@ def write_words(folder: Path, processor: str) -> dict[str, int]:
     return ids
 
 
-def _settings(ids: Mapping[str, int]) -> dict[str, Any]:
+def _settings(ids: Mapping[str, int], deep: bool = False) -> dict[str, Any]:
     """Return the configuration of a tiny model."""
     text = {
         "model_type": "llama",
@@ -203,9 +206,11 @@ def _settings(ids: Mapping[str, int]) -> dict[str, Any]:
         "eos_token_id": ids[END],
         "pad_token_id": ids[PAD],
         "tie_word_embeddings": False,
+        **({"num_hidden_layers": 32, "num_attention_heads": 8, "num_key_value_heads": 8} if deep else {}),
     }
+    tower = VISION | ({"num_hidden_layers": 24, "num_attention_heads": 16} if deep else {})
     return {
-        "vision_config": {"model_type": "clip_vision_model", **VISION},
+        "vision_config": {"model_type": "clip_vision_model", **tower},
         "text_config": text,
         "image_token_index": ids[IMAGE],
         "image_seq_length": TOKENS,

@@ -18,6 +18,7 @@ import razor_cli
 from razor_cli.config import compose
 from razor_cli.config.command_line import read
 from razor_cli.contract.family import BOARD, DENOISER, DUAL
+from razor_cli.dual.choices import FORGET_LOSSES
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion import memory, spec
 from razor_cli.families.diffusion.settings import DrawnMetrics, JudgedBy
@@ -85,7 +86,7 @@ def test_losses_of_the_paired_clip_are_refused_where_there_is_none(tmp_path: Pat
     assert checked(folder, NO_CLIP, *others, f"metrics.judges={tmp_path}").method.forget_loss == "anchor"
 
 
-@pytest.mark.parametrize("loss", ["cosine", "concept_ce", "concept_uniform", "concept_margin"])
+@pytest.mark.parametrize("loss", FORGET_LOSSES)
 def test_each_paired_forget_loss_is_refused_also_in_a_retry(tmp_path: Path, loss: str) -> None:
     folder = folder_of(tmp_path / "m", SD15)
     for words in ((f"method.forget_loss={loss}",), (f"method.retries=[{{forget_loss: {loss}}}]",)):

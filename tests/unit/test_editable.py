@@ -15,12 +15,12 @@ from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters
 from razor_cli.contract.method import GradientPlan
 from razor_cli.dual import named_losses
+from razor_cli.dual.choices import FORGET_LOSSES
 from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.lab import Lab
 from razor_cli.families.clip.family import Clip
 
 SETS = make_sets()
-LOSSES = ["cosine", "concept_ce", "concept_uniform", "concept_margin"]
 
 
 def owned(model: Clip) -> set[str]:
@@ -40,7 +40,7 @@ def test_the_editable_parameters_are_those_of_all_components(clip: Clip) -> None
     assert {"logit_scale", "token_embedding.weight", "positional_embedding", "visual.ln_pre.bias"} <= rest
 
 
-@pytest.mark.parametrize("forget_loss", LOSSES)
+@pytest.mark.parametrize("forget_loss", FORGET_LOSSES)
 def test_gradients_are_of_the_editable_parameters_only(clip: Clip, tmp_path: Path, forget_loss: str) -> None:
     plan, cache = GradientPlan(forget_loss=forget_loss, forget_batch=8, chunk=4), TensorCache(tmp_path)
     for lab in (Lab(family=clip, sets=SETS), *(Lab(family=clip, sets=SETS, cache=cache) for _ in range(2))):
@@ -51,7 +51,7 @@ def test_gradients_are_of_the_editable_parameters_only(clip: Clip, tmp_path: Pat
 
 
 @pytest.mark.parametrize("chunk", [128, 5])
-@pytest.mark.parametrize("forget_loss", LOSSES)
+@pytest.mark.parametrize("forget_loss", FORGET_LOSSES)
 def test_a_gradient_of_some_parameters_is_that_part_of_the_gradient_of_all(
     clip32: Clip, forget_loss: str, chunk: int
 ) -> None:

@@ -15,6 +15,7 @@ from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.contract.method import GradientPlan
 from razor_cli.data.sets import Pairs
+from razor_cli.dual.choices import FORGET_LOSSES
 from razor_cli.dual.gradients import (
     batch_gradient,
     batches,
@@ -68,7 +69,7 @@ def test_gradient_caching_equals_the_whole_batch(which: str, chunk: int) -> None
     assert_close(whole, full_gradient(exact, SETS.retain, loss), 1e-11)
 
 
-@pytest.mark.parametrize("forget_loss", ["cosine", "concept_ce", "concept_uniform", "concept_margin"])
+@pytest.mark.parametrize("forget_loss", FORGET_LOSSES)
 def test_a_batch_in_chunks_gives_the_forget_gradient_of_the_whole(model: Clip, forget_loss: str) -> None:
     lab = Lab(family=model, sets=SETS)
     whole, _ = lab.gradients(GradientPlan(forget_loss=forget_loss))

@@ -13,6 +13,8 @@ from torch import Tensor
 from razor_cli.dual.losses import (
     concept_cross_entropy,
     concept_margin,
+    concept_neutral,
+    concept_runner_up,
     concept_uniform,
     forget_cosine,
     info_nce,
@@ -101,6 +103,16 @@ def test_concept_margin_is_that_of_logits_and_lowers_the_target_once_it_has_lost
 
     assert along_target(concept_margin) == pytest.approx(-100.0)  # ascended, the target's logit falls
     assert abs(along_target(concept_uniform)) < 1e-6  # its work is done, as far as the target goes
+
+
+def test_targets_of_equation_12_are_the_second_class_or_the_prompt_of_nobody() -> None:
+    image = rows([1.0, 0.0])
+    prompts = rows([1.0, 0.0], [4.0, 3.0], [0.0, 1.0])  # cosines 1, 0.8, 0
+    total = math.log(math.exp(2.0) + math.exp(1.6) + 1)
+    assert float(concept_runner_up(image, prompts, 0, 2.0)) == pytest.approx(1.6 - total, rel=1e-5)
+    assert float(concept_runner_up(image, prompts, 2, 2.0)) == pytest.approx(2.0 - total, rel=1e-5)
+    assert float(concept_runner_up(image, prompts, 0, 2.0, 2)) == pytest.approx(0.0 - total, rel=1e-5)
+    assert float(concept_neutral(image, prompts, 0, 2.0)) == pytest.approx(0.0 - total, rel=1e-5)
 
 
 @pytest.mark.parametrize(("form", "value"), [("signed", -0.05), ("squared", 0.025), ("abs", 0.15)])

@@ -11,6 +11,7 @@ import torch
 from presets import preset
 from tiny_world import bits, changed, leaked, make_clip, make_sets, run, without
 
+from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.edit import Edit, Event
 from razor_cli.contract.method import GradientPlan
@@ -106,6 +107,18 @@ def test_growth_only_adds_within_its_bound_and_its_budget(clip: Clip, grow_updat
     moved = [e.component for e in edit.log if e.action in {"apply", "refuse"}]
     repeated = len(moved) > len(set(moved))
     assert repeated is (grow_update == "all_active")
+
+
+def test_by_tower_one_tower_is_spent_before_the_next_is_looked_at(clip: Clip) -> None:
+    edit = razor(clip, stages="by_tower", tau_mode="topk", tau=2, grow_rounds=3, step_size=0.0, **UNREACHABLE)
+    towers = {c.name: c.tower for g in Granularity for c in clip.components(g, Towers.BOTH)}
+    assert [towers[e.component] for e in events(edit, "select")] == ["vision"] * 2
+    assert [towers[e.component] for e in events(edit, "grow")] == ["vision"] * 3 + ["text"] * 3
+    assert "6 growth rounds" in edit.notes[-1]
+    small = razor(
+        clip, stages="by_tower", granularity="block", tau=0, grow_rounds=1, step_size=0.0, **UNREACHABLE
+    )
+    assert [towers[e.component] for e in events(small, "grow")] == ["text"]  # no block of the first is left
 
 
 def test_growth_looks_at_the_model_as_it_is_then(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:

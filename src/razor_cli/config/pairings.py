@@ -90,7 +90,7 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
     found += [
         p for loss in dict.fromkeys(losses) for p in _wrong_loss(loss, "forget_loss", model.losses, model)
     ]
-    drift = getattr(method, "mismatch_form", None) if getattr(method, "lambda_mismatch", 0) else None
+    drift = str(method.mismatch_form) if getattr(method, "lambda_mismatch", 0) else None
     found += _wrong_loss(drift, "mismatch_form", getattr(model, "mismatches", MISMATCHES), model)
     return found + _wrong_loss(
         getattr(method, "retain_loss", None), "retain_loss", model.retain_losses, model

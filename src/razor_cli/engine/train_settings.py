@@ -144,11 +144,11 @@ class Trained(Training):
 
 def trained_names(family: Family, settings: Training) -> list[str]:
     """Return the parameters that train: those of the chosen towers and the logit scale, without the excluded
-    ones.
+    ones. Where a model's scale cannot train in any case it may be excluded all the same.
     """
     every = family.tensors()
     for word in settings.exclude:
-        if not any(word in c.name for c in every):
+        if word != SCALE and not any(word in c.name for c in every):
             raise ConfigError(
                 "method.exclude: no parameter has this in its name",
                 found=word,

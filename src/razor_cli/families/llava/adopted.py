@@ -156,7 +156,7 @@ def _changed(
         before = dict(renamed(name, clip[name]))
         if not before:
             raise PatchError(
-                "the patch changes a tensor that is none of the image tower, and the LLaVA has nothing else of it",
+                "the patch changes a tensor that is none of the image tower, which is all a LLaVA has of it",
                 allowed=f"tensors of the image tower: {INSIDE}…, {VISUAL}…",
                 found=name,
                 fix=f"compute the edit of the CLIP with {ONLY}",
