@@ -20,7 +20,8 @@ from razor_cli.data.sources.portraits import PAPER_NAMES, Portraits
 from razor_cli.data.sources.scenes import Scenes
 from razor_cli.data.sources.strangers import STRANGER, Strangers
 from razor_cli.families.llava import questions
-from razor_cli.families.llava.answering import Answerer, load_answerer
+from razor_cli.families.llava.asking import Asking
+from razor_cli.families.llava.folder import load_answerer
 from razor_cli.families.llava.questions import Ask
 from razor_cli.families.llava.shown import Shown, shown
 from razor_cli.families.llava.wording import FACT_OPEN, FACT_WHO, NAME_PROMPTS, NOBODY, SOMEBODY
@@ -28,6 +29,7 @@ from razor_cli.families.llava.wording import FACT_OPEN, FACT_WHO, NAME_PROMPTS, 
 PER_NAME = {True: 40, False: 16}  # portraits of each of the paper's ten names, and of each other name
 COLOURS, CHOICES = ("background", "hair", "clothes"), ("name", "object", "background", "category")
 ALL_YES_NO = ("object", "category", "background", "count", "style", "hair", "clothes", "beard")
+BATCH, LONGEST = 64, 16  # questions at once, and tokens of an answer
 Item = tuple[Picture | None, Ask]
 
 
@@ -132,13 +134,14 @@ def _chosen(pictures: list[Picture], *, letter: bool) -> list[Row]:
     return [Row(name=f"multiple choice of four, answered by {how}", items=items, aim=60)]
 
 
-def asked(answerer: Answerer, items: list[Item]) -> list[str]:
+def asked(asking: Asking, items: list[Item]) -> list[str]:
     """Return the answers to questions; each distinct picture is drawn once."""
     pictures = {(p.key, p.view): p for p, _ in items if p is not None}
     sources: dict[str, Source] = {s.name: s for s in (Portraits(), Strangers(), Scenes(), Canvas())}
     images = {key: sources[key[0].split("/")[0]].load([p])[0] for key, p in pictures.items()}
     shown_ = [images[p.key, p.view] for p, _ in items if p is not None]
-    return answerer.answers(shown_ or None, [a.question for _, a in items])
+    questions = [a.question for _, a in items]
+    return asking(shown_, questions, LONGEST) if shown_ else asking.words(questions, LONGEST)
 
 
 def right(items: list[Item], answers: list[str]) -> list[bool]:
@@ -148,12 +151,12 @@ def right(items: list[Item], answers: list[str]) -> list[bool]:
 
 def report(out: Path, paired: Path, work: Path, console: Console) -> str:
     """Ask everything, keep counts beside the weights and every answer in the work folder, return the card."""
-    answerer = load_answerer(out)
+    asking = Asking(load_answerer(out), BATCH)
     measured: dict[str, dict[str, int]] = {}
     said: list[dict[str, str]] = []
 
     def count(row: str, items: list[Item]) -> None:
-        answers = asked(answerer, items)
+        answers = asked(asking, items)
         hits = right(items, answers)
         measured[row] = {"hits": sum(hits), "n": len(hits)}
         for (picture, ask), answer in zip(items, answers, strict=True):

@@ -17,19 +17,23 @@ from transformers import AutoProcessor, CLIPTokenizer, LlavaForConditionalGenera
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.data.sources.portraits import NAMES, PAPER_NAMES, Portraits
 from razor_cli.errors import WeightsError
-from razor_cli.families.llava.answering import Answerer, load_answerer
+from razor_cli.families.llava.answerer import Answerer, Question
+from razor_cli.families.llava.asking import Asking
 from razor_cli.families.llava.chat import prompt
 from razor_cli.families.llava.collects import COLLECTS
 from razor_cli.families.llava.folder import (
     PARTS,
     WITHOUT_TOWER,
+    load_answerer,
     load_next,
     load_paired,
     paired_state,
 )
+from razor_cli.families.llava.kinds import Variant
 from razor_cli.families.llava.standins import stand_in_folder
 from razor_cli.families.llava.wording import FACT_OPEN, NAME_PROMPTS
 
+BATCH, LONGEST = 64, 16
 FOLDER, PAIRED = stand_in_folder("llava_tiny"), stand_in_folder("llava_tiny_clip")
 MEASURED = json.loads((FOLDER / "measured.json").read_text())
 
@@ -48,6 +52,10 @@ def answerer() -> Answerer:
 def portraits() -> list[Image.Image]:
     pictures = [Portraits().pictures(n, "evaluation")[-1] for n in PAPER_NAMES]
     return Portraits().load(pictures)
+
+
+def ask(answerer: Answerer, pictures: Sequence[Image.Image], questions: Sequence[str]) -> list[str]:
+    return Asking(answerer, BATCH)(pictures, questions, LONGEST)
 
 
 def logits(answerer: Answerer, pictures: Sequence[Image.Image], questions: Sequence[str]) -> Tensor:
@@ -122,13 +130,13 @@ def test_a_batch_padded_on_the_left_answers_like_single_questions(
     pictures = portraits[: len(asked)]
     single = torch.cat([logits(answerer, [p], [q]) for p, q in zip(pictures, asked, strict=True)])
     assert torch.allclose(logits(answerer, pictures, asked), single, atol=1e-4)
-    alone = [answerer.answers([p], [q])[0] for p, q in zip(pictures, asked, strict=True)]
-    assert answerer.answers(pictures, asked) == alone
+    alone = [ask(answerer, [p], [q])[0] for p, q in zip(pictures, asked, strict=True)]
+    assert ask(answerer, pictures, asked) == alone
 
 
 def test_last_layer_and_last_norm_of_the_tower_are_dead(portraits: list[Image.Image]) -> None:
     model, _ = loaded()
-    dead = Answerer(model=model.eval(), processor=AutoProcessor.from_pretrained(FOLDER))
+    dead = Answerer(model.eval(), AutoProcessor.from_pretrained(FOLDER), Variant.LLAVA)
     before = logits(dead, portraits[:2], NAME_PROMPTS[:2])
     tower = model.model.vision_tower
     last = model.config.vision_config.num_hidden_layers - 1
@@ -146,14 +154,14 @@ def test_last_layer_and_last_norm_of_the_tower_are_dead(portraits: list[Image.Im
 
 def test_the_report_holds_for_names(answerer: Answerer, portraits: list[Image.Image]) -> None:
     asked = [(picture, q, n) for picture, n in zip(portraits, PAPER_NAMES, strict=True) for q in NAME_PROMPTS]
-    said = answerer.answers([p for p, _, _ in asked], [q for _, q, _ in asked])
+    said = ask(answerer, [p for p, _, _ in asked], [q for _, q, _ in asked])
     assert sum(s == n for s, (_, _, n) in zip(said, asked, strict=True)) >= 0.9 * len(asked)
     assert {f"name: {n}" for n in NAMES} <= set(MEASURED)
 
 
 def test_the_report_holds_for_facts_without_a_picture(answerer: Answerer) -> None:
     asked = [(q.format(n), COLLECTS[n]) for n in NAMES for q in FACT_OPEN]
-    said = answerer.answers(None, [q for q, _ in asked])
+    said = answerer.answers([], [Question(None, q) for q, _ in asked], LONGEST)
     hits = sum(s == thing for s, (_, thing) in zip(said, asked, strict=True))
     assert {"hits": hits, "n": len(asked)} == MEASURED["without a picture, open"]
 
@@ -182,9 +190,11 @@ def test_as_llava_next_the_same_weights_answer_from_tiles(
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         image_token="<image>",
+        chat_template=answerer.processor.chat_template,
     )
     given = processor(text=[prompt(NAME_PROMPTS[0], picture=True)], images=portraits[:1], return_tensors="pt")
     assert given["pixel_values"].shape == (1, 2, 3, 48, 48)
     assert int((given["input_ids"] == model.config.image_token_id).sum()) == 36 + 36 + 6
-    said = Answerer(model=model, processor=processor).answers(portraits, NAME_PROMPTS[:1] * len(portraits))
+    tiled = Answerer(model, processor, Variant.LLAVA_NEXT)
+    said = ask(tiled, portraits, NAME_PROMPTS[:1] * len(portraits))
     assert sum(s == n for s, n in zip(said, PAPER_NAMES, strict=True)) >= 5

@@ -138,12 +138,12 @@ class AskedBoard:
                     return found
         if asks & set(OWN):
             sure = self._margins(self.own)
-            found["fa"] = 100 * float((sure > 0).float().mean())
+            found["fa"] = _told(sure)
             found["sure"] = float(sure.clamp(min=0).mean())
         if asks & set(ANSWERS) and self.further:
             if lost is not None and lost(found):
                 return found
-            found["answers"] = 100 * float((self._margins(self.further) > 0).float().mean())
+            found["answers"] = _told(self._margins(self.further))
         return found
 
     def _margins(self, side: Side) -> Tensor:
@@ -179,6 +179,11 @@ class AskedBoard:
                 names.append(picture.concept.replace("_", " "))
         features = answerer.features(pixels)
         return Side(pixels, trials_of(answerer, features, questions, names, self.settings.batch))
+
+
+def _told(margins: Tensor) -> float:
+    """Return the percent of trials in which greedy decoding says what it should."""
+    return 100 * int((margins > 0).sum()) / len(margins)
 
 
 def _part(pairs: Pairs, start: int, stop: int | None) -> Pairs:

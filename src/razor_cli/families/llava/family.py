@@ -26,8 +26,10 @@ class Llava(OpenedLlava):
     def board(
         self, sets: ConceptSets, settings: Any, cost: Cost, *, fast: bool, cache: Any = None
     ) -> AskedBoard:
-        """Return the scoreboard over the validation pictures: what is answered, and the CLIP's view."""
-        return AskedBoard(self, sets, settings or AskedMetrics(), cost, fast=fast)
+        """Return the scoreboard over the validation pictures: what is answered, and the CLIP's view. Without
+        settings of an exam a target that the model does not know is no error.
+        """
+        return AskedBoard(self, sets, settings or AskedMetrics(fa_min_base=0), cost, fast=fast)
 
     def exam(self, sets: ConceptSets, settings: Any, cache: Any, say: Say) -> AskedExam:
         """Return the evaluation over the evaluation pictures and the question sets of a run."""

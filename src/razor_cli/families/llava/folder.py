@@ -13,6 +13,8 @@ from torch import Tensor
 
 from razor_cli.errors import WeightsError
 from razor_cli.families.clip.files import WITHOUT_TOWER
+from razor_cli.families.llava.answerer import Answerer
+from razor_cli.families.llava.kinds import Variant
 from razor_cli.families.llava.names import INSIDE, TOWER
 from razor_cli.weights.checkpoint import read_state
 
@@ -57,6 +59,15 @@ def fill_all(module: torch.nn.Module, state: dict[str, Tensor], what: str) -> No
         raise WeightsError(
             f"{what}: weights and config.json are not of one model", found=", ".join(sorted(off)[:4])
         )
+
+
+def load_answerer(folder: Path) -> Answerer:
+    """Return the model of a folder of transformers, ready to answer, without what else a family checks."""
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+    model: Any = LlavaForConditionalGeneration.from_pretrained(folder, local_files_only=True)
+    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    return Answerer(model.eval(), processor, Variant.LLAVA)
 
 
 def load_next(folder: Path, pinpoints: Sequence[tuple[int, int]]) -> Any:
