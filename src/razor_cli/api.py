@@ -88,8 +88,9 @@ def unlearn(
     `model` is a pipeline of diffusers, a model of open_clip, or a CLIPModel or LLaVA of transformers.
     `method`, `scenario` and `data` are options as on the command line, `settings` all other keys of it:
     `seed=1`, `method__rho=0.2` for `method.rho`, `data__root=DIR`. What a model needs beside it goes there
-    too: `tokenizer` and `preprocess` with open_clip, `processor` with transformers. `scores=True` also evaluates
-    base and edit. With `output_dir` the run is recorded there, and found again; without one nothing stays.
+    too: `tokenizer` and `preprocess` with open_clip, `processor` with transformers. `scores=True` also
+    evaluates base and edit. With `output_dir` the run is recorded there, and found again; without one
+    nothing stays.
 
     Raises ConfigError, DataError or WeightsError for what the caller can mend, RunError for a failure.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -51,6 +52,22 @@ def test_rules_end_where_they_say() -> None:
     )  # the first that meets the target; larger ones score no better
     smallest = search(Return.SMALLEST_SUFFICIENT).step_size
     assert 0.45 <= smallest < 0.45 + 2 * 0.5**STEPS
+
+
+def test_a_whole_aim_counts_what_was_lost_beyond_the_target() -> None:
+    plain = aim()
+    whole = replace(plain, whole=True)
+    lossy = BASE | {"m1": 0.0, "m1_generic": 0.0, "util": 91.0}  # forgotten, 7 points of M5 too many
+    assert (plain.score(lossy), whole.score(lossy)) == (0.0, pytest.approx(-7.0))
+    assert plain.shortfall(lossy) == whole.shortfall(lossy) == pytest.approx(7.0)
+    assert whole.score(BASE) == plain.score(BASE)
+
+    def mends(size: float) -> dict[str, float]:
+        return lossy | {"util": 91.0 + 10 * size}
+
+    for rule, one, other in ((Return.BEST_SCORE, 0.0, 0.75), (Return.SMALLEST_SUFFICIENT, 0.0, 0.75)):
+        found = [bisect(mends, 1.0, 3, a, 1.0, rule, lossy).step_size for a in (plain, whole)]
+        assert found == [one, other]
 
 
 def backwards(size: float) -> dict[str, float]:

@@ -29,6 +29,7 @@ class Aim:
         default_factory=dict
     )  # metric -> points it may lose when the Target is met
     floor: Mapping[str, float] = field(default_factory=dict)  # metric -> points it may lose in any trial
+    whole: bool = False  # the score counts what was lost beyond the Target, too
 
     @classmethod
     def of(
@@ -94,19 +95,24 @@ class Aim:
         above 0 (switch A12).
 
         M1 stays at 100 until the first picture changes sides, and M2 falls also when all texts move away
-        together; the margin tells steps apart that both cannot.
+        together; the margin tells steps apart that both cannot. Of a `whole` aim 0 when the Target is met:
+        what was lost beyond it counts as well.
         """
+        beyond = self._beyond(found) if self.whole else 0.0
         excess = sum(max(0.0, found[x.metric] - x.most) for x in self.forget)
         left = sum(max(0.0, found[x.slope]) for x in self.forget if x.slope)
-        return -excess - left if excess > 0 else 0.0
+        return -beyond - (excess + left if excess > 0 else 0.0)
+
+    def _beyond(self, found: Metrics) -> float:
+        """Return the points that were lost beyond what the Target lets go."""
+        return sum(max(0.0, self.lost(found, name) - points) for name, points in self.keep.items())
 
     def shortfall(self, found: Metrics) -> float:
         """Return how far metrics are from the Target, in points; 0 exactly when it is met.
 
         The sum of minus the score and of what was lost beyond what may be lost.
         """
-        beyond = sum(max(0.0, self.lost(found, name) - points) for name, points in self.keep.items())
-        return -self.score(found) + beyond
+        return -self.score(found) + (0.0 if self.whole else self._beyond(found))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,6 +112,15 @@ class Order(StrEnum):
     JOINT = "joint"
 
 
+class Ranking(StrEnum):
+    """What ranks the steps of a search: how far from forgotten the target is, or how far from the whole
+    Target the model is, so that a step may also give back what was lost.
+    """
+
+    FORGOTTEN = "forgotten"
+    TARGET = "target"
+
+
 class Stages(StrEnum):
     """Which components compete with each other: all of them, or those of one tower after the other's."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import NOTHING_TO_FORGET, Aim, norm, stepped
 from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_body import Body, State
-from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Step
+from razor_cli.methods.razor_choices import Budget, GrowUpdate, Order, Ranking, Step
 from razor_cli.methods.razor_pick import chosen, ranks, scored, staged
 from razor_cli.methods.razor_settings import RazorSettings
 from razor_cli.methods.razor_step import guiding, sized, unit
@@ -66,10 +67,11 @@ class Loop:
         less to look at.
         """
         board, method = self.lab.board, self.method
-        self.aim = self.near = Aim.of(board, method.target, method.floor)
+        whole = method.ranking is Ranking.TARGET
+        self.aim = self.near = replace(Aim.of(board, method.target, method.floor), whole=whole)
         self.only: dict[str, set[str]] = {}  # what the board is asked for beside the weights
         if method.guide:
-            self.near = guiding(board, method.guide)
+            self.near = replace(guiding(board, method.guide), whole=whole)
             self.only = {"wanted": self.near.looked_at}
 
     def _attempt(self) -> None:

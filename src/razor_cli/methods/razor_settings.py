@@ -22,6 +22,7 @@ from razor_cli.methods.razor_choices import (
     MismatchSet,
     Normalize,
     Order,
+    Ranking,
     Selector,
     Sign,
     Stages,
@@ -113,6 +114,7 @@ class RazorSettings:
     step_scale: StepScale = StepScale.RELATIVE_NORM
     search_steps: int = 8
     floor: dict[str, float | None] = field(default_factory=lambda: dict(FLOOR))
+    ranking: Ranking = Ranking.FORGOTTEN
     must_improve: bool = True  # False: Algorithm 2 as printed, which begins at s_best = -inf
     search_return: Return = Return.BEST_SCORE
     budget: Budget = Budget.GREEDY

@@ -52,7 +52,7 @@ def fitted(
     elif companion is not None:
         raise PatchError(
             f"--companion: {source.path} contains no other model that a patch could be for",
-            allowed="with --base FOLDER of a LLaVA, the CLIP that its image tower comes from",
+            allowed="with --base WEIGHTS that contain a part of another model, such as its image tower",
             found=companion,
             fix="leave it out",
         )

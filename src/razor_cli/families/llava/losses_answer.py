@@ -12,11 +12,11 @@ from torch import Tensor
 
 from razor_cli.contract.choices import Direction
 from razor_cli.contract.family import Change, Named, Tick
-from razor_cli.data.prompts import spoken
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.crops import training_crops
 from razor_cli.families.llava.answerer import Question
-from razor_cli.families.llava.wording import OPEN, SOMEBODY
+from razor_cli.families.llava.questions import unknown
+from razor_cli.families.llava.wording import NOBODY, OPEN, SOMEBODY
 
 if TYPE_CHECKING:
     from razor_cli.families.llava.opened import OpenedLlava
@@ -53,7 +53,7 @@ class AnswerLoss:
     @property
     def key(self) -> Mapping[str, object]:
         """Return what a gradient depends on beyond weights and pictures."""
-        answer = SOMEBODY if self.generic else "right"
+        answer = [SOMEBODY, NOBODY] if self.generic else "right"
         return {"name": "answers", "asked": ASKED, "questions": [OF_DOMAIN, OTHERS], "answer": answer}
 
     def anchored(self, base: Change, cache: Any = None) -> AnswerLoss:
@@ -71,7 +71,7 @@ class AnswerLoss:
             for row in range(len(features)):
                 for question in questions(part, first + row):
                     asked.append(Question(row, question))
-                    answers.append(SOMEBODY if self.generic else right_answer(part, first + row))
+                    answers.append(unknown(question) if self.generic else right_answer(part, first + row))
             return answerer.nll(features, asked, answers).mean()
 
         return feature_gradient(self.family, part, size, params, tick, term, chunk)
@@ -84,9 +84,8 @@ def questions(part: Pairs, place: int) -> list[str]:
 
 
 def right_answer(part: Pairs, place: int) -> str:
-    """Return the right answer to those questions."""
-    picture = part.pictures[place]
-    return spoken(picture.concept, picture.domain)
+    """Return the right answer to those questions: the name alone, as a short answer has no article."""
+    return part.pictures[place].concept.replace("_", " ")
 
 
 def feature_gradient(
