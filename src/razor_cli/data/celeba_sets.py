@@ -12,7 +12,6 @@ from razor_cli.data.sampling import Pool, Sizes
 from razor_cli.data.sets import ConceptSets
 from razor_cli.data.sources.base import SPLITS, Picture
 from razor_cli.data.sources.celeba import CelebA
-from razor_cli.data.sources.photo import halves
 from razor_cli.errors import DataError
 
 ALL = 10**9  # photographs of a name: there are 35 at most
@@ -37,8 +36,8 @@ class CelebARequest:
 
 
 def celeba_sets(ask: CelebARequest) -> ConceptSets:
-    """Return the sets of one name: its photographs are cut by content hash into 50 % forget, 25 % validation
-    and 25 % evaluation, those of the other names likewise.
+    """Return the sets of one name: its photographs are cut by content hash into 25 % forget, 25 % validation
+    and 50 % evaluation, those of the other names likewise.
 
     Raises DataError for a name that is not in the list, and for too few photographs.
     """
@@ -75,19 +74,27 @@ def _pool(celeba: CelebA, by_name: dict[str, list[Picture]]) -> Pool:
     splits: dict[str, dict[str, list[Picture]]] = {split: {} for split in SPLITS}
     for name, pictures in by_name.items():
         ordered = sorted(pictures, key=lambda p: p.key)
-        first, second = halves(len(ordered))
+        first, second = borders(len(ordered))
         parts = (ordered[:first], ordered[first:second], ordered[second:])
         for split, part in zip(SPLITS, parts, strict=True):
             splits[split][name] = part
     return Pool(source=celeba, splits=splits)
 
 
+def borders(count: int) -> tuple[int, int]:
+    """Return where `count` photographs are cut. Half are judged: thirty of a name at five questions each are
+    as few as can show that at most 5 % of the answers tell it.
+    """
+    second = count - count // 2
+    return (second + 1) // 2, second
+
+
 def _enough(shown: Sequence[Picture], ask: CelebARequest, celeba: CelebA) -> None:
     if len(shown) < ask.min_forget:
         raise DataError(
             f"{celeba.setting}='{ask.root}': too few photographs of target='{ask.target}'",
-            allowed=f"data.min_forget={ask.min_forget} or more (half to forget with, a quarter each to "
-            "search and to judge with)",
+            allowed=f"data.min_forget={ask.min_forget} or more (a quarter each to forget and to "
+            "search with, half to judge with)",
             found="; ".join([f"{len(shown)} usable", *celeba.tally.notes()]),
             fix="another target, other spellings in data.aliases, or photographs of your own: data=folder",
         )

@@ -28,11 +28,11 @@ class CelebANames(Photographs):
 
     celeba_root: Path | None = None  # list_identity_celeba.txt, and img_align_celeba/ beside it
     aliases: list[str] = field(default_factory=list)  # other names of the target
-    n_forget: int = 40
-    n_retain: int = 1600
+    n_forget: int = 20
+    n_retain: int = 900
     n_validation_forget: int = 20
     n_validation_retain: int = 400
-    n_evaluation_forget: int = 20
+    n_evaluation_forget: int = 40
     n_evaluation_retain: int = 600
     n_suite: int = field(default=300, init=False)  # there is no unrelated task beside it
 
