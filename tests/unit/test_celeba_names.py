@@ -28,7 +28,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sets_of(root: Path, target: str = "Ada Quill", **more: object) -> ConceptSets:
-    return sets_from(**{"kind": CelebANames, "celeba_root": root, "target": target, "sizes": FEW, **more})
+    return sets_from(CelebANames, target, FEW, celeba_root=root, **more)
 
 
 def six(sets: ConceptSets) -> dict[str, set[str]]:

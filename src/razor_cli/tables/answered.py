@@ -214,7 +214,7 @@ class Page:
         if len(self.shape.methods) < 2:
             return
         (first, preset), (second, other) = ((m, self.presets(m)[0]) for m in self.shape.methods)
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for m in printed_measures(self.asked):
             printed = paired(self.shape.values(first, m.key), self.shape.values(second, m.key))
             one, two = (sample(self.of(p), m) for p in (preset, other))
