@@ -193,10 +193,20 @@ def test_the_example_of_a_method_works(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(torch.allclose(v.float(), live[n] / 2, atol=1e-3) for n, v in edit.values.items())
 
 
-def test_tables_of_the_results_are_those_of_the_committed_scores() -> None:
-    page, scores = ROOT / "docs/results/clip.md", ROOT / "docs/results/clip_scores.csv.gz"
+SCORES = sorted((ROOT / "docs/results").glob("*_scores.csv.gz"))
+
+
+@pytest.mark.parametrize("scores", SCORES, ids=lambda path: path.name)
+def test_tables_of_the_results_are_those_of_the_committed_scores(scores: Path) -> None:
+    page = scores.with_name(scores.name.replace("_scores.csv.gz", ".md"))
     assert scores.stat().st_size < 300_000
     assert in_page.names(TEXT[page])
     assert in_page.filled(TEXT[page], score_file.load(scores)) == TEXT[page]
     outside = re.sub(r"<!-- razor tables .*?<!-- end -->", "", TEXT[page], flags=re.DOTALL)
     assert not re.search(r"^\|", outside, re.MULTILINE)  # no table by hand
+
+
+def test_pages_of_results_name_tables_that_there_are() -> None:
+    named = {page.name: in_page.names(TEXT[page]) for page in (ROOT / "docs/results").glob("*.md")}
+    assert named["clip.md"] and named["llava.md"]
+    assert {name for found in named.values() for name in found} <= set(TABLES)

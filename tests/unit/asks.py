@@ -14,7 +14,8 @@ from razor_cli.data.sets import ConceptSets
 def sets_from(kind: type[Any], target: str, sizes: Sizes | None = None, **settings: Any) -> ConceptSets:
     """Return the sets of a target; settings are those of the data or of what it is asked."""
     asked = {f.name for f in fields(Ask)}
-    own = {f"n_{name}": count for name, count in vars(sizes or Sizes()).items()}
+    taken = {f.name for f in fields(kind) if f.init}
+    own = {f"n_{n}": count for n, count in vars(sizes or Sizes()).items() if f"n_{n}" in taken}
     own |= {"max_corrupt": 0.01} if issubclass(kind, Photographs) else {}
     own |= {k: v for k, v in settings.items() if k not in asked}
     ask = Ask(target=target, **{k: v for k, v in settings.items() if k in asked})

@@ -19,6 +19,7 @@ from razor_cli.runs.folder import complete_runs
 from razor_cli.tables import compare, in_page, quantization, score_file, table3, table7
 from razor_cli.tables.base import render
 from razor_cli.tables.registry import TABLES, builder
+from razor_cli.tables.scores_read import is_read
 
 FILES_OF_THEIR_OWN = ("figure6", "propositions", "measured")  # read more of a run than a score file keeps
 
@@ -53,7 +54,7 @@ def test_every_score_that_a_column_reads_is_kept() -> None:
     columns = [*compare.QUALITY, *compare.ORACLE, *table3.MEASURES, *table7.MEASURES]
     columns += quantization.measures("int8")
     named = {(m.metric, m.variant) for m in columns if not m.metric.startswith(("cost.", "survival."))}
-    assert named and all(score_file.is_read(*pair) for pair in named)
+    assert named and all(is_read(*pair) for pair in named)
 
 
 SCORED = sorted(f.parent.name for f in (conf_dir() / "scenario").glob("*/clip.yaml"))  # the file is CLIP's
@@ -62,7 +63,7 @@ SCORED = sorted(f.parent.name for f in (conf_dir() / "scenario").glob("*/clip.ya
 @pytest.mark.parametrize("scenario", SCORED)
 def test_every_score_that_a_bound_asks_for_is_kept(scenario: str) -> None:
     for bound in parse_bounds(settings_of("scenario", scenario)["acceptance"]).values():
-        assert score_file.is_read(bound.metric, bound.variant or "macro")
+        assert is_read(bound.metric, bound.variant or "macro")
 
 
 def test_the_same_runs_give_the_same_bytes_and_a_copy_of_a_copy_is_no_other(

@@ -40,6 +40,7 @@ class DataKind(StrEnum):
     CIFAR10 = "cifar10"
     IMAGENET = "imagenet"
     LAION = "laion"
+    CELEBA = "celeba"
     UNLEARNCANVAS = "unlearncanvas"
     GENERATED = "generated"
 

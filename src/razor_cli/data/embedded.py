@@ -11,21 +11,24 @@ from dataclasses import dataclass
 from razor_cli.data.assemble import Draft, assemble, make_suite, unlike
 from razor_cli.data.disjoint import check_unseen
 from razor_cli.data.rendered import Rendered
-from razor_cli.data.sampling import Pool, Sizes
+from razor_cli.data.sampling import Groups, Pool, Sizes
 from razor_cli.data.sets import ConceptSets, Suite
 from razor_cli.data.sources.base import Source
 from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.data.sources.emoji import Emoji
 from razor_cli.data.sources.photo import same
 from razor_cli.data.sources.portraits import Portraits
+from razor_cli.data.sources.styles import Styles
 from razor_cli.errors import ConfigError, DataError, nearest
+
+CANVAS = "canvas"  # icons in styles, of which the styles are the concepts
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedRequest:
     """What a run on embedded pictures asks for; names are those of the settings."""
 
-    pictures: str  # portraits, emoji or cifar10
+    pictures: str  # portraits, emoji, cifar10 or canvas
     target: str
     domain: str
     aliases: tuple[str, ...] = ()
@@ -42,7 +45,7 @@ def embedded_sets(ask: EmbeddedRequest) -> ConceptSets:
 
     Raises DataError or ConfigError for what a user can mend, RunError if sets were not disjoint.
     """
-    sources = _sources(ask.cifar)
+    sources = _sources(ask.cifar, styles=ask.pictures == CANVAS)
     source = _chosen(ask, sources)
     target = _known(ask.target, source)
     names = (target, *ask.aliases)
@@ -54,7 +57,7 @@ def embedded_sets(ask: EmbeddedRequest) -> ConceptSets:
         keywords=names,
         domain=ask.domain,
         own=Pool.of(source, [target]),
-        retain=[Pool.of(source, others), *(Pool.of(s, unlike(s.concepts(), names)) for s in rest)],
+        retain=[_kin(source, others), *(Pool.of(s, unlike(s.concepts(), names)) for s in rest)],
         classes=dict.fromkeys(others, ask.domain),
         sizes=ask.sizes,
         seed=ask.seed,
@@ -66,6 +69,21 @@ def embedded_sets(ask: EmbeddedRequest) -> ConceptSets:
     sets = assemble(draft)
     check_unseen(sets)
     return sets
+
+
+def _kin(source: Source, names: list[str]) -> Pool:
+    """Return the pool of what is most like the target. Of styles every icon is a group of its own: as five
+    groups they would be a hundredth of a sample that is balanced over the concepts of all sources.
+    """
+    pool = Pool.of(source, names)
+    if source.name != Styles.name:
+        return pool
+    splits: dict[str, Groups] = {}
+    for split, groups in pool.splits.items():
+        splits[split] = {}
+        for picture in (p for group in groups.values() for p in group):
+            splits[split].setdefault(picture.key, []).append(picture)
+    return Pool(source=source, splits=splits)
 
 
 def _notes(rest: list[Source], names: tuple[str, ...], no_photographs: bool) -> list[str]:
@@ -91,17 +109,20 @@ def _chosen(ask: EmbeddedRequest, sources: dict[str, Source]) -> Source:
         raise ConfigError(
             f"the pictures '{ask.pictures}' show the domain {source.domain}, but "
             f"scenario.domain={ask.domain}",
-            allowed="scenario=identity with portraits, object with emoji, class with cifar10",
+            allowed="scenario=identity with portraits, object with emoji, class with cifar10, "
+            "style with canvas",
             fix="choose the scenario that goes with the data",
         )
     return source
 
 
-def _sources(cifar: Cifar10 | None) -> dict[str, Source]:
+def _sources(cifar: Cifar10 | None, *, styles: bool = False) -> dict[str, Source]:
     sources: dict[str, Source] = {
         "portraits": Rendered(Portraits()),
         "emoji": Rendered(Emoji()),
     }
+    if styles:
+        sources[CANVAS] = Rendered(Styles())
     if cifar is not None:
         sources["cifar10"] = cifar
     return sources

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from razor_cli.data.canvas_prompts import NEUTRAL_CELL
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prompts:
@@ -28,6 +30,7 @@ def article(name: str) -> str:
     return ("an " if name[:1].lower() in "aeiou" and not name.lower().startswith("uni") else "a ") + name
 
 
+STYLES = ("An image in {} style.", "{} style.", "A {} image.")  # as the canvas' models were trained with
 DOMAINS: dict[str, Prompts] = {
     "person": Prompts(
         captions=("a photo of {}.", "a portrait of {}.", "{}.", "a picture of {}."),
@@ -44,9 +47,15 @@ DOMAINS: dict[str, Prompts] = {
         zero_shot=("a photo of {}.",),
         generic="a photo of an object.",
     ),
+    "style": Prompts(
+        captions=STYLES,
+        zero_shot=STYLES[:1],
+        generic=NEUTRAL_CELL[0],
+    ),
 }
+NAMED = ("person", "style")  # domains whose concepts are names, which take no article
 
 
 def spoken(concept: str, domain: str) -> str:
     """Return the words a template's slot takes: names stay, things get an article."""
-    return concept if domain == "person" else article(concept)
+    return concept if domain in NAMED else article(concept)

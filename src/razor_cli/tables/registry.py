@@ -19,7 +19,15 @@ TABLES = {  # name: (what it shows, module, function, further argument)
         "build",
         None,
     ),
+    "table6": (
+        "RAZOR Table 6: identities that a LLaVA no longer names, FA, MME, GQA, MMBench",
+        "answered",
+        "build",
+        "table6",
+    ),
     "table7": ("RAZOR Table 7: the ablation", "table7", "build", None),
+    "table8": ("RAZOR Table 8: RAZOR against SLUG on a LLaVA", "answered", "build", "table8"),
+    "slug_llava": ("SLUG's slide on LLaVA-1.5-7B, two identities", "answered", "build", "slug_llava"),
     "compare": (
         "every method on the same targets: what it forgot and damaged, distance to a retrained model, cost",
         "compare",

@@ -12,7 +12,6 @@ import gzip
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -23,6 +22,7 @@ from razor_cli.runs.folder import Run, write_atomic
 from razor_cli.runs.provenance import Provenance, canonical_json
 from razor_cli.runs.records import CostRecord, Decision, RunRecord, Verdict
 from razor_cli.runs.rows import ScoreRow, table_csv
+from razor_cli.tables.scores_read import is_read
 from razor_cli.tables.selection import NO_PHOTOGRAPHS, UNCOUNTED, WHOLE, is_own, without_photographs
 
 IDENTITY = (
@@ -62,30 +62,6 @@ NUMBER = (
     "direction",
 )
 COLUMNS = (*RUN, *NUMBER)
-READ = (  # (metric, pattern of the variant): the scores that tables read
-    ("m1", "dual/mean_of_classes"),
-    ("m1", "dual/generic"),
-    ("m1_drop", "dual/*/base"),
-    ("m2", "prompt"),
-    ("m3", "retain_sq_drift/x100/base"),
-    ("m4", "dual/generic"),
-    ("m4_drop", "dual/generic/base"),
-    ("m5", "retrieval/base"),
-    ("fa_top1", "all_classes"),
-    ("others_acc", "macro"),
-    ("others_acc_drop", "macro/base"),
-    ("rec", "dual/mean_of_classes"),
-    ("oracle_jsd", "forget"),
-    ("oracle_jsd", "retain"),
-    ("oracle_top1_agreement", "forget"),
-    ("rf_jsd", "class_mean"),
-    ("zero_shot", "mean"),
-    ("zs_*", "top1"),
-    ("d[fr]_*", "*"),
-    ("quality", "*"),
-    ("utility", "*"),
-    ("q_u", "*"),
-)
 GROUPS = (
     "method",
     "data",
@@ -205,11 +181,6 @@ def _scores(run: Run) -> Iterator[dict[str, object]]:
                 "unit": score.unit,
                 "direction": score.direction,
             }
-
-
-def is_read(metric: str, variant: str) -> bool:
-    """Tell whether tables read a score."""
-    return any(fnmatchcase(metric, m) and fnmatchcase(variant, v) for m, v in READ)
 
 
 def _costs(run: Run) -> Iterator[dict[str, object]]:

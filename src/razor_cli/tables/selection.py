@@ -32,10 +32,11 @@ BUILT_IN = {
     "quantization": "all",
 }  # groups whose recorded settings do not say which option they are
 PATHS = ("root", "retain_root", "names_file", "taxonomy", "prompts")  # shown by their last part
+QUESTIONS = ("mme", "gqa", "mmbench")  # folders of question sets, shown likewise
 UNCOUNTED = {  # settings that do not decide which numbers come out, and paths
     "data": ("_target_", *PATHS, "cifar_root", "celeba_root", "imagenet_root", "ood_root", "suite_roots"),
     "scenario": ("_target_", "name", "default_target", "acceptance"),
-    "metrics": ("_target_",),
+    "metrics": ("_target_", *QUESTIONS),
     "quantization": ("_target_", "schemes"),
 }
 NO_PHOTOGRAPHS = "retain: no CIFAR-10 here"  # how such a run's note begins
@@ -102,6 +103,9 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
     data = s.get("data")
     if is_own(run) and isinstance(data, Mapping):
         found += [f"data.{k}={_path(str(data[k]))}" for k in PATHS if data.get(k)]
+    asked = s.get("metrics")
+    if isinstance(asked, Mapping):
+        found += [f"metrics.{k}={_path(str(asked[k]))}" for k in QUESTIONS if asked.get(k)]
     if without_photographs(run):
         found.append("no photographs among retain")
     return tuple(found)

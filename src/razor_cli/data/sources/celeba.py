@@ -1,5 +1,5 @@
-"""CelebA photographs with names, for SLUG's utility (CelebA-100) and forget accuracy; never shipped, never
-downloaded here.
+"""CelebA photographs with names, for SLUG's utility (CelebA-100) and forget accuracy, and for names that are
+forgotten with its own photographs (data=celeba); never shipped, never downloaded here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MEASURED = 100  # identities of CelebA-100
 
 
 class CelebA:
-    """Source of CelebA: one split, `evaluation`; nothing is forgotten or searched with it.
+    """Source of CelebA: one split, `evaluation`; who forgets with it cuts what `draw` returns.
 
     `root` holds `list_identity_celeba.txt` (with or without its two header lines) and img_align_celeba/.
     Identities are names (`Elon_Musk`, `_` read as a space), or numbers with names in `identity_names.txt`.
@@ -142,15 +142,16 @@ class CelebA:
         """Return the file name of a drawn photograph."""
         return self._files[picture.key].name
 
-    def unknown(self, name: str) -> DataError:
-        """Return the error for a target that CelebA does not show."""
+    def unknown(self, name: str, *, judging: bool = True) -> DataError:
+        """Return the error for a target that CelebA does not show, and by which it is to be judged."""
         names = self.concepts()
         near = nearest(name, names) or names[:5]
+        setting = "data.judge_on_celeba" if judging else self.setting
+        leave = ", or leave data.judge_on_celeba=false" if judging else ""
         return DataError(
-            f"data.judge_on_celeba: target='{name}' is not among the names of '{self.root}'",
+            f"{setting}: target='{name}' is not among the names of '{self.root}'",
             allowed=f"{len(names)} names, nearest: {', '.join(near)}",
-            fix="correct target, add the spelling of the list to data.aliases, or leave "
-            "data.judge_on_celeba=false",
+            fix=f"correct target, or add the spelling of the list to data.aliases{leave}",
         )
 
     @cached_property

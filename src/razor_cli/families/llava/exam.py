@@ -70,7 +70,7 @@ class AskedExam:
         self.asked: list[Asked] = question_sets(s, sets, stand_in=self.family.stand_in)
         self.items = self._items()
         shown = {OWN: self.pairs[OWN], NEAR: of_names(others, self.near, 1), OTHERS: self.pairs[OTHERS]}
-        self.grid = Grid.of(shown, OfPairs((own, others)), s.shown)
+        self.grid = Grid.of(shown, OfPairs((own, others)), s.shown, self.naming.prompts[0])
         self._facts: dict[str, tuple[Record, ...]] = {}  # by the language model's weights
         self._known = False  # the target, by the unedited model
 

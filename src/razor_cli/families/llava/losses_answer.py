@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ASKED = 2  # questions about each picture; which of them goes by its place in the set
 PERSON = "person"  # domain of pictures that are asked for a name
-OF_DOMAIN = {PERSON: OPEN["name"]}
+OF_DOMAIN = {PERSON: OPEN["name"], "style": OPEN["style"]}
 OTHERS = OPEN["object"]
 
 # (features of the pictures, their first place in the part) -> mean loss over these pictures

@@ -12,11 +12,12 @@ from razor_cli.families.llava.settings import AskedMetrics
 from razor_cli.families.llava.wording import NAME_PROMPTS, OPEN
 
 PERSON = "person"  # domain of pictures that are asked for a name
+OF_DOMAIN = {PERSON: NAME_PROMPTS, "style": OPEN["style"]}
 
 
 def prompts_for(settings: AskedMetrics, domain: str) -> tuple[str, ...]:
     """Return the questions for the name of what pictures of a domain show, the paper's first."""
-    return tuple(settings.fa_prompts) or (NAME_PROMPTS if domain == PERSON else OPEN["object"])
+    return tuple(settings.fa_prompts) or OF_DOMAIN.get(domain, OPEN["object"])
 
 
 def naming_of(settings: AskedMetrics, sets: ConceptSets) -> Naming:

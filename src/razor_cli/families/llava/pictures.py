@@ -16,10 +16,8 @@ from razor_cli.families.llava.album import OfPairs, called
 from razor_cli.families.llava.answers import GRID, NEAR, OTHERS, OWN, Answers
 from razor_cli.families.llava.benchmarks.items import AskModel, Item, Record, answered, record_of
 from razor_cli.families.llava.losses_drift import NEUTRAL
-from razor_cli.families.llava.wording import NAME_PROMPTS
 from razor_cli.figure import fonts, new_figure, own_settings, save
 
-ASKED = (NAME_PROMPTS[0], *NEUTRAL)  # the questions of the paper's Figure 4
 TITLES = {OWN: "Target: {target}", NEAR: "Near it", OTHERS: "Others"}
 LETTERS, LINES = 26, 2  # of an answer: letters in a line, and lines
 NEW_TOKENS = 24
@@ -34,8 +32,10 @@ class Grid:
     album: OfPairs
 
     @classmethod
-    def of(cls, pairs: Mapping[str, Pairs], album: OfPairs, count: int) -> Grid:
-        """Return up to `count` pictures of each section, each of another name where there are several."""
+    def of(cls, pairs: Mapping[str, Pairs], album: OfPairs, count: int, name: str) -> Grid:
+        """Return up to `count` pictures of each section, each of another name where there are several. Asked
+        are the question `name` for what is forgotten, and those of the paper's Figure 4.
+        """
         items, seen = [], set[str]()
         for who, part in pairs.items():
             several = len(set(part.concepts)) > 1
@@ -54,7 +54,7 @@ class Grid:
                         answer=picture.concept if not number else "",
                         category=who,
                     )
-                    for number, question in enumerate(ASKED)
+                    for number, question in enumerate((name, *NEUTRAL))
                 ]
         return cls(items=tuple(items), album=album)
 
