@@ -1,6 +1,4 @@
-"""`razor-run experiment=NAME` with a grid, as a person meets it: order, failures, resuming, the plan, and
-real recorded runs.
-"""
+"""`razor-run experiment=NAME` with a grid, as a person meets it, up to real recorded runs."""
 
 from __future__ import annotations
 
