@@ -161,11 +161,6 @@ class ConceptSets:
     ood: Shifted | None = None  # out-of-distribution test of a taxonomy
 
     @property
-    def called(self) -> str:
-        """The target as prompts write it."""
-        return self.target
-
-    @property
     def forget_names(self) -> tuple[str, ...]:
         """The concepts that go, in the order of `class_names`."""
         return self.joint or (self.target,)
