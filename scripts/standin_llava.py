@@ -30,7 +30,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--tower-steps", type=int, default=500, help="steps of the paired towers")
+    parser.add_argument("--tower-steps", type=int, default=320, help="steps of the paired towers")
     parser.add_argument("--steps", type=int, default=1600, help="steps of projector and language model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
