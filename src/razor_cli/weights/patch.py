@@ -94,7 +94,7 @@ def apply(
     undo_path = undo_path_for(out)
     _check_output(source, [out, undo_path], inputs=[Path(patch_path)], force=force)
     found = fitted(source, header, values, companion)
-    header, values, state = found.header, found.values, source.read()
+    header, values, state = found.header, dict(found.values), source.read()
     _refuse_misfit(header, state, patch_path, base_path)
     for note in found.notes:
         say(note)
