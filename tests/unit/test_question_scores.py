@@ -271,7 +271,7 @@ def test_what_was_lost_is_a_share_of_what_was_there() -> None:
     ]
     lost = mme.lost(before, after, parts).values
     fell = mme.drops(before, after, parts).values
-    # one question of eight pictures: 150 of 200 for that picture, 18.75 of 200 of the sub-task, of 400 in all
+    # one question of eight pictures: 150 of 200 for that picture, 18.75 for the sub-task
     assert lost["perception_without_b"].value == pytest.approx(100 * 18.75 / 200)
     assert lost["perception"].value == pytest.approx(100 * 18.75 / 400)
     assert fell["perception"].value == pytest.approx(18.75) == fell["perception_without_b"].value
