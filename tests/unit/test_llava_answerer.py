@@ -113,7 +113,9 @@ def test_said_is_whether_the_greedy_answer_is_exactly_this_one(plain: Answerer) 
         prompt = plain._asked(shown, asked[0])
         for length, token in enumerate([*tokenizer.encode(" ab", add_special_tokens=False), 2]):
             before = tokenizer.encode(" ab", add_special_tokens=False)[:length]
-            whole = torch.cat([prompt, plain._words(before)])[None]
+            whole = torch.cat(
+                [prompt, plain.model.get_input_embeddings()(torch.tensor(before, dtype=torch.long))]
+            )[None]
             states[token] = plain.model.model(inputs_embeds=whole).last_hidden_state[0, -1]
         basis = torch.linalg.pinv(torch.stack(list(states.values())))
         for i, token in enumerate(states):

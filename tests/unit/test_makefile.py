@@ -20,7 +20,7 @@ def standins(*words: str, dry: bool = True) -> tuple[int, list[str], str]:
     return done.returncode, re.findall(r"train_standins\.py (\w+)", done.stdout), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("model", ["clip", "sd", "judges", "sd3"])
+@pytest.mark.parametrize("model", ["clip", "sd", "judges", "sd3", "llava"])
 def test_a_model_is_trained_alone(model: str) -> None:
     code, found, said = standins(f"MODEL={model}", "CIFAR=pictures", "ARGS=--seed 1")
     assert (code, found) == (0, [model]) and "--seed 1" in said
@@ -29,7 +29,7 @@ def test_a_model_is_trained_alone(model: str) -> None:
 
 
 def test_without_a_model_all_are_trained_each_after_what_it_needs() -> None:
-    assert standins("CIFAR=pictures")[:2] == (0, ["clip", "sd", "judges", "sd3"])
+    assert standins("CIFAR=pictures")[:2] == (0, ["clip", "sd", "judges", "sd3", "llava"])
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_cannot_be_trained_is_said_and_nothing_starts(words: tuple[str, ...
 def test_help_names_every_model() -> None:
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     line = next(line for line in done.stdout.splitlines() if "make standins" in line)
-    assert all(model in line for model in ("clip", "sd,", "judges", "sd3"))
+    assert all(model in line for model in ("clip", "sd,", "judges", "sd3", "llava"))
 
 
 def _doc() -> str:

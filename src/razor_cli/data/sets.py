@@ -192,6 +192,7 @@ class ConceptSets:
             "taxonomy": asdict(self.taxonomy) if self.taxonomy else None,
             "suites": suites,
             "ood": ood,
+            **({} if self.judged_split == "evaluation" else {"judged": self.judged_split}),
         }
 
     def parts(self) -> dict[str, Pairs]:
