@@ -23,7 +23,7 @@ from razor_cli.config.settings import Experiment
 from razor_cli.config.worded import reading
 from razor_cli.errors import ConfigError, Problem, headline, nearest, report
 from razor_cli.printing import say, steady_streams
-from razor_cli.stopping import keeping
+from razor_cli.stopping import asked_to_stop, keeping
 from razor_cli.writable import require_writable
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ class Job:
 
             outcome = Outcome(overrides=overrides, exit_code=execute(experiment))
         except Exception as error:  # every kind of failure is reported in the summary
+            if stop := asked_to_stop():  # a library made a failure of its own of it
+                raise stop from error
             code = report(error, debug=self.debug)
             outcome = Outcome(overrides=overrides, exit_code=code, error=headline(error))
         self.outcomes.append(outcome)

@@ -33,6 +33,16 @@ class Watch:
     stop: Stopped | None = None
 
 
+_watches: list[Watch] = []  # of those that are open, the innermost last
+
+
+def asked_to_stop() -> Stopped | None:
+    """Return the stop that was asked for, which a library may have made a failure of its own of; None where
+    there was none.
+    """
+    return _watches[-1].stop if _watches else None
+
+
 @contextmanager
 def orderly() -> Iterator[Watch]:
     """Raise Stopped where the first SIGTERM, SIGINT or SIGHUP finds the program; a second ends it at once.
@@ -56,11 +66,13 @@ def orderly() -> Iterator[Watch]:
     earlier = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     over = threading.Event()
     threading.Thread(target=_guard, args=(listening, set(before), over), daemon=True).start()
+    _watches.append(watch)
     try:
         for number in before:
             signal.signal(number, stop)
         yield watch
     finally:
+        _watches.pop()
         for number, handler in before.items():
             signal.signal(number, handler)
         over.set()

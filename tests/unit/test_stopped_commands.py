@@ -6,17 +6,21 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import patch_cases
 import pytest
 from fake_runs import fake_run
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 from pictures import write_cifar_binary
 
 import razor_cli.data.fetch
 import razor_cli.studies.propositions_run
 import razor_cli.tables.base
 import razor_cli.weights.patch
+from razor_cli import launch
 from razor_cli.main import razor_command
 from razor_cli.stopping import Stopped, end_with_parent, keeping, last_words, orderly
 
@@ -112,6 +116,24 @@ def test_stop_that_a_library_makes_a_failure_of_its_own_is_still_a_stop() -> Non
         except Stopped as stop:
             assert watch.stop is stop
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a second one ends it at once
+
+
+def test_a_point_of_a_sweep_that_a_library_fails_for_a_stop_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def check(cfg: object, **_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Stopped:
+            raise ValueError("what the library makes of it") from None
+
+    known = SimpleNamespace(overrides=SimpleNamespace(task=["seed=1"]), job=SimpleNamespace(num=0))
+    monkeypatch.setattr(HydraConfig, "get", lambda: known)
+    monkeypatch.setattr(launch, "check", check)
+    job = launch.Job()
+    with pytest.raises(Stopped), orderly():
+        job(OmegaConf.create())
+    assert job.outcomes == []
 
 
 def test_handlers_are_as_before_and_ignored_signals_stay_ignored() -> None:
