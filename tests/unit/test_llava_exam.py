@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from question_files import coded, gqa_tsv, mmbench_row, mme_parquet, write_tsv
 from taught_llava import PROMPTS, taught
 from tiny_llava import opened
 from tiny_world import Noise, make_sets
@@ -251,3 +252,26 @@ def test_notes_say_how_names_are_asked_for(model: Llava) -> None:
     paper = exam_of(model, fa_mode=FaMode.PAPER)
     told = paper.measure(None).told
     assert len(told[OWN]) == 12 and {t.question for t in told[OTHERS]} == {PROMPTS[0]}
+
+
+def test_published_sets_are_asked_from_their_folders(model: Llava, tmp_path: Path) -> None:
+    mmbench = tmp_path / "mmbench"
+    for folder in (mmbench, tmp_path / "gqa"):
+        folder.mkdir()
+    write_tsv(mmbench / "dev.tsv", [mmbench_row(7, coded("a"), ["a cat", "a dog"], "A")])
+    folders = {
+        "mme": mme_parquet(tmp_path / "mme"),
+        "gqa": gqa_tsv(tmp_path / "gqa").parent,
+        "mmbench": mmbench,
+    }
+    exam = exam_of(model, mmbench_wording=Options.LETTER, **folders)
+    base = exam.measure(None)
+    found = by_name(exam.scores({("base", "none"): base}, 0)["base", "none"])
+    assert {a.metric for a in exam.asked} == set(folders) <= {m for m, _ in found}
+    assert not [m for m, _ in found if m.endswith("_shaped")]
+    assert {v.split("/")[0] for m, v in found if m == "mme"} == {"prefix4", "words"}
+    assert found["mme", "prefix4/existence"].n == 2 and found["mme", "prefix4/existence/acc"].unit == "%"
+    assert found["gqa", "lower_strip/accuracy"].n == 2 and found["mmbench", "letter/score"].n == 1
+    lost = found["answers_loss", "yes_no"]
+    assert lost.value is None and "no questions of count" in lost.reason
+    assert any(n.startswith("questions: MME 6, GQA 2, MMBench") for n in exam.notes)
