@@ -13,6 +13,7 @@ import pytest
 import torch
 import typer
 from loading_cases import hf_folder, open_clip_folder
+from tiny_llava import tiny_companion, tiny_llava
 from tiny_sd import tiny_sd15
 from tiny_world import make_clip, make_sets, run
 
@@ -96,7 +97,9 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return folders with a model in them, by the library that describes it."""
     folder = tmp_path_factory.mktemp("models")
     made = {"transformers": hf_folder(folder / "hf"), "open_clip": open_clip_folder(folder / "open_clip")}
-    return made | {"diffusers": tiny_sd15(folder / "sd")}
+    llava = tiny_llava(folder / "llava")
+    tiny_companion(llava, folder / "llava_clip")
+    return made | {"diffusers": tiny_sd15(folder / "sd"), "llava": llava}
 
 
 @pytest.fixture
@@ -124,6 +127,9 @@ def filled(
         somewhere.update({"FOLDER": str(folder), "local-dir:FOLDER": f"local-dir:{folder}"})
         if "model=sd" in command:
             pairs = [(k, e, str(described["diffusers"]) if k == "model.weights" else v) for k, e, v in pairs]
+        if "model=llava" in command:
+            own = {"model.weights": described["llava"], "model.companion": f"{described['llava']}_clip"}
+            pairs = [(k, e, str(own.get(k, v))) for k, e, v in pairs]
         return [f"{key}{equals}{somewhere.get(value, value)}" for key, equals, value in pairs]
 
     return fill

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from loading_cases import hf_folder
+from tiny_llava import tiny_companion, tiny_llava
 from tiny_sd import tiny_sd15
 
 from razor_cli.config.command_line import read
@@ -29,7 +30,18 @@ from razor_cli.config.settings import PLACES, Experiment, Options
 
 FILES = [(group, name) for group, names in groups([conf_dir()]).items() for name in names]
 EXPECTED = {
-    "model": {"clip_tiny", "clip_vitb32", "clip_vitl14", "open_clip", "hf_clip"},
+    "model": {
+        "clip_tiny",
+        "clip_vitb32",
+        "clip_vitl14",
+        "open_clip",
+        "hf_clip",
+        "llava_tiny",
+        "llava15_7b",
+        "llava16_vicuna_7b",
+        "llava16_mistral_7b",
+        "llava_next_llama3_8b",
+    },
     "scenario": {
         "identity",
         "class",
@@ -84,6 +96,14 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_sd15(tmp_path_factory.mktemp("pipeline") / "sd")
 
 
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a model that answers, and its CLIP beside it."""
+    folder = tiny_llava(tmp_path_factory.mktemp("answering") / "llava")
+    tiny_companion(folder, folder.with_name("llava_clip"))
+    return folder
+
+
 @pytest.mark.parametrize(("group", "name"), FILES)
 def test_option_starts_with_a_command_that_composes_and_passes_the_check(
     group: str,
@@ -101,9 +121,12 @@ def test_option_starts_with_a_command_that_composes_and_passes_the_check(
     ]
     assert len(heads) == 1
     words = shlex.split(heads[0].removeprefix("# "))[1:]
-    drawing = "model.weights=DIR" in words and any(w.startswith("model=sd") for w in words)
-    weights = request.getfixturevalue("pipeline") if drawing else described
+    weights = described
+    for begins, folder in (("model=sd", "pipeline"), ("model=llava", "answering")):
+        if "model.weights=DIR" in words and any(w.startswith(begins) for w in words):
+            weights = request.getfixturevalue(folder)
     words = [w.replace("model.weights=DIR", f"model.weights={weights}") for w in words]
+    words = [w.replace("model.companion=DIR", f"model.companion={weights}_clip") for w in words]
     filled = [w.replace("=DIR", f"={photos}").replace("FILE_OR_TAG", "laion400m_e32") for w in words]
     assert isinstance(checked(read(filled)), Experiment)
     assert f"{group}={name}" in words or (

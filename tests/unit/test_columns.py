@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from razor_cli.families.llava import audit
 from razor_cli.runs import records, rows
 from razor_cli.runs.provenance import Provenance
 from razor_cli.weights.survival import Survival
@@ -17,6 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs/columns.md").read_text(encoding="utf-8
 SECTIONS: dict[str, set[str]] = {
     "scores.csv": set(rows.SCORE_COLUMNS),
     "edit_log.csv": set(rows.EVENT_COLUMNS),
+    "answers.parquet": set(audit.COLUMNS),
     "survival.csv": {f.name for f in fields(Survival)},
     "run.json": set(records.RunRecord.model_fields),
     "provenance": set(Provenance.model_fields),

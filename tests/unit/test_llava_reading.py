@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 from tiny_llava import opened
+from torch import Tensor
 
-from razor_cli.families.llava.answerer import Answerer, Question
+from razor_cli.families.llava.answerer import Answerer, Pixels, Question
 from razor_cli.families.llava.asking import Asking, Kept
 from razor_cli.families.llava.reading import forced, greedy
 
@@ -69,7 +70,12 @@ def test_a_picture_is_looked_at_once_until_the_weights_change(
 ) -> None:
     seen: list[int] = []
     features = model.features
-    monkeypatch.setattr(model, "features", lambda p, batch=64: seen.append(len(p)) or features(p, batch))
+
+    def counted(pixels: Pixels, batch: int = 64) -> list[Tensor]:
+        seen.append(len(pixels))
+        return features(pixels, batch)
+
+    monkeypatch.setattr(model, "features", counted)
     asking, images = Asking(model, 8), pictures(3)
     first = asking([*images, images[0]], [*ASKED, ASKED[1]], NEW)
     again = asking([images[2], images[0]], [ASKED[2], ASKED[0]], NEW)

@@ -12,7 +12,7 @@ from PIL import Image
 from razor_cli.errors import RunError
 from razor_cli.families.llava import wording
 from razor_cli.families.llava.benchmarks import gqa, mmbench, mme
-from razor_cli.families.llava.benchmarks.items import Item, QuestionSet, from_lines, to_lines
+from razor_cli.families.llava.benchmarks.items import Item, QuestionSet, Record, from_lines, to_lines
 from razor_cli.families.llava.benchmarks.options import chosen
 from razor_cli.families.llava.questions import choice
 from razor_cli.families.llava.shown import Shown
@@ -240,3 +240,46 @@ def test_subsets_keep_what_is_scored_together_and_every_category() -> None:
     assert part.items == questions.subset(20, seed=1).items != questions.subset(20, seed=2).items
     assert f"{len(part)} of 88" in part.notes[0]
     assert questions.subset(100, seed=1) is questions
+
+
+def test_what_was_lost_is_a_share_of_what_was_there() -> None:
+    def two(task: str, number: int, *, right: tuple[bool, bool]) -> list[Record]:
+        group = f"{task}/{number}"
+        return [
+            Record(
+                key=f"{group}#{i}",
+                picture=group,
+                category=task,
+                level="",
+                group=group,
+                question="q",
+                answer="yes" if ok else "no",
+                right_answer="yes",
+                parsed="yes" if ok else "no",
+                right=ok,
+            )
+            for i, ok in enumerate(right)
+        ]
+
+    parts = mme.Parts(perception=("a", "b"), cognition=(), without=("b",))
+    before = [r for t, n in (("a", 8), ("b", 2)) for i in range(n) for r in two(t, i, right=(True, True))]
+    after = [
+        r
+        for t, n in (("a", 8), ("b", 2))
+        for i in range(n)
+        for r in two(t, i, right=(True, t == "b" or i > 0))
+    ]
+    lost = mme.lost(before, after, parts).values
+    fell = mme.drops(before, after, parts).values
+    # one question of eight pictures: 150 of 200 for that picture, 18.75 for the sub-task
+    assert lost["perception_without_b"].value == pytest.approx(100 * 18.75 / 200)
+    assert lost["perception"].value == pytest.approx(100 * 18.75 / 400)
+    assert fell["perception"].value == pytest.approx(18.75) == fell["perception_without_b"].value
+    same = mme.lost(before, before, parts).values["perception"]
+    assert same.value == 0 and same.low is not None and same.low < 0 < (same.high or 0)
+    nothing = [r for i in range(3) for r in two("a", i, right=(False, False))]
+    only = mme.Parts(perception=("a",), cognition=(), without=())
+    assert mme.lost(nothing, nothing, only).reasons == {"perception": "there was nothing to lose"}
+    each = [[replace(r, group=r.key) for r in records] for records in (before, after)]
+    assert gqa.lost(*each).values["accuracy"].value == pytest.approx(100 / 20)
+    assert gqa.lost(nothing, nothing).reasons == {"accuracy": "there was nothing to lose"}

@@ -80,7 +80,7 @@ class AskedBoard:
         ruled_out = None if lost is None or not self.fast else lambda m: lost({**hopeful, **m})
         found: dict[str, float] = {}
         if asks:
-            with torch.no_grad(), swapped(self.family, values):  # type: ignore[arg-type]
+            with torch.no_grad(), swapped(self.family, values):
                 found = self._asked(asks, ruled_out)
             if ruled_out and ruled_out(found):
                 self.cost.evaluations += 1

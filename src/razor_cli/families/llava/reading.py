@@ -4,7 +4,7 @@ every question about it. What is answered is what `Answerer` answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from inspect import signature
@@ -42,7 +42,7 @@ class Read:
             attention_mask=self.mask,
             position_ids=positions,
             use_cache=True,
-            **{_keyword(type(inner)): self.cache},
+            **{_keyword(type(inner).forward): self.cache},
         ).last_hidden_state
         return found
 
@@ -132,9 +132,9 @@ def _begun(
 
 
 @cache
-def _keyword(model: type) -> str:
+def _keyword(forward: Callable[..., Any]) -> str:
     """Return what the library calls the states that a model has of earlier tokens."""
-    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
+    return "cache" if "cache" in signature(forward).parameters else "past_key_values"
 
 
 def _spoken(read: Read, last: Tensor, most: int) -> list[list[int]]:

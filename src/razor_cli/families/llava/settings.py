@@ -4,7 +4,6 @@ looks at. Imports no torch.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 from razor_cli.errors import ConfigError
 from razor_cli.families.llava.fa import FaMode
 from razor_cli.families.llava.matcher import NameMatch
-from razor_cli.runs.remembered import file_hash
 
 if TYPE_CHECKING:
     from razor_cli.contract.spec import Spec
@@ -116,12 +114,9 @@ class AskedMetrics:
         return replace(self, mmbench_wording=Options.TAUGHT_TEXT if model.stand_in else Options.LETTER)
 
     def judge_hashes(self, sets: object) -> Mapping[str, str]:
-        """Return the hashes of the published question sets: what answers are held against."""
-        return {name: folder_digest(folder) for name, folder in self.published.items()}
+        """Return the hashes of the published question sets: what answers are held against. Raises DataError
+        for a folder that does not hold one.
+        """
+        from razor_cli.families.llava.benchmarks.published import checked_digest
 
-
-def folder_digest(folder: Path) -> str:
-    """Return the hash of all files in a folder, with their places in it."""
-    files = sorted(f for f in folder.rglob("*") if f.is_file())
-    lines = [f"{f.relative_to(folder).as_posix()} {file_hash(f)}" for f in files]
-    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+        return {name: checked_digest(name, folder) for name, folder in self.published.items()}
