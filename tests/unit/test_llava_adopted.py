@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from razor_cli.commands.patch import app
 from razor_cli.errors import PatchError
-from razor_cli.families.llava.files import WITHOUT_TOWER
+from razor_cli.families.clip.files import WITHOUT_TOWER
 from razor_cli.families.llava.names import BLOCKS, TOWER
 from razor_cli.weights.checkpoint import read_state
 from razor_cli.weights.patch import apply, read_patch, revert, undo_path_for, verify, write_patch
@@ -165,7 +165,7 @@ def test_what_reaches_no_answer_is_told_beside_what_does(folder: Path) -> None:
 def test_the_clip_must_be_at_hand_and_the_patchs_own(folder: Path, tmp_path: Path) -> None:
     clip = folder.with_name("llava_clip")
     patch = patch_of(clip, folder, **{named(FC1): read_state(clip)[FC1] + 0.5})
-    away = shutil.move(clip, tmp_path / "away")
+    away = Path(shutil.move(clip, tmp_path / "away"))
     with pytest.raises(PatchError, match="not at hand") as refused:
         apply(patch, folder, tmp_path / "out")
     assert "--companion" in str(refused.value.fix)

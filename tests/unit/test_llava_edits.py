@@ -79,7 +79,7 @@ def test_a_method_edits_what_reaches_the_answers(model: Llava, name: str, settin
     assert all(n.startswith(TOWER) for n in edit.values)
     assert not model.dead(list(edit.values))
     before = said(model)
-    with edit.change.held(model):  # type: ignore[arg-type]
+    with edit.change.held(model):
         assert not torch.equal(said(model), before)
     assert torch.equal(said(model), before)
 
@@ -99,8 +99,8 @@ def test_by_tower_the_projector_comes_behind_the_image_tower(root: Path) -> None
     bench: Any = model
     board: Board = model.board(make_sets(), ASKED, Lab(family=bench, sets=make_sets()).cost, fast=True)
     assert board.base["fa"] == 0
-    still = {"retries": [], "step_size": 0.0, "search_steps": 1, "max_components": 1, "grow_rounds": 2}
-    method = preset("razor", "llava", stages="by_tower", **still, **{"target.m1": 0.0})
+    still = {"step_size": 0.0, "search_steps": 1, "max_components": 1, "grow_rounds": 2, "target.m1": 0.0}
+    method = preset("razor_bounded", "llava", stages="by_tower", **still, **OF_ANSWERS)
     edit = method.edit(Lab(family=bench, sets=make_sets(), settings=ASKED))
     grown = [e.component for e in edit.log if e.action == "grow"]
     assert [str(n).startswith("projector") for n in grown] == [False, False, True, True]

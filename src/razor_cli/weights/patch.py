@@ -88,12 +88,12 @@ def apply(
     `companion` are the weights that the patch was made for, where the base contains a part of them; `say` is
     told what comes of that. Raises PatchError or WeightsError before anything is written.
     """
-    header, values = _read_kind(patch_path, "patch")
+    asked = _read_kind(patch_path, "patch")
     settle(Path(out_path).parent)
     source, out = find_layout(base_path), Path(out_path)
     undo_path = undo_path_for(out)
     _check_output(source, [out, undo_path], inputs=[Path(patch_path)], force=force)
-    found = fitted(source, header, values, companion)
+    found = fitted(source, *asked, companion)
     header, values, state = found.header, found.values, source.read()
     _refuse_misfit(header, state, patch_path, base_path)
     for note in found.notes:
