@@ -278,7 +278,7 @@ def test_published_sets_are_asked_from_their_folders(model: Llava, tmp_path: Pat
     assert any(n.startswith("questions: MME 6, GQA 2, MMBench") for n in exam.notes)
 
 
-@pytest.mark.parametrize("scheme", ["int8", "int4", "bnb_int8", "nf4", "fp4", "nf4 modules"])
+@pytest.mark.parametrize("scheme", ["int8", "int4", "bnb_int8", "nf4", "fp4", "bnb_int8 modules"])
 def test_every_quantization_is_examined_and_leaves_every_bit(model: Llava, scheme: str) -> None:
     scheme, _, modules = scheme.partition(" ")
     settings = Quantization(schemes=[scheme], bnb_modules=bool(modules))
