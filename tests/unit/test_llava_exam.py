@@ -110,7 +110,7 @@ def test_a_ruined_tower_tells_fewer_names_and_the_drop_is_paired(model: Llava) -
     assert same.value == same.ci_low == same.ci_high == 0
     shares = [s.value or 0 for (m, _), s in then.items() if m == "misses"]
     assert sum(shares) == pytest.approx(100)
-    assert (then["near", "multi/full"].n, len(exam.near)) == (2 * 2 * 6, 2)
+    assert (then["near", "multi/full"].n, len(exam.near)) == (2 * 2 * 4, 2)
 
 
 def test_the_null_edit_answers_as_the_base(model: Llava) -> None:
