@@ -1,6 +1,4 @@
-"""`razor-run experiment=NAME` with a grid, as a person meets it: order, failures, resuming, the plan, and
-real recorded runs.
-"""
+"""`razor-run experiment=NAME` with a grid, as a person meets it, up to real recorded runs."""
 
 from __future__ import annotations
 
@@ -219,6 +217,7 @@ def test_real_grid_from_plan_to_recorded_runs(home: Path, capsys: pytest.Capture
     assert len(complete_runs(home / "outputs")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_kept_model_gives_the_numbers_of_a_fresh_one_and_stays_as_it_was(
     home: Path, monkeypatch: pytest.MonkeyPatch

@@ -21,7 +21,10 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="looks for processes in /proc"),
 ]
-STOPS = [(signal.SIGINT, 130, "interrupted: "), (signal.SIGTERM, 143, "stopped by SIGTERM: ")]
+STOPS = [
+    (signal.SIGINT, 130, "interrupted: "),
+    pytest.param(signal.SIGTERM, 143, "stopped by SIGTERM: ", marks=pytest.mark.slow),
+]
 GRID = ("experiment=mine", "jobs=2")
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -101,6 +104,7 @@ def test_stopped_sweep_keeps_what_is_done(home: Path, start: Start) -> None:
     assert stops.left_over(home) == [] and stops.recorded(home) == {"none"}
 
 
+@pytest.mark.slow
 def test_processes_of_a_grid_end_with_a_parent_that_is_killed(home: Path, start: Start) -> None:
     child = start(*GRID)
     stops.until(lambda: stops.partials(home), child)
@@ -132,7 +136,7 @@ def test_who_waits_says_so_can_be_stopped_and_takes_over_from_a_dead_process(
     assert not any(p.name.endswith(f"-{first.pid}") for p in stops.partials(home))
 
 
-@pytest.mark.parametrize("how", ["closed", "no reader", "full"])
+@pytest.mark.parametrize("how", ["closed", pytest.param("no reader", marks=pytest.mark.slow), "full"])
 def test_run_that_cannot_print_is_recorded(home: Path, start: Start, how: str) -> None:
     if how == "closed":
         child = start("method=none", preexec_fn=lambda: os.closerange(0, 3))
@@ -152,6 +156,7 @@ def test_run_that_cannot_print_is_recorded(home: Path, start: Start, how: str) -
     assert stops.recorded(home) == {"none"} and stops.left_over(home) == []
 
 
+@pytest.mark.slow
 def test_run_in_the_barest_environment_is_the_same_run(
     home: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

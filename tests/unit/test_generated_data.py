@@ -116,6 +116,7 @@ def test_captions_are_left_out_in_singular_and_plural() -> None:
         ({"partners": ["hat"]}, "identity", r"data\.partners"),
         ({"aliases": ["van gogh"]}, "style", r"data\.aliases repeats the target"),
         ({"retain_near": ["Nobody"]}, "style", r"data\.retain_near='Nobody'"),
+        ({"alternatives": ["van gogh"]}, "style", r"data\.alternatives names nothing but the target"),
         ({"neutral_file": Path("nowhere.txt")}, "style", r"data\.neutral_file: no such file"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -92,3 +94,22 @@ def test_summary_names_failed_jobs_and_how_to_run_them_again() -> None:
         "  job 2: RunError: no",
         "    rerun: razor-run seed=2",
     ]
+
+
+def test_bars_of_a_process_leave_no_semaphore_behind() -> None:
+    code = (
+        "import multiprocessing; multiprocessing.set_start_method('spawn'); made = []\n"
+        "from multiprocessing import resource_tracker as t\n"
+        "t.register = t._resource_tracker.register = lambda name, kind: made.append(kind)\n"
+        "from razor_cli.grid.worker import lock_bars\n"
+        "from tqdm import tqdm\n"
+        "{}\n"
+        "list(tqdm(range(2), disable=False)); print(made)"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code.format(c)], capture_output=True, text=True, check=True
+        ).stdout
+        for c in ("lock_bars()", "pass")
+    ]
+    assert said[0].strip() == "[]" and "semaphore" in said[1]  # as it would be

@@ -245,6 +245,7 @@ def test_one_style_alone_cannot_be_told_apart(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(DataError, match="pictures of 1 styles"):
         train_judge(Lesson(root=root, kind="style", out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_kinds_stand_in_one_description(tmp_path: Path) -> None:

@@ -111,6 +111,9 @@ def test_folders_of_another_layout_are_told_apart(tmp_path: Path, folders: Path)
     with pytest.raises(DataError) as refused:
         UnlearnCanvas(root=folders.parent).sets(ask)
     assert str(refused.value.fix) == f"data.root={folders}"
+    with pytest.raises(DataError) as refused:
+        UnlearnCanvas(root=folders / "Monet").sets(ask)
+    assert str(refused.value.fix) == f"data.root={folders}"
     shutil.copytree(folders / "Monet", tmp_path / "few" / "Monet")
     with pytest.raises(DataError, match="too few pictures of target='Van_Gogh'"):
         UnlearnCanvas(root=tmp_path / "few").sets(asked("style", "Van Gogh"))

@@ -59,10 +59,13 @@ def _taken(
     """
     chosen: list[tuple[Picture, Source]] = []
     turns = Counter[str]()
+    views: dict[str, list[Picture]] = {}  # listed once: thousands each
     for i in range(count):
         subject = subjects[i % len(subjects)]
         source, concept = sources[subject[0][0]], "/".join(name for _, name in subject)
-        pictures = source.pictures(concept, "train")
+        if concept not in views:
+            views[concept] = source.pictures(concept, "train")
+        pictures = views[concept]
         if turns[concept] == len(pictures):
             continue  # every view of it is taken
         caption = scene.words.prompt(subject, scene.words.frame(subject).benchmark)

@@ -31,6 +31,17 @@ def serve(pipe: Connection, threads: int) -> None:
     os._exit(code)  # what a job had begun is removed by now; nothing else is worth a wait
 
 
+def lock_bars() -> None:
+    """Let bars of libraries share a lock of this process alone: theirs is a semaphore of the system, and a
+    process that ends at once leaves it behind, of which Python warns on the parent's screen.
+    """
+    from threading import RLock
+
+    from tqdm import tqdm
+
+    tqdm.set_lock(RLock())
+
+
 def _stop(number: int, _: object) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)  # once is enough: the parent kills what does not end
     raise Stopped(number)
@@ -43,6 +54,7 @@ def _work(pipe: Connection, threads: int) -> None:
     from razor_cli.grid.kept import Kept
 
     steady_streams()
+    lock_bars()
     torch.set_num_threads(threads)
     kept = Kept()
     with (

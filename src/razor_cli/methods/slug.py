@@ -126,14 +126,15 @@ class Slug:
         )
 
     def _plan(self, lab: Lab) -> GradientPlan:
+        called = getattr(lab.sets, "called", "") or lab.sets.target  # as prompts write it, where that differs
         return GradientPlan(
             forget_loss=self.forget_loss,
             retain_loss=self.retain_loss,
             forget_batch=self.forget_batch,
             retain_batch=self.retain_batch,
             retain_seed=lab.seed if self.retain_path is RetainPath.TRAINING else None,
-            forget_caption=lab.sets.target if self.forget_text is Captions.CONCEPT else None,
-            retain_caption=lab.sets.target if self.retain_text is Captions.CONCEPT else None,
+            forget_caption=called if self.forget_text is Captions.CONCEPT else None,
+            retain_caption=called if self.retain_text is Captions.CONCEPT else None,
         )
 
     def _metric(self, board: Board) -> str:

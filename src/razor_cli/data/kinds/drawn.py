@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from razor_cli.data.ask import Ask
 from razor_cli.data.choices import AnswerSet, DataKind, Preserve
+from razor_cli.data.prompts import article
 from razor_cli.data.wording import CROSSED, Words, shipped
 from razor_cli.errors import ConfigError, DataError
 
@@ -87,7 +88,7 @@ class Drawn:
         if self.answer_set is not AnswerSet.REDUCED and ask.axis not in CROSSED:
             yield ConfigError(
                 f"data.answer_set={self.answer_set}: that set is of objects in styles, and "
-                f"scenario={ask.scenario} is about a {ask.axis}",
+                f"scenario={ask.scenario} is about {article(ask.axis)}",
                 allowed=f"data.answer_set={AnswerSet.REDUCED}",
                 found=f"data.answer_set={self.answer_set}",
                 fix=f"data.answer_set={AnswerSet.REDUCED} data.n_evaluation_forget=N "

@@ -9,6 +9,7 @@ from pathlib import Path
 from razor_cli.data.ask import Ask
 from razor_cli.data.kinds.drawn import Drawn, Labels
 from razor_cli.data.kinds.refusals import check_aliases, not_there, repeated
+from razor_cli.data.prompts import article
 from razor_cli.data.wording import (
     CROSSED,
     KINDS,
@@ -56,11 +57,18 @@ class Worded(Drawn):
                     yield problem
         if self.partners and ask.axis not in CROSSED:
             yield ConfigError(
-                f"data.partners: a picture of a {ask.axis} shows nothing beside it that is judged",
+                f"data.partners: a picture of {article(ask.axis)} shows nothing beside it that is judged",
                 allowed="scenario=style, scenario=object",
                 found=f"scenario={ask.scenario}",
             )
-        yield from self.named_wrongly(ask, self.labels(ask))
+        labels = self.labels(ask)
+        if self.alternatives and len(labels[ask.axis]) < 2:
+            yield ConfigError(
+                "data.alternatives names nothing but the target, so a judge could say nothing else",
+                allowed=f"other names of {article(ask.axis)}",
+                found=", ".join(self.alternatives),
+            )
+        yield from self.named_wrongly(ask, labels)
 
     def labels(self, ask: Ask, beside: Sequence[str] = ()) -> Labels:
         """Return the names of every kind: the target, the alternatives (given, those that lie `beside` it, or

@@ -138,6 +138,9 @@ class UnlearnCanvas:
     def _elsewhere(self, there: Sequence[str]) -> str:
         """Return what to do about a folder of another layout."""
         inside = [n for n in there if (self.root / n).is_dir()]
+        styles, objects = set(map(same, self.styles)), set(map(same, self.objects))
+        if same(self.root.name) in styles and objects.intersection(map(same, inside)):
+            return f"{self.setting}={self.root.parent}"
         deeper = [n for n in inside if any((self.root / n / s).is_dir() for s in self.styles)]
         if deeper:
             return f"{self.setting}={self.root / deeper[0]}"

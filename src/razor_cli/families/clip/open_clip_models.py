@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,8 @@ def _tokenizer(architecture: str, config: Mapping[str, Any], weights: str | None
     folder = tokenizer_folder(architecture, weights) if named else None
     keywords: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False} if named else {}
     try:
+        if not named and not architecture.startswith(FOLDER):
+            return _own_tokenizer(library_name(architecture))
         return open_clip.get_tokenizer(
             f"{FOLDER}{folder}" if folder else library_name(architecture), **keywords
         )
@@ -111,6 +114,12 @@ def _tokenizer(architecture: str, config: Mapping[str, Any], weights: str | None
             found=headline(error),
             fix=f"fetch it again where the hub can be reached: hf download {named}",
         ) from error
+
+
+@cache
+def _own_tokenizer(architecture: str) -> Any:
+    """Return a tokenizer that the library holds itself; it takes a while to build."""
+    return open_clip.get_tokenizer(architecture)
 
 
 def _transform(module: Any, said: Mapping[str, Any]) -> Any:

@@ -134,8 +134,8 @@ class Network(nn.Module):
 
 def train_judge(lesson: Lesson, tell: Tell = lambda done, total, loss: None) -> Path:
     """Train, measure and describe one judge, and return the folder's description."""
-    lesson.out.mkdir(parents=True, exist_ok=True)
     found = material(lesson)
+    lesson.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(lesson.seed)
     net = Network(lesson, len(found.labels))
     steps = lesson.epochs * math.ceil(len(found.train) / lesson.batch)
