@@ -52,5 +52,5 @@ def _train(family: Llava, parts: list[Pairs]) -> None:
         part = slice(step % PARTS, None, PARTS)
         loss = answerer.nll(answerer.features(pixels), asked[part], names[part], batch=128).mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_llava import tiny_companion, tiny_llava
 from tiny_sd import paired_clip, tiny_sd3, tiny_sd15
 
 import razor_cli
@@ -109,3 +110,37 @@ def test_an_edit_made_with_it_has_the_names_of_every_other(
     patch = tmp_path / "edit" / "patch.safetensors"
     assert set(read_patch(patch)[1]) <= set(read_state(base)) and verify(patch, base) == []
     apply(patch, base, tmp_path / "out")
+
+
+LLAVA = """
+import json, sys, torch, transformers
+from transformers import AutoModelForImageTextToText
+assert transformers.__version__.startswith("4.57"), transformers.__version__
+folder, rest = sys.argv[1:]
+told = {"output_loading_info": True, "local_files_only": True}
+model, info = AutoModelForImageTextToText.from_pretrained(folder, **told)
+value = next(v for n, v in model.named_parameters() if n.endswith(rest))
+print(json.dumps({"sum": value.double().sum().item(), "missing": info["missing_keys"]}, default=list))
+"""
+
+
+def test_an_edited_llava_loads(libraries: Path, tmp_path: Path) -> None:
+    """Also one that was patched by its CLIP's patch: what is written keeps the spelling of its files."""
+    base = tiny_llava(tmp_path / "llava")
+    clip = read_state(tiny_companion(base, tmp_path / "llava_clip"))
+    rest = "encoder.layers.1.mlp.fc1.weight"
+    values = {f"vision_model.{rest}": clip[f"vision_model.{rest}"] + 1}
+    write_patch(tmp_path / "p.safetensors", values, clip, method="razor", target=None)
+    out = apply(tmp_path / "p.safetensors", base, tmp_path / "out")
+    done = subprocess.run(
+        [sys.executable, "-c", LLAVA, str(out), rest],
+        env={**os.environ, "PYTHONPATH": str(libraries)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "newly initialized" not in done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["missing"] == []
+    assert found["sum"] == pytest.approx(float(sum(v.double().sum() for v in values.values())))

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from question_files import mme_parquet
 
 from razor_cli.config.conf_files import settings_of
 from razor_cli.config.schema import build
 from razor_cli.data.ask import Ask
 from razor_cli.data.kinds.answered_standin import AnsweredStandIn
 from razor_cli.data.kinds.standin import StandIn
-from razor_cli.errors import ConfigError, Problem
+from razor_cli.errors import ConfigError, DataError, Problem
 from razor_cli.families.llava.catalog import METRICS
 from razor_cli.families.llava.layout import LAYOUT
 from razor_cli.families.llava.settings import AskedMetrics, Options
@@ -58,14 +59,19 @@ def test_letters_are_asked_of_models_that_learned_them() -> None:
 
 
 def test_published_sets_are_part_of_a_runs_id(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images/one.txt").write_text("a")
-    settings = AskedMetrics(mme=tmp_path)
+    settings = AskedMetrics(mme=mme_parquet(tmp_path / "mme"))
     first = settings.judge_hashes(None)
     assert set(first) == {"mme"} and settings.judge_hashes(None) == first
-    (tmp_path / "images/one.txt").write_text("bc")
+    (tmp_path / "mme" / "README.md").write_text("fetched")
     assert settings.judge_hashes(None) != first
     assert AskedMetrics().judge_hashes(None) == {}
+
+
+def test_a_folder_without_a_published_set_is_refused_before_a_model_loads(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(DataError, match=r"metrics\.gqa") as caught:
+        AskedMetrics(gqa=tmp_path).judge_hashes(None)
+    assert caught.value.exit_code == 2
 
 
 def test_bounds_of_an_identity_name_metrics_that_there_are() -> None:

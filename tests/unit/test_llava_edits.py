@@ -100,11 +100,7 @@ def test_by_tower_the_projector_comes_behind_the_image_tower(root: Path) -> None
     board: Board = model.board(make_sets(), ASKED, Lab(family=bench, sets=make_sets()).cost, fast=True)
     assert board.base["fa"] == 0
     still = {"step_size": 0.0, "search_steps": 1, "max_components": 1, "grow_rounds": 2, "target.m1": 0.0}
-    losses = {
-        "forget_loss": "answer_nll",
-        "retain_loss": "retain_answers",
-    }  # the CLIP's view has no projector
-    method = preset("razor_bounded", "llava", stages="by_tower", **losses, **still)
+    method = preset("razor_bounded", "llava", stages="by_tower", **still, **OF_ANSWERS)
     edit = method.edit(Lab(family=bench, sets=make_sets(), settings=ASKED))
     grown = [e.component for e in edit.log if e.action == "grow"]
     assert [str(n).startswith("projector") for n in grown] == [False, False, True, True]

@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from question_files import coded, gqa_tsv, mmbench_row, mme_parquet, write_tsv
 from taught_llava import PROMPTS, taught
 from tiny_llava import opened
 from tiny_world import Noise, make_sets
 
+from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
 from razor_cli.data.embedded import EmbeddedRequest, embedded_sets
 from razor_cli.data.halves import on_validation
@@ -21,6 +23,7 @@ from razor_cli.data.sampling import Sizes, content
 from razor_cli.data.sets import ConceptSets
 from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.changes import Weights
+from razor_cli.engine.evaluation import Evaluator
 from razor_cli.errors import ConfigError
 from razor_cli.families.llava.answers import CHOICES, CLAIMS, FACTS, LOOKS, OTHERS, OWN, Answers
 from razor_cli.families.llava.audit import COLUMNS
@@ -107,7 +110,7 @@ def test_a_ruined_tower_tells_fewer_names_and_the_drop_is_paired(model: Llava) -
     assert same.value == same.ci_low == same.ci_high == 0
     shares = [s.value or 0 for (m, _), s in then.items() if m == "misses"]
     assert sum(shares) == pytest.approx(100)
-    assert (then["near", "multi/full"].n, len(exam.near)) == (2 * 2 * 6, 2)
+    assert (then["near", "multi/full"].n, len(exam.near)) == (2 * 2 * 4, 2)
 
 
 def test_the_null_edit_answers_as_the_base(model: Llava) -> None:
@@ -174,9 +177,8 @@ def test_persons_are_asked_for_by_choice_by_name_and_by_their_looks(model: Llava
         ("others", "yes", False),
         ("others", "no", True),
     }
-    assert {i.level for i in items[LOOKS]} <= {"hair", "clothes", "beard"} and items[LOOKS]
-    assert {i.category for i in items[FACTS]} == {"target", "others"}
-    assert not any(i.picture for i in items[FACTS])
+    assert items[LOOKS] and {i.level for i in items[LOOKS]} <= {"hair", "clothes", "beard"}
+    assert {(i.category, i.picture) for i in items[FACTS]} == {("target", ""), ("others", "")}
 
 
 def test_facts_are_asked_once_for_each_language_model(model: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,3 +253,47 @@ def test_notes_say_how_names_are_asked_for(model: Llava) -> None:
     paper = exam_of(model, fa_mode=FaMode.PAPER)
     told = paper.measure(None).told
     assert len(told[OWN]) == 12 and {t.question for t in told[OTHERS]} == {PROMPTS[0]}
+
+
+def test_published_sets_are_asked_from_their_folders(model: Llava, tmp_path: Path) -> None:
+    mmbench = tmp_path / "mmbench"
+    for folder in (mmbench, tmp_path / "gqa"):
+        folder.mkdir()
+    write_tsv(mmbench / "dev.tsv", [mmbench_row(7, coded("a"), ["a cat", "a dog"], "A")])
+    folders: dict[str, Any] = {
+        "mme": mme_parquet(tmp_path / "mme"),
+        "gqa": gqa_tsv(tmp_path / "gqa").parent,
+        "mmbench": mmbench,
+    }
+    exam = exam_of(model, mmbench_wording=Options.LETTER, **folders)
+    base = exam.measure(None)
+    found = by_name(exam.scores({("base", "none"): base}, 0)["base", "none"])
+    assert {a.metric for a in exam.asked} == set(folders) <= {m for m, _ in found}
+    assert not [m for m, _ in found if m.endswith("_shaped")]
+    assert {v.split("/")[0] for m, v in found if m == "mme"} == {"prefix4", "words"}
+    assert found["mme", "prefix4/existence"].n == 2 and found["mme", "prefix4/existence/acc"].unit == "%"
+    assert found["gqa", "lower_strip/accuracy"].n == 2 and found["mmbench", "letter/score"].n == 1
+    lost = found["answers_loss", "yes_no"]
+    assert lost.value is None and "no questions of count" in lost.reason
+    assert any(n.startswith("questions: MME 6, GQA 2, MMBench") for n in exam.notes)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4", "bnb_int8", "nf4", "fp4", "bnb_int8 modules"])
+def test_every_quantization_is_examined_and_leaves_every_bit(model: Llava, scheme: str) -> None:
+    scheme, _, modules = scheme.partition(" ")
+    settings = Quantization(schemes=[scheme], bnb_modules=bool(modules))
+    settings.check_available()
+    exam, before = exam_of(model), {n: v.clone() for n, v in parameters(model).items()}
+    evaluator = Evaluator(family=model, exam=exam, settings=settings)
+    changes = {"base": Weights(), "edit": ruined(model)}
+    found = dict(evaluator.states(changes, ["none", scheme]))
+    assert all(torch.equal(v, before[n]) for n, v in parameters(model).items())
+    scores = {key: by_name(s) for key, s in exam.scores(found, 0).items()}
+    known, quantized = (scores["base", s]["fa", "multi/full"].value or 0 for s in ("none", scheme))
+    assert quantized > known - 30
+    edit = scores["edit", scheme]
+    assert edit["fa_drop", "multi/full/base_q"].value is not None
+    assert (
+        edit["rec", "fa/multi/full"].value is not None or "undefined" in edit["rec", "fa/multi/full"].reason
+    )
+    assert "undefined" not in scores["edit", "none"]["rec", "fa/multi/full"].reason

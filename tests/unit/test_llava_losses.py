@@ -93,8 +93,10 @@ def test_the_answer_loss_is_the_mean_nll_of_the_name_under_two_questions_in_turn
     wanted = slope(model, lambda: mean_nll(model, part, asked, ["Ada"] * 8), way)
     assert found == pytest.approx(wanted, rel=0.02)
     generic = along(gradient(model, sets, "answer_generic", part), way)
+    fitting = [unknown(q.text) for q in asked]
+    assert set(fitting) == {"a person", "I don't know"}
     assert generic == pytest.approx(
-        slope(model, lambda: mean_nll(model, part, asked, [unknown(q.text) for q in asked]), way), rel=0.02
+        slope(model, lambda: mean_nll(model, part, asked, fitting), way), rel=0.02
     )
     assert generic != pytest.approx(found, rel=0.05)
 

@@ -44,10 +44,10 @@ class Evaluator:
         for scheme in self.settings.schemes if schemes is None else schemes:
             for state, change in changes.items():
                 self.say(f"evaluating {state}" + (f" at {scheme}" if scheme != "none" else ""))
+                key = self._key(state, scheme, edited)  # names are those of the layers before any is replaced
                 with ExitStack() as stack:
                     stack.enter_context(change.held(self.family))
                     stack.enter_context(quantized(self.family, scheme, self.settings, edited))
-                    key = self._key(state, scheme, edited)
                     found = self.exam.measure(key, keep=scheme == "none")
                 yield (state, scheme), found
 

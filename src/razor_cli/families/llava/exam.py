@@ -33,7 +33,7 @@ from razor_cli.families.llava.unknown import refuse_unknown
 from razor_cli.metrics.score import Score
 
 MORE = "more"  # further pictures of near names
-NEAR_IMAGES = 6  # evaluation pictures of each near name, at most
+NEAR_IMAGES = 4  # evaluation pictures of each near name, at most
 
 
 @dataclass(kw_only=True)

@@ -4,16 +4,14 @@ stand-in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from razor_cli.data.sets import ConceptSets
 from razor_cli.families.llava.benchmarks import gqa, mmbench, mme
 from razor_cli.families.llava.benchmarks.items import AskModel, Outcome, QuestionSet, Record
-from razor_cli.families.llava.benchmarks.readers_gqa import read_gqa
-from razor_cli.families.llava.benchmarks.readers_mmbench import read_mmbench
-from razor_cli.families.llava.benchmarks.readers_mme import read_mme
+from razor_cli.families.llava.benchmarks.published import read
 from razor_cli.families.llava.benchmarks.shaped import (
     MME_PARTS,
     Stock,
@@ -26,11 +24,6 @@ from razor_cli.families.llava.benchmarks.shaped import (
 from razor_cli.families.llava.settings import AskedMetrics
 
 SHAPED = "_shaped"  # behind the name of a set that is drawn
-READERS: Mapping[str, Callable[..., QuestionSet]] = {
-    "mme": read_mme,
-    "gqa": read_gqa,
-    "mmbench": read_mmbench,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +76,7 @@ def _all(settings: AskedMetrics, sets: ConceptSets, stand_in: bool) -> dict[str,
     for name, (count, draw) in drawn.items():
         folder = settings.published.get(name)
         if folder is not None:
-            whole = READERS[name](folder, f"metrics.{name}")
+            whole = read(name, folder)
             found[name] = whole if settings.questions is None else whole.subset(settings.questions, 0)
         elif stand_in and count:
             found[name + SHAPED] = draw(0, count, stock)

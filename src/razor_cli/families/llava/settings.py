@@ -4,7 +4,6 @@ looks at. Imports no torch.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 from razor_cli.errors import ConfigError
 from razor_cli.families.llava.fa import FaMode
 from razor_cli.families.llava.matcher import NameMatch
-from razor_cli.runs.remembered import file_hash
 
 if TYPE_CHECKING:
     from razor_cli.contract.spec import Spec
@@ -62,16 +60,16 @@ class AskedMetrics:
     fa_min_base: float = 50.0  # percent of names that the unedited model must tell
     retain_images: int = 2  # of each other name
     near: int = 3  # nearest names
-    binding_images: int = 20
-    attribute_images: int = 20
+    binding_images: int = 12
+    attribute_images: int = 12
     knowledge: bool = True  # of names without a picture
     mme: Path | None = None  # published sets; null: of a stand-in the drawn ones of their shape
     gqa: Path | None = None
     mmbench: Path | None = None
     questions: int | None = None  # of each published set; null: all
-    mme_pictures: int = 30  # of each sub-task of the drawn set
-    gqa_questions: int = 300  # of the drawn set
-    mmbench_questions: int = 36  # of the drawn set
+    mme_pictures: int = 18  # of each sub-task of the drawn set
+    gqa_questions: int = 180  # of the drawn set
+    mmbench_questions: int = 18  # of the drawn set
     mmbench_wording: Options = Options.AUTO
     max_new_tokens: int = 50  # of an answer that should tell a name
     batch: int = 64  # questions answered at once
@@ -116,12 +114,9 @@ class AskedMetrics:
         return replace(self, mmbench_wording=Options.TAUGHT_TEXT if model.stand_in else Options.LETTER)
 
     def judge_hashes(self, sets: object) -> Mapping[str, str]:
-        """Return the hashes of the published question sets: what answers are held against."""
-        return {name: folder_digest(folder) for name, folder in self.published.items()}
+        """Return the hashes of the published question sets: what answers are held against. Raises DataError
+        for a folder that does not hold one.
+        """
+        from razor_cli.families.llava.benchmarks.published import checked_digest
 
-
-def folder_digest(folder: Path) -> str:
-    """Return the hash of all files in a folder, with their places in it."""
-    files = sorted(f for f in folder.rglob("*") if f.is_file())
-    lines = [f"{f.relative_to(folder).as_posix()} {file_hash(f)}" for f in files]
-    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+        return {name: checked_digest(name, folder) for name, folder in self.published.items()}
