@@ -15,8 +15,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from torch import nn
 from transformers import CLIPModel, LlavaForConditionalGeneration
 
+from razor_cli.families.clip.files import WITHOUT_TOWER
 from razor_cli.families.llava.chat import END, IMAGE, PAD, TEMPLATE
-from razor_cli.families.llava.files import WITHOUT_TOWER
 from razor_cli.families.llava.folder import PARTS
 
 VOCABULARY = 1400  # at most; merges end where every word of the corpus is one token
