@@ -1,5 +1,5 @@
 """RAZOR and SLUG on a model that answers, searched by what the CLIP of its image tower sees: two names of a
-documented failure, as the CLIP may have forgotten where the answers have not.
+documented failure, as what the CLIP forgets and keeps is not what the answers do.
 """
 
 from __future__ import annotations
