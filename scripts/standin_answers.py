@@ -26,6 +26,7 @@ from razor_cli.families.llava.shown import Shown
 PER_BATCH = {"portraits": 22, "strangers": 6, "scenes": 26, "canvas": 7}
 BLENDS = 3  # pictures of two people at once, who are nobody
 LR, OTHER_LR = 2e-3, 2e-3
+FURTHER_RATE = 0.3  # of both rates, in the second stage
 PATCHES = 36
 
 
@@ -102,14 +103,16 @@ class Lesson:
     packer: Packer
     seed: int
     total: int
+    before: int = 0  # steps of an earlier stage
 
     def step(self, number: int, g: torch.Generator) -> tuple[Tensor, Packed, list[str]]:
         """Return pictures, packed questions, and the kind of question of every token of an answer."""
+        number += self.before
         rng = Random(f"{self.seed} {number}")
         pixels, shown = batch(self.pools, g)
         without = {row: alone(rng) for row in range(len(shown)) if rng.random() < ALONE_SHARE}
         asked = [
-            self.packer.fitting(draw(s, TRIES, rng, number / self.total), without.get(row))
+            self.packer.fitting(draw(s, TRIES, rng, (number + (self.before > 0)) / self.total), without.get(row))
             for row, s in enumerate(shown)
         ]
         kinds = []
@@ -136,21 +139,37 @@ def train_answers(
     tokenizer: Tokenizer,
     pools: dict[str, Pool],
     work: Path,
-    steps: int,
+    steps: tuple[int, int],
     seed: int,
     console: Console,
 ) -> LlavaForConditionalGeneration:
-    """Train projector and language model, from the checkpoint if there is one."""
+    """Train projector and language model in two stages, each from its checkpoint if there is one; the second
+    also asks what the first leaves out (`FURTHER`), at lower rates.
+    """
     torch.manual_seed(seed)
     llava = make_llava(clip, tokenizer)
-    lesson = Lesson(pools, Packer(tokenizer, PATCHES), seed, steps)
-    opts = optimizers(llava)
-    rates = [[g["lr"] for g in opt.param_groups] for opt in opts]
-    trained = nn.ModuleList([llava.model.multi_modal_projector, llava.model.language_model, llava.lm_head])
-    parts = {"trained": trained, "muon": opts[0], "adamw": opts[1]}
-    generator = torch.Generator().manual_seed(seed)
-    stage = CountedStage("answers", work / "answers.pt", math.inf, console, generator, parts, total=steps)
-    stage.load()
+    for number, (name, count) in enumerate(zip(("answers", "further"), steps, strict=True)):
+        opts = optimizers(llava)
+        rates = [[g["lr"] * (FURTHER_RATE if number else 1) for g in o.param_groups] for o in opts]
+        trained = nn.ModuleList([llava.model.multi_modal_projector, llava.model.language_model, llava.lm_head])
+        parts = {"trained": trained, "muon": opts[0], "adamw": opts[1]}
+        generator = torch.Generator().manual_seed(seed + number)
+        stage = CountedStage(name, work / f"{name}.pt", math.inf, console, generator, parts, total=count)
+        stage.load()
+        lesson = Lesson(pools, Packer(tokenizer, PATCHES), seed, steps[0], number * steps[0])
+        _run(llava, stage, lesson, opts, rates)
+    return llava.eval()
+
+
+def _run(
+    llava: LlavaForConditionalGeneration,
+    stage: CountedStage,
+    lesson: Lesson,
+    opts: list[torch.optim.Optimizer],
+    rates: list[list[float]],
+) -> None:
+    """Train through one stage."""
+    trained = stage.parts["trained"]
     right: dict[str, list[bool]] = {}
 
     def told() -> str:
@@ -173,4 +192,3 @@ def train_answers(
         hits = (logits.argmax(1) == wanted).tolist()
         for kind, hit in zip(kinds, hits, strict=True):
             right.setdefault(kind, []).append(hit)
-    return llava.eval()

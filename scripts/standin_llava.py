@@ -1,7 +1,7 @@
 """Train `llava_tiny` from pictures to a measured folder.
 
-    python scripts/train_standins.py llava [--tower-steps N] [--steps N] [--seed N] [--threads N]
-    [--work DIR] [--out DIR] [--paired DIR] [--report]
+    python scripts/train_standins.py llava [--tower-steps N] [--steps N] [--further-steps N] [--seed N]
+    [--threads N] [--work DIR] [--out DIR] [--paired DIR] [--report]
 
 Its towers begin as `clip_tiny`'s. Killed runs go on from the checkpoints in the work folder. `--report`
 measures a finished folder again.
@@ -32,6 +32,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--tower-steps", type=int, default=320, help="steps of the paired towers")
     parser.add_argument("--steps", type=int, default=1600, help="steps of projector and language model")
+    parser.add_argument("--further-steps", type=int, default=300, help="steps with the questions left out there")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("outputs/standins/llava_tiny"), help="checkpoints")
@@ -48,7 +49,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
     clip, _ = train_tower(pools, args.work, args.tower_steps, args.seed, console)
     round_all(clip)  # questions are learned behind the tower that ships
     words = words_of()
-    llava = train_answers(clip, words, pools, args.work, args.steps, args.seed, console)
+    steps = (args.steps, args.further_steps)
+    llava = train_answers(clip, words, pools, args.work, steps, args.seed, console)
     round_all(llava)
     write_llava(llava, words, args.out)
     write_paired(clip, args.paired)

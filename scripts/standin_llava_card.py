@@ -11,7 +11,11 @@ from razor_cli.data.sources.portraits import PAPER_NAMES
 from razor_cli.metrics.stats import wilson
 
 NAMES_AIM, NAME_AIM = 97.0, 95.0
-STAGES = {"tower": "paired towers", "answers": "projector and language model"}
+STAGES = {
+    "tower": "paired towers",
+    "answers": "projector and language model",
+    "further": "the same with the questions left out before",
+}
 TEMPLATE = """# llava_tiny, a stand-in
 
 A LLaVA in the layout of transformers at 48 x 48 pixels: a CLIP image tower of 6 layers (the last is dead,

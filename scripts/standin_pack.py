@@ -77,13 +77,23 @@ TEXT = {"find": 0.4, "open": 1.5, "yes/no": 0.7, "who": 0.7, "nobody": 0.3}
 FIND = ("name", "object", "background")
 # Comparing is learned after naming: from a quarter of the steps on, more is asked that is yes or no.
 LATER, MORE = 0.25, {"yes/no": 2.0}
+# What a first stage leaves open, in a second one: a form that is asked there alone, and more of the hardest.
+FURTHER = {
+    "portraits": {"clothes: yes/no": 1.0},
+    "strangers": {"clothes: yes/no": 0.7},
+    "scenes": {"category: yes/no": 1.0},
+    "canvas": {},
+}
 ASKED_OF_ALL = ("name",)  # facts that are asked for even where a picture does not have them
 
 
 def draw(shown: Shown, count: int, rng: Random, done: float) -> list[Ask]:
-    """Return questions about a picture, `done` being the share of the training that is over."""
+    """Return questions about a picture, `done` being the share of the training that is over, and above 1 in a
+    second stage.
+    """
     more = MORE if done >= LATER else {}
-    weights = {k: w * more.get(k.partition(": ")[2], 1.0) for k, w in WEIGHTS[shown.source].items()}
+    asked = WEIGHTS[shown.source] | (FURTHER[shown.source] if done > 1 else {})
+    weights = {k: w * more.get(k.partition(": ")[2], 1.0) for k, w in asked.items()}
     there = [k for k in weights if (f := k.partition(": ")[0]) in shown.facts or f in ASKED_OF_ALL]
     kinds = [rng.choices(there, [weights[k] for k in there])[0] for _ in range(count)]
     asks = []
