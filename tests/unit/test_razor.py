@@ -171,6 +171,27 @@ def test_a_joint_round_moves_all_chosen_components_by_the_same_share_of_their_no
     assert leaked(edit, clip32) == []
 
 
+def test_gradients_of_each_round_may_come_from_other_pictures(
+    clip32: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[str, set[str]]] = []
+    real = Lab._gradient
+
+    def spy(self: Lab, which: str, part: Any, *rest: Any) -> Any:
+        taken.append((which, {p.key for p in part.pictures}))
+        return real(self, which, part, *rest)
+
+    monkeypatch.setattr(Lab, "_gradient", spy)
+    still = {**JOINT, "step": "fixed", "step_size": 0.01, "joint_rounds": 3, "refresh_gradients": True}
+    for draw in ("first", "anew"):
+        taken.clear()
+        razor(clip32, early_stop=False, grow_sample=4, grow_draw=draw, **still)
+        for which in ("forget", "retain"):
+            _, second, third = (keys for w, keys in taken if w == which)
+            assert len(second) == len(third) == 4
+            assert (second == third) == (draw == "first"), which
+
+
 @pytest.mark.parametrize(("refresh", "rounds"), [(True, 3), (False, 1)])
 def test_joint_rounds_need_renewed_gradients_and_search_ever_shorter_steps(
     clip32: Clip, monkeypatch: pytest.MonkeyPatch, refresh: bool, rounds: int

@@ -79,7 +79,7 @@ class DrawnBoard:
         """Do nothing: what is drawn depends on all weights, and no activation outlives a trial."""
 
     def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
-        """Take the weights as they are now for granted; what is not `wanted` stays as it was seen last, and is
+        """Take the weights as they are now for granted; what is not `wanted` stays as it was seen, and is
         not returned.
         """
         found = self._metrics(None if wanted is None else set(wanted))

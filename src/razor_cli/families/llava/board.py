@@ -94,7 +94,7 @@ class AskedBoard:
         return {**found, **self.dual.trial(values, components, wanted=looks, lost=half_way)}
 
     def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
-        """Take the weights as they are now for granted; what is not `wanted` stays as it was seen last, and is
+        """Take the weights as they are now for granted; what is not `wanted` stays as it was seen, and is
         not returned.
         """
         self._pending += components
