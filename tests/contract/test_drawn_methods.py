@@ -27,14 +27,14 @@ from razor_cli.families.diffusion.settings import DrawnMetrics
 from razor_cli.families.diffusion.spec import DiffusionSpec
 
 FAMILY = DiffusionSpec.family
-QUICK: dict[str, Any] = {"epochs": 1, "steps": 2, "batch": 2, "sampler_steps": 3, "lr": 1e-3}
+QUICK = {"epochs": 1, "steps": 2, "pictures": 4, "batch": 2, "sampler_steps": 3, "lr": 1e-3}
 KINDS_OF_TARGET = {"uce_canvas_object"}  # of another kind of target than a style
 
 
 def serving() -> list[str]:
     """Return the presets whose class needs no more than models that draw offer, and that know their goals."""
     found = []
-    for name, option in preset_names(DiffusionSpec.offers).items():
+    for name, option in preset_names(DiffusionSpec.offers, FAMILY).items():
         asks = "${family}" in file_of("method", option).read_text()
         answered = file_of("method", f"{option}/{FAMILY}").is_file() or "optional" in _text(option)
         if not asks or answered:
@@ -70,8 +70,9 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def method_of(name: str) -> Any:
     """Return a preset as it is, of a training a short one."""
-    quick = isinstance(preset(name, _family=FAMILY), Optimised)
-    return preset(name, _family=FAMILY, **(QUICK if quick else {}))
+    whole = preset(name, _family=FAMILY)
+    quick = {k: v for k, v in QUICK.items() if isinstance(whole, Optimised) and hasattr(whole, k)}
+    return preset(name, _family=FAMILY, **quick)
 
 
 def sets_of(name: str) -> Any:
