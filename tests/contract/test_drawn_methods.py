@@ -28,7 +28,7 @@ from razor_cli.families.diffusion.spec import DiffusionSpec
 
 FAMILY = DiffusionSpec.family
 QUICK = {"epochs": 1, "steps": 2, "pictures": 4, "batch": 2, "sampler_steps": 3, "lr": 1e-3}
-KINDS_OF_TARGET = {"uce_canvas_object"}  # of another kind of target than a style
+KINDS_OF_TARGET = {"uce_canvas_object", "rece_canvas_object"}  # of another kind of target than a style
 
 
 def serving() -> list[str]:
