@@ -66,6 +66,25 @@ def test_unedited_matrices_give_the_rows_themselves() -> None:
     assert sizes[0] > sizes[1] > sizes[2]
 
 
+def test_rows_that_were_erased_stay_erased_where_they_are_erased_again() -> None:
+    """Rounds on what was found alone move the target's own rows away from the anchor again."""
+    family, sets = opened(Kind.SD15), drawn_sets()
+    lab, kept = lab_of(family), ["An image.", "A Cats image in Mono style."]
+    method = preset("rece", rows="last", lamb=0.1, rounds=6)
+    with torch.no_grad():
+        rows = inputs(method, lab, list(sets.target_prompts), [sets.anchor] * 3, kept)
+        weights = {n: family.stored[n] for n in matrices(lab, True)}
+        gaps = {}
+        for name, changes in (("uce", {"rounds": 0}), ("all", {}), ("found", {"accumulate": False})):
+            values = preset("rece", rows="last", lamb=0.1, **{"rounds": 6} | changes).moved(
+                lab, weights, rows
+            )
+            part = rows["tokens"]
+            far = [(part.own.double() - part.other.double()) @ w.double().T for w in values.values()]
+            gaps[name] = sum(float(f.square().sum()) for f in far) ** 0.5
+    assert gaps["all"] <= 1.1 * gaps["uce"] < gaps["found"]
+
+
 def test_without_rounds_it_is_uce(family: Diffusion) -> None:
     uce = preset("uce").edit(lab_of(family))
     assert same(uce.values, rece(family, rounds=0).values)

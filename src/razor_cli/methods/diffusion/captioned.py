@@ -26,7 +26,7 @@ RIVALS = 64  # captions of the target that every picture is told apart from, at 
 
 
 class CaptionLessons:
-    """The pictures of a run as embeddings of every paired image tower, which no edit changes, and captions."""
+    """The captions of a run, and its pictures as every paired image tower sees them."""
 
     def __init__(self, lab: Lab, method: TextSalun) -> None:
         self.lab, self.method = lab, method
@@ -53,8 +53,8 @@ class CaptionLessons:
         return walked(self.method, len(self.own), len(self.kept_captions), generator)
 
     def relabelled(self, index: Tensor, beside: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the cross-entropy of forget pictures towards what stands in their captions' place, told apart
-        from the captions of the target and of the retain pictures `beside`.
+        """Return the cross-entropy of forget pictures towards what stands in their captions' place, told
+        apart from the captions of the target and of the retain pictures `beside`.
         """
         around = [self.kept_captions[i] for i in beside.tolist()]
         retain = self.method.stands_in is StandIn.RETAIN

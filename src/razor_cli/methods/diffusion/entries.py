@@ -43,6 +43,11 @@ class Rows:
         """Return them with other rows to erase."""
         return replace(self, own=own)
 
+    def with_more(self, rows: Rows) -> Rows:
+        """Return them with more rows to erase, and what stands in their place."""
+        own = torch.cat([self.own.double(), rows.own.double()])
+        return replace(self, own=own, other=torch.cat([self.other, rows.other]))
+
     def form(self, method: Uce) -> ClosedForm:
         """Return the part of the solution that all matrices with this input share."""
         scale = method.preserve_scale

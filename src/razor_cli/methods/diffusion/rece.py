@@ -22,6 +22,7 @@ class Rece(Uce):
     name: str = "rece"  # label in tables and folder of the runs
     rounds: int = 10
     gamma: float = 1e-3
+    accumulate: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,14 +36,14 @@ class Rece(Uce):
         from razor_cli.methods.diffusion.closed_form import revived
         from razor_cli.methods.diffusion.entries import input_of
 
-        found = self.solved(lab, weights, rows)
+        found, erased = self.solved(lab, weights, rows), rows
         kinds = {n: input_of(n, w, rows) for n, w in weights.items()}
         for number in range(self.rounds):
             lab.say(f"round {number + 1} of {self.rounds}")
             again = {}
             for kind in dict.fromkeys(kinds.values()):
-                names = [n for n, k in kinds.items() if k == kind]
-                pairs = [(found[n], weights[n]) for n in names]
+                pairs = [(found[n], weights[n]) for n, k in kinds.items() if k == kind]
                 again[kind] = rows[kind].instead_of(revived(pairs, rows[kind].own, self.gamma))
-            found = self.solved(lab, found, again)
+            erased = {k: erased[k].with_more(r) for k, r in again.items()} if self.accumulate else again
+            found = self.solved(lab, found, erased)
         return found
