@@ -27,8 +27,15 @@ from razor_cli.families.diffusion.settings import DrawnMetrics
 from razor_cli.families.diffusion.spec import DiffusionSpec
 
 FAMILY = DiffusionSpec.family
-QUICK: dict[str, Any] = {"epochs": 1, "steps": 2, "batch": 2, "sampler_steps": 3, "lr": 1e-3}
-KINDS_OF_TARGET = {"uce_canvas_object"}  # of another kind of target than a style
+QUICK: dict[str, Any] = {
+    "epochs": 1,
+    "steps": 2,
+    "batch": 2,
+    "sampler_steps": 3,
+    "lr": 1e-3,
+    "pictures": 4,
+}
+OTHER_KINDS = ("_canvas_object",)  # ends of presets for another kind of target than a style
 
 
 def serving() -> list[str]:
@@ -70,8 +77,9 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def method_of(name: str) -> Any:
     """Return a preset as it is, of a training a short one."""
-    quick = isinstance(preset(name, _family=FAMILY), Optimised)
-    return preset(name, _family=FAMILY, **(QUICK if quick else {}))
+    found = preset(name, _family=FAMILY)
+    quick = {k: v for k, v in QUICK.items() if isinstance(found, Optimised) and hasattr(found, k)}
+    return preset(name, _family=FAMILY, **quick)
 
 
 def sets_of(name: str) -> Any:
@@ -79,7 +87,7 @@ def sets_of(name: str) -> Any:
     from dataclasses import replace
 
     sets = make_sets()
-    return replace(sets, axis="object", labels={**sets.labels}) if name in KINDS_OF_TARGET else sets
+    return replace(sets, axis="object", labels={**sets.labels}) if name.endswith(OTHER_KINDS) else sets
 
 
 def edit_of(name: str, kind: Kind, seed: int = 0) -> Edit:
@@ -98,7 +106,7 @@ def first(name: str, kind: Kind) -> tuple[Edit, bool]:
 
 
 def test_methods_are_found() -> None:
-    assert {"none", "random", "razor", "razor_paper", "slug", "slug_code", "uce", "esd"} <= set(PRESETS)
+    assert {"none", "random", "razor", "razor_paper", "slug", "slug_code", "uce", "esd", "ca"} <= set(PRESETS)
     assert not {"ga_paper", "ssd_paper"} & set(PRESETS)
 
 

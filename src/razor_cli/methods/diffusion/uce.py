@@ -14,7 +14,7 @@ from razor_cli.contract.edit import Edit, Event
 from razor_cli.contract.family import DENOISER
 from razor_cli.errors import ConfigError
 from razor_cli.methods.diffusion.choices import Solver, Technique, TokenRows
-from razor_cli.methods.diffusion.wording import check_templates, names_of, put, spread, texts_of
+from razor_cli.methods.diffusion.wording import check_templates, names_of, paired_texts, spread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +74,7 @@ class Uce:
         with lab.timed(), torch.no_grad():
             names = self._matrices(lab)
             kept = self._kept(lab.sets)
-            own, instead = self._texts(lab.sets)
+            own, instead = paired_texts("concepts", self.concepts, self.anchor, lab.sets)
             values, log = self._solved(lab, names, own, instead, kept)
         return Edit(
             change=Weights(values=values),
@@ -93,15 +93,6 @@ class Uce:
         live = parameters(family)
         names = [n for n in family.groups(group) if live[n].ndim == 2]
         return [n for n in names if self.with_to_k or not any(k in n for k in KEYS)]
-
-    def _texts(self, sets: DrawnSets) -> tuple[list[str], list[str]]:
-        """Return what is erased and, one for one, what stands in its place: the anchor in the same words, or
-        the prompt that the sets have for each of theirs, or for all.
-        """
-        own = texts_of("concepts", self.concepts, sets)
-        if self.anchor is not None:
-            return own, [put(text, names_of(sets), self.anchor) for text in own]
-        return own, [sets.anchor] * len(own) if self.concepts else list(sets.anchors)
 
     def _kept(self, sets: DrawnSets) -> list[str]:
         empty = [""] if self.preserve_empty else []
