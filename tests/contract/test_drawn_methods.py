@@ -34,6 +34,7 @@ QUICK: dict[str, Any] = {
     "sampler_steps": 3,
     "lr": 1e-3,
     "pictures": 4,
+    "ti_steps": 2,
 }
 OTHER_KINDS = ("_canvas_object",)  # ends of presets for another kind of target than a style
 
@@ -106,7 +107,7 @@ def first(name: str, kind: Kind) -> tuple[Edit, bool]:
 
 
 def test_methods_are_found() -> None:
-    assert {"none", "random", "razor", "razor_paper", "slug", "slug_code", "uce", "esd", "ca"} <= set(PRESETS)
+    assert {"none", "random", "razor", "razor_paper", "slug", "slug_code", "uce", "esd", "ca", "fmn"} <= set(PRESETS)
     assert not {"ga_paper", "ssd_paper"} & set(PRESETS)
 
 

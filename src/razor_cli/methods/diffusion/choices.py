@@ -57,3 +57,10 @@ class LearntFrom(StrEnum):
 
     MODEL = "model"
     NOISE = "noise"
+
+
+class Inversion(StrEnum):
+    """How FMN's prompts name the target: by tokens that are learnt from its pictures, or by its name."""
+
+    TOKENS = "tokens"
+    NONE = "none"

@@ -46,6 +46,20 @@ class Segment:
                     return at + len(words) - 1
         return max(0, len(ids) - 2)  # the end mark stands behind the words
 
+    def every(self, prompt: str, names: Sequence[str]) -> list[int]:
+        """Return the rows of all tokens of the names in the prompt, wherever they stand."""
+        ids, found = self._ids(prompt), set[int]()
+        for name in names:
+            words = self._words(name)
+            for at in range(len(ids) - len(words) + 1):
+                if words and ids[at : at + len(words)] == words:
+                    found |= set(range(at, at + len(words)))
+        return sorted(found)
+
+    def after(self, prompt: str) -> list[int]:
+        """Return the rows of the end mark and of all padding behind it."""
+        return list(range(max(0, len(self._ids(prompt)) - 1), self.length))
+
     def _ids(self, text: str) -> list[int]:
         found: list[int] = self.tokenizer(text, truncation=True, max_length=self.length).input_ids
         return found
@@ -82,6 +96,22 @@ def encoded(lab: Lab, prompts: Sequence[str]) -> Encoded:
     return Encoded(
         prompts=tuple(prompts), tokens=torch.cat(tokens), pooled=torch.cat(pooled) if pooled else None
     )
+
+
+def concept_rows(
+    denoiser: Denoiser, prompts: Sequence[str], names: Sequence[str], length: int, *, ends: bool = False
+) -> Tensor:
+    """Return which rows of contexts of `length` rows belong to the names [n, length]; with `ends` also the
+    end marks of the CLIP encoders and what stands behind them.
+    """
+    found = torch.zeros(len(prompts), length, dtype=torch.bool)
+    for row, prompt in zip(found, prompts, strict=True):
+        for part in segments(denoiser, length):
+            own = part.every(prompt, names)
+            if ends and part.start == 0:
+                own = [*own, *part.after(prompt)]
+            row[[part.start + at for at in own]] = True
+    return found
 
 
 def paired_rows(
