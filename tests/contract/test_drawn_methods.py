@@ -42,7 +42,7 @@ OTHER_KINDS = ("_canvas_object",)  # ends of presets for another kind of target 
 def serving() -> list[str]:
     """Return the presets whose class needs no more than models that draw offer, and that know their goals."""
     found = []
-    for name, option in preset_names(DiffusionSpec.offers).items():
+    for name, option in preset_names(DiffusionSpec.offers, FAMILY).items():
         asks = "${family}" in file_of("method", option).read_text()
         answered = file_of("method", f"{option}/{FAMILY}").is_file() or "optional" in _text(option)
         if not asks or answered:
@@ -107,7 +107,9 @@ def first(name: str, kind: Kind) -> tuple[Edit, bool]:
 
 
 def test_methods_are_found() -> None:
-    assert {"none", "random", "razor", "razor_paper", "slug", "slug_code", "uce", "esd", "ca", "fmn"} <= set(PRESETS)
+    assert {"none", "random", "razor", "razor_paper", "slug", "slug_code", "uce", "esd", "ca", "fmn"} <= set(
+        PRESETS
+    )
     assert not {"ga_paper", "ssd_paper"} & set(PRESETS)
 
 

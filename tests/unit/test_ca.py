@@ -125,9 +125,7 @@ def test_only_keys_and_values_that_read_the_prompt_change(family: Diffusion) -> 
 def test_noise_is_what_is_learnt_where_that_is_asked_for(family: Diffusion) -> None:
     ablation = Ablation(lab_of(family, sets=sets()), method(learnt="noise"))
     noisy, rows = state(ablation)
-    wanted = ablation.wanted(noisy, rows)
-    flow = noisy.noise - noisy.latents
-    assert torch.equal(wanted, flow if family.denoiser.kind is Kind.SD3 else noisy.noise)
+    assert torch.equal(ablation.wanted(noisy, rows), noisy.target)
 
 
 def test_words_of_the_target_alone_move_in_the_tables_of_the_encoders(family: Diffusion) -> None:

@@ -88,22 +88,22 @@ class Ablation(Objective):
 
     def ablated(self, state: Noised, rows: Sequence[int]) -> Tensor:
         """Return the mean squared distance of what is said under the target's prompts from what should be."""
-        said = self.denoiser.predict(state.seen, state.at, self._context(self.named, self.own, rows))
+        said = self.denoiser.predict(state.latents, state.at, self._context(self.named, self.own, rows))
         return F.mse_loss(said.float(), self.wanted(state, rows).float())
 
     @torch.no_grad()
     def wanted(self, state: Noised, rows: Sequence[int]) -> Tensor:
         """Return what should be said: what the anchor's prompts give, or the noise itself."""
         if self.method.learnt is LearntFrom.NOISE:
-            return self.denoiser.target(state.latents, state.noise, state.at)
+            return state.target
         with self.weights.unedited(self.method.anchor_by is SampledBy.TEACHER):
             context = self._context(self.anchor, self.instead, rows)
-            return self.denoiser.predict(state.seen, state.at, context)
+            return self.denoiser.predict(state.latents, state.at, context)
 
     def kept(self, state: Noised, rows: Sequence[int]) -> Tensor:
         """Return the denoising loss of the anchor's pictures under their own prompts."""
-        said = self.denoiser.predict(state.seen, state.at, self._context(self.anchor, self.instead, rows))
-        true = self.denoiser.target(state.latents, state.noise, state.at)
+        said = self.denoiser.predict(state.latents, state.at, self._context(self.anchor, self.instead, rows))
+        true = state.target
         return F.mse_loss(said.float(), true.float())
 
     def _context(self, known: Context, texts: Sequence[str], rows: Sequence[int]) -> Context:

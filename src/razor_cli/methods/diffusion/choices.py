@@ -64,3 +64,48 @@ class Inversion(StrEnum):
 
     TOKENS = "tokens"
     NONE = "none"
+
+
+class StandIn(StrEnum):
+    """What a forget picture comes to be called by the net: its caption's anchor, or the caption of a retain
+    picture.
+    """
+
+    ANCHOR = "anchor"
+    RETAIN = "retain"
+
+
+class Restored(StrEnum):
+    """Which weights EraseDiff's inner phase gives back: those before it, or those before the epoch (published
+    code: of all phases of an epoch only the last leaves something).
+    """
+
+    PER_INNER = "per_inner"
+    EPOCH_START = "epoch_start"
+
+
+class Weighing(StrEnum):
+    """Whether EraseDiff's forgetting weighs alpha, or as much as it conflicts with keeping."""
+
+    FIXED = "fixed"
+    ADAPTIVE = "adaptive"
+
+
+class Reinit(StrEnum):
+    """Where Scissorhands draws weights anew: cross-attention (UnlearnCanvas), self-attention in the middle of
+    the upper half (first code), or anywhere. In SD3, whose blocks have one joint attention, both of the
+    former are its text side.
+    """
+
+    ATTN2 = "attn2"
+    UP_ATTN1 = "up_attn1"
+    ALL = "all"
+
+
+class Forgetting(StrEnum):
+    """How Scissorhands forgets while it recovers: forget pictures are relabelled, or their denoising loss
+    ascends.
+    """
+
+    RELABEL = "relabel"
+    ASCENT = "ascent"

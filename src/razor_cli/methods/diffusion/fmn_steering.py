@@ -94,7 +94,7 @@ class Steering(Objective):
             context = self._encode([self.texts[int(i)] for i in spoken])
         seen: list[Tensor] = []
         with watching(self.denoiser, lambda _, found: seen.append(found)):
-            self.denoiser.predict(state.seen, state.at, context)
+            self.denoiser.predict(state.latents, state.at, context)
         return attention_norm(seen, self.rows[spoken].to(self.denoiser.device))
 
     def before_step(self, params: Named) -> None:

@@ -168,8 +168,8 @@ class Tokens:
         state = noised(self.denoiser, latents[picked], generator)
         with self.inserted():
             context = self.denoiser.encode([self.texts[int(i)] for i in spoken])
-        said = self.denoiser.predict(state.seen, state.at, context)
-        wanted = self.denoiser.target(state.latents, state.noise, state.at)
+        said = self.denoiser.predict(state.latents, state.at, context)
+        wanted = state.target
         return F.mse_loss(said.float(), wanted.float())
 
     @torch.no_grad()
