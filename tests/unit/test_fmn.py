@@ -20,10 +20,10 @@ from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.attention import watching
 from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.kinds import Kind
+from razor_cli.families.diffusion.segments import concept_rows
 from razor_cli.methods.diffusion.fmn import Fmn
 from razor_cli.methods.diffusion.fmn_steering import Steering, attention_norm
 from razor_cli.methods.diffusion.inversion import Tokens
-from razor_cli.methods.diffusion.token_rows import concept_rows
 
 SHORT = {"lr": 1e-3, "epochs": 2, "steps": 3, "batch": 2, "ti_steps": 3}
 

@@ -18,9 +18,10 @@ from razor_cli.contract.edit import Edit
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.kinds import Kind
+from razor_cli.families.diffusion.segments import segments
 from razor_cli.methods.diffusion.choices import Solver, TokenRows
 from razor_cli.methods.diffusion.closed_form import ClosedForm, projected, replaced
-from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows, segments
+from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows
 from razor_cli.methods.diffusion.uce import POOLED, TOKENS, Uce, _Forms
 from razor_cli.methods.diffusion.wording import paired_texts
 

@@ -103,8 +103,7 @@ class Ablation(Objective):
     def kept(self, state: Noised, rows: Sequence[int]) -> Tensor:
         """Return the denoising loss of the anchor's pictures under their own prompts."""
         said = self.denoiser.predict(state.latents, state.at, self._context(self.anchor, self.instead, rows))
-        true = state.target
-        return F.mse_loss(said.float(), true.float())
+        return F.mse_loss(said.float(), state.target.float())
 
     def _context(self, known: Context, texts: Sequence[str], rows: Sequence[int]) -> Context:
         """Return the contexts of some prompts, encoded again where the encoders train."""

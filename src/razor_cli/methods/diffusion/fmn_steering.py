@@ -13,10 +13,10 @@ from razor_cli.engine.objective import Objective, Step
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.attention import watching
 from razor_cli.families.diffusion.context import Context
+from razor_cli.families.diffusion.segments import concept_rows
 from razor_cli.methods.diffusion.choices import Inversion
 from razor_cli.methods.diffusion.inversion import Tokens
 from razor_cli.methods.diffusion.noised import noised
-from razor_cli.methods.diffusion.token_rows import concept_rows
 from razor_cli.methods.diffusion.wording import names_of, texts_of
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from razor_cli.errors import ConfigError, RunError
+from razor_cli.families.diffusion.segments import segments
 from razor_cli.methods.diffusion.noised import noised
-from razor_cli.methods.diffusion.token_rows import segments
 from razor_cli.methods.diffusion.wording import put
 
 if TYPE_CHECKING:
@@ -169,8 +169,7 @@ class Tokens:
         with self.inserted():
             context = self.denoiser.encode([self.texts[int(i)] for i in spoken])
         said = self.denoiser.predict(state.latents, state.at, context)
-        wanted = state.target
-        return F.mse_loss(said.float(), wanted.float())
+        return F.mse_loss(said.float(), state.target.float())
 
     @torch.no_grad()
     def _pull(self, lengths: dict[str, float], lr: float) -> None:

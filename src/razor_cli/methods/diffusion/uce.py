@@ -143,7 +143,8 @@ class _Forms:
         """Build the forms against what these prompts give."""
         import torch
 
-        from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows, segments
+        from razor_cli.families.diffusion.segments import segments
+        from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows
 
         method, own, other = self.method, self.own, self.other
         parts = segments(cast("Diffusion", self.lab.family).denoiser, own.tokens.shape[1])
