@@ -55,8 +55,8 @@ def preset(name: str, /, _family: str | None = None, **changes: Any) -> Any:
 
 
 def preset_names(offers: Collection[str] | None = None, family: str | None = None) -> dict[str, str]:
-    """Return the preset of each method, by its label; only those that need no more than `offers`, as models of
-    a family read them.
+    """Return the preset of each method, by its label; only those that need no more than `offers`, as models
+    of a family read them.
     """
     found = labelled("method")
     if offers is None:

@@ -18,11 +18,13 @@ from razor_cli.contract.edit import Edit
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.kinds import Kind
+from razor_cli.families.diffusion.segments import segments
 from razor_cli.methods.diffusion.choices import Solver, TokenRows
 from razor_cli.methods.diffusion.closed_form import ClosedForm, projected, replaced
 from razor_cli.methods.diffusion.entries import POOLED, TOKENS, Rows, input_of, inputs
-from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows, segments
+from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows
 from razor_cli.methods.diffusion.uce import Uce
+from razor_cli.methods.diffusion.wording import paired_texts
 
 
 def world(erased: int = 3, kept: int = 20, width: int = 12, out: int = 7) -> tuple[Tensor, ...]:
@@ -182,7 +184,8 @@ def test_a_partial_list_is_spread_over_all_there_are() -> None:
 
 def test_the_anchor_stands_in_the_targets_place_where_it_is_a_word() -> None:
     method = preset("uce", concepts={"style": ["{}", "An image in {} style."]}, anchor="Cubism")
-    own, instead = method._texts(replace(drawn_sets(), aliases=("Notto",)))
+    sets = replace(drawn_sets(), aliases=("Notto",))
+    own, instead = paired_texts("concepts", method.concepts, method.anchor, sets)
     assert own == ["Noto", "An image in Noto style.", "Notto", "An image in Notto style."]
     assert instead == ["Cubism", "An image in Cubism style."] * 2
 

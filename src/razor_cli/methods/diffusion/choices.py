@@ -33,8 +33,8 @@ class Solver(StrEnum):
 
 
 class SampledBy(StrEnum):
-    """Whose pictures ESD trains on: the model's in training (first code), or the unedited one's (code of
-    2025).
+    """Who is asked: the model in training, or the unedited one. For ESD's pictures the first code and that
+    of 2025 differ in this, for CA's teacher its two codes and its paper.
     """
 
     STUDENT = "student"
@@ -48,6 +48,22 @@ class NoisedAt(StrEnum):
 
     SAMPLER = "sampler"
     BETWEEN = "between"
+
+
+class LearntFrom(StrEnum):
+    """What CA learns to say of a picture of the anchor under the target's prompt: what the model says of it
+    under the anchor's, or the noise that is in it.
+    """
+
+    MODEL = "model"
+    NOISE = "noise"
+
+
+class Inversion(StrEnum):
+    """How FMN's prompts name the target: by tokens that are learnt from its pictures, or by its name."""
+
+    TOKENS = "tokens"
+    NONE = "none"
 
 
 class StandIn(StrEnum):

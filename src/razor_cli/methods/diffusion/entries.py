@@ -12,8 +12,9 @@ from torch import Tensor
 
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.groups import TEXT_IN, XATTN_KV, group_names
+from razor_cli.families.diffusion.segments import segments
 from razor_cli.methods.diffusion.closed_form import ClosedForm
-from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows, segments
+from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows
 from razor_cli.methods.diffusion.wording import names_of
 
 if TYPE_CHECKING:

@@ -69,11 +69,16 @@ class Pictures:
         """Return the pictures of some rows with noise, as far as training draws it: to a uniform timestep, or
         to a sigma of the flow's own distribution.
         """
-        d, latents = self.denoiser, self.latents[index].to(self.denoiser.device)
-        seed = int(torch.randint(2**31, (1,), generator=generator))
-        at = d.steps(len(index), 1, seed)[:, 0].to(d.device)
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
-        return Noised(latents=d.noised(latents, noise, at), at=at, target=d.target(latents, noise, at))
+        return noised(self.denoiser, self.latents[index], generator)
+
+
+def noised(denoiser: Denoiser, latents: Tensor, generator: torch.Generator) -> Noised:
+    """Return latents with noise, as far as the generator draws it."""
+    clean = latents.to(denoiser.device)
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    at = denoiser.steps(len(clean), 1, seed)[:, 0].to(denoiser.device)
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
+    return Noised(latents=denoiser.noised(clean, noise, at), at=at, target=denoiser.target(clean, noise, at))
 
 
 def walk(pictures: int, count: int, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from razor_cli.contract.edit import Edit, Event
 from razor_cli.contract.family import DENOISER
 from razor_cli.errors import ConfigError
 from razor_cli.methods.diffusion.choices import Solver, Technique, TokenRows
-from razor_cli.methods.diffusion.wording import check_templates, names_of, put, spread, texts_of
+from razor_cli.methods.diffusion.wording import check_templates, paired_texts, spread
 
 if TYPE_CHECKING:
     from razor_cli.contract.family import Named
@@ -67,7 +67,7 @@ class Uce:
         with lab.timed(), torch.no_grad():
             live, kept = parameters(lab.family), self._kept(lab.sets)
             weights = {n: live[n] for n in matrices(lab, self.with_to_k)}
-            own, instead = self._texts(lab.sets)
+            own, instead = paired_texts("concepts", self.concepts, self.anchor, lab.sets)
             rows = inputs(self, lab, own, instead, kept)
             started = time.perf_counter()
             found = self.moved(lab, weights, rows)
@@ -100,15 +100,6 @@ class Uce:
             found[name] = form.edited(weight, wanted)
             lab.say(f"solved {number + 1} of {len(weights)} matrices")
         return found
-
-    def _texts(self, sets: DrawnSets) -> tuple[list[str], list[str]]:
-        """Return what is erased and, one for one, what stands in its place: the anchor in the same words, or
-        the prompt that the sets have for each of theirs, or for all.
-        """
-        own = texts_of("concepts", self.concepts, sets)
-        if self.anchor is not None:
-            return own, [put(text, names_of(sets), self.anchor) for text in own]
-        return own, [sets.anchor] * len(own) if self.concepts else list(sets.anchors)
 
     def _kept(self, sets: DrawnSets) -> list[str]:
         empty = [""] if self.preserve_empty else []
