@@ -54,7 +54,11 @@ def preset(name: str, /, _family: str | None = None, **changes: Any) -> Any:
     return method
 
 
-def preset_names(offers: Collection[str] | None = None) -> dict[str, str]:
-    """Return the preset of each method, by its label; only those that need no more than `offers`."""
+def preset_names(offers: Collection[str] | None = None, family: str | None = None) -> dict[str, str]:
+    """Return the preset of each method, by its label; only those that need no more than `offers`, as models
+    of a family read them.
+    """
     found = labelled("method")
-    return found if offers is None else {n: p for n, p in found.items() if preset(n).needs <= set(offers)}
+    if offers is None:
+        return found
+    return {n: p for n, p in found.items() if preset(n, family).needs <= set(offers)}

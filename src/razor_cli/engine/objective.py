@@ -40,6 +40,9 @@ class Objective:
         """
         raise NotImplementedError
 
+    def start(self, params: Named) -> None:
+        """Change the weights before the first step; not called where a training goes on."""
+
     def stop(self, number: int) -> bool:
         """Tell, with the weights as they are, whether to end before epoch `number`."""
         return False

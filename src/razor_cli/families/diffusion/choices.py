@@ -66,3 +66,39 @@ def no_float16() -> ConfigError:
         found="float16 on cpu",
         fix="model.dtype=bfloat16, or model.device=cuda",
     )
+
+
+class Reweighting(StrEnum):
+    """How SEOT takes words out of a context: each singular value shrinks by itself (soft), all rows are
+    scaled, or a share of the values goes, from the top or all but the top.
+    """
+
+    SOFT = "soft"
+    WEIGHT = "weight"
+    TOP = "alpha"
+    REST = "beta"
+
+
+class Gate(StrEnum):
+    """Which prompts SEOT touches: those that ask for the target as the request knows it, those that hold its
+    name, or all.
+    """
+
+    ORACLE = "oracle"
+    SUBSTRING = "substring"
+    ALWAYS = "always"
+
+
+class PooledVector(StrEnum):
+    """What SEOT makes of the vector that SD3 reads of a whole prompt: nothing, or that of no words."""
+
+    LEAVE = "leave"
+    EMPTY = "empty"
+
+
+class Optimising(StrEnum):
+    """Whether SEOT moves contexts by gradient steps too: on a UNet, never, or refused where it cannot be."""
+
+    AUTO = "auto"
+    OFF = "off"
+    ON = "on"

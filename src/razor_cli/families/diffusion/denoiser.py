@@ -17,9 +17,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from razor_cli.errors import RunError, WeightsError
-from razor_cli.families.diffusion.context import Context, seeded
-from razor_cli.families.diffusion.kinds import Kind, Prediction, Sampler, check_drawn
+from razor_cli.errors import RunError
+from razor_cli.families.diffusion.acting import (
+    Actor,
+    Moment,
+    during,
+    marked,
+    rewritten,
+    shares_done,
+    stepping,
+)
+from razor_cli.families.diffusion.context import Context
+from razor_cli.families.diffusion.kinds import Kind, Sampler, check_drawn
+from razor_cli.families.diffusion.noising import Noising
 from razor_cli.families.diffusion.pixels import pixels_of
 from razor_cli.families.diffusion.side_by_side import beside, drawn
 from razor_cli.families.diffusion.spelling import trunk
@@ -29,11 +39,10 @@ CORES = {Kind.SD15: "unet", Kind.SD3: "transformer"}
 VAE = "vae"
 T5_LENGTH = 256  # tokens that SD3's pipeline gives T5
 NO_T5 = 1  # where T5 is left out its place is zeros, of which the pipeline wants at least one
-CLOSE = 1e-6  # how near a drawn share comes to 0 and 1
 ALONE = 256  # pixels; larger pictures are decoded one by one, as nothing holds larger maps than the VAE
 
 
-class Denoiser:
+class Denoiser(Noising):
     """A pipeline of diffusers in evaluation, on its device.
 
     Parameters of text encoders may be differentiated; those of the net and the VAE only inside `asking`.
@@ -59,7 +68,12 @@ class Denoiser:
         self.tail = T5_LENGTH if ENCODERS[2] in self.encoders else NO_T5
         if self.side > ALONE:
             self.vae.enable_slicing()
-        self.marks: list[str] = []  # names of what is done at run time and no weight shows
+        self.acting: list[Actor] = []  # what is done at run time and no weight shows
+
+    @property
+    def marks(self) -> list[str]:
+        """Return the names of what is done at run time."""
+        return [actor.label for actor in self.acting]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -80,30 +94,12 @@ class Denoiser:
         high, wide = (size, size) if isinstance(size, int) else size
         return int(self.core.config.in_channels), int(high), int(wide)
 
-    @property
-    def prediction(self) -> Prediction:
-        """Return what the net predicts, as the scheduler says."""
-        scheduler = self.pipeline.scheduler
-        if not hasattr(scheduler, "alphas_cumprod"):
-            return Prediction.FLOW
-        said = scheduler.config.prediction_type
-        if said not in (Prediction.EPSILON, Prediction.VELOCITY):
-            raise WeightsError(
-                "the scheduler's prediction_type is not served",
-                allowed=f"{Prediction.EPSILON}, {Prediction.VELOCITY}",
-                found=said,
-            )
-        return Prediction(said)
-
-    def schedule(self) -> dict[str, object]:
-        """Return what decides which noise is taken away when: the scheduler's class and settings."""
-        scheduler = self.pipeline.scheduler
-        return {"class": type(scheduler).__name__} | {
-            k: v for k, v in scheduler.config.items() if not k.startswith("_")
-        }
-
     def encode(self, prompts: Sequence[str]) -> Context:
         """Return the contexts of prompts, without those of classifier-free guidance; differentiable."""
+        found = self._encoded(prompts)
+        return marked(self, prompts, found) if self.acting else found
+
+    def _encoded(self, prompts: Sequence[str]) -> Context:
         if self.kind is Kind.SD15:
             tokens, _ = self.pipeline.encode_prompt(list(prompts), self.device, 1, False)
             return Context(tokens)
@@ -142,50 +138,16 @@ class Denoiser:
         shift = (getattr(config, "shift_factor", None) or 0.0) if self.kind is Kind.SD3 else 0.0
         return ((mode - shift) * config.scaling_factor).to(self.dtype)
 
-    def steps(self, n: int, draws: int, seed: object) -> Tensor:
-        """Return how far `n` pictures are noised, `draws` times each [n, draws]: a timestep, or sigma of a
-        flow.
-
-        Each picture's draws lie in strata of equal weight, and depend on the seed and its place alone.
-        """
-        jitter = torch.stack([torch.rand(draws, generator=seeded(seed, "t", i)) for i in range(n)])
-        share = ((torch.arange(draws) + jitter) / draws).clamp(CLOSE, 1 - CLOSE)
-        config = self.pipeline.scheduler.config
-        if self.prediction is not Prediction.FLOW:
-            return (share * config.num_train_timesteps).long()
-        sigma = (2**0.5 * torch.erfinv(2 * share - 1)).sigmoid()  # logit-normal
-        return config.shift * sigma / (1 + (config.shift - 1) * sigma)
-
-    def noise(self, latents: Tensor, names: Sequence[object]) -> Tensor:
-        """Return noise of the shape of `latents`, that of each row drawn by its name."""
-        shape = latents.shape[1:]
-        rows = [torch.randn(shape, generator=seeded("noise", name)) for name in names]
-        return torch.stack(rows).to(latents)
-
-    def noised(self, latents: Tensor, noise: Tensor, at: Tensor) -> Tensor:
-        """Return latents [n, ...] with noise, as far as `at` [n] says."""
-        signal, share = self._shares(latents, at)
-        return signal * latents + share * noise
-
-    def target(self, latents: Tensor, noise: Tensor, at: Tensor) -> Tensor:
-        """Return what the net should predict of latents noised so far: noise, velocity, or the flow."""
-        if self.prediction is Prediction.EPSILON:
-            return noise
-        if self.prediction is Prediction.FLOW:
-            return noise - latents
-        signal, share = self._shares(latents, at)
-        return signal * noise - share * latents
-
-    def _shares(self, latents: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (-1, *(1,) * (latents.ndim - 1))
-        if self.prediction is Prediction.FLOW:
-            sigma = at.to(latents).reshape(shape)
-            return 1 - sigma, sigma
-        kept = self.pipeline.scheduler.alphas_cumprod[at.cpu()].reshape(shape).to(latents.device)
-        return kept.sqrt().to(latents.dtype), (1 - kept).sqrt().to(latents.dtype)
-
     def predict(self, noised: Tensor, at: Tensor, context: Context) -> Tensor:
         """Return what the net says of noised latents [n, ...] under contexts [n]: one pass forward."""
+        if self.acting:
+            moment = Moment(done=shares_done(self, at), latents=noised, at=at)
+            with during(self, context):
+                return self.read(noised, at, rewritten(self, context, moment))
+        return self.read(noised, at, context)
+
+    def read(self, noised: Tensor, at: Tensor, context: Context) -> Tensor:
+        """Return what the net says of latents under these very contexts, whatever acts."""
         if self.kind is Kind.SD15:
             found = self.core(
                 noised, at.to(self.device), encoder_hidden_states=context.tokens, return_dict=False
@@ -230,13 +192,15 @@ class Denoiser:
         if sampler.guidance > 1 and empty is None:
             with torch.no_grad():
                 empty = self.encode([""])
-        given = (self.call_with(known, seeds, sampler, empty) for known, seeds in asked)
-        yield from drawn(
-            (partial(self._batch, g) for g in given), beside(self.pipeline, self.core, self.device)
-        )
+        given = ((known, self.call_with(known, seeds, sampler, empty)) for known, seeds in asked)
+        pipelines = beside(self.pipeline, self.core, self.device)
+        if any(actor.alone for actor in self.acting):
+            pipelines = pipelines[:1]
+        yield from drawn((partial(self._batch, *one) for one in given), pipelines)
 
-    def _batch(self, given: Mapping[str, Any], pipeline: Any) -> Tensor:
-        made = pipeline(**given, output_type="pt", return_dict=False)
+    def _batch(self, contexts: Context, given: Mapping[str, Any], pipeline: Any) -> Tensor:
+        with during(self, contexts):
+            made = pipeline(**given, output_type="pt", return_dict=False)
         pictures: Tensor = made[0].float().cpu()
         if not pictures.isfinite().all():
             raise RunError(
@@ -256,9 +220,11 @@ class Denoiser:
         patch = int(self.core.config.patch_size) if self.kind is Kind.SD3 else 1
         unit = int(self.pipeline.vae_scale_factor) * patch
         check_drawn(side, unit, sampler.steps, self.pipeline.scheduler.config.num_train_timesteps)
+        first = rewritten(self, contexts, Moment(done=torch.zeros(len(contexts)), steps=sampler.steps))
         given: dict[str, Any] = {
-            "prompt_embeds": contexts.tokens,
-            "pooled_prompt_embeds": contexts.pooled,
+            **stepping(self, contexts),
+            "prompt_embeds": first.tokens,
+            "pooled_prompt_embeds": first.pooled,
             "num_inference_steps": sampler.steps,
             "guidance_scale": sampler.guidance,
             "height": side,

@@ -16,7 +16,8 @@ from razor_cli.families.diffusion.components import CLIP_ENCODERS, text_layouts
 from razor_cli.families.diffusion.kinds import Kind
 
 XATTN, XATTN_KV, TEXT_IN, NOXATTN = "xattn", "xattn_kv", "text_in", "noxattn"
-SELFATTN, FULL, TEXT_ENCODER = "selfattn", "full", "text_encoder"
+SELFATTN, FULL, TEXT_ENCODER, EMBEDDING = "selfattn", "full", "text_encoder", "embedding"
+UP_SELFATTN = "up_selfattn"  # of a UNet: self-attention in the middle of the upper half
 Parts = Iterator[tuple[str, nn.Module]]  # names inside the net
 
 SELF = ("to_q", "to_k", "to_v", "to_out.0")
@@ -71,6 +72,16 @@ def _without_cross_attention(unet: Any) -> Parts:
             yield name, module
 
 
+def _up_self_attention(unet: Any) -> Parts:
+    """Yield the self-attention of the second transformer in each of the first two blocks upwards that have
+    one: up_blocks.1.attentions.1 and up_blocks.2.attentions.1 of a full-size UNet.
+    """
+    ups = [f"up_blocks.{i}" for i, b in enumerate(unet.up_blocks) if hasattr(b, "attentions")][:2]
+    for name, block in unet_blocks(unet):
+        if any(name.startswith(f"{up}.attentions.1.") for up in ups):
+            yield from _inside(f"{name}.attn1", block.attn1, SELF)
+
+
 def _text_entrance(transformer: Any) -> Parts:
     yield from _inside("", transformer, ("context_embedder", "time_text_embed.text_embedder.linear_1"))
 
@@ -86,6 +97,7 @@ GROUPS: dict[Kind, dict[str, Callable[[Any], Parts]]] = {
         XATTN_KV: _unet_attention("attn2", ("to_k", "to_v")),
         NOXATTN: _without_cross_attention,
         SELFATTN: _unet_attention("attn1", SELF),
+        UP_SELFATTN: _up_self_attention,
         FULL: _whole,
     },
     Kind.SD3: {
@@ -99,9 +111,12 @@ GROUPS: dict[Kind, dict[str, Callable[[Any], Parts]]] = {
 }
 
 
+OF_TEXT = (TEXT_ENCODER, EMBEDDING)
+
+
 def group_names(kind: Kind) -> list[str]:
     """Return the names of the groups that a kind of pipeline has."""
-    return [*GROUPS[kind], TEXT_ENCODER]
+    return [*GROUPS[kind], *OF_TEXT]
 
 
 def group(module: nn.Module, kind: Kind, core: str, name: str) -> list[str]:
@@ -116,7 +131,7 @@ def group(module: nn.Module, kind: Kind, core: str, name: str) -> list[str]:
             found=name,
             fix=f"did you mean {near[0]}?" if near else None,
         )
-    names = _text(module) if name == TEXT_ENCODER else _net(module, kind, core, name)
+    names = _text(module, name) if name in OF_TEXT else _net(module, kind, core, name)
     if not names:
         raise RunError(f"the group {name} is empty: no such layer in the model's {core}")
     return names
@@ -128,8 +143,11 @@ def _net(module: nn.Module, kind: Kind, core: str, name: str) -> list[str]:
     return [f"{core}.{n}" for n, p in net.named_parameters() if id(p) in chosen]
 
 
-def _text(module: nn.Module) -> list[str]:
-    """Return attention and MLP of the CLIP encoders' layers."""
+def _text(module: nn.Module, name: str) -> list[str]:
+    """Return attention and MLP of the CLIP encoders' layers, or the tables that their words come from."""
+    if name == EMBEDDING:
+        tables = tuple(n for n, _ in module.named_parameters() if n.endswith("token_embedding.weight"))
+        return [n for n in tables if n.partition(".")[0] in CLIP_ENCODERS]
     encoders = {n: m for n, m in module.named_children() if n in CLIP_ENCODERS}
     chosen = {w for layout in text_layouts(encoders) for i in range(layout.layers) for w in layout.weights(i)}
     chosen |= {w.removesuffix("weight") + "bias" for w in chosen}

@@ -98,7 +98,7 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
     from razor_cli.families.diffusion.load import DTYPES, choose_device
     from razor_cli.families.diffusion.paired import load_paired
 
-    kind = _kind(model)
+    kind = kind_of(model)
     files = _checked(model, kind)
     found = _spec(model, settings)
     folders = {name: Path(folder) for name, folder in (found.companion or {}).items()}
@@ -135,7 +135,7 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
     return Handed(family=view, settings={"_target_": f"{__name__}.{LoadedPipeline.__name__}", **node})
 
 
-def _kind(model: Any) -> Kind:
+def kind_of(model: Any) -> Kind:
     """Return the kind of a pipeline. Raises WeightsError for a class that is not served."""
     for kind, name in PIPELINES.items():
         if type(model).__name__ == name:

@@ -4,8 +4,7 @@ when it is guided away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from razor_cli.engine.objective import Objective, Step
 from razor_cli.methods.diffusion.choices import SampledBy
+from razor_cli.methods.diffusion.in_training import InTraining
 from razor_cli.methods.diffusion.partly_drawn import PartlyDrawn
 from razor_cli.methods.diffusion.wording import texts_of
 
@@ -38,9 +38,7 @@ class Erasure(Objective):
     def __init__(self, lab: Lab, method: EsdSettings) -> None:
         self.lab, self.method = lab, method
         self.denoiser = cast("Diffusion", lab.family).denoiser
-        live = dict(lab.family.module.named_parameters())
-        self.live = {n: live[n] for n in method.trained(lab.family)}
-        self.base = {n: p.detach().clone() for n, p in self.live.items()}
+        self.weights = InTraining(lab.family, method.trained(lab.family))
         texts = texts_of("prompts", method.prompts, lab.sets)
         with torch.no_grad():
             self.named = self.denoiser.encode(texts)
@@ -66,7 +64,7 @@ class Erasure(Objective):
         named, empty = self.named.rows(picked), self.empty.expand(method.batch)
         start = None if self.start is None else self.start.expand(method.batch)
         with torch.no_grad():
-            with self.unedited(method.sample_with is SampledBy.TEACHER):
+            with self.weights.unedited(method.sample_with is SampledBy.TEACHER):
                 latents, at = self.drawing.drawn(named if start is None else start, empty, generator)
             wanted = self.wanted(latents, at, named, start)
         said = self.denoiser.predict(latents, at, named if start is None else start)
@@ -75,23 +73,8 @@ class Erasure(Objective):
     def wanted(self, latents: Tensor, at: Tensor, named: Context, start: Context | None) -> Tensor:
         """Return what the unedited net says of the latents when it is guided away from the target."""
         empty = self.empty.expand(len(latents))
-        with torch.no_grad(), self.unedited():
+        with torch.no_grad(), self.weights.unedited():
             nothing = self.denoiser.predict(latents, at, empty)
             target = self.denoiser.predict(latents, at, named)
             begin = nothing if start is None else self.denoiser.predict(latents, at, start)
         return guided_away(nothing, target, begin, self.method.eta)
-
-    @contextmanager
-    def unedited(self, wanted: bool = True) -> Iterator[None]:
-        """Put the unedited weights in the place of those in training, without copying either."""
-        if not wanted:
-            yield
-            return
-        trained = {n: p.data for n, p in self.live.items()}
-        try:
-            for name, parameter in self.live.items():
-                parameter.data = self.base[name]
-            yield
-        finally:
-            for name, parameter in self.live.items():
-                parameter.data = trained[name]

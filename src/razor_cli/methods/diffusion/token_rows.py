@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
+from razor_cli.families.diffusion.segments import Segment
 from razor_cli.methods.diffusion.choices import TokenRows
 
 if TYPE_CHECKING:
     from razor_cli.engine.lab import Lab
-    from razor_cli.families.diffusion.denoiser import Denoiser
     from razor_cli.families.diffusion.family import Diffusion
 
 BATCH = 64  # prompts encoded at once
@@ -26,45 +26,6 @@ class Encoded:
     prompts: tuple[str, ...]
     tokens: Tensor
     pooled: Tensor | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """The rows of one tokenizer in a context: where they begin, and how many there are."""
-
-    tokenizer: Any
-    start: int
-    length: int
-
-    def last(self, prompt: str, names: Sequence[str]) -> int:
-        """Return the row of the last token of a name in the prompt, of the words where it names none."""
-        ids = self._ids(prompt)
-        for name in names:
-            words = self._words(name)
-            for at in range(len(ids) - len(words), -1, -1):
-                if words and ids[at : at + len(words)] == words:
-                    return at + len(words) - 1
-        return max(0, len(ids) - 2)  # the end mark stands behind the words
-
-    def _ids(self, text: str) -> list[int]:
-        found: list[int] = self.tokenizer(text, truncation=True, max_length=self.length).input_ids
-        return found
-
-    def _words(self, text: str) -> list[int]:
-        found: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
-        return found
-
-
-def segments(denoiser: Denoiser, length: int) -> list[Segment]:
-    """Return the parts of contexts of `length` rows: those of the CLIP encoders, and of T5 where it is there.
-    Where it is left out its place is zeros, which no solution sees.
-    """
-    pipeline = denoiser.pipeline
-    first = min(pipeline.tokenizer.model_max_length, length)
-    found = [Segment(tokenizer=pipeline.tokenizer, start=0, length=first)]
-    if getattr(pipeline, "text_encoder_3", None) is not None:
-        found.append(Segment(tokenizer=pipeline.tokenizer_3, start=first, length=length - first))
-    return found
 
 
 def encoded(lab: Lab, prompts: Sequence[str]) -> Encoded:

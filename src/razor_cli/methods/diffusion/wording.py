@@ -48,6 +48,18 @@ def texts_of(key: str, templates: Mapping[str, Sequence[str]], sets: DrawnSets) 
     return [t.replace(NAME, name) for name in names_of(sets) for t in templates[sets.axis]]
 
 
+def paired_texts(
+    key: str, templates: Mapping[str, Sequence[str]], anchor: str | None, sets: DrawnSets
+) -> tuple[list[str], list[str]]:
+    """Return prompts that name the target and, one for one, what stands in their place: the anchor in the
+    same words, or the prompt that the sets have for each of theirs, or for all.
+    """
+    own = texts_of(key, templates, sets)
+    if anchor is not None:
+        return own, [put(text, names_of(sets), anchor) for text in own]
+    return own, [sets.anchor] * len(own) if templates else list(sets.anchors)
+
+
 def put(text: str, names: Sequence[str], word: str) -> str:
     """Return a prompt with a word in the place of every name that goes; a name within a word stays."""
     for name in sorted(names, key=len, reverse=True):

@@ -1,0 +1,131 @@
+"""What a change does while a pipeline draws, by what each prompt says.
+
+A denoiser holds such actors in a list. Each marks the contexts of prompts when these are encoded, and is
+asked again whenever the net reads them: it may put other contexts in their place, as a picture comes along,
+and may hold something for as long as the net answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+from razor_cli.families.diffusion.context import Context
+
+if TYPE_CHECKING:
+    from razor_cli.families.diffusion.denoiser import Denoiser
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """How far some pictures are: the share of their steps that is done [n], and for the net their latents and
+    how much noise is in them [n], where they are known.
+    """
+
+    done: Tensor
+    latents: Tensor | None = None
+    at: Tensor | None = None
+    step: int = 0  # number of the step that comes
+    steps: int = 1
+
+
+class Actor(Protocol):
+    """One change at run time."""
+
+    @property
+    def label(self) -> str:
+        """Return everything that decides what it does: part of the name of every picture that it helped
+        draw.
+        """
+        ...
+
+    @property
+    def alone(self) -> bool:
+        """Tell whether the net must draw one batch at a time."""
+        ...
+
+    def marked(self, denoiser: Denoiser, prompts: Sequence[str], context: Context) -> Tensor:
+        """Return what it needs to know of each prompt [n, k]."""
+        ...
+
+    def rewritten(self, denoiser: Denoiser, context: Context, marks: Tensor, moment: Moment) -> Context:
+        """Return the contexts that the net reads in the place of these."""
+        ...
+
+    def during(self, marks: Tensor) -> AbstractContextManager[None]:
+        """Hold something while the net answers to contexts with these marks, or to twice as many."""
+        ...
+
+
+def marked(denoiser: Denoiser, prompts: Sequence[str], context: Context) -> Context:
+    """Return contexts with the marks of every actor."""
+    found = tuple(a.marked(denoiser, prompts, context) for a in denoiser.acting)
+    return replace(context, marks=found)
+
+
+def _marks_of(denoiser: Denoiser, context: Context) -> Sequence[Tensor]:
+    if len(context.marks) != len(denoiser.acting):
+        raise RuntimeError("these contexts were encoded before a change at run time was held")
+    return context.marks
+
+
+def rewritten(denoiser: Denoiser, context: Context, moment: Moment) -> Context:
+    """Return the contexts that the net reads at this moment."""
+    found = context
+    for actor, marks in zip(denoiser.acting, _marks_of(denoiser, context), strict=True):
+        found = actor.rewritten(denoiser, found, marks, moment)
+    return found
+
+
+def during(denoiser: Denoiser, context: Context) -> ExitStack:
+    """Hold what every actor holds while the net answers to these contexts."""
+    stack = ExitStack()
+    for actor, marks in zip(denoiser.acting, _marks_of(denoiser, context), strict=True):
+        stack.enter_context(actor.during(marks))
+    return stack
+
+
+def shares_done(denoiser: Denoiser, at: Tensor) -> Tensor:
+    """Return how far pictures are that have so much noise in them, were steps evenly spread [n]."""
+    if not hasattr(denoiser.pipeline.scheduler, "alphas_cumprod"):
+        return 1 - at.float()
+    return 1 - at.float() / float(denoiser.pipeline.scheduler.config.num_train_timesteps)
+
+
+def stepping(denoiser: Denoiser, context: Context) -> dict[str, Any]:
+    """Return the arguments of a pipeline's call that let actors see every step of these pictures, none where
+    nothing acts. diffusers calls back at the end of a step, with what the next one reads.
+    """
+    if not denoiser.acting:
+        return {}
+    count = len(context)
+
+    def after(pipeline: Any, number: int, _: Any, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        times = pipeline.scheduler.timesteps
+        if number + 1 >= len(times):
+            return {}
+        latents, at = held["latents"], times[number + 1]
+        if hasattr(pipeline.scheduler, "scale_model_input"):
+            latents = pipeline.scheduler.scale_model_input(latents, at)
+        flow = not hasattr(pipeline.scheduler, "alphas_cumprod")
+        said = at / pipeline.scheduler.config.num_train_timesteps if flow else at
+        moment = Moment(
+            done=torch.full((count,), (number + 1) / len(times)),
+            latents=latents,
+            at=said.expand(count),
+            step=number + 1,
+            steps=len(times),
+        )
+        now = rewritten(denoiser, context, moment)
+        found = {"prompt_embeds": torch.cat([held["prompt_embeds"][:-count], now.tokens])}
+        if now.pooled is not None:
+            found["pooled_prompt_embeds"] = torch.cat([held["pooled_prompt_embeds"][:-count], now.pooled])
+        return found
+
+    names = ["latents", "prompt_embeds", *(["pooled_prompt_embeds"] if context.pooled is not None else [])]
+    return {"callback_on_step_end": after, "callback_on_step_end_tensor_inputs": names}

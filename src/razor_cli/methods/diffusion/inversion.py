@@ -1,0 +1,179 @@
+"""Textual inversion: tokens that are learnt from pictures of the target, in the table of each text encoder.
+
+No tokenizer and no table changes. A mark that no prompt holds stands where the tokens are, and a hook puts
+what is learnt in the place of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from razor_cli.errors import ConfigError, RunError
+from razor_cli.families.diffusion.segments import segments
+from razor_cli.methods.diffusion.noised import noised
+from razor_cli.methods.diffusion.wording import put
+
+if TYPE_CHECKING:
+    from razor_cli.engine.lab import Lab
+    from razor_cli.families.diffusion.denoiser import Denoiser
+
+MARKS = ("!", "*", "#", "^")
+DECAY = 0.1  # of the published code
+PULL = 100  # likewise: a step moves the length of a token this often its learning rate towards a word's
+
+
+class Inverting(Protocol):
+    """The settings that tokens are learnt with."""
+
+    @property
+    def ti_tokens(self) -> int:
+        """Return how many tokens stand for the target."""
+        ...
+
+    @property
+    def ti_steps(self) -> int:
+        """Return the number of steps."""
+        ...
+
+    @property
+    def ti_batch(self) -> int:
+        """Return how many pictures a step sees."""
+        ...
+
+    @property
+    def ti_lr(self) -> float:
+        """Return the learning rate."""
+        ...
+
+    @property
+    def ti_random(self) -> float | None:
+        """Return the deviation of tokens beyond the words, None: that of the table."""
+        ...
+
+
+class Tokens:
+    """Learnt tokens in the place of the target's names."""
+
+    def __init__(
+        self, denoiser: Denoiser, texts: Sequence[str], names: Sequence[str], method: Inverting, seed: int
+    ) -> None:
+        free = [m for m in MARKS if not any(m in text for text in texts)]
+        if not free:
+            raise ConfigError(
+                "method.prompts: every mark that could stand for the learnt tokens is in a prompt",
+                allowed=f"prompts without one of {' '.join(MARKS)}",
+            )
+        self.denoiser, self.word = denoiser, " ".join([free[0]] * method.ti_tokens)
+        self.texts = [put(text, names, self.word) for text in texts]
+        self._ids: dict[str, list[int]] = {}
+        self.vectors: dict[str, Tensor] = {}
+        generator = torch.Generator().manual_seed(seed)
+        for name in denoiser.encoders:
+            tokenizer = getattr(denoiser.pipeline, name.replace("text_encoder", "tokenizer"))
+            self._ids[name] = tokenizer(self.word, add_special_tokens=False).input_ids
+            own = tokenizer(names[0], add_special_tokens=False).input_ids
+            self.vectors[name] = self._first(self._table(name), own, len(self._ids[name]), method, generator)
+        self._check()
+
+    def _table(self, name: str) -> Tensor:
+        found: Tensor = getattr(self.denoiser.pipeline, name).get_input_embeddings().weight.detach()
+        return found
+
+    @staticmethod
+    def _first(
+        table: Tensor, own: Sequence[int], count: int, method: Inverting, generator: torch.Generator
+    ) -> Tensor:
+        """Return what learning begins with: the words of the name, and chance where there are fewer."""
+        deviation = float(table.std()) if method.ti_random is None else method.ti_random
+        found = deviation * torch.randn(count, table.shape[1], generator=generator).to(table)
+        words = table[list(own)[:count]]
+        found[: len(words)] = words
+        return found.requires_grad_()
+
+    def _check(self) -> None:
+        """Raise ConfigError for a prompt too long to hold all tokens."""
+        for text in self.texts:
+            for part in segments(self.denoiser, self._length()):
+                if not part.every(text, [self.word]):
+                    raise ConfigError(
+                        "method.ti_tokens: a prompt is too long for the learnt tokens, or has none",
+                        found=text,
+                        fix="fewer tokens, a shorter template in method.prompts, or method.ti=none",
+                    )
+
+    def _length(self) -> int:
+        pipeline = self.denoiser.pipeline
+        own = int(pipeline.tokenizer.model_max_length)
+        return own + (self.denoiser.tail if getattr(pipeline, "text_encoder_3", None) is not None else 0)
+
+    @contextmanager
+    def inserted(self) -> Iterator[None]:
+        """Let the encoders read the learnt tokens where a prompt has the mark."""
+        with ExitStack() as stack:
+            for name in self.vectors:
+                table = getattr(self.denoiser.pipeline, name).get_input_embeddings()
+                stack.enter_context(table.register_forward_hook(self._hook(name)))
+            yield
+
+    def _hook(self, name: str) -> Any:
+        wanted = self._ids[name]
+
+        def insert(_: Any, given: tuple[Tensor, ...], found: Tensor) -> Tensor:
+            rows = []
+            for ids, row in zip(given[0].tolist(), found, strict=True):
+                parts, at = list(row), 0
+                while at + len(wanted) <= len(ids):
+                    if ids[at : at + len(wanted)] == wanted:
+                        parts[at : at + len(wanted)] = list(self.vectors[name].to(row.dtype))
+                        at += len(wanted)
+                    else:
+                        at += 1
+                rows.append(torch.stack(parts))
+            return torch.stack(rows)
+
+        return insert
+
+    def learn(self, latents: Tensor, lab: Lab, method: Inverting) -> None:
+        """Learn the tokens: under prompts that hold them, the noise of the target's pictures is foretold."""
+        held = list(self.vectors.values())
+        optimizer = torch.optim.AdamW(held, lr=method.ti_lr, weight_decay=DECAY)
+        lengths = {n: float(self._table(n).norm(dim=1).mean()) for n in self.vectors}
+        generator = torch.Generator().manual_seed(lab.seed)
+        for step in range(method.ti_steps):
+            with torch.enable_grad():
+                loss = self.loss(latents, method.ti_batch, generator)
+                gradients = torch.autograd.grad(loss, held, allow_unused=True)
+            value = float(loss.detach())
+            if not value < float("inf"):
+                raise RunError(f"method.ti_lr: the loss became {value} in step {step + 1} of the inversion")
+            for vector, gradient in zip(held, gradients, strict=True):
+                vector.grad = gradient
+            optimizer.step()
+            self._pull(lengths, method.ti_lr)
+            lab.tick(method.ti_batch, method.ti_batch)
+            lab.say(f"textual inversion: step {step + 1} of {method.ti_steps}, loss {value:.4g}")
+        for vector in held:
+            vector.grad = None
+
+    def loss(self, latents: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Return the denoising loss of some pictures under prompts with the tokens."""
+        picked = torch.randint(len(latents), (count,), generator=generator)
+        spoken = torch.randint(len(self.texts), (count,), generator=generator)
+        state = noised(self.denoiser, latents[picked], generator)
+        with self.inserted():
+            context = self.denoiser.encode([self.texts[int(i)] for i in spoken])
+        said = self.denoiser.predict(state.latents, state.at, context)
+        return F.mse_loss(said.float(), state.target.float())
+
+    @torch.no_grad()
+    def _pull(self, lengths: dict[str, float], lr: float) -> None:
+        """Move each token's length towards that of a word."""
+        for name, vector in self.vectors.items():
+            now = vector.norm(dim=1, keepdim=True).clamp_min(torch.finfo(vector.dtype).tiny)
+            vector.mul_((now + min(1.0, PULL * lr) * (lengths[name] - now)) / now)
