@@ -47,7 +47,7 @@ class Recovery(Objective):
         seen = self.method.trim_pictures or len(self.lessons.forget)
         return {n: -g / min(seen, len(self.lessons.forget)) for n, g in found.items()}
 
-    def start(self, params: Named) -> None:
+    def begin(self, params: Named) -> None:
         """Put the trimmed weights in place."""
         for name, value in self.trimmed.values.items():
             params[name].copy_(value)
