@@ -51,6 +51,9 @@ class Edit:
     cost: Cost = field(default_factory=Cost)
     notes: list[str] = field(default_factory=list)
     null: bool = False  # it is meant to change nothing
+    also: dict[str, Change] = field(
+        default_factory=dict
+    )  # further states to evaluate: the edit used otherwise
 
     @property
     def values(self) -> dict[str, Tensor]:

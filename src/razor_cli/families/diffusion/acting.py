@@ -7,8 +7,8 @@ and may hold something for as long as the net answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -49,6 +49,10 @@ class Actor(Protocol):
         """Tell whether the net must draw one batch at a time."""
         ...
 
+    def present(self, denoiser: Denoiser) -> AbstractContextManager[None]:
+        """Be in the net, for as long as the change is held."""
+        ...
+
     def marked(self, denoiser: Denoiser, prompts: Sequence[str], context: Context) -> Tensor:
         """Return what it needs to know of each prompt [n, k]."""
         ...
@@ -60,6 +64,17 @@ class Actor(Protocol):
     def during(self, marks: Tensor) -> AbstractContextManager[None]:
         """Hold something while the net answers to contexts with these marks, or to twice as many."""
         ...
+
+
+@contextmanager
+def present(denoiser: Denoiser, actor: Actor) -> Iterator[None]:
+    """Let an actor take part in whatever is encoded and drawn."""
+    with actor.present(denoiser):
+        denoiser.acting.append(actor)
+        try:
+            yield
+        finally:
+            denoiser.acting.remove(actor)
 
 
 def marked(denoiser: Denoiser, prompts: Sequence[str], context: Context) -> Context:
