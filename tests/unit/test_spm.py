@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
 from drawn_labs import lab_of, same
+from membranes import chance, drawn, said
 from presets import preset
-from safetensors import safe_open
-from tiny_drawn import bits, folders, loaded
+from tiny_drawn import bits
 from tiny_drawn import family as opened
 from tiny_drawn import make_sets as drawn_sets
-from torch import Tensor
 
 from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import ADAPTER, Family
-from razor_cli.errors import ConfigError, PatchError, WeightsError
+from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.choices import Matching
 from razor_cli.families.diffusion.family import Diffusion
-from razor_cli.families.diffusion.kinds import Kind, Sampler
-from razor_cli.families.diffusion.low_rank import LowRank, core_of, read_membrane
+from razor_cli.families.diffusion.kinds import Kind
+from razor_cli.families.diffusion.low_rank import LowRank, core_of
 from razor_cli.families.diffusion.membrane import Membrane, fresh, layers_of, product, shared_tokens
-from razor_cli.families.diffusion.wrapped import Wrapped
 from razor_cli.methods.diffusion.spm import Spm
 from razor_cli.methods.diffusion.spm_training import Leading, chance_like
-from razor_cli.weights.adapter import write_adapter
-from razor_cli.weights.patch_format import read_patch
 
 SHORT = {"lr": 1e-2, "epochs": 2, "steps": 3, "batch": 2, "sampler_steps": 3, "anchors": 2}
-PROMPTS = ["A Cats image in Noto style.", "a photo of a person"]
-QUICK = Sampler(steps=4, guidance=3.0, batch=2)
 
 
 @pytest.fixture(scope="module", params=list(Kind))
@@ -48,22 +41,6 @@ def method(**changes: Any) -> Spm:
 
 def spm(family: Diffusion, lab: dict[str, Any] | None = None, **changes: Any) -> Edit:
     return method(**changes).edit(lab_of(family, **lab or {}))
-
-
-def chance(family: Diffusion, rank: int = 2, **changes: Any) -> LowRank:
-    """Return an adapter whose matrices are chance."""
-    generator = torch.Generator().manual_seed(7)
-    first = fresh(family.denoiser, rank, generator)
-    factors = {n: (d, 0.2 * torch.randn(u.shape, generator=generator)) for n, (d, u) in first.items()}
-    given = {"alpha": 1.0, "concepts": ("Noto",), "matching": Matching.FIXED} | changes
-    return LowRank(core=core_of(cast(Family, family)), factors=factors, **given)
-
-
-def said(family: Diffusion, prompts: list[str] = PROMPTS) -> Tensor:
-    latents = torch.randn(len(prompts), *family.denoiser.shape, generator=torch.Generator().manual_seed(9))
-    at = torch.full((len(prompts),), 0.6 if family.denoiser.kind is Kind.SD3 else 600)
-    with torch.no_grad():
-        return family.denoiser.predict(latents, at, family.denoiser.encode(prompts))
 
 
 def test_a_fresh_adapter_is_the_identity(family: Diffusion) -> None:
@@ -145,10 +122,6 @@ def test_a_prompt_lets_through_as_much_as_it_is_like_the_concept(family: Diffusi
     larger = [max(pair) for pair in zip(found[Matching.COSINE], found[Matching.TOKENS], strict=True)]
     assert found[Matching.COSINE_OR_TOKENS] == pytest.approx(larger)
     assert shared_tokens(family.denoiser, "a photo of noto", ["Noto style"]) == 0.5
-
-
-def drawn(family: Diffusion) -> Tensor:
-    return family.pictures(None).pictures(PROMPTS, [1, 2], QUICK).float()
 
 
 def test_pictures_are_drawn_with_each_prompts_own_part_and_several_adapters_add_up(family: Diffusion) -> None:
@@ -256,76 +229,6 @@ def test_the_rate_begins_anew_as_often_as_asked() -> None:
     rates = [found.rate(i) for i in range(20)]
     assert rates[0] == rates[10] == 1.0 and rates[9] < 0.1 and rates[19] < 0.1
     assert method(restarts=3, lr=0.5).rate(1) == 0.5
-
-
-def written(change: LowRank, path: Path) -> Path:
-    write_adapter(path, change.tensors(), change.header, kind=ADAPTER, weights_hash="0", method="spm")
-    return path
-
-
-@pytest.mark.parametrize("kind", list(Kind), ids=str)
-def test_plain_diffusers_loads_the_file_with_its_alpha_and_all_of_it_takes_part(
-    kind: Kind, tmp_path: Path
-) -> None:
-    family, pipe = opened(kind), loaded(folders(kind)[0], kind)
-    change = chance(family, alpha=0.5, matching=Matching.TOKENS)
-    path = written(change, tmp_path / "adapter.safetensors")
-    with safe_open(path, framework="pt") as opened_file:
-        header = opened_file.metadata()
-    assert json.loads(header["lora_adapter_metadata"])[f"{change.core}.lora_alpha"] == 0.5
-    pipe.load_lora_weights(tmp_path, weight_name=path.name)
-    core = getattr(pipe, change.core)
-    latents = torch.randn(2, *family.denoiser.shape, generator=torch.Generator().manual_seed(9))
-    context = family.denoiser.encode(PROMPTS)
-    at = torch.full((2,), 0.6 if kind is Kind.SD3 else 600)
-    with torch.no_grad():
-        if kind is Kind.SD15:
-            plain = core(latents, at, encoder_hidden_states=context.tokens).sample
-        else:
-            plain = core(
-                hidden_states=latents,
-                timestep=at * 1000,
-                encoder_hidden_states=context.tokens,
-                pooled_projections=context.pooled,
-            ).sample
-    with change.fixed().held(family):
-        assert torch.allclose(plain, said(family), atol=1e-4)
-    with change.held(family):
-        assert not torch.allclose(plain, said(family), atol=1e-3)
-
-
-@pytest.mark.parametrize("kind", list(Kind), ids=str)
-def test_a_wrapper_draws_with_the_file_and_its_transport(kind: Kind, tmp_path: Path) -> None:
-    family = opened(kind)
-    change = chance(family, matching=Matching.TOKENS)
-    membrane = read_membrane(written(change, tmp_path / "adapter.safetensors"))
-    assert (membrane.concepts, membrane.alpha, membrane.matching) == (("Noto",), 1.0, Matching.TOKENS)
-    assert membrane.label == change.membrane.label
-    pipe = loaded(folders(kind)[0], kind)
-    pipe.set_progress_bar_config(disable=True)
-    found = Wrapped(pipe, membrane)(
-        PROMPTS,
-        num_inference_steps=4,
-        guidance_scale=3.0,
-        output_type="pt",
-        generator=[torch.Generator().manual_seed(s) for s in (1, 2)],
-    ).images
-    with change.held(family):
-        assert torch.allclose(255 * found, drawn(family), atol=1.0)
-
-
-def test_patches_and_other_nets_refuse_an_adapter(tmp_path: Path) -> None:
-    one, other = opened(Kind.SD15), opened(Kind.SD3)
-    path = written(chance(one), tmp_path / "adapter.safetensors")
-    with pytest.raises(PatchError, match="is an adapter, which lies beside the weights"):
-        read_patch(path)
-    membrane = read_membrane(path)
-    with pytest.raises(WeightsError, match="belongs to another net"), membrane.present(other.denoiser):
-        pass
-    plain = tmp_path / "plain.safetensors"
-    write_adapter(plain, {"w": torch.zeros(2)}, kind=ADAPTER, weights_hash="0")
-    with pytest.raises(WeightsError, match="is not a membrane"):
-        read_membrane(plain)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -58,16 +58,6 @@ class Change(Protocol):
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Return what a patch stores, by name; nothing for a change at run time."""
-        ...
-
-
-@runtime_checkable
-class Headed(Protocol):
-    """A change whose file has something to say of its tensors."""
-
-    @property
-    def header(self) -> Mapping[str, str]:
-        """Return further entries of the file's header."""
         ...
 
 

@@ -11,8 +11,8 @@ import torch
 
 from razor_cli import __version__
 from razor_cli.config.settings import Experiment, resolved
-from razor_cli.contract.edit import Edit
-from razor_cli.contract.family import WEIGHTS, Family, Headed, Key
+from razor_cli.contract.edit import Edit, Headed
+from razor_cli.contract.family import WEIGHTS, Family, Key
 from razor_cli.contract.sets import Sets
 from razor_cli.metrics.score import Score
 from razor_cli.runs import provenance

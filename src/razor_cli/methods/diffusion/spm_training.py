@@ -24,13 +24,13 @@ from razor_cli.families.diffusion.low_rank import DOWN, UP, LowRank, core_of
 from razor_cli.families.diffusion.membrane import Membrane, fresh
 from razor_cli.methods.diffusion.esd_erasure import guided_away
 from razor_cli.methods.diffusion.partly_drawn import PartlyDrawn
-from razor_cli.methods.diffusion.spm import FIXED
+from razor_cli.methods.diffusion.spm_settings import FIXED
 from razor_cli.methods.diffusion.wording import names_of, paired_texts
 
 if TYPE_CHECKING:
     from razor_cli.engine.lab import Lab
     from razor_cli.families.diffusion.family import Diffusion
-    from razor_cli.methods.diffusion.spm import Spm
+    from razor_cli.methods.diffusion.spm_settings import SpmSettings
 
 LEAST, SPREAD = 0.8, 0.4  # lengths of chance contexts, as shares of the target's
 
@@ -39,7 +39,8 @@ def chance_like(target: Tensor, count: int, generator: torch.Generator) -> tuple
     """Return chance vectors of the shape of a context [1, ...] and about as long, fewer near the target
     [count, ...], and their lengths in shares of the target's [count].
     """
-    found, flat = [], target.flatten().float().cpu()
+    flat = target.flatten().float().cpu()
+    found: list[Tensor] = []
     while len(found) < count:
         drawn = torch.randn(flat.shape, generator=generator)
         likeness = float(F.cosine_similarity(flat, drawn, dim=0))
@@ -53,7 +54,7 @@ def chance_like(target: Tensor, count: int, generator: torch.Generator) -> tuple
 class Leading:
     """What an adapter is trained on: partly drawn pictures of the target, and chance contexts beside it."""
 
-    def __init__(self, lab: Lab, method: Spm, membrane: Membrane) -> None:
+    def __init__(self, lab: Lab, method: SpmSettings, membrane: Membrane) -> None:
         self.method, self.membrane = method, membrane
         self.denoiser = cast("Diffusion", lab.family).denoiser
         self.own, self.instead = paired_texts("prompts", method.prompts, method.anchor, lab.sets)
@@ -111,7 +112,7 @@ class Leading:
 class _Run:
     """State of one training. The factors are no parameters of the model, so it keeps its own loop."""
 
-    def __init__(self, lab: Lab, method: Spm) -> None:
+    def __init__(self, lab: Lab, method: SpmSettings) -> None:
         self.lab, self.method = lab, method
         family = cast("Diffusion", lab.family)
         self.core, self.names = core_of(lab.family), names_of(lab.sets)
@@ -172,7 +173,7 @@ class _Run:
             loss = self.leading.loss(generator)
         value = float(loss.detach())
         if math.isfinite(value):
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.optimizer.step()
         m = self.method
         seen = m.batch * (1 + m.anchors)
@@ -210,6 +211,6 @@ class _Run:
         return Edit(change=change, also=also, log=self.progress.log, cost=self.lab.cost, notes=notes)
 
 
-def trained(lab: Lab, method: Spm) -> Edit:
+def trained(lab: Lab, method: SpmSettings) -> Edit:
     """Return the edit: an adapter, and beside it the state in which plain diffusers loads it."""
     return _Run(lab, method).run()
