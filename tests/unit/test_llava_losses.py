@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from tiny_llava import LAYERS, opened
 from tiny_world import make_sets
 from torch import Tensor
@@ -20,7 +19,7 @@ from razor_cli.contract.family import Named
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.engine.changes import Weights
 from razor_cli.errors import ConfigError
-from razor_cli.families.llava.answerer import Pixels, Question
+from razor_cli.families.llava.answerer import Question
 from razor_cli.families.llava.family import Llava
 from razor_cli.families.llava.kinds import Candidates, Pool
 from razor_cli.families.llava.losses import LITERAL, SIMILARITY
@@ -278,32 +277,3 @@ def test_pictures_of_things_are_asked_what_they_show(model: Llava, sets: Concept
     plain = gradient(model, sets, "retain_answers", sets.retain.head(2))
     found = gradient(model, sets, "retain_answers", things)
     assert not torch.equal(plain[FC1], found[FC1])
-
-
-@pytest.mark.parametrize("name", ["answer_nll", "answer_generic", "retain_answers", "feature_keep"])
-def test_a_large_models_gradients_are_taken_picture_by_picture(
-    model: Llava, sets: ConceptSets, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    part = sets.retain.head(5)
-    moved = {n: v + 0.01 for n, v in parameters(model).items() if n == FC1}
-    seen: list[int] = []
-    real = model.looker.preprocess
-
-    def spy(images: Sequence[Image.Image]) -> Pixels:
-        seen.append(len(images))
-        return real(images)
-
-    def found(most: int) -> Named:
-        monkeypatch.setattr(type(model), "at_once", property(lambda _: most))
-        with swapped(model, moved):
-            return gradient(model, sets, name, part, 4)
-
-    monkeypatch.setattr(model.looker, "preprocess", spy)
-    whole = found(128)
-    assert max(seen) == 4
-    seen.clear()
-    one_by_one = found(1)
-    assert set(seen) == {1}
-    assert any(v.any() for v in whole.values())
-    for n, v in whole.items():
-        assert torch.allclose(one_by_one[n], v, atol=1e-6, rtol=1e-3)

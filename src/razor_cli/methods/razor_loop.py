@@ -266,7 +266,7 @@ class Loop:
         if self.method.step is Step.FIXED:
             size = reach * self.method.step_size
             board.prepare(components)
-            seen = self._apply(components, directions, [size * u for u in units])
+            seen = self._apply(components, directions, [size * u for u in units]) if size > 0 else before
             self.lab.cost.evaluations += 1
             found = Found(step_size=size, metrics=seen, trials=1)
         else:
