@@ -133,7 +133,14 @@ def test_pictures_are_drawn_with_each_prompts_own_part_and_several_adapters_add_
     assert torch.equal(drawn(family), plain)
     assert not torch.equal(found[0], plain[0]) and torch.equal(found[1], plain[1])
     assert torch.allclose(found[0], fixed[0], atol=1.0) and not torch.equal(fixed[1], plain[1])
-    with change.held(family), change.held(family):
+    other = LowRank(
+        core=change.core,
+        factors=change.factors,
+        alpha=1.0,
+        concepts=("Noto", "Mono"),
+        matching=Matching.TOKENS,
+    )
+    with change.held(family), other.held(family):
         twice = said(family)
     double = LowRank(
         core=change.core,
