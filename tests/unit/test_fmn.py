@@ -178,8 +178,8 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any], what: str) -
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"ti_tokens": 14}, "too long for the learnt tokens"),
-        ({"prompts": {"style": ["! * # ^ {}"]}}, "every mark"),
+        ({"ti_tokens": 14, "ti": "tokens"}, "too long for the learnt tokens"),
+        ({"prompts": {"style": ["! * # ^ {}"]}, "ti": "tokens"}, "every mark"),
         ({"prompts": {"style": ["a " * 20 + "{}"]}, "ti": "none"}, "does not hold the target's name"),
     ],
 )

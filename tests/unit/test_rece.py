@@ -131,11 +131,15 @@ def test_the_target_is_harder_to_bring_back_after_every_few_rounds() -> None:
     assert found[0] < found[1] < found[2]
 
 
-def test_what_is_found_is_sent_to_the_anchor() -> None:
-    """After a round, the rows that it found give nearly what the anchor gives."""
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_what_is_found_is_sent_to_the_anchor(accumulate: bool) -> None:
+    """After a round, the rows that it found give nearly what the anchor gives: by the matrices that the round
+    began with.
+    """
     family, sets = opened(Kind.SD15), drawn_sets()
     lab = lab_of(family)
-    method = preset("rece", preserve=0, preserve_empty=False, rows="last", erase_scale=1e6, rounds=1)
+    of = {"preserve": 0, "preserve_empty": False, "rows": "last", "erase_scale": 1e6, "rounds": 1}
+    method = preset("rece", **of, accumulate=accumulate)
     with torch.no_grad():
         rows = inputs(method, lab, list(sets.target_prompts), [sets.anchor] * 3, [])
         weights = {n: family.stored[n] for n in matrices(lab, True)}
@@ -144,7 +148,8 @@ def test_what_is_found_is_sent_to_the_anchor() -> None:
         again = revived(pairs, rows["tokens"].own, method.gamma)
         second = method.moved(lab, weights, rows)
     for name, value in second.items():
-        wanted = rows["tokens"].other.double() @ first[name].T
+        began = weights[name].double() if accumulate else first[name]
+        wanted = rows["tokens"].other.double() @ began.T
         gap, before = (float((again @ w.T - wanted).norm()) for w in (value, first[name]))
         assert gap < 0.01 * before
 
