@@ -130,7 +130,8 @@ def test_what_is_found_is_sent_to_the_anchor() -> None:
     """After a round, the rows that it found give nearly what the anchor gives."""
     family, sets = opened(Kind.SD15), drawn_sets()
     lab = lab_of(family)
-    method = preset("rece", preserve=0, preserve_empty=False, rows="last", erase_scale=1e6, rounds=1)
+    bare: dict[str, Any] = {"preserve": 0, "preserve_empty": False, "rows": "last", "accumulate": False}
+    method = preset("rece", **bare, erase_scale=1e6, rounds=1)
     with torch.no_grad():
         rows = inputs(method, lab, list(sets.target_prompts), [sets.anchor] * 3, [])
         weights = {n: family.stored[n] for n in matrices(lab, True)}
