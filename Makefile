@@ -7,6 +7,9 @@ SEEDS ?= 0
 JOBS ?= 2
 # What `make tables RUN=1` runs; ARGS=dry_run=true lists the jobs instead
 EXPERIMENTS ?= table3 compare quantization_claim table7 figure5 tan_table2 tan_table12 tan_table13 tan_table14 tan_table15 tan_regularizers
+# On models that draw: what shares runs, then what measures costs, one job at a time
+DRAWN ?= table4 slug_sd figure3 table5 slug_unlearncanvas
+ALONE := table5 slug_unlearncanvas
 # In the order in which one needs the other: judges see pictures through the autoencoder of sd, sd3 draws with it
 STANDINS := clip sd judges sd3 llava
 SD_TINY := src/razor_cli/families/diffusion/standins/sd_tiny
@@ -52,6 +55,9 @@ tables: .venv/.ready ## the papers' tables and figures from recorded runs (RUN=1
 ifdef RUN
 	@failed=; for e in $(EXPERIMENTS); do \
 		$(BIN)/razor-run experiment=$$e seed=$(SEEDS) jobs=$(JOBS) $(if $(TARGETS),targets=$(TARGETS)) $(if $(CIFAR),data.cifar_root=$(CIFAR)) $(ARGS) || failed="$$failed $$e"; \
+	done; for e in $(DRAWN); do \
+		case " $(ALONE) " in *" $$e "*) jobs=1;; *) jobs=$(JOBS);; esac; \
+		$(BIN)/razor-run experiment=$$e seed=$(SEEDS) jobs=$$jobs $(if $(TARGETS),targets=$(TARGETS)) $(ARGS) || failed="$$failed $$e"; \
 	done; $(BIN)/razor tables all; test -z "$$failed" || { echo "not complete:$$failed"; exit 1; }
 else
 	$(BIN)/razor tables all $(ARGS)

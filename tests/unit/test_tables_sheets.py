@@ -52,7 +52,7 @@ def test_figure_3_is_of_sd3_and_what_is_missing_is_named(runs: list[Run]) -> Non
     cells = [c for p in document.panels for r in p.rows for c in r]
     assert "no run recorded: razor-run experiment=slug_sd scenario=character method=slug" in cells
     (person,) = (p for p in document.panels if "sd_tiny" in p.title)
-    assert ("Elon Musk", "salun", "70.00", "69.00", "95.00", "96.00", "93.00", "yes") in person.rows
+    assert ("Elon Musk", "salun", "70.00", "69.00", "95.00", "96.00", "93.00") in person.rows
     empty = builder("pictures")([])
     assert empty.panels[0].rows[0][2] == "no run recorded: razor-run experiment=drawn"
 
@@ -66,6 +66,13 @@ def test_figures_are_drawn_and_equal_when_drawn_again(runs: list[Run], tmp_path:
         for file in files:
             with Image.open(file) as image:
                 assert min(image.size) > 200
+
+
+def test_a_damaged_file_of_pictures_costs_its_figure_and_a_note(tmp_path: Path) -> None:
+    run = drew(tmp_path, "Noto", "razor", 90.0, files=pictures(("base", "edit")))
+    run.path("shown.png").write_bytes(b"planted")
+    files, notes = draw_all("pictures", tmp_path / "figures", complete_runs(tmp_path))
+    assert not files and len(notes) == 1 and "is not what DONE vouches for" in notes[0]
 
 
 def test_interference_has_the_forgotten_on_its_diagonal(runs: list[Run]) -> None:

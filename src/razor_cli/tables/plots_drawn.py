@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from razor_cli.escape import on_screen
 from razor_cli.figure import draw_matrices, fonts, name_ticks, new_figure, own_settings, save
+from razor_cli.runs.voucher import require_vouched
 
 if TYPE_CHECKING:
     from razor_cli.runs.folder import Run
@@ -35,9 +36,12 @@ def figures(name: str, runs: Sequence[Run]) -> Iterator[tuple[str, Callable[[Pat
 
 
 def pictures_of(path: Path, row: int, columns: int) -> list[NDArray[np.uint8]]:
-    """Return one row of a file of equal square pictures."""
+    """Return one row of a file of equal square pictures. Raises UserError for a file of a run that is not
+    what the run vouches for.
+    """
     from PIL import Image
 
+    require_vouched(path)
     with Image.open(path) as image:
         whole = np.asarray(image.convert("RGB"))
     side = whole.shape[1] // columns
