@@ -35,8 +35,7 @@ class Heat:
 
 def heats(runs: Sequence[Run]) -> list[Heat]:
     """Return one for each scenario and model that recorded accuracy name by name."""
-    own = [r for r in usable(runs) if r.record.family == FAMILY and r.record.method not in UNEDITED]
-    found = []
+    own, found = _used(runs), []
     for scenario in sorted({r.record.scenario for r in own}):
         for model, chosen in by_model([r for r in own if r.record.scenario == scenario]).items():
             cells = {m: _cells([r for r in chosen if r.record.method == m]) for m in _methods(chosen)}
@@ -44,6 +43,10 @@ def heats(runs: Sequence[Run]) -> list[Heat]:
             if cells:
                 found.append(_heat(f"{model}, {scenario}", cells))
     return found
+
+
+def _used(runs: Sequence[Run]) -> list[Run]:
+    return [r for r in usable(runs) if r.record.family == FAMILY and r.record.method not in UNEDITED]
 
 
 Cells = Mapping[tuple[str, str], float]
@@ -68,7 +71,8 @@ def _cells(runs: Sequence[Run]) -> Cells:
     """Return the mean accuracy over seeds by (forgotten, generated), in full precision."""
     found: dict[tuple[str, str], list[float]] = {}
     for run in runs:
-        target, rows = run.record.target, {}
+        target = run.record.target
+        rows: dict[str, float] = {}
         for row in run.scores:
             score, value = row.score, row.score.value
             if (row.state, row.quantization) != ("edit", "none") or value is None:
@@ -77,8 +81,9 @@ def _cells(runs: Sequence[Run]) -> Cells:
                 rows[score.variant] = value
             elif (score.metric, score.variant) == (OWN, BENCHMARK):
                 rows[target] = 100 - value
-        for name, value in rows.items() if len(rows) > 1 else ():
-            found.setdefault((target, name), []).append(value)
+        if len(rows) > 1:  # else no other name was scored by itself
+            for name, value in rows.items():
+                found.setdefault((target, name), []).append(value)
     return {place: float(np.mean(values)) for place, values in found.items()}
 
 
@@ -95,7 +100,7 @@ def build(runs: Sequence[Run]) -> Document:
     notes = [
         "Accuracy in %, all sentences together, of each name after another one was forgotten; of the "
         "forgotten name itself by the benchmark's sentence (100 less UA), where low is what was asked for.",
-        *versions(runs if panels else []),
+        *versions(_used(runs)),
     ]
     notes += [] if panels else ["Nothing measured: razor-run experiment=drawn (metrics.per_name=true)"]
     return Document(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from razor_cli.escape import on_screen
-from razor_cli.figure import draw_matrices, fonts, name_ticks, new_figure, own_settings, save
+from razor_cli.figure import fonts, name_ticks, new_figure, own_settings, save
 from razor_cli.runs.voucher import require_vouched
 
 if TYPE_CHECKING:
@@ -86,11 +86,11 @@ def heat_map(path: Path, heat: Heat) -> None:
         width + 1.6, (height + 0.5) * len(heat.methods) + 1.4, 1, heat.title, rows=len(heat.methods)
     )
     flat = list(axes.flat)
-    matrices = {on_screen(name): np.ma.masked_invalid(m) for name, m in heat.methods.items()}
-    image = draw_matrices(flat, matrices, 9)
-    image.set_clim(0, 100)
-    for ax in flat:
-        ax.images[0].set_clim(0, 100)
+    look: dict[str, Any] = {"cmap": "cividis", "vmin": 0, "vmax": 100, "interpolation": "nearest"}
+    for ax, (method, matrix) in zip(flat, heat.methods.items(), strict=True):
+        image = ax.imshow(matrix, aspect="equal", **look)  # a name that was not drawn stays blank
+        ax.set_title(on_screen(method), fontsize=9, family=fonts(), parse_math=False)
+        ax.tick_params(length=0)
         ax.set_xticks([])
         name_ticks(ax.yaxis, heat.forgotten)
     name_ticks(flat[-1].xaxis, heat.generated)
