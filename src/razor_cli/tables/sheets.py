@@ -129,9 +129,9 @@ def build(runs: Sequence[Run], name: str) -> Document:
             panels.append(Panel(title=title, columns=columns, rows=list(_rows(found))))
     missing = list(_missing(shape, own))
     if missing or not panels:
-        nothing = [(scenario, method, why) for scenario, method, why in missing] or [
-            ("", "", f"no run recorded: razor-run experiment={shape.experiment}")
-        ]
+        nothing: list[tuple[str, ...]] = [*missing]
+        if not nothing:
+            nothing.append(("", "", f"no run recorded: razor-run experiment={shape.experiment}"))
         panels.append(Panel(title="Not measured", columns=("scenario", "method", "command"), rows=nothing))
     notes = [
         "Rows of the figures: the unedited model, then every method; columns: prompts of the target, of the "
