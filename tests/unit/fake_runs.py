@@ -215,9 +215,7 @@ class Asked:
             settings=self.settings,
             overrides=dict(self.overrides),
             provenance=provenance(self.seed, self.finished),
-            cost=CostRecord.of(
-                self.cost, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=self.patch_bytes
-            ),
+            cost=CostRecord.of(self.cost, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=self.patch_bytes),
             verdict=Verdict(
                 decision=Decision.ACCEPTED, reasons=["M1 generic 5.5 [2.2, 8.8] ≤ 55 under none, int8, int4"]
             ),
