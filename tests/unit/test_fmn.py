@@ -25,7 +25,7 @@ from razor_cli.methods.diffusion.fmn import Fmn
 from razor_cli.methods.diffusion.fmn_steering import Steering, attention_norm
 from razor_cli.methods.diffusion.inversion import Tokens
 
-SHORT = {"lr": 1e-3, "epochs": 2, "steps": 3, "batch": 2, "ti_steps": 3}
+SHORT = {"lr": 1e-3, "epochs": 2, "steps": 3, "batch": 2, "ti": "tokens", "ti_steps": 3, "group": "xattn"}
 
 
 @pytest.fixture(scope="module", params=list(Kind))

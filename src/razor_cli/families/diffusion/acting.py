@@ -78,7 +78,7 @@ def present(denoiser: Host, actor: Actor) -> Iterator[None]:
         try:
             yield
         finally:
-            denoiser.acting.remove(actor)
+            denoiser.acting.pop()  # changes nest
 
 
 def marked(denoiser: Host, prompts: Sequence[str], context: Context) -> Context:

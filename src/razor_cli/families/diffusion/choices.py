@@ -8,6 +8,7 @@ from enum import StrEnum
 from razor_cli.contract.family import RETAIN
 from razor_cli.contract.goals import Goal, Meaning
 from razor_cli.dual.choices import FORGET_LOSSES as PAIRED
+from razor_cli.errors import ConfigError
 
 
 class Precision(StrEnum):
@@ -102,3 +103,13 @@ class Matching(StrEnum):
     COSINE = "clipcos"
     TOKENS = "tokenuni"
     FIXED = "fixed"
+
+
+def no_float16() -> ConfigError:
+    """Return the error of a model that a CPU would compute in float16."""
+    return ConfigError(
+        "model.dtype=float16 is for GPUs: on a CPU it is slow, and many of its operations are missing",
+        allowed="auto, float32, bfloat16",
+        found="float16 on cpu",
+        fix="model.dtype=bfloat16, or model.device=cuda",
+    )

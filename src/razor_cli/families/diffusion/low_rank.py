@@ -30,7 +30,7 @@ DOWN, UP = ".lora_A.weight", ".lora_B.weight"  # as peft calls them
 OF_DIFFUSERS, OWN = "lora_adapter_metadata", "membrane"  # keys of the file's header
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LowRank:
     """A membrane that is held in a model. `core` is the net's name in the pipeline."""
 

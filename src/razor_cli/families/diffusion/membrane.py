@@ -71,7 +71,7 @@ def product(down: Tensor, up: Tensor) -> Tensor:
     return (up.flatten(1) @ down.flatten(1)).reshape(len(up), *down.shape[1:])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Membrane:
     """Takes part in a net's layers, for each prompt as far as it is about one of the `concepts`."""
 
