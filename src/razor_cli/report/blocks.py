@@ -43,6 +43,18 @@ def print_part(console: Console, words: Words, part: Part, rows: Sequence[ScoreR
             _print_facts(console, words, part, rows)
 
 
+def print_attacked(console: Console, words: Words, block: Block, rows: Sequence[ScoreRow]) -> None:
+    """Print a block of states that were attacked: a row for each state, width and attack; or nothing."""
+    attacked = [replace(r, quantization=_attack(r)) for r in rows if r.attack]
+    if attacked:
+        print_part(console, words, block, attacked)
+
+
+def _attack(row: ScoreRow) -> str:
+    width = "" if row.quantization == "none" else row.quantization
+    return " ".join(filter(None, (width, row.attack, "" if row.step is None else f"({row.step} steps)")))
+
+
 def _columns(rows: Sequence[ScoreRow], reading: Reading) -> list[Column]:
     """Return the column of a reading, or where it has no heading one for each metric that fits."""
     if reading.heading:

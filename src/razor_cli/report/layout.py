@@ -81,6 +81,7 @@ class Layout:
 
     parts: tuple[Part, ...]
     progress: tuple[Reading, ...] = ()
+    attacked: Block | None = None  # of states that were attacked, a row for each attack
 
 
 def layout_of(family: str) -> Layout | None:

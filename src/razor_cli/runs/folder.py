@@ -119,7 +119,12 @@ class Run:
 
     @cached_property
     def scores(self) -> list[ScoreRow]:
-        """The rows of scores.csv, in file order."""
+        """The rows of scores.csv on states as they are, in file order."""
+        return [row for row in self.measured if not row.attack]
+
+    @cached_property
+    def measured(self) -> list[ScoreRow]:
+        """All rows of scores.csv, those of attacks included."""
         return parsed(read_scores, self.read(SCORES), self.folder, SCORES)
 
     @cached_property

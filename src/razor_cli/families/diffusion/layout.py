@@ -62,8 +62,20 @@ OTHERS = Spread(
     worst=Reading("worst drop ↓", "ira_worst"),
     which="of which name",
 )
+ASKED_ELSE = Block(
+    title="Asked without the prompt (UA: pictures in which the target is not found; low: it came back)",
+    readings=(
+        Reading("UA", "ua", "*benchmark"),
+        Reading("UA valid", "ua_valid", "*benchmark"),
+        Reading("rejects", "rejects", "*benchmark"),
+        Reading("since base", "ua_drop", "*benchmark/base"),
+        Reading("UA, other templates", "ua", "*templates"),
+        Reading("valid, other templates", "ua_valid", "*templates"),
+    ),
+)
 LAYOUT = Layout(
     parts=(FORGOTTEN, RECOVERY, KEPT, ZERO_SHOT, JUDGES, QUALITY, OTHERS),
+    attacked=ASKED_ELSE,
     progress=(
         Reading("UA", "ua", "benchmark"),
         Reading("IRA", "ira", "benchmark"),
