@@ -39,13 +39,8 @@ if TYPE_CHECKING:  # both need torch or stand above this module
 
 log = logging.getLogger(__name__)
 
-CONFIG, RECORD, SCORES, EDIT_LOG, DONE = (
-    "resolved_config.yaml",
-    "run.json",
-    "scores.csv",
-    "edit_log.csv",
-    voucher.DONE,
-)
+CONFIG, RECORD, SCORES = "resolved_config.yaml", "run.json", "scores.csv"
+EDIT_LOG, DONE = "edit_log.csv", voucher.DONE
 SURVIVAL = "survival.csv"
 VOUCHED = (RECORD, SCORES, EDIT_LOG)  # what every run has
 RUN_ID = re.compile(r"[0-9a-f]{16}")
