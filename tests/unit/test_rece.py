@@ -47,7 +47,7 @@ def test_the_rows_are_the_printed_solution_and_the_least_of_what_it_minimises() 
     pairs, c = world()
     found = revived(pairs, c, 1e-3)
     left = sum((w.T @ w for w, _ in pairs), 1e-3 * torch.eye(6, dtype=torch.float64))
-    right = sum(w.T @ w0 for w, w0 in pairs) @ c.T
+    right = torch.stack([w.T @ w0 for w, w0 in pairs]).sum(0) @ c.T
     assert found.dtype is torch.float64 and torch.allclose(found, (torch.linalg.inv(left) @ right).T)
 
     def cost(rows: Tensor) -> float:
@@ -70,15 +70,16 @@ def test_rows_that_were_erased_stay_erased_where_they_are_erased_again() -> None
     """Rounds on what was found alone move the target's own rows away from the anchor again."""
     family, sets = opened(Kind.SD15), drawn_sets()
     lab, kept = lab_of(family), ["An image.", "A Cats image in Mono style."]
-    method = preset("rece", rows="last", lamb=0.1, rounds=6)
+    fixed: dict[str, Any] = {"rows": "last", "lamb": 0.1}
+    method = preset("rece", **fixed)
     with torch.no_grad():
         rows = inputs(method, lab, list(sets.target_prompts), [sets.anchor] * 3, kept)
         weights = {n: family.stored[n] for n in matrices(lab, True)}
         gaps = {}
-        for name, changes in (("uce", {"rounds": 0}), ("all", {}), ("found", {"accumulate": False})):
-            values = preset("rece", rows="last", lamb=0.1, **{"rounds": 6} | changes).moved(
-                lab, weights, rows
-            )
+        cases = {"uce": {"rounds": 0}, "all": {"rounds": 6}, "found": {"rounds": 6, "accumulate": False}}
+        for name, changes in cases.items():
+            found: dict[str, Any] = {**fixed, **changes}
+            values = preset("rece", **found).moved(lab, weights, rows)
             part = rows["tokens"]
             far = [(part.own.double() - part.other.double()) @ w.double().T for w in values.values()]
             gaps[name] = sum(float(f.square().sum()) for f in far) ** 0.5
@@ -116,17 +117,12 @@ def back(family: Diffusion, rows: Inputs, values: dict[str, Tensor]) -> float:
 
 def test_the_target_is_harder_to_bring_back_after_every_few_rounds() -> None:
     family, sets = opened(Kind.SD15), drawn_sets()
-    lab, method = lab_of(family), preset("rece", preserve=0, preserve_empty=False, rows="last")
+    lab = lab_of(family)
+    bare: dict[str, Any] = {"preserve": 0, "preserve_empty": False, "rows": "last", "accumulate": False}
+    method = preset("rece", **bare)
     with torch.no_grad():
         rows = inputs(method, lab, list(sets.target_prompts), [sets.anchor] * 3, [])
-        found = [
-            back(
-                family,
-                rows,
-                rece(family, rounds=n, preserve=0, preserve_empty=False, rows="last", lamb=0.01).values,
-            )
-            for n in (0, 2, 10)
-        ]
+        found = [back(family, rows, rece(family, rounds=n, lamb=0.01, **bare).values) for n in (0, 2, 10)]
     assert found[0] < found[1] < found[2]
 
 
@@ -134,7 +130,8 @@ def test_what_is_found_is_sent_to_the_anchor() -> None:
     """After a round, the rows that it found give nearly what the anchor gives."""
     family, sets = opened(Kind.SD15), drawn_sets()
     lab = lab_of(family)
-    method = preset("rece", preserve=0, preserve_empty=False, rows="last", erase_scale=1e6, rounds=1)
+    bare: dict[str, Any] = {"preserve": 0, "preserve_empty": False, "rows": "last", "accumulate": False}
+    method = preset("rece", **bare, erase_scale=1e6, rounds=1)
     with torch.no_grad():
         rows = inputs(method, lab, list(sets.target_prompts), [sets.anchor] * 3, [])
         weights = {n: family.stored[n] for n in matrices(lab, True)}

@@ -111,7 +111,7 @@ def _changes(job: Job, edit: Edit, notes: list[str]) -> dict[str, Change]:
             notes.append(f"no control: {control}")
         else:
             changes[CONTROL] = control
-    return changes | {EDIT: edit.change}
+    return {**changes, EDIT: edit.change, **edit.also}
 
 
 def _scored(

@@ -11,7 +11,7 @@ import torch
 
 from razor_cli import __version__
 from razor_cli.config.settings import Experiment, resolved
-from razor_cli.contract.edit import Edit
+from razor_cli.contract.edit import Edit, Headed
 from razor_cli.contract.family import WEIGHTS, Family, Place
 from razor_cli.contract.sets import Sets
 from razor_cli.metrics.score import Score
@@ -91,7 +91,10 @@ def save_change(
     settings = {"method": identity.method, "scenario": identity.scenario, "version": __version__}
     if edit.change.kind != WEIGHTS:
         path = folder / ADAPTER
-        write_adapter(path, tensors, kind=edit.change.kind, weights_hash=family.weights_hash(), **settings)
+        more = edit.change.header if isinstance(edit.change, Headed) else {}
+        write_adapter(
+            path, tensors, more, kind=edit.change.kind, weights_hash=family.weights_hash(), **settings
+        )
         return path.stat().st_size
     path = folder / PATCH
     write_patch(

@@ -8,6 +8,7 @@ from enum import StrEnum
 from razor_cli.contract.family import RETAIN
 from razor_cli.contract.goals import Goal, Meaning
 from razor_cli.dual.choices import FORGET_LOSSES as PAIRED
+from razor_cli.errors import ConfigError
 
 
 class Precision(StrEnum):
@@ -57,6 +58,16 @@ def refused_losses(paired: bool) -> Mapping[str, tuple[str, str]]:
     return dict.fromkeys(NEED_PAIR, (why, fix))
 
 
+def no_float16() -> ConfigError:
+    """Return the error of a model that a CPU would compute in float16."""
+    return ConfigError(
+        "model.dtype=float16 is for GPUs: on a CPU it is slow, and many of its operations are missing",
+        allowed="auto, float32, bfloat16",
+        found="float16 on cpu",
+        fix="model.dtype=bfloat16, or model.device=cuda",
+    )
+
+
 class Reweighting(StrEnum):
     """How SEOT takes words out of a context: each singular value shrinks by itself (soft), all rows are
     scaled, or a share of the values goes, from the top or all but the top.
@@ -91,3 +102,14 @@ class Optimising(StrEnum):
     AUTO = "auto"
     OFF = "off"
     ON = "on"
+
+
+class Matching(StrEnum):
+    """How much of a membrane takes part under a prompt: by the likeness of contexts, the share of the
+    concept's tokens that it has, the larger of both, or all of it under every prompt.
+    """
+
+    COSINE_OR_TOKENS = "clipcos_tokenuni"
+    COSINE = "clipcos"
+    TOKENS = "tokenuni"
+    FIXED = "fixed"

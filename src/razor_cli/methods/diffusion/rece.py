@@ -45,5 +45,5 @@ class Rece(Uce):
                 pairs = [(found[n], weights[n]) for n, k in kinds.items() if k == kind]
                 again[kind] = rows[kind].instead_of(revived(pairs, rows[kind].own, self.gamma))
             erased = {k: erased[k].with_more(r) for k, r in again.items()} if self.accumulate else again
-            found = self.solved(lab, found, erased)
+            found = self.solved(lab, weights if self.accumulate else found, erased)
         return found
