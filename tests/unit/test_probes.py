@@ -26,7 +26,7 @@ from razor_cli.families.diffusion.panel import Panel
 from razor_cli.families.diffusion.probe_settings import Probe
 from razor_cli.families.diffusion.probing import Prober, seed_of
 from razor_cli.families.diffusion.run_time import AtRunTime
-from razor_cli.families.diffusion.settings import DrawnMetrics
+from razor_cli.families.diffusion.settings import DrawnMetrics, Features
 from razor_cli.families.diffusion.suppression import Suppression
 from razor_cli.families.diffusion.token_search import FoundTokens
 from razor_cli.metrics.score import Score
@@ -240,7 +240,7 @@ def test_the_exam_probes_what_it_measures_in_full_precision(
     )
     monkeypatch.setattr(Diffusion, "pictures", lambda *_: Painted(sd15.denoiser.side))
     settings = DrawnMetrics(
-        probes=["inpainting"], steps=2, fid="none", clip_score=False, bootstrap_draws=100, shown=0
+        probes=["inpainting"], steps=2, fid=Features.NONE, clip_score=False, bootstrap_draws=100, shown=0
     )
     exam = DrawnExam(family=sd15, sets=sets, settings=settings)
     states = {("base", "none"): True, ("base", "int8"): False, ("edit", "none"): True}

@@ -62,6 +62,13 @@ class Probing:
                     found=getattr(self, name),
                 )
 
+    def attacked(self, targets: int) -> tuple[int, int]:
+        """Return how many pictures the probes draw of one state, and how many they take gradients of, where
+        so many of the target are judged.
+        """
+        drawn = len(self.probes) * min(self.probe_pictures, targets)
+        return drawn, len(self.learnt) * self.probe_steps * self.probe_batch
+
     @property
     def learnt(self) -> Sequence[Probe]:
         """Return the probes that are asked for and learn something first."""
