@@ -5,10 +5,13 @@ BIN := .venv/bin
 ARGS ?=
 SEEDS ?= 0
 JOBS ?= 2
+# On models that draw: what shares runs, then what measures costs, one job at a time
+ALONE := table5 slug_unlearncanvas
+ON_DRAWN := table4 slug_sd figure3 $(ALONE)
 # What `make tables RUN=1` runs; ARGS=dry_run=true lists the jobs instead
-EXPERIMENTS ?= table3 compare quantization_claim table7 figure5 tan_table2 tan_table12 tan_table13 tan_table14 tan_table15 tan_regularizers table8 slug_llava
+EXPERIMENTS ?= table3 compare quantization_claim table7 figure5 tan_table2 tan_table12 tan_table13 tan_table14 tan_table15 tan_regularizers table8 slug_llava $(ON_DRAWN)
 # Those of them that have no photographs, and no use for CIFAR=DIR
-DRAWN := table8 slug_llava
+DRAWN := table8 slug_llava $(ON_DRAWN)
 # In the order in which one needs the other: judges see pictures through the autoencoder of sd, sd3 draws with it
 STANDINS := clip sd judges sd3 llava
 SD_TINY := src/razor_cli/families/diffusion/standins/sd_tiny
@@ -54,7 +57,8 @@ tables: .venv/.ready ## the papers' tables and figures from recorded runs (RUN=1
 ifdef RUN
 	@failed=; for e in $(EXPERIMENTS); do \
 		case " $(DRAWN) " in *" $$e "*) photos= ;; *) photos="$(if $(CIFAR),data.cifar_root=$(CIFAR))" ;; esac; \
-		$(BIN)/razor-run experiment=$$e seed=$(SEEDS) jobs=$(JOBS) $(if $(TARGETS),targets=$(TARGETS)) $$photos $(ARGS) || failed="$$failed $$e"; \
+		case " $(ALONE) " in *" $$e "*) jobs=1 ;; *) jobs=$(JOBS) ;; esac; \
+		$(BIN)/razor-run experiment=$$e seed=$(SEEDS) jobs=$$jobs $(if $(TARGETS),targets=$(TARGETS)) $$photos $(ARGS) || failed="$$failed $$e"; \
 	done; $(BIN)/razor tables all; test -z "$$failed" || { echo "not complete:$$failed"; exit 1; }
 else
 	$(BIN)/razor tables all $(ARGS)

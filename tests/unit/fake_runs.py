@@ -167,7 +167,9 @@ class Asked:
     flips: Mapping[str, object] = field(default_factory=dict)
     judged_on: str = "evaluation"
     extra: Mapping[tuple[str, str], list[Score]] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    cost: Cost = field(default_factory=lambda: COST)
+    patch_bytes: int | None = 5
     offset: float = 0.0
     quantizations: tuple[str, ...] = ("none", "int8", "int4")
     control: bool = True
@@ -213,7 +215,7 @@ class Asked:
             settings=self.settings,
             overrides=dict(self.overrides),
             provenance=provenance(self.seed, self.finished),
-            cost=CostRecord.of(COST, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=5),
+            cost=CostRecord.of(self.cost, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=self.patch_bytes),
             verdict=Verdict(
                 decision=Decision.ACCEPTED, reasons=["M1 generic 5.5 [2.2, 8.8] ≤ 55 under none, int8, int4"]
             ),
@@ -231,7 +233,7 @@ def fake_run(output_dir: Path, **asked: Any) -> Run:
         run.write_config(wanted.settings)
         run.write_scores(wanted.identity(name), wanted.scores())
         for file, text in wanted.files.items():
-            run.path(file).write_text(text, encoding="utf-8")
+            run.path(file).write_bytes(text if isinstance(text, bytes) else text.encode())
         run.write_log(events())
         run.path("patch.safetensors").write_bytes(b"patch")
         run.finish(wanted.record(name))

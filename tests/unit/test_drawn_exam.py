@@ -5,6 +5,7 @@ run's folder.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -218,6 +219,16 @@ def test_grid_shows_the_same_prompts_before_and_after(judges: Path, asked: Asked
         assert min(image.size) > 500
     exam.draw(tmp_path, found)
     assert (tmp_path / "pictures.png").read_bytes() == first
+    told = json.loads((tmp_path / "shown.json").read_text())
+    assert told["states"] == ["base", "control", "edit"]
+    asked_of = [(c["section"], c["prompt"], c["seed"]) for c in told["columns"]]
+    assert asked_of == [(c.section, shots[c.row].prompt, shots[c.row].seed) for c in exam.shown]
+    with Image.open(tmp_path / "shown.png") as image:
+        plain = np.asarray(image)
+    side = plain.shape[0] // 3
+    pictures = found[EDIT].pictures
+    assert pictures is not None and plain.shape == (3 * side, len(exam.shown) * side, 3)
+    assert (plain[2 * side :, :side] == pictures[0].permute(1, 2, 0).numpy()).all()
 
 
 def test_exam_of_a_loaded_pipeline(judges: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_rows_that_were_erased_stay_erased_where_they_are_erased_again() -> None
         rows = inputs(method, lab, list(sets.target_prompts), [sets.anchor] * 3, kept)
         weights = {n: family.stored[n] for n in matrices(lab, True)}
         gaps = {}
-        cases = {"uce": {"rounds": 0}, "all": {"rounds": 6}, "found": {"rounds": 6, "accumulate": False}}
+        cases = {"uce": {"rounds": 0}, "all": {"rounds": 3}, "found": {"rounds": 3, "accumulate": False}}
         for name, changes in cases.items():
             found: dict[str, Any] = {**fixed, **changes}
             values = preset("rece", **found).moved(lab, weights, rows)

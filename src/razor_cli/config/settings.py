@@ -42,6 +42,9 @@ UNRECORDED = (  # change no number: not in the run id
 )
 
 
+FRESH = "fresh"  # measured in a process of its own
+
+
 class Engine(StrEnum):
     """How an edit is computed; both give the same edit, `plain` is the slow reference."""
 
@@ -107,6 +110,7 @@ class Options:
         JudgedOn.EVALUATION
     )  # validation: twice the validation pictures, half to search on, half to score
     control: bool = True  # also score a random change of the same size
+    fresh: bool = False  # measure what it costs: a process of its own, nothing from the cache
     output_dir: Path = Path("outputs")
     force: bool = False  # run again although the run is recorded
     exit_on: ExitOn | None = None  # which verdict ends with exit code 3; null: none does
@@ -189,4 +193,6 @@ def composed(experiment: Experiment) -> dict[str, Any]:
 
 
 def _recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in settings.items() if k not in (*UNRECORDED, "_target_")}
+    """Leave out what changes no number, and `fresh` where it is off: such runs keep the names they had."""
+    out = {*UNRECORDED, "_target_", *(() if settings.get(FRESH) else (FRESH,))}
+    return {k: v for k, v in settings.items() if k not in out}

@@ -19,4 +19,5 @@ class Cost:
     evaluations: int = 0  # trial models scored on validation data
     drawn: int = 0  # pictures that a search looked at, of a model that draws
     gradient_cache_hits: int = 0
-    peak_mb: float = 0.0
+    peak_mb: float = 0.0  # of the process
+    device_mb: float = 0.0  # largest memory allocated on a GPU during the edit; 0 on a CPU

@@ -95,7 +95,7 @@ def _lab(job: Job) -> Lab:
         sets=job.sets,
         settings=e.metrics,
         fast=fast,
-        cache=shared_cache(e.output_dir, e.cache_gb * 2**30) if fast else None,
+        cache=shared_cache(e.output_dir, e.cache_gb * 2**30) if fast and not e.fresh else None,
         seed=e.seed,
         resume_dir=e.output_dir / "cache" / "training",
         code=job.inputs.code,

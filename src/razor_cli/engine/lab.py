@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +18,7 @@ from razor_cli.contract.family import Board, Family, Loss, Named, Say, TwoTowere
 from razor_cli.contract.method import GradientPlan
 from razor_cli.contract.sets import Part
 from razor_cli.engine.cache import TensorCache, content_key
+from razor_cli.runs.provenance import peak_rss_mb
 
 ENGINE = 3  # raise when a change here alters gradients or answers, so that cached ones are not taken for new
 
@@ -169,9 +169,10 @@ class Lab:
             return
         self._started = time.perf_counter()
         try:
-            yield
-            self.cost.seconds = self.elapsed()
-            self.cost.peak_mb = peak_mb()
+            with device_peak(self.family.device) as peak:
+                yield
+                self.cost.seconds = self.elapsed()
+                self.cost.peak_mb, self.cost.device_mb = peak_rss_mb(), peak()
         finally:
             self._started = None
 
@@ -182,9 +183,16 @@ class Lab:
         )
 
 
-def peak_mb() -> float:
-    """Return the process's peak resident memory so far in megabytes (Linux reports kilobytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+@contextmanager
+def device_peak(device: str) -> Iterator[Callable[[], float]]:
+    """Give a function that returns the peak of memory allocated on a GPU since the beginning, in MB; 0 on a
+    CPU.
+    """
+    if not device.startswith("cuda"):
+        yield lambda: 0.0
+        return
+    torch.cuda.reset_peak_memory_stats(device)
+    yield lambda: torch.cuda.max_memory_allocated(device) / 2**20
 
 
 def unedited(family: Family, weights: str | None = None) -> dict[str, object]:

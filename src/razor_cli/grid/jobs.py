@@ -47,7 +47,8 @@ def run_grid(
     def say(text: str) -> None:
         console.print(Text(text), soft_wrap=True)
 
-    source = in_turn(jobs, say) if processes == 1 else spread(jobs, processes, say)
+    apart = processes > 1 or any(map(fresh, jobs))
+    source = spread(jobs, processes, say) if apart else in_turn(jobs, say)
     title = f"experiment={asked.name}" if asked.name else "sweep"
     console.print(
         Text(f"{title}: {len(jobs)} jobs" + (f" in {processes} processes" if processes > 1 else ""))
@@ -152,13 +153,19 @@ class _Worker:
     pipe: Connection
     job: Job | None = None
     since: float = 0.0
+    before: Job | None = None  # the last one it was given
 
     @property
     def label(self) -> str:
         return self.job.label if self.job else ""
 
+    def suits(self, job: Job) -> bool:
+        """Tell whether it may have a job: one that measures what it costs shares no process."""
+        return self.before is None or not (fresh(job) or fresh(self.before))
+
     def give(self, job: Job) -> Job:
         self.job, self.since = job, time.perf_counter()
+        self.before = job
         with suppress(OSError):  # it died before its first job: reading says so, too
             self.pipe.send((job.number, job.experiment))
         return job
@@ -173,15 +180,18 @@ class _Worker:
 def spread(
     jobs: Sequence[Job], processes: int, say: Say, work: Callable[..., None] = serve
 ) -> Generator[Job | Ended]:
-    """Run jobs in several processes; a process that dies is replaced and its job counts as failed."""
+    """Run jobs in several processes; a process that dies is replaced and its job counts as failed. A job that
+    measures what it costs gets one that had no other.
+    """
     waiting = list(reversed(jobs))
     workers: list[_Worker] = []
     try:
         while waiting or any(w.job for w in workers):
+            _retire(workers, waiting)
             while waiting and len(workers) < min(processes, len(jobs)):
                 workers.append(_started(processes, work))
             for worker in workers:
-                if worker.job is None and waiting:
+                if worker.job is None and waiting and worker.suits(waiting[-1]):
                     yield worker.give(waiting.pop())
             for pipe in wait([w.pipe for w in workers if w.job]):
                 worker = next(w for w in workers if w.pipe is pipe)
@@ -197,6 +207,18 @@ def spread(
                 yield ended
     finally:
         _end(workers)
+
+
+def fresh(job: Job) -> bool:
+    """Tell whether a job measures what it costs, in a process of its own."""
+    return bool(getattr(job.experiment, "fresh", False))
+
+
+def _retire(workers: list[_Worker], waiting: Sequence[Job]) -> None:
+    """End the idle processes that must not have the next job."""
+    done = [w for w in workers if w.job is None and waiting and not w.suits(waiting[-1])]
+    workers[:] = [w for w in workers if w not in done]
+    _end(done)
 
 
 def _end(workers: Sequence[_Worker]) -> None:

@@ -70,6 +70,7 @@ class CostRecord(BaseModel):
     drawn: int = 0  # pictures that the search of a model that draws looked at
     gradient_cache_hits: int
     peak_mb: float
+    device_mb: float = 0.0  # on a GPU; 0 on a CPU
     run_seconds: float
     peak_rss_mb: float
     patch_bytes: int | None = None  # None: the method makes no patch

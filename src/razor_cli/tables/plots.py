@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,31 +173,35 @@ def _inside(values: Sequence[float]) -> list[list[float]] | None:
     return [[min(half, 0.9 * mean)], [half]]
 
 
+def _figures(name: str, runs: Sequence[Any]) -> Iterator[tuple[str, Callable[[Path], None]]]:
+    """Yield title and drawing of every figure of a table that CLIP's runs have."""
+    from razor_cli.tables import figures, quantization
+    from razor_cli.tables.selection import usable
+
+    if name == "figure5":
+        for title, lines in figures.swept(runs).items():
+            yield title, partial(sweep_curves, curves=lines, title=title)
+    if name == "figure6":
+        for found in figures.matrices(runs):
+            yield found.title, partial(matrix_grid, found=found)
+    if name == "quantization":
+        for where, own in quantization.grouped(usable(runs)).items():
+            if points := quantization.points(own):
+                yield where, partial(quantization_plot, points=points, title=where)
+
+
 def draw_all(name: str, folder: Path, runs: Sequence[Any]) -> tuple[list[Path], list[str]]:
     """Draw the figures of one table, if it has any and something was recorded; return the files, and a note
     on each that could not be drawn.
     """
-    from razor_cli.tables import figures, quantization
-    from razor_cli.tables.selection import usable
+    from razor_cli.tables import plots_drawn
 
     files: list[Path] = []
     notes: list[str] = []
-
-    def draw(title: str, figure: Callable[[Path], None]) -> None:
+    for title, figure in (*_figures(name, runs), *plots_drawn.figures(name, runs)):
         number = f"_{len(files) + 1}" if files else ""
         path, failed = folder / f"{name}{number}.png", len(notes)
         with at_the_cost_of_a_note(notes, f"{path.name} ({title})"):
             figure(path)
         files.extend([path] if len(notes) == failed else [])
-
-    if name == "figure5":
-        for title, lines in figures.swept(runs).items():
-            draw(title, partial(sweep_curves, curves=lines, title=title))
-    if name == "figure6":
-        for found in figures.matrices(runs):
-            draw(found.title, partial(matrix_grid, found=found))
-    if name == "quantization":
-        for where, own in quantization.grouped(usable(runs)).items():
-            if points := quantization.points(own):
-                draw(where, partial(quantization_plot, points=points, title=where))
     return files, notes

@@ -19,6 +19,18 @@ TABLES = {  # name: (what it shows, module, function, further argument)
         "build",
         None,
     ),
+    "table4": (
+        "RAZOR Table 4: UA, IRA and CRA of seven methods, styles and objects, on SD v1.5 and SD3",
+        "table4",
+        "build",
+        None,
+    ),
+    "table5": (
+        "RAZOR Table 5: time, memory, storage and the trade-off score under every rule that was tried",
+        "table5",
+        "build",
+        None,
+    ),
     "table6": (
         "RAZOR Table 6: identities that a LLaVA no longer names, FA, MME, GQA, MMBench",
         "answered",
@@ -28,6 +40,31 @@ TABLES = {  # name: (what it shows, module, function, further argument)
     "table7": ("RAZOR Table 7: the ablation", "table7", "build", None),
     "table8": ("RAZOR Table 8: RAZOR against SLUG on a LLaVA", "answered", "build", "table8"),
     "slug_llava": ("SLUG's slide on LLaVA-1.5-7B, two identities", "answered", "build", "slug_llava"),
+    "slug_unlearncanvas": (
+        "SLUG's slide on UnlearnCanvas: ten methods, with FID and costs",
+        "slug_canvas",
+        "build",
+        None,
+    ),
+    "slug_sd": (
+        "SLUG's examples: a person by three methods and mascots, as pictures",
+        "sheets",
+        "build",
+        "slug_sd",
+    ),
+    "figure3": ("RAZOR Figure 3: a person on SD3, RAZOR and SLUG, as pictures", "sheets", "build", "figure3"),
+    "pictures": (
+        "pictures of every method beside each other: rows methods, columns prompts",
+        "sheets",
+        "build",
+        "pictures",
+    ),
+    "interference": (
+        "which names go with which: forgotten names by generated ones, with a plot",
+        "interference",
+        "build",
+        None,
+    ),
     "compare": (
         "every method on the same targets: what it forgot and damaged, distance to a retrained model, cost",
         "compare",

@@ -16,6 +16,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+from razor_cli.config.settings import FRESH
 from razor_cli.errors import RunError, UserError
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import Run, write_atomic
@@ -69,6 +70,7 @@ GROUPS = (
     "metrics",
     "quantization",
 )  # of settings, as far as tables look at them
+ALONE = ("control", FRESH)  # settings that belong to no group
 COST, SURVIVAL = "cost.", "survival."
 SURVIVED = ("weights", "moved", "rel_update", "codes_changed")
 SHORT = 12  # hex digits of a fingerprint, enough to tell sets apart
@@ -156,7 +158,7 @@ def _shared(run: Run) -> dict[str, object]:
 def _settings(run: Run) -> dict[str, object]:
     """Return the settings that tables look at, without paths."""
     recorded = run.record.settings
-    found: dict[str, object] = {"control": recorded.get("control")}
+    found: dict[str, object] = {k: recorded[k] for k in ALONE if k in recorded}
     for group in GROUPS:
         own = recorded.get(group)
         if isinstance(own, Mapping):

@@ -42,6 +42,15 @@ READ = (  # (metric, pattern of the variant): the scores that tables read
     ("gqa*", "ignore_case_punct/accuracy*"),
     ("mmbench*", "*/score*"),
     ("answers_loss", "*"),
+    # of models that draw
+    ("ua", "*"),
+    ("ua_valid", "*"),
+    ("ira", "*"),
+    ("cra", "*"),
+    ("near", "*"),
+    ("rejects", "*"),
+    ("ira_name", "*"),
+    ("fid", "*"),
 )
 
 

@@ -20,7 +20,7 @@ from razor_cli.families.diffusion.companion import Companion, likeness
 from razor_cli.families.diffusion.drawer import Drawer
 from razor_cli.families.diffusion.fid import Extractor, extractor, frechet, too_few
 from razor_cli.families.diffusion.panel import Panel, exam_panel
-from razor_cli.families.diffusion.pictures import Shown, draw, shown_of
+from razor_cli.families.diffusion.pictures import Shown, draw, shown_of, store
 from razor_cli.families.diffusion.pixels import pixels_of
 from razor_cli.families.diffusion.probing import Prober
 from razor_cli.families.diffusion.protocol import Protocol
@@ -201,13 +201,16 @@ class DrawnExam:
             yield scored("judge_acc", kind, share)
 
     def draw(self, folder: Path, found: Mapping[Key, Answers]) -> None:
-        """Write pictures.png: the same prompts and seeds under every state in full precision."""
+        """Write pictures.png, the same prompts and seeds under every state in full precision, and the same
+        pictures alone.
+        """
         states = {
             state: answers.pictures
             for (state, scheme), answers in found.items()
             if scheme == "none" and answers.pictures is not None
         }
         if states and self.shown:
+            store(folder, self.sets, self.shown, states)
             draw(folder / "pictures.png", self.sets, self.shown, states)
 
 

@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from PIL import Image
 from torch import Tensor
 
+from razor_cli.atomic import staged
 from razor_cli.data.shots import BENCHMARK, DrawnSets, Shot
-from razor_cli.escape import on_screen
+from razor_cli.escape import in_json, on_screen
 from razor_cli.figure import fonts, new_figure, own_settings, save
+from razor_cli.runs.folder import write_atomic
 
 CELL = 1.05  # inches of a picture
 LINE, LINES = 18, 3  # letters of a prompt's line, and lines above a picture
@@ -55,6 +59,20 @@ def _varied(shots: Sequence[Shot], rows: Sequence[int]) -> list[int]:
         if len(found) == 12:
             break
     return found
+
+
+def store(folder: Path, sets: DrawnSets, shown: Sequence[Shown], states: Mapping[str, Tensor]) -> None:
+    """Write the pictures alone, for tables that lay runs beside each other: shown.png has a row for each
+    state and a column for each of `shown`, shown.json says what they are.
+    """
+    shots = [(column.section, sets.evaluation[column.row]) for column in shown]
+    columns = [{"section": section, "prompt": s.prompt, "seed": s.seed} for section, s in shots]
+    write_atomic(folder / "shown.json", in_json({"states": list(states), "columns": columns}, indent=1))
+    rows = [torch.cat(list(pictures), dim=2) for pictures in states.values()]
+    plain = torch.cat(rows, dim=1).permute(1, 2, 0).contiguous().cpu().numpy()
+    with staged(folder / "shown.png") as part:
+        Image.fromarray(plain).save(part, format="png")
+        part.replace(folder / "shown.png")
 
 
 @own_settings()
