@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -45,7 +46,7 @@ def test_base_stands_above_edit_and_oracle_under_each_probe_with_intervals() -> 
         "inversion (200 steps): base 10.0 [2.8, 30.1]",
         "inversion (200 steps): edit 20.0 [8.1, 41.6]",
     ]
-    assert not any("says nothing" in line for line in lines)
+    assert not any("says nothing" in line or "trained without" in line for line in lines)
 
 
 def test_a_probe_that_the_unedited_model_does_not_answer_is_warned_of() -> None:
@@ -54,9 +55,11 @@ def test_a_probe_that_the_unedited_model_does_not_answer_is_warned_of() -> None:
         row("edit", "tokens", ua(20), 200),
         row("base", "completion", ua(10)),
         row("edit", "completion", ua(20)),
+        row("base", "tokens", replace(ua(0), variant="benchmark/spared"), 200),
     )
     (warning,) = (line for line in lines if "says nothing of the edit" in line)
-    assert warning.startswith("tokens (200 steps) finds the target in 5.0 [0.9, 23.6]")
+    assert warning.startswith("tokens (200 steps) finds the target in only 5.0 [0.9, 23.6] %")
+    assert any("no model that was trained without the target" in line for line in lines)
 
 
 def test_a_probe_that_could_not_be_asked_has_its_reason_and_no_warning() -> None:

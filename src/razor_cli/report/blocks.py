@@ -60,7 +60,10 @@ def print_attacked(console: Console, words: Words, part: Attacked, rows: Sequenc
     keys = list(dict.fromkeys((r.state, r.quantization) for r in labelled))
     _print_scores(console, words, part.block.title, columns, keys)
     said = {attack: _idle(part, own) for attack, own in each.items()}
-    print_fields(console, words, [(attack, warning) for attack, warning in said.items() if warning])
+    notes = [(attack, warning) for attack, warning in said.items() if warning]
+    if not any(row.state == "oracle" for row in rows):
+        notes.append(("note", part.alone))
+    print_fields(console, words, notes)
 
 
 def _sorted(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
@@ -69,7 +72,8 @@ def _sorted(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
 
 def _idle(part: Attacked, rows: Sequence[ScoreRow]) -> str:
     """Return the warning that an attack says nothing of an edit, or nothing."""
-    base = next(iter(_found([r for r in rows if r.state == "base"], part.lost).values()), None)
+    of_base = [r for r in rows if r.state == "base"]
+    base = next((score for reading in part.lost for score in _found(of_base, reading).values()), None)
     if base is None or base.value is None or base.value <= part.most:
         return ""
     high, low = (None if x is None else 100 - x for x in (base.ci_low, base.ci_high))

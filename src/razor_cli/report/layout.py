@@ -79,9 +79,10 @@ class Attacked:
     """
 
     block: Block
-    lost: Reading  # share in which the target is not found, in percent
+    lost: tuple[Reading, ...]  # share in which the target is not found, in percent; the first there is
     most: float  # of the unedited model, for the attack to say anything
     warning: str  # {share} of the unedited model's pictures in which the target is found, with its interval
+    alone: str  # what to bear in mind where no oracle was attacked
 
 
 Part = Block | Sentence | Beside | Spread | Facts

@@ -75,10 +75,12 @@ ASKED_ELSE = Attacked(
             Reading("valid, other templates", "ua_valid", "*templates"),
         ),
     ),
-    lost=Reading("UA", "ua"),
+    lost=(Reading("UA", "ua", "*benchmark"), Reading("UA", "ua", "*templates")),
     most=50.0,
-    warning="finds the target in {share} of the unedited model's pictures, so UA under it says nothing of "
-    "the edit",
+    warning="finds the target in only {share} % of the unedited model's pictures, so UA under it says "
+    "nothing of the edit",
+    alone="no model that was trained without the target stands beside: completion and inpainting show every "
+    "model the target's own pixels, and the judge may find it by these",
 )
 LAYOUT = Layout(
     parts=(FORGOTTEN, RECOVERY, KEPT, ZERO_SHOT, JUDGES, QUALITY, OTHERS),
