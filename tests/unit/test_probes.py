@@ -219,6 +219,14 @@ def test_prompts_that_cannot_hold_tokens_leave_a_reason_and_other_probes_go_on(s
     assert "every mark" in asked.refused["tokens"]
 
 
+def test_tokens_stand_apart_from_the_marks_around_a_name(family: Diffusion) -> None:
+    labels = (("style", "Noto"), ("object", "Cats"))
+    ends = Shots([Shot(prompt='A picture in "Noto".', seed=204, labels=labels)])
+    asked = prober(family, "inversion", sets=replace(make_sets(), evaluation=ends))
+    assert not asked.refused
+    assert asked._tokens(Probe.INVERSION).instead(ends[0].prompt) == 'A picture in " ! ! ".'
+
+
 def test_what_decides_the_answers_is_in_their_key(sd15: Diffusion) -> None:
     def key(*probes: str, **more: Any) -> dict[str, object]:
         return prober(sd15, *probes, **more).key()

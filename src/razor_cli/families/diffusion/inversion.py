@@ -7,6 +7,7 @@ what is learnt in the place of its rows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -107,8 +108,12 @@ class Tokens:
         self._check()
 
     def instead(self, prompt: str) -> str:
-        """Return a prompt with the tokens in the place of the names."""
-        return put(prompt, self.place.names, self.word)
+        """Return a prompt with the tokens in the place of the names. They stand apart from what follows:
+        tokenizers join a mark with a full stop.
+        """
+        text, own = put(prompt, self.place.names, self.word), re.escape(self.word)
+        apart = re.sub(rf"(?<=\S){own}", lambda _: f" {self.word}", text)
+        return re.sub(rf"{own}(?=\S)", lambda _: f"{self.word} ", apart)
 
     def _words(self, name: str, text: str) -> list[int]:
         tokenizer = getattr(self.denoiser.pipeline, name.replace("text_encoder", "tokenizer"))
