@@ -66,6 +66,22 @@ def load_training(cache: Path, calm: bool = False) -> list[Shown]:
     ]
 
 
+def without(shown: list[Shown], name: str) -> list[Shown]:
+    """Return the pictures that do not show a name, whatever else they show: what an oracle of forgetting it
+    is trained on. Raises ValueError for a name that nothing shows.
+    """
+    found = []
+    for part in shown:
+        own = torch.tensor([name in c.split("/") for c in part.concepts])
+        rows = (~own[part.labels]).nonzero()[:, 0]
+        found.append(
+            Shown(name=part.name, pixels=part.pixels[rows], labels=part.labels[rows], concepts=part.concepts)
+        )
+    if sum(map(len, (p.labels for p in found))) == sum(map(len, (p.labels for p in shown))):
+        raise ValueError(f"no training picture shows '{name}'")
+    return found
+
+
 def pick_rows(shown: list[Shown], count: int, g: torch.Generator) -> list[Tensor]:
     """Draw about `count` pictures, as row numbers per source in the shares of a batch."""
     counts = torch.multinomial(torch.tensor(list(SHARES.values())), count, True, generator=g)

@@ -1,7 +1,8 @@
 """Train `sd_tiny` from pictures to a measured folder.
 
     python scripts/train_standins.py sd [--vae-minutes M] [--minutes M] [--decoder-minutes M] [--seed N]
-    [--threads N] [--device D] [--work DIR] [--out DIR] [--towers DIR] [--judges DIR] [--report]
+    [--threads N] [--device D] [--work DIR] [--out DIR] [--towers DIR] [--judges DIR] [--without NAME]
+    [--report]
 
 Killed runs go on from the checkpoints in the work folder. `--report` measures a finished folder again.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 from rich.console import Console
-from standin_canvas import load_training
+from standin_canvas import Shown, load_training, without
 from standin_folders import round_weights, write_pipeline, write_towers
 from standin_measure import report
 from standin_sd import Parts, latents_of, make_unet, train_contrast, train_denoiser
@@ -43,19 +44,28 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=STANDINS / "sd_tiny")
     parser.add_argument("--towers", type=Path, default=STANDINS / "sd_tiny_clip")
     parser.add_argument("--judges", type=Path, default=STANDINS / "judges")
+    parser.add_argument("--without", help="leave this name out of training (retrained oracle)")
     parser.add_argument("--report", action="store_true", help="measure the finished folders, train nothing")
-    return parser.parse_args(given)
+    args = parser.parse_args(given)
+    own = [f"--{n}" for n in ("work", "out", "towers") if getattr(args, n) == parser.get_default(n)]
+    if args.without and own:
+        parser.error(f"--without would write over the stand-in: give {', '.join(own)}")
+    return args
+
+
+def _kept(args: argparse.Namespace, shown: list[Shown]) -> list[Shown]:
+    return without(shown, args.without) if args.without else shown
 
 
 def train(args: argparse.Namespace, console: Console) -> Parts:
     """Run the stages, or what is left of them."""
     args.work.mkdir(parents=True, exist_ok=True)
-    shown = load_training(args.work / "calm.pt", calm=True)
+    shown = _kept(args, load_training(args.work / "calm.pt", calm=True))
     device = torch.device(args.device)
     if args.vae:
         vae = AutoencoderKL.from_pretrained(args.vae).to(device)
     else:
-        wide = load_training(args.work / "pictures.pt")
+        wide = _kept(args, load_training(args.work / "pictures.pt"))
         vae = train_vae(wide, args.work, args.vae_minutes, args.seed, console, device)
     tokenizer = write_tokenizer(args.work / "tokenizer")
     torch.manual_seed(args.seed)

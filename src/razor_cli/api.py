@@ -51,7 +51,7 @@ class Finished:
     patch: bytes  # of a patch file, as `razor patch` reads it
     values: Mapping[str, Tensor]  # new values, by name, in the dtype of the model
     log: list[dict[str, str]]  # the rows of edit_log.csv
-    scores: list[ScoreRow] | None  # of base, control and edit; None: not asked
+    scores: list[ScoreRow] | None  # of base, control and edit, and under probes; None: not asked
     verdict: Verdict | None  # of the scenario's bounds
     notes: list[str]
 
@@ -215,7 +215,7 @@ def _finished(experiment: Experiment, ready: Handed, folder: Path, *, scored: bo
         patch=content,
         values=values,
         log=run.events,
-        scores=run.scores if scored else None,
+        scores=run.measured if scored else None,
         verdict=verdict,
         notes=notes,
     )

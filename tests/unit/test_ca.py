@@ -19,9 +19,9 @@ from razor_cli.contract.edit import Edit
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.kinds import Kind
+from razor_cli.families.diffusion.noised import noised
 from razor_cli.methods.diffusion.ca import Ca
 from razor_cli.methods.diffusion.ca_ablation import Ablation
-from razor_cli.methods.diffusion.noised import noised
 
 SHORT = {"lr": 2e-3, "epochs": 2, "steps": 3, "batch": 4, "sampler_steps": 3, "pictures": 6}
 LATER: dict[str, Any] = {"anchor_weight": 1.0, "steps": 10}

@@ -18,6 +18,7 @@ from torch import Tensor
 from razor_cli.contract.spec import Work
 from razor_cli.families.diffusion.choices import Precision
 from razor_cli.families.diffusion.kinds import Prediction, Sampler
+from razor_cli.families.diffusion.settings import DrawnMetrics
 from razor_cli.families.diffusion.spelling import trunk
 
 __all__ = ["models", "sd15"]  # fixtures
@@ -226,6 +227,15 @@ def test_a_job_costs_more_with_more_pictures(models: Path) -> None:
     spec = spec_of(models / "sd15")
     small, large = (spec.cost(Work(judged=n, **few)) for n in (10, 10_000))
     assert small.seconds < large.seconds and small.memory_mb > 650 and small.source == "count of passes"
+    probes = DrawnMetrics(probes=["completion", "tokens"], probe_steps=50, probe_batch=4)
+    asked, learnt = probes.attacked(10)
+    assert (asked, learnt) == (20, 200)  # two probes; one of them learns
+    plain = spec.cost(Work(judged=10, **few)).seconds
+    drawn, both = (
+        spec.cost(Work(judged=10, attacks=2, asked=100 * asked, learnt=n, **few)).seconds
+        for n in (0, 100 * learnt)
+    )
+    assert plain < drawn < both
 
 
 def test_a_paired_clip_goes_with_an_encoder_in_half_precision(models: Path) -> None:

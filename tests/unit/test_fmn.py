@@ -19,11 +19,11 @@ from razor_cli.engine.lab import Lab
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.attention import watching
 from razor_cli.families.diffusion.family import Diffusion
+from razor_cli.families.diffusion.inversion import Tokens, Wording
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.families.diffusion.segments import concept_rows
 from razor_cli.methods.diffusion.fmn import Fmn
 from razor_cli.methods.diffusion.fmn_steering import Steering, attention_norm
-from razor_cli.methods.diffusion.inversion import Tokens
 
 SHORT = {"lr": 1e-3, "epochs": 2, "steps": 3, "batch": 2, "ti": "tokens", "ti_steps": 3, "group": "xattn"}
 
@@ -115,8 +115,9 @@ def test_end_marks_count_where_the_pooler_is_used(family: Diffusion) -> None:
 
 def learnt(family: Diffusion, steps: int) -> tuple[Tokens, Lab]:
     lab, settings = lab_of(family), method(ti_steps=steps, ti_batch=4, ti_lr=3e-2, ti_random=None)
-    tokens = Tokens(family.denoiser, ["An image in Noto style."], ["Noto"], settings, 0)
-    tokens.learn(family.latents_of(lab.sets.forget), lab, settings)
+    place = Wording(texts=["An image in Noto style."], names=["Noto"])
+    tokens = Tokens(family.denoiser, place, settings, 0)
+    tokens.learn(family.latents_of(lab.sets.forget), settings, lab.seed, tick=lab.tick, say=lab.say)
     return tokens, lab
 
 

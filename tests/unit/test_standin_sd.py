@@ -116,3 +116,27 @@ def test_paired_towers_match_pictures_with_their_prompts():
         pixels = processor(canvas.load(pictures), return_tensors="pt").pixel_values
         found = clip(**texts, pixel_values=pixels).logits_per_image.argmax(1)
     assert (found == torch.arange(len(pictures))).float().mean() > 0.9
+
+
+def test_an_oracle_is_trained_on_no_picture_that_shows_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
+    from standin_canvas import Shown, without
+
+    canvas = Shown(
+        name="canvas",
+        pixels=torch.arange(6).reshape(6, 1, 1, 1),
+        labels=torch.tensor([0, 1, 2, 0, 1, 2]),
+        concepts=["Noto/Cats", "Mono/Cats", "Mono/Dogs"],
+    )
+    people = Shown(
+        name="people",
+        pixels=torch.arange(2).reshape(2, 1, 1, 1),
+        labels=torch.tensor([0, 0]),
+        concepts=["Noto B"],
+    )
+    first, second = without([canvas, people], "Noto")
+    assert first.labels.tolist() == [1, 2, 1, 2] and first.pixels.flatten().tolist() == [1, 2, 4, 5]
+    assert first.concepts == canvas.concepts and second.labels.tolist() == [0, 0]
+    assert without([canvas], "Cats")[0].labels.tolist() == [2, 2]
+    with pytest.raises(ValueError, match="no training picture shows 'Notto'"):
+        without([canvas], "Notto")

@@ -16,7 +16,8 @@ from razor_cli.data.choices import AnswerSet, SeedPrompt, Styles
 from razor_cli.data.kinds.unlearncanvas import UnlearnCanvas, canvas_names
 from razor_cli.data.sources.unlearncanvas import UnlearnCanvas as Source
 from razor_cli.errors import ConfigError, DataError
-from razor_cli.methods.diffusion.wording import names_of, put, texts_of
+from razor_cli.families.diffusion.naming import names_of, put
+from razor_cli.methods.diffusion.wording import texts_of
 
 BENCH = canvas_names(Styles.BENCH50, photographs=True)
 

@@ -30,6 +30,7 @@ WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
 RETAIN = "retain"  # the name of every family's loss on what must stay
 
 Key = tuple[str, str]  # (state, quantization); full precision is "none"
+Place = Key | tuple[str, str, str, int | None]  # with an attack on it behind, after so many steps
 Metrics = Mapping[str, float]  # of a board: name -> value in printed units
 Named = dict[str, "Tensor"]  # parameter -> value or gradient
 Say = Callable[[str], None]
@@ -162,12 +163,12 @@ class Exam(Protocol):
     def measure(self, key: Mapping[str, object] | None, *, keep: bool = False) -> Any:
         """Return what the weights as they are now answer; `key`, if given, names them for the cache.
 
-        `keep` also holds on to what `draw` needs.
+        `keep` also holds on to what `draw` needs, and does what is asked for in full precision only.
         """
         ...
 
-    def scores(self, found: Mapping[Key, Any], seed: int) -> Mapping[Key, list[Score]]:
-        """Return the scores of every state and quantization."""
+    def scores(self, found: Mapping[Key, Any], seed: int) -> Mapping[Any, list[Score]]:
+        """Return the scores of every state and quantization, and of attacks on them, each by its Place."""
         ...
 
     def draw(self, folder: Path, found: Mapping[Key, Any]) -> None:

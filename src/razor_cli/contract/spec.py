@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from razor_cli.contract.family import Family
@@ -24,6 +24,20 @@ class Work:
     trials: float
     states: int  # evaluations
     processes: int
+    attacks: int = 0  # states that are attacked
+    asked: int = 0  # examples that attacks judge, of one state
+    learnt: int = 0  # examples whose gradients attacks take, of one state
+
+
+@runtime_checkable
+class Attacking(Protocol):
+    """Settings of an exam that attacks every state in full precision."""
+
+    def attacked(self, targets: int) -> tuple[int, int]:
+        """Return how many examples attacks judge of one state, and of how many they take gradients, where so
+        many of the target are judged.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from razor_cli.config.settings import Experiment, composed
 from razor_cli.contract.edit import Edit
-from razor_cli.contract.family import Change, Companions, Exam, Family, Key
+from razor_cli.contract.family import Change, Companions, Exam, Family, Key, Place
 from razor_cli.contract.sets import Sets
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.effect import refuse_idle
@@ -116,7 +116,7 @@ def _changes(job: Job, edit: Edit, notes: list[str]) -> dict[str, Change]:
 
 def _scored(
     job: Job, lab: Lab, changes: Mapping[str, Change], companions: Companions
-) -> tuple[Exam, Mapping[Key, Any], Mapping[Key, list[Score]]]:
+) -> tuple[Exam, Mapping[Key, Any], Mapping[Place, list[Score]]]:
     """Evaluate all states and write scores; return them with the exam and its answers, for the pictures."""
     e = job.experiment
     schemes = list(dict.fromkeys(["none", *e.quantization.schemes]))  # drifts refer to full precision
@@ -127,6 +127,6 @@ def _scored(
         )
         found = dict(evaluator.states({**changes, **companions.states}, schemes))
     with job.progress.stage("scoring"):
-        scores = exam.scores(found, e.seed)
+        scores: Mapping[Place, list[Score]] = exam.scores(found, e.seed)
     job.run.write_scores(job.identity, scores)
     return exam, found, scores

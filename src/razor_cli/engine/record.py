@@ -12,7 +12,7 @@ import torch
 from razor_cli import __version__
 from razor_cli.config.settings import Experiment, resolved
 from razor_cli.contract.edit import Edit, Headed
-from razor_cli.contract.family import WEIGHTS, Family, Key
+from razor_cli.contract.family import WEIGHTS, Family, Place
 from razor_cli.contract.sets import Sets
 from razor_cli.metrics.score import Score
 from razor_cli.runs import provenance
@@ -35,7 +35,7 @@ class Done:
     family: Family
     sets: Sets
     edit: Edit
-    scores: Mapping[Key, Sequence[Score]]
+    scores: Mapping[Place, Sequence[Score]]
     survival: Sequence[Survival]
     notes: Sequence[str]  # beyond those of sets and edit
     patch_bytes: int | None
@@ -62,6 +62,7 @@ class Done:
             patch_bytes=self.patch_bytes,
         )
         parts = edited_components(edit.components, edit.log)
+        plain = {key: found for key, found in self.scores.items() if len(key) == 2}  # no attack takes part
         whole: dict[str, Any] = self.identity.model_dump()
         return RunRecord(
             **whole,
@@ -69,7 +70,7 @@ class Done:
             overrides=e.overrides,
             provenance=origin,
             cost=cost,
-            verdict=verdict_of(self.scores, e.scenario.acceptance),
+            verdict=verdict_of(plain, e.scenario.acceptance),
             components=sized(parts, self.family, weights_of(edit)),
             notes=[*self.sets.notes, *self.notes, *edit.notes, *survival_notes(self.survival)],
         )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from razor_cli.config.settings import Experiment, deciding, resolved
-from razor_cli.contract.spec import Estimate, Work
+from razor_cli.contract.spec import Attacking, Estimate, Work
 from razor_cli.grid.points import Job
 from razor_cli.runs.provenance import canonical_json
 from razor_cli.runs.records import RunRecord
@@ -66,6 +66,8 @@ def counted(job: Job) -> Estimate:
     rounds = knobs.get("grow_rounds", 0)
     unbounded = vars(e.method).get("max_components", USUAL_COMPONENTS) is None
     chosen = UNBOUNDED_COMPONENTS if unbounded else knobs.get("max_components", USUAL_COMPONENTS)
+    states = 3 if e.control else 2
+    asked, learnt = e.metrics.attacked(n["evaluation_forget"]) if isinstance(e.metrics, Attacking) else (0, 0)
     work = Work(
         seen=n["forget"] + n["retain"],
         tried=n["validation_forget"] + n["validation_retain"],
@@ -75,7 +77,10 @@ def counted(job: Job) -> Estimate:
         epochs=knobs.get("epochs", 1) + (rounds / 2 if searched else 0),
         trained="epochs" in knobs,
         trials=searched * (chosen + rounds),
-        states=(3 if e.control else 2) * len({"none", *e.quantization.schemes}),
+        states=states * len({"none", *e.quantization.schemes}),
         processes=e.jobs,
+        attacks=states,
+        asked=asked,
+        learnt=learnt,
     )
     return e.model.cost(work)

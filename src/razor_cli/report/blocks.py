@@ -13,7 +13,7 @@ from rich.text import Text
 from razor_cli.metrics.judges import reading_of
 from razor_cli.metrics.score import Score
 from razor_cli.report.cells import Words, heading, interval, number, print_fields, table
-from razor_cli.report.layout import Beside, Block, Facts, Part, Reading, Sentence, Spread
+from razor_cli.report.layout import Attacked, Beside, Block, Facts, Part, Reading, Sentence, Spread
 from razor_cli.runs.rows import NOT_COMPUTED, ScoreRow, state_order
 
 STATE_STYLES = {"base": "", "control": "", "edit": "bold"}
@@ -41,6 +41,48 @@ def print_part(console: Console, words: Words, part: Part, rows: Sequence[ScoreR
             _print_spread(console, words, part, rows)
         case Facts():
             _print_facts(console, words, part, rows)
+
+
+def print_attacked(console: Console, words: Words, part: Attacked, rows: Sequence[ScoreRow]) -> None:
+    """Print states that were attacked, under each attack the unedited model first, and which attacks say
+    nothing of an edit; or nothing where there was none.
+    """
+    each: dict[str, list[ScoreRow]] = {}
+    for row in rows:
+        if row.attack:
+            each.setdefault(_attack(row), []).append(row)
+    if not each:
+        return
+    labelled = [
+        replace(r, state=f"{attack}: {r.state}") for attack, own in each.items() for r in _sorted(own)
+    ]
+    columns = [c for reading in part.block.readings for c in _columns(labelled, reading)]
+    keys = list(dict.fromkeys((r.state, r.quantization) for r in labelled))
+    _print_scores(console, words, part.block.title, columns, keys)
+    said = {attack: _idle(part, own) for attack, own in each.items()}
+    notes = [(attack, warning) for attack, warning in said.items() if warning]
+    if not any(row.state == "oracle" for row in rows):
+        notes.append(("note", part.alone))
+    print_fields(console, words, notes)
+
+
+def _sorted(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    return sorted(rows, key=lambda r: state_order(r.state))
+
+
+def _idle(part: Attacked, rows: Sequence[ScoreRow]) -> str:
+    """Return the warning that an attack says nothing of an edit, or nothing."""
+    of_base = [r for r in rows if r.state == "base"]
+    base = next((score for reading in part.lost for score in _found(of_base, reading).values()), None)
+    if base is None or base.value is None or base.value <= part.most:
+        return ""
+    high, low = (None if x is None else 100 - x for x in (base.ci_low, base.ci_high))
+    found = replace(base, value=100 - base.value, ci_low=low, ci_high=high)
+    return part.warning.format(share=number(100 - base.value, base.unit) + interval(found))
+
+
+def _attack(row: ScoreRow) -> str:
+    return row.attack if row.step is None else f"{row.attack} ({row.step} steps)"
 
 
 def _columns(rows: Sequence[ScoreRow], reading: Reading) -> list[Column]:

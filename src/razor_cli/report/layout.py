@@ -72,6 +72,19 @@ class Facts:
     metric: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attacked:
+    """Readings of states that were attacked, a row for each attack and state, and a warning for an attack
+    that brings the target back in too few pictures of the unedited model to say anything of an edit.
+    """
+
+    block: Block
+    lost: tuple[Reading, ...]  # share in which the target is not found, in percent; the first there is
+    most: float  # of the unedited model, for the attack to say anything
+    warning: str  # {share} of the unedited model's pictures in which the target is found, with its interval
+    alone: str  # what to bear in mind where no oracle was attacked
+
+
 Part = Block | Sentence | Beside | Spread | Facts
 
 
@@ -81,6 +94,7 @@ class Layout:
 
     parts: tuple[Part, ...]
     progress: tuple[Reading, ...] = ()
+    attacked: Attacked | None = None
 
 
 def layout_of(family: str) -> Layout | None:

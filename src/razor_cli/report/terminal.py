@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from razor_cli.report.blocks import print_part
+from razor_cli.report.blocks import print_attacked, print_part
 from razor_cli.report.cells import Words, print_fields, table
 from razor_cli.report.layout import layout_of, plain
 from razor_cli.runs.folder import DONE, Run
@@ -32,6 +32,8 @@ def print_report(console: Console, run: Run, acceptance: Acceptance | None = Non
     layout = layout_of(record.family) or plain([r.score for r in rows])
     for part in layout.parts:
         print_part(console, words, part, rows)
+    if layout.attacked is not None:
+        print_attacked(console, words, layout.attacked, run.measured)
     console.print()
     _print_components(console, words, record)
     console.print()

@@ -39,13 +39,8 @@ if TYPE_CHECKING:  # both need torch or stand above this module
 
 log = logging.getLogger(__name__)
 
-CONFIG, RECORD, SCORES, EDIT_LOG, DONE = (
-    "resolved_config.yaml",
-    "run.json",
-    "scores.csv",
-    "edit_log.csv",
-    voucher.DONE,
-)
+CONFIG, RECORD, SCORES = "resolved_config.yaml", "run.json", "scores.csv"
+EDIT_LOG, DONE = "edit_log.csv", voucher.DONE
 SURVIVAL = "survival.csv"
 VOUCHED = (RECORD, SCORES, EDIT_LOG)  # what every run has
 RUN_ID = re.compile(r"[0-9a-f]{16}")
@@ -119,7 +114,12 @@ class Run:
 
     @cached_property
     def scores(self) -> list[ScoreRow]:
-        """The rows of scores.csv, in file order."""
+        """The rows of scores.csv on states as they are, in file order."""
+        return [row for row in self.measured if not row.attack]
+
+    @cached_property
+    def measured(self) -> list[ScoreRow]:
+        """All rows of scores.csv, those of attacks included."""
         return parsed(read_scores, self.read(SCORES), self.folder, SCORES)
 
     @cached_property

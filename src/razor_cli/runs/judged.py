@@ -45,8 +45,7 @@ def by_bounds(run: Run, acceptance: Acceptance) -> Verdict | None:
     """Return what bounds say of a recorded run; attacks on its states take no part."""
     scores: dict[tuple[str, str], list[Score]] = {}
     for row in run.scores:
-        if not row.attack:
-            scores.setdefault((row.state, row.quantization), []).append(row.score)
+        scores.setdefault((row.state, row.quantization), []).append(row.score)
     return verdict_of(scores, acceptance)
 
 

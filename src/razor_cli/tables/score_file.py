@@ -169,7 +169,7 @@ def _settings(run: Run) -> dict[str, object]:
 def _scores(run: Run) -> Iterator[dict[str, object]]:
     for row in run.scores:
         score, numbers = row.score, [row.score.value, row.score.ci_low, row.score.ci_high]
-        if score.value is not None and not row.attack and is_read(score.metric, score.variant):
+        if score.value is not None and is_read(score.metric, score.variant):
             value, low, high = (None if x is None else _short(x) for x in numbers)
             yield {
                 "state": row.state,

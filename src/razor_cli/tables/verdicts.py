@@ -70,8 +70,7 @@ def _panel(judged: Sequence[tuple[Run, Mapping[str, Mapping[str, Any]]]]) -> Pan
 def _row(run: Run, bounds: Mapping[str, Bound]) -> tuple[str, ...]:
     scores: dict[tuple[str, str], list[Score]] = {}
     for row in run.scores:
-        if not row.attack:
-            scores.setdefault((row.state, row.quantization), []).append(row.score)
+        scores.setdefault((row.state, row.quantization), []).append(row.score)
     verdict, r = judge(scores, bounds), run.record
     widths = ", ".join(dict.fromkeys(f.quantization for f in verdict.findings))
     said = verdict.outcome.value + (f" by {verdict.judge}" if verdict.judge else "")

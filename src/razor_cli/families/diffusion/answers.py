@@ -11,6 +11,7 @@ from torch import Tensor
 
 PICTURES, FEATURES, LIKENESS = "pictures", "features", "likeness"
 SAID = "said."  # before the kind of name
+PROBED = "probed."  # before the probe and the kind of name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,8 @@ class Answers:
     said: Mapping[str, Tensor]  # kind -> [n] place of a label, REJECT or UNASKED
     features: Tensor | None = None  # [m, d] for FID
     likeness: Tensor | None = None  # [m] CLIPScore
+    # probe -> kind -> the same on the pictures of a probe
+    probed: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     pictures: Tensor | None = field(default=None, repr=False)  # of the shots that pictures.png shows
 
     def arrays(self) -> dict[str, NDArray[np.int64]]:
@@ -29,11 +32,18 @@ class Answers:
     def tensors(self) -> dict[str, Tensor]:
         """Return everything by name, as a cache keeps it."""
         more = {PICTURES: self.pictures, FEATURES: self.features, LIKENESS: self.likeness}
-        return {SAID + k: v for k, v in self.said.items()} | {k: v for k, v in more.items() if v is not None}
+        found = {SAID + k: v for k, v in self.said.items()}
+        found |= {f"{PROBED}{p}.{k}": v for p, said in self.probed.items() for k, v in said.items()}
+        return found | {k: v for k, v in more.items() if v is not None}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Answers:
         """Return answers from what a cache kept."""
         said = {k.removeprefix(SAID): v for k, v in tensors.items() if k.startswith(SAID)}
         more = {name: tensors.get(name) for name in (PICTURES, FEATURES, LIKENESS)}
-        return cls(said=said, **more)
+        probed: dict[str, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith(PROBED):
+                probe, kind = key.removeprefix(PROBED).split(".", 1)
+                probed.setdefault(probe, {})[kind] = value
+        return cls(said=said, probed=probed, **more)

@@ -8,7 +8,7 @@ pictures from its call.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -185,15 +185,22 @@ class Denoiser(Noising):
         return torch.cat(found) if found else torch.zeros(0, 3, side, side, dtype=torch.uint8)
 
     def batches(
-        self, asked: Iterable[tuple[Context, Sequence[int]]], sampler: Sampler, empty: Context | None = None
+        self,
+        asked: Iterable[tuple[Context, Sequence[int]]],
+        sampler: Sampler,
+        empty: Context | None = None,
+        given_as: Callable[[int, dict[str, Any]], dict[str, Any]] = lambda _, given: given,
     ) -> Iterator[Tensor]:
         """Yield the pictures of each batch of contexts and seeds, in their order; a small net draws several
-        batches at once.
+        batches at once. `given_as` may change the arguments of the pipeline's call, by the batch's number.
         """
         if sampler.guidance > 1 and empty is None:
             with torch.no_grad():
                 empty = self.encode([""])
-        given = ((known, self.call_with(known, seeds, sampler, empty)) for known, seeds in asked)
+        given = (
+            (known, given_as(i, self.call_with(known, seeds, sampler, empty)))
+            for i, (known, seeds) in enumerate(asked)
+        )
         pipelines = beside(self.pipeline, self.core, self.device)
         if any(actor.alone for actor in self.acting):
             pipelines = pipelines[:1]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from razor_cli.contract.family import Key, Say
+from razor_cli.contract.family import Key, Place, Say
 from razor_cli.data.shots import DrawnSets
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.families.diffusion.answers import Answers
@@ -22,6 +22,7 @@ from razor_cli.families.diffusion.fid import Extractor, extractor, frechet, too_
 from razor_cli.families.diffusion.panel import Panel, exam_panel
 from razor_cli.families.diffusion.pictures import Shown, draw, shown_of, store
 from razor_cli.families.diffusion.pixels import pixels_of
+from razor_cli.families.diffusion.probing import Prober
 from razor_cli.families.diffusion.protocol import Protocol
 from razor_cli.families.diffusion.scoring import Scorer
 from razor_cli.families.diffusion.settings import DrawnMetrics
@@ -60,19 +61,31 @@ class DrawnExam:
         if self.settings.clip_score and self.companion is not None and len(self.kept):
             self.texts = self.companion.texts([shots[int(i)].prompt for i in self.kept])
         self.store = self.family.pictures(self.cache)
+        self.prober: Prober | None = None
+        if self.settings.probes:
+            self.prober = Prober(
+                family=self.family,
+                sets=self.sets,
+                settings=self.settings,
+                judges=self.panel,
+                store=self.store,
+                say=self.say,
+            )
 
     @property
     def notes(self) -> list[str]:
         """Return who judged, and how pictures were drawn."""
         s = self.settings
-        drawn = f"pictures: {s.steps} steps, guidance {s.guidance:g}, {s.batch} at once"
+        drawn = [f"pictures: {s.steps} steps, guidance {s.guidance:g}, {s.batch} at once"]
+        if self.prober is not None:
+            drawn.append(self.prober.note)
         if not self.panel.prefix or self.companion is None:
-            return [*self.panel.notes(), drawn]
+            return [*self.panel.notes(), *drawn]
         alike = (
             f"{self.companion.name}: its texts lie where those of the model's text encoder do (cosine "
             f"{self.companion.alignment:.3f} or more)"
         )
-        return [*self.panel.notes(), alike, drawn]
+        return [*self.panel.notes(), alike, *drawn]
 
     def measure(self, key: Mapping[str, object] | None, *, keep: bool = False) -> Answers:
         """Return the answers of the weights as they are now; what `key` names comes from the cache where it
@@ -80,7 +93,7 @@ class DrawnExam:
         """
         if self.cache is None or key is None:
             return self._answers(keep)
-        parts = {
+        parts: dict[str, object] = {
             **key,
             "shots": self.sets.evaluation.fingerprint(),
             "own": self.kept.tolist(),
@@ -92,6 +105,8 @@ class DrawnExam:
             "texts": self.texts is not None,
             "shown": [s.row for s in self.shown] if keep else [],
         }
+        if keep and self.prober is not None:
+            parts["probes"] = self.prober.key()
         found, _ = self.cache.get(content_key(parts), lambda: self._answers(keep).tensors())
         return Answers.of(found)
 
@@ -115,14 +130,17 @@ class DrawnExam:
             likeness=likeness(self.companion, kept, self.texts)
             if self.companion and self.texts is not None
             else None,
+            probed=self.prober.answers() if keep and self.prober is not None else {},
             pictures=pictures[rows] if keep and rows else None,
         )
 
-    def scores(self, found: Mapping[Key, Answers], seed: int) -> dict[Key, list[Score]]:
-        """Return the scores of every state and quantization, with drops from base and quantized base."""
+    def scores(self, found: Mapping[Key, Answers], seed: int) -> dict[Place, list[Score]]:
+        """Return the scores of every state and quantization, with drops from base and quantized base, and of
+        every state under each probe.
+        """
         said = {key: answers.arrays() for key, answers in found.items()}
         data = self._data_features()
-        scores: dict[Key, list[Score]] = {}
+        scores: dict[Place, list[Score]] = {}
         for (state, scheme), answers in found.items():
             quantized = scheme != "none"
             now = Scorer(
@@ -141,7 +159,7 @@ class DrawnExam:
                 *self._quality(answers, found[BASE], data, seed),
                 *(self._judges() if (state, scheme) == BASE else ()),
             ]
-        return scores
+        return scores if self.prober is None else scores | self.prober.scores(found, seed)
 
     def _quality(self, now: Answers, base: Answers, data: Tensor | None, seed: int) -> Iterator[Score]:
         """Yield FID to the unedited model's pictures and to those of the data, and CLIPScore."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from razor_cli.report.layout import Block, Facts, Layout, Reading, Sentence, Spread
+from razor_cli.report.layout import Attacked, Block, Facts, Layout, Reading, Sentence, Spread
 
 FORGOTTEN = Block(
     title="What was forgotten (UA: pictures asked of the target that are not taken for it)",
@@ -62,8 +62,29 @@ OTHERS = Spread(
     worst=Reading("worst drop ↓", "ira_worst"),
     which="of which name",
 )
+ASKED_ELSE = Attacked(
+    block=Block(
+        title="Asked without the prompt (UA: pictures without the target, low: it came back; base: how well "
+        "the probe finds it in the unedited model)",
+        readings=(
+            Reading("UA", "ua", "*benchmark"),
+            Reading("UA valid", "ua_valid", "*benchmark"),
+            Reading("rejects", "rejects", "*benchmark"),
+            Reading("since base", "ua_drop", "*benchmark/base"),
+            Reading("UA, other templates", "ua", "*templates"),
+            Reading("valid, other templates", "ua_valid", "*templates"),
+        ),
+    ),
+    lost=(Reading("UA", "ua", "*benchmark"), Reading("UA", "ua", "*templates")),
+    most=50.0,
+    warning="finds the target in only {share} % of the unedited model's pictures, so UA under it says "
+    "nothing of the edit",
+    alone="no model that was trained without the target stands beside: completion and inpainting show every "
+    "model the target's own pixels, and the judge may find it by these",
+)
 LAYOUT = Layout(
     parts=(FORGOTTEN, RECOVERY, KEPT, ZERO_SHOT, JUDGES, QUALITY, OTHERS),
+    attacked=ASKED_ELSE,
     progress=(
         Reading("UA", "ua", "benchmark"),
         Reading("IRA", "ira", "benchmark"),

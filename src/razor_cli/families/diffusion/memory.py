@@ -156,8 +156,9 @@ def cost(files: PipelineFiles, work: Work, need: Need, device: str, sampler: Sam
     net = files.parts["unet" if files.kind is Kind.SD15 else "transformer"]
     each = numbers_in(net) * _uses(files)
     drawn = sampler.steps * (2 if sampler.guidance > 1 else 1)
-    pictures = work.trials * work.tried / 2 + work.states * work.judged
-    operations = each * (BOTH * work.epochs * work.seen + FORWARD * drawn * pictures)
+    pictures = work.trials * work.tried / 2 + work.states * work.judged + work.attacks * work.asked
+    seen = work.epochs * work.seen + work.attacks * work.learnt
+    operations = each * (BOTH * seen + FORWARD * drawn * pictures)
     seconds = START_SECONDS + operations / (SHARE_OF_PEAK * speed(device, work.processes))
     most = max(need.total, need.drawing(sampler.batch))
     return Estimate(seconds=seconds, memory_mb=most / MIB, source=COUNTED)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from razor_cli.contract.family import DUAL
 from razor_cli.data.shots import DrawnSets, Shots
 from razor_cli.errors import ConfigError
+from razor_cli.families.diffusion.choices import Precision
 from razor_cli.families.diffusion.judge_files import EXAM, SEARCH, JudgeFiles, embedded
 from razor_cli.families.diffusion.kinds import Sampler
+from razor_cli.families.diffusion.probe_settings import Probe, Probing
 from razor_cli.runs.remembered import file_hash
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Features(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawnMetrics:
+class DrawnMetrics(Probing):
     """How pictures are drawn and judged, and which numbers are made of it."""
 
     steps: int = 10  # in [1, 1000]; of the sampler
@@ -74,6 +76,7 @@ class DrawnMetrics:
                 "metrics.side is no size that a picture can have", allowed="a multiple of 8", found=self.side
             )
         self._check_files()
+        self.check_probes()
 
     def _check_files(self) -> None:
         if self.judges is not None and self.judged_by is JudgedBy.ZERO_SHOT:
@@ -103,6 +106,13 @@ class DrawnMetrics:
         """Yield what the judge needs of a model that this one has not."""
         if self.judged_by is JudgedBy.ZERO_SHOT and DUAL not in model.offers:
             yield no_judge()
+        if self.learnt and getattr(model, "dtype", None) == Precision.FLOAT16:
+            yield ConfigError(
+                f"metrics.probes={','.join(self.learnt)} follows gradients, which vanish in float16",
+                allowed="model.dtype=float32, model.dtype=bfloat16, or probes that learn nothing",
+                found="model.dtype=float16",
+                fix=f"metrics.probes=[{Probe.COMPLETION},{Probe.INPAINTING}]",
+            )
 
     @property
     def sampler(self) -> Sampler:

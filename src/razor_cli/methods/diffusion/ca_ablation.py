@@ -15,10 +15,11 @@ from torch import Tensor
 from razor_cli.engine.objective import Objective, Step
 from razor_cli.families.diffusion.context import Context
 from razor_cli.families.diffusion.groups import EMBEDDING
+from razor_cli.families.diffusion.naming import names_of
+from razor_cli.families.diffusion.noised import Noised, noised
 from razor_cli.methods.diffusion.choices import LearntFrom, SampledBy
 from razor_cli.methods.diffusion.in_training import InTraining
-from razor_cli.methods.diffusion.noised import Noised, noised
-from razor_cli.methods.diffusion.wording import names_of, paired_texts
+from razor_cli.methods.diffusion.wording import paired_texts
 
 if TYPE_CHECKING:
     from razor_cli.contract.family import Named

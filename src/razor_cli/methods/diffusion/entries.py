@@ -12,10 +12,10 @@ from torch import Tensor
 
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.groups import TEXT_IN, XATTN_KV, group_names
+from razor_cli.families.diffusion.naming import names_of
 from razor_cli.families.diffusion.segments import segments
 from razor_cli.methods.diffusion.closed_form import ClosedForm
 from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows
-from razor_cli.methods.diffusion.wording import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

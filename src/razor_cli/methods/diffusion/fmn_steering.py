@@ -13,11 +13,12 @@ from razor_cli.engine.objective import Objective, Step
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.attention import watching
 from razor_cli.families.diffusion.context import Context
+from razor_cli.families.diffusion.inversion import Tokens, Wording
+from razor_cli.families.diffusion.naming import names_of
+from razor_cli.families.diffusion.noised import noised
 from razor_cli.families.diffusion.segments import concept_rows
 from razor_cli.methods.diffusion.choices import Inversion
-from razor_cli.methods.diffusion.inversion import Tokens
-from razor_cli.methods.diffusion.noised import noised
-from razor_cli.methods.diffusion.wording import names_of, texts_of
+from razor_cli.methods.diffusion.wording import texts_of
 
 if TYPE_CHECKING:
     from razor_cli.contract.family import Named
@@ -45,8 +46,10 @@ class Steering(Objective):
         self.texts, names = texts_of("prompts", method.prompts, lab.sets), names_of(lab.sets)
         self.tokens: Tokens | None = None
         if method.ti is Inversion.TOKENS:
-            self.tokens = Tokens(self.denoiser, self.texts, names, method, lab.seed)
-            self.tokens.learn(family.latents_of(lab.sets.forget), lab, method)
+            self.tokens = Tokens(self.denoiser, Wording(texts=self.texts, names=names), method, lab.seed)
+            self.tokens.learn(
+                family.latents_of(lab.sets.forget), method, lab.seed, tick=lab.tick, say=lab.say
+            )
             self.texts, names = self.tokens.texts, [self.tokens.word]
         with torch.no_grad():
             self.contexts = self._encode(self.texts)

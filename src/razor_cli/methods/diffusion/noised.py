@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from razor_cli.families.diffusion.context import Context
+from razor_cli.families.diffusion.noised import Noised, noised
 
 if TYPE_CHECKING:
     from razor_cli.data.sets import Pairs
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
     from razor_cli.families.diffusion.family import Diffusion
 
 KEPT = 256  # prompts whose contexts are held
-
-
-@dataclass(frozen=True, kw_only=True)
-class Noised:
-    """A batch: latents with noise in them [n, ...], how much [n], and what the net should predict of them."""
-
-    latents: Tensor
-    at: Tensor
-    target: Tensor
-
-    def __len__(self) -> int:
-        return len(self.latents)
 
 
 class Prompts:
@@ -70,15 +58,6 @@ class Pictures:
         to a sigma of the flow's own distribution.
         """
         return noised(self.denoiser, self.latents[index], generator)
-
-
-def noised(denoiser: Denoiser, latents: Tensor, generator: torch.Generator) -> Noised:
-    """Return latents with noise, as far as the generator draws it."""
-    clean = latents.to(denoiser.device)
-    seed = int(torch.randint(2**31, (1,), generator=generator))
-    at = denoiser.steps(len(clean), 1, seed)[:, 0].to(denoiser.device)
-    noise = torch.randn(clean.shape, generator=generator).to(clean)
-    return Noised(latents=denoiser.noised(clean, noise, at), at=at, target=denoiser.target(clean, noise, at))
 
 
 def walk(pictures: int, count: int, generator: torch.Generator) -> Tensor:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
+from razor_cli.families.diffusion.naming import names_of, put
 from razor_cli.methods.diffusion.choices import StandIn
 from razor_cli.methods.diffusion.noised import Pictures, Prompts, error, said, walk
-from razor_cli.methods.diffusion.wording import names_of, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

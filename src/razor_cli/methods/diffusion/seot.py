@@ -12,7 +12,7 @@ from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import DENOISER
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.choices import Gate, Optimising, PooledVector, Reweighting
-from razor_cli.methods.diffusion.wording import names_of
+from razor_cli.families.diffusion.naming import names_of
 
 if TYPE_CHECKING:
     from razor_cli.engine.lab import Lab

@@ -22,10 +22,11 @@ from razor_cli.families.diffusion.choices import Matching
 from razor_cli.families.diffusion.context import Context
 from razor_cli.families.diffusion.low_rank import DOWN, UP, LowRank, core_of
 from razor_cli.families.diffusion.membrane import Membrane, fresh
+from razor_cli.families.diffusion.naming import names_of
 from razor_cli.methods.diffusion.esd_erasure import guided_away
 from razor_cli.methods.diffusion.partly_drawn import PartlyDrawn
 from razor_cli.methods.diffusion.spm_settings import FIXED
-from razor_cli.methods.diffusion.wording import names_of, paired_texts
+from razor_cli.methods.diffusion.wording import paired_texts
 
 if TYPE_CHECKING:
     from razor_cli.engine.lab import Lab

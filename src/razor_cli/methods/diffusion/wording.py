@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from razor_cli.errors import ConfigError
+from razor_cli.families.diffusion.naming import names_of, put
 
 if TYPE_CHECKING:
     from razor_cli.data.shots import DrawnSets
@@ -24,12 +24,6 @@ def check_templates(key: str, templates: Mapping[str, Sequence[str]]) -> None:
                 allowed=f"texts with {NAME} in them, such as 'An image in {NAME} style.'",
                 found=wrong[0] if wrong else "none",
             )
-
-
-def names_of(sets: DrawnSets) -> list[str]:
-    """Return every name that goes, as prompts write it."""
-    own = [sets.called or name if name == sets.target else name for name in sets.forget_names]
-    return [*dict.fromkeys((*own, *sets.aliases))]
 
 
 def texts_of(key: str, templates: Mapping[str, Sequence[str]], sets: DrawnSets) -> list[str]:
@@ -58,13 +52,6 @@ def paired_texts(
     if anchor is not None:
         return own, [put(text, names_of(sets), anchor) for text in own]
     return own, [sets.anchor] * len(own) if templates else list(sets.anchors)
-
-
-def put(text: str, names: Sequence[str], word: str) -> str:
-    """Return a prompt with a word in the place of every name that goes; a name within a word stays."""
-    for name in sorted(names, key=len, reverse=True):
-        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _: word, text)
-    return text
 
 
 def spread(texts: Sequence[str], most: int | None) -> list[str]:

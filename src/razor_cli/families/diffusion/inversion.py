@@ -1,4 +1,5 @@
-"""Textual inversion: tokens that are learnt from pictures of the target, in the table of each text encoder.
+"""Textual inversion (Gal et al. 2023): tokens that are learnt from pictures, in the table of each text
+encoder.
 
 No tokenizer and no table changes. A mark that no prompt holds stands where the tokens are, and a hook puts
 what is learnt in the place of its rows.
@@ -6,21 +7,23 @@ what is learnt in the place of its rows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from razor_cli.contract.family import Say, Tick
 from razor_cli.errors import ConfigError, RunError
+from razor_cli.families.diffusion.naming import put
+from razor_cli.families.diffusion.noised import noised
 from razor_cli.families.diffusion.segments import segments
-from razor_cli.methods.diffusion.noised import noised
-from razor_cli.methods.diffusion.wording import put
 
 if TYPE_CHECKING:
-    from razor_cli.engine.lab import Lab
     from razor_cli.families.diffusion.denoiser import Denoiser
 
 MARKS = ("!", "*", "#", "^")
@@ -57,29 +60,65 @@ class Inverting(Protocol):
         ...
 
 
-class Tokens:
-    """Learnt tokens in the place of the target's names."""
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """Where tokens stand: the prompts to learn under and further ones that they must fit, the names whose
+    place they take, and which keys of the settings errors name.
+    """
 
-    def __init__(
-        self, denoiser: Denoiser, texts: Sequence[str], names: Sequence[str], method: Inverting, seed: int
-    ) -> None:
-        free = [m for m in MARKS if not any(m in text for text in texts)]
+    texts: Sequence[str]
+    names: Sequence[str]
+    also: Sequence[str] = ()
+    prompts: str = "method.prompts"
+    count: str = "method.ti_tokens"
+    rate: str = "method.ti_lr"
+    way_out: str = "fewer tokens, a shorter template in method.prompts, or method.ti=none"
+
+    def mark(self) -> str:
+        """Return a mark that no prompt holds. Raises ConfigError where there is none."""
+        free = [m for m in MARKS if not any(m in text for text in (*self.texts, *self.also))]
         if not free:
             raise ConfigError(
-                "method.prompts: every mark that could stand for the learnt tokens is in a prompt",
+                f"{self.prompts}: every mark that could stand for the learnt tokens is in a prompt",
                 allowed=f"prompts without one of {' '.join(MARKS)}",
             )
-        self.denoiser, self.word = denoiser, " ".join([free[0]] * method.ti_tokens)
-        self.texts = [put(text, names, self.word) for text in texts]
+        return free[0]
+
+
+class Tokens:
+    """Learnt tokens in the place of the target's names; they begin as the words `first`, the target's name
+    where nothing else is said.
+    """
+
+    def __init__(
+        self, denoiser: Denoiser, place: Wording, method: Inverting, seed: int, first: str | None = None
+    ) -> None:
+        self.denoiser, self.place, self.seed = denoiser, place, seed
+        self.word = " ".join([place.mark()] * method.ti_tokens)
+        self.texts = [self.instead(text) for text in place.texts]
         self._ids: dict[str, list[int]] = {}
         self.vectors: dict[str, Tensor] = {}
+        self.lengths: dict[str, float] = {}
         generator = torch.Generator().manual_seed(seed)
         for name in denoiser.encoders:
-            tokenizer = getattr(denoiser.pipeline, name.replace("text_encoder", "tokenizer"))
-            self._ids[name] = tokenizer(self.word, add_special_tokens=False).input_ids
-            own = tokenizer(names[0], add_special_tokens=False).input_ids
+            self._ids[name] = self._words(name, self.word)
+            self.lengths[name] = float(self._table(name).norm(dim=1).mean())
+            own = self._words(name, place.names[0] if first is None else first)
             self.vectors[name] = self._first(self._table(name), own, len(self._ids[name]), method, generator)
         self._check()
+
+    def instead(self, prompt: str) -> str:
+        """Return a prompt with the tokens in the place of the names. They stand apart from what follows:
+        tokenizers join a mark with a full stop.
+        """
+        text, own = put(prompt, self.place.names, self.word), re.escape(self.word)
+        apart = re.sub(rf"(?<=\S){own}", lambda _: f" {self.word}", text)
+        return re.sub(rf"{own}(?=\S)", lambda _: f"{self.word} ", apart)
+
+    def _words(self, name: str, text: str) -> list[int]:
+        tokenizer = getattr(self.denoiser.pipeline, name.replace("text_encoder", "tokenizer"))
+        found: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+        return found
 
     def _table(self, name: str) -> Tensor:
         found: Tensor = getattr(self.denoiser.pipeline, name).get_input_embeddings().weight.detach()
@@ -89,7 +128,7 @@ class Tokens:
     def _first(
         table: Tensor, own: Sequence[int], count: int, method: Inverting, generator: torch.Generator
     ) -> Tensor:
-        """Return what learning begins with: the words of the name, and chance where there are fewer."""
+        """Return what learning begins with: words, and chance where there are fewer of them than tokens."""
         deviation = float(table.std()) if method.ti_random is None else method.ti_random
         found = deviation * torch.randn(count, table.shape[1], generator=generator).to(table)
         words = table[list(own)[:count]]
@@ -98,19 +137,23 @@ class Tokens:
 
     def _check(self) -> None:
         """Raise ConfigError for a prompt too long to hold all tokens."""
-        for text in self.texts:
+        for text in (*self.texts, *map(self.instead, self.place.also)):
             for part in segments(self.denoiser, self._length()):
                 if not part.every(text, [self.word]):
                     raise ConfigError(
-                        "method.ti_tokens: a prompt is too long for the learnt tokens, or has none",
+                        f"{self.place.count}: a prompt is too long for the learnt tokens, or has none",
                         found=text,
-                        fix="fewer tokens, a shorter template in method.prompts, or method.ti=none",
+                        fix=self.place.way_out,
                     )
 
     def _length(self) -> int:
         pipeline = self.denoiser.pipeline
         own = int(pipeline.tokenizer.model_max_length)
         return own + (self.denoiser.tail if getattr(pipeline, "text_encoder_3", None) is not None else 0)
+
+    def shown(self, name: str) -> Tensor:
+        """Return what an encoder reads in the place of the marks."""
+        return self.vectors[name]
 
     @contextmanager
     def inserted(self) -> Iterator[None]:
@@ -130,7 +173,7 @@ class Tokens:
                 parts, at = list(row), 0
                 while at + len(wanted) <= len(ids):
                     if ids[at : at + len(wanted)] == wanted:
-                        parts[at : at + len(wanted)] = list(self.vectors[name].to(row.dtype))
+                        parts[at : at + len(wanted)] = list(self.shown(name).to(row.dtype))
                         at += len(wanted)
                     else:
                         at += 1
@@ -139,25 +182,26 @@ class Tokens:
 
         return insert
 
-    def learn(self, latents: Tensor, lab: Lab, method: Inverting) -> None:
+    def learn(self, latents: Tensor, method: Inverting, seed: int, *, tick: Tick, say: Say) -> None:
         """Learn the tokens: under prompts that hold them, the noise of the target's pictures is foretold."""
         held = list(self.vectors.values())
         optimizer = torch.optim.AdamW(held, lr=method.ti_lr, weight_decay=DECAY)
-        lengths = {n: float(self._table(n).norm(dim=1).mean()) for n in self.vectors}
-        generator = torch.Generator().manual_seed(lab.seed)
+        generator = torch.Generator().manual_seed(seed)
         for step in range(method.ti_steps):
             with torch.enable_grad():
                 loss = self.loss(latents, method.ti_batch, generator)
                 gradients = torch.autograd.grad(loss, held, allow_unused=True)
             value = float(loss.detach())
             if not value < float("inf"):
-                raise RunError(f"method.ti_lr: the loss became {value} in step {step + 1} of the inversion")
+                raise RunError(
+                    f"{self.place.rate}: the loss became {value} in step {step + 1} of the inversion"
+                )
             for vector, gradient in zip(held, gradients, strict=True):
                 vector.grad = gradient
             optimizer.step()
-            self._pull(lengths, method.ti_lr)
-            lab.tick(method.ti_batch, method.ti_batch)
-            lab.say(f"textual inversion: step {step + 1} of {method.ti_steps}, loss {value:.4g}")
+            self.settle(latents, method)
+            tick(method.ti_batch, method.ti_batch)
+            say(f"learning tokens: step {step + 1} of {method.ti_steps}, loss {value:.4g}")
         for vector in held:
             vector.grad = None
 
@@ -172,8 +216,8 @@ class Tokens:
         return F.mse_loss(said.float(), state.target.float())
 
     @torch.no_grad()
-    def _pull(self, lengths: dict[str, float], lr: float) -> None:
-        """Move each token's length towards that of a word."""
+    def settle(self, _latents: Tensor, method: Inverting, /) -> None:
+        """Move each token's length towards that of a word, after a step."""
         for name, vector in self.vectors.items():
             now = vector.norm(dim=1, keepdim=True).clamp_min(torch.finfo(vector.dtype).tiny)
-            vector.mul_((now + min(1.0, PULL * lr) * (lengths[name] - now)) / now)
+            vector.mul_((now + min(1.0, PULL * method.ti_lr) * (self.lengths[name] - now)) / now)
