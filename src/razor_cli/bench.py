@@ -5,7 +5,7 @@ which run that makes it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -51,7 +51,12 @@ def sets_of(experiment: Experiment, bench: Bench | None = None) -> Sets:
 
     A level of difficulty as target is found with the model, which is opened only then.
     """
-    return experiment.data.sets(asked_of(experiment, bench))
+    ask, data = asked_of(experiment, bench), experiment.data
+    sets = data.sets(ask)
+    if not (experiment.sequence or experiment.compose):
+        return sets
+    asks = ask.in_turn() if experiment.sequence else ask.of_each()
+    return replace(sets, steps=tuple(data.sets(each) for each in asks))
 
 
 def memory_note(experiment: Experiment) -> str:

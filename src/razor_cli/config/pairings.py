@@ -12,7 +12,7 @@ from razor_cli.config.schema import convert, unknown
 from razor_cli.config.settings import Options, Scenario
 from razor_cli.contract.family import DENOISER
 from razor_cli.contract.spec import Spec
-from razor_cli.data.ask import DataSettings
+from razor_cli.data.ask import Ask, DataSettings
 from razor_cli.errors import ConfigError, Problem, RazorError, nearest
 from razor_cli.writable import no_place, remedy
 
@@ -135,7 +135,24 @@ def data_fits(data: DataSettings, scenario: Scenario, model: Spec | None, option
                 fix=next((k for k in kinds if k.endswith("standin") is model.stand_in), None),
             )
         ]
-    return [Problem.of(error) for error in data.problems(ask_of(options, scenario, model))]
+    ask = ask_of(options, scenario, model)
+    refused = _one_only(data, ask)
+    return refused or [Problem.of(error) for each in ask.of_each() for error in data.problems(each)]
+
+
+def _one_only(data: DataSettings, ask: Ask) -> list[Problem]:
+    """Several concepts go where the data can tell them apart, and their pictures lie under names."""
+    if not ask.targets or (getattr(data, "several", False) and not ask.taxonomy):
+        return []
+    fix = "data.forget=[a, b], which that scenario has for it" if ask.taxonomy else "one target for each run"
+    return [
+        Problem(
+            what=f"target names several concepts; data={data.kind} scenario={ask.scenario} takes one",
+            allowed="data=standin, generated, unlearncanvas or cifar10, without a taxonomy",
+            found=", ".join(ask.targets),
+            fix=fix,
+        )
+    ]
 
 
 def bounds_are_right(scenario: Scenario) -> list[Problem]:

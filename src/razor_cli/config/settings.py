@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.schema import class_path, plain
+from razor_cli.config.several import check_targets
 from razor_cli.data.ask import DataSettings
 from razor_cli.data.prompts import DOMAINS
 from razor_cli.data.wording import KINDS
@@ -100,7 +101,9 @@ class ExitOn(StrEnum):
 class Options:
     """The settings that stand alone on the command line."""
 
-    target: str = "Taylor Swift"  # the concept that goes
+    target: str = "Taylor Swift"  # the concept that goes; several as "[A, B]"
+    sequence: bool = False  # several go one after another, each edit from the model that the one before left
+    compose: bool = False  # several go, each edit from the unedited model, and the patches are put together
     seed: int = 0
     engine: Engine = Engine.FAST
     judged_on: JudgedOn = (
@@ -130,6 +133,7 @@ class Options:
                 found=repr(self.target),
                 fix='target="Taylor Swift"',
             )
+        check_targets(self.target, sequence=self.sequence, compose=self.compose)
         if self.seed < 0:
             raise ConfigError("seed must not be negative", allowed=">= 0", found=self.seed)
         if self.threads is not None and self.threads < 1:

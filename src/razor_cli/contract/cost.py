@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(kw_only=True)
@@ -20,3 +20,8 @@ class Cost:
     drawn: int = 0  # pictures that a search looked at, of a model that draws
     gradient_cache_hits: int = 0
     peak_mb: float = 0.0
+
+    def plus(self, other: Cost) -> Cost:
+        """Return what two edits cost together; the peak is that of the larger one."""
+        added = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return Cost(**added | {"peak_mb": max(self.peak_mb, other.peak_mb)})

@@ -51,6 +51,8 @@ class Edit:
     cost: Cost = field(default_factory=Cost)
     notes: list[str] = field(default_factory=list)
     null: bool = False  # it is meant to change nothing
+    # Of an edit that is made up of others: the changes on the way to it, by the state each is evaluated as.
+    states: dict[str, Change] = field(default_factory=dict)
 
     @property
     def values(self) -> dict[str, Tensor]:
