@@ -14,6 +14,7 @@ from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
 from razor_cli.contract.family import Drawing, Family, TwoTowered
 from razor_cli.contract.sets import Sets
 from razor_cli.data.ask import Ask
+from razor_cli.data.disjoint import check_steps
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.records import Identity
@@ -56,7 +57,9 @@ def sets_of(experiment: Experiment, bench: Bench | None = None) -> Sets:
     if not (experiment.sequence or experiment.compose):
         return sets
     asks = ask.in_turn() if experiment.sequence else ask.of_each()
-    return replace(sets, steps=tuple(data.sets(each) for each in asks))
+    whole = replace(sets, steps=tuple(data.sets(each) for each in asks))
+    check_steps(whole)
+    return whole
 
 
 def memory_note(experiment: Experiment) -> str:

@@ -14,6 +14,7 @@ from itertools import product
 
 from razor_cli.data.choices import AnswerSet
 from razor_cli.data.sampling import rng_for
+from razor_cli.data.sets import together
 from razor_cli.data.shots import BENCHMARK, Shot, Shots
 from razor_cli.data.wording import CROSSED, Subject, Words
 
@@ -29,8 +30,8 @@ QUICK_SHOTS = 10  # of the target, and of the others
 class Scene:
     """All that there is to draw, and what of it goes.
 
-    `labels` holds the names of every kind, those of the axis with the target first; `near` those that lie
-    nearest to it.
+    `labels` holds the names of every kind, those of the axis with what goes first, `going` of them; `near`
+    those that lie nearest to it.
     """
 
     axis: str
@@ -38,11 +39,17 @@ class Scene:
     near: tuple[str, ...]
     words: Words
     seed: int
+    going: int = 1
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """The names that go."""
+        return self.labels[self.axis][: self.going]
 
     @property
     def target(self) -> str:
-        """The name that goes."""
-        return self.labels[self.axis][0]
+        """What they are called."""
+        return together(self.gone)
 
     @property
     def partner(self) -> str | None:
@@ -55,14 +62,14 @@ class Scene:
         return self.labels[self.partner] if self.partner else ()
 
     def own(self) -> list[Subject]:
-        """Return what shows the target, partners in an order that the seed draws."""
-        return self._spread([self.target], "own")
+        """Return what shows the target, partners in an order that the seed draws; several names in turn."""
+        return self._spread(self.gone, "own")
 
     def others(self) -> list[Subject]:
         """Return what shows another name of the kind, names in turn and the nearest first; with a person or a
         character as target every second one is an object in a style.
         """
-        rest = [n for n in self.labels[self.axis][1:] if n not in self.near]
+        rest = [n for n in self.labels[self.axis][self.going :] if n not in self.near]
         names = [*self.near, *rng_for(self.seed, f"names {self.axis}").sample(rest, len(rest))]
         found, cells = self._spread(names, "others"), [] if self.partner else self._cells()
         return [s for i, c in enumerate(cells) for s in (*found[i % len(names) :][:1], c)] or found

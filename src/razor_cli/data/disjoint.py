@@ -72,6 +72,31 @@ def check_shots(sets: DrawnSets) -> None:
             raise RunError(f"data: the set {name} asks for one picture twice")
 
 
+def check_steps(sets: ConceptSets | DrawnSets) -> None:
+    """Raise RunError if an edit of a request in several looks at a picture, or draws with a seed, that the
+    request is judged on.
+    """
+    for number, step in enumerate(sets.steps, 1):
+        if shared := sorted(_looked_at(step) & _judged(sets)):
+            raise RunError(
+                f"data: edit {number} looks at {len(shared)} pictures or seeds that the request is judged on",
+                found=", ".join(shared[:5]),
+            )
+
+
+def _looked_at(sets: ConceptSets | DrawnSets) -> set[str]:
+    if isinstance(sets, DrawnSets):
+        return {f"seed {s.seed}" for s in sets.validation}
+    parts = (sets.forget, sets.retain, sets.validation.forget, sets.validation.retain)
+    return {content(key) for pairs in parts for key in pairs.keys}
+
+
+def _judged(sets: ConceptSets | DrawnSets) -> set[str]:
+    if isinstance(sets, DrawnSets):
+        return {f"seed {s.seed}" for s in sets.evaluation}
+    return {content(k) for pairs in (sets.evaluation.forget, sets.evaluation.retain) for k in pairs.keys}
+
+
 def check_unseen(sets: ConceptSets, *, evaluation: bool = True) -> None:
     """Raise RunError if an evaluation picture, a held-out suite or the shifted test shows what the stand-in
     was trained on.

@@ -68,7 +68,9 @@ def assemble(plan: Plan, forget: Pairs, retain: Pairs, notes: Sequence[str] = ()
         target=scene.target,
         axis=scene.axis,
         aliases=plan.aliases,
-        called=words.called(scene.axis, scene.target),
+        joint=scene.gone if scene.going > 1 else (),
+        called=words.called(scene.axis, scene.gone[0]) if scene.going == 1 else "",
+        spoken=tuple(words.called(scene.axis, n) for n in scene.gone) if scene.going > 1 else (),
         forget=forget,
         retain=retain,
         validation=_searched(plan),
@@ -114,7 +116,8 @@ def target_prompts(scene: Scene) -> tuple[tuple[str, ...], tuple[str, ...]]:
         rest = tuple((kind, name) for kind, name in subject if kind != scene.axis)
         prompt = words.prompt(subject, words.frame(subject).benchmark)
         found[prompt] = words.prompt(rest, words.alone[rest[0][0]]) if rest else words.generic[scene.axis]
-    found.setdefault(words.only(scene.axis, scene.target), words.generic[scene.axis])
+    for name in scene.gone:
+        found.setdefault(words.only(scene.axis, name), words.generic[scene.axis])
     return tuple(found), tuple(found.values())
 
 
@@ -140,7 +143,8 @@ def anchored(scene: Scene, anchor: str | None) -> tuple[tuple[str, ...], tuple[s
         frame = words.frame(subject).benchmark
         found[words.prompt(subject, frame)] = words.prompt(other, frame)
     only = words.only(scene.axis, name)
-    found.setdefault(words.only(scene.axis, scene.target), only)
+    for gone in scene.gone:
+        found.setdefault(words.only(scene.axis, gone), only)
     return tuple(found), tuple(found.values()), only
 
 
@@ -157,7 +161,7 @@ def retain_prompts(scene: Scene, preserve: Preserve) -> tuple[str, ...]:
         kin = _checkered(kin, scene.axis) if scene.partner else kin[::2]
         cells, alone = kin + _checkered(rest, CROSSED[0]), alone[::2]
     elif preserve is Preserve.NAMES:
-        far = [n for n in scene.labels[scene.axis][1:] if n not in scene.near]
+        far = [n for n in scene.labels[scene.axis][scene.going :] if n not in scene.near]
         kept = set(rng_for(scene.seed, "preserved").sample(far, (len(far) + 1) // 2))
         cells = [s for s in cells if dict(s).get(scene.axis) in kept]
         alone = alone[::2]

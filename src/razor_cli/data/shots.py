@@ -64,7 +64,7 @@ class DrawnSets:
 
     `forget` and `retain` are pictures with captions for gradients; `validation` and `evaluation` are shots,
     with seeds (and where there are several, templates) that the other does not have. `labels` holds all
-    names of every kind, those of the `axis` with the target first.
+    names of every kind, those of the `axis` with what goes first.
     """
 
     target: str

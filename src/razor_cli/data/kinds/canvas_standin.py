@@ -21,6 +21,7 @@ class CanvasStandIn(Drawn):
     """Objects in styles, people and mascots, rendered at run time."""
 
     kind: ClassVar[DataKind] = DataKind.STANDIN
+    several: ClassVar[bool] = True  # concepts may go in one run
 
     anchor: str | None = "near"  # where no name is said the stand-in draws all in turn, the target too
 

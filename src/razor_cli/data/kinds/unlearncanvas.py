@@ -26,6 +26,7 @@ class UnlearnCanvas(Drawn):
     """Twenty objects in fifty or sixty styles, and as photographs."""
 
     kind: ClassVar[DataKind] = DataKind.UNLEARNCANVAS
+    several: ClassVar[bool] = True  # concepts may go in one run
     listed_beforehand: ClassVar[bool] = False
 
     root: Path | None = None  # <style>/<object>/*.jpg, or parquet files

@@ -78,18 +78,19 @@ class Worded(Drawn):
         """
         from razor_cli.data.sources.photo import same
 
-        gone = {same(n) for n in (ask.target, *self.aliases)}
+        wanted = {same(n) for n in ask.wanted}
+        gone = {same(n) for n in (*ask.wanted, *ask.gone, *self.aliases)}
         if ask.stand_in and not self.alternatives and not beside:
             from razor_cli.data.canvas_sets import labels
 
             return {
-                kind: tuple(n for n in names if kind != ask.axis or same(n) not in gone - {same(ask.target)})
+                kind: tuple(n for n in names if kind != ask.axis or same(n) not in gone - wanted)
                 for kind, names in labels().items()
             }
         lists = shipped()["wordings"]
         others = list(self.alternatives or beside or _unlike(lists[ask.axis]["alternatives"], gone))
         kept = dict.fromkeys(n for n in others if same(n) not in gone)
-        found = {ask.axis: (ask.target, *kept)}
+        found = {ask.axis: (*ask.wanted, *kept)}
         if ask.axis in CROSSED:
             partner = CROSSED[1 - CROSSED.index(ask.axis)]
             return found | {partner: tuple(dict.fromkeys(self.partners or lists[ask.axis]["partners"]))}

@@ -28,7 +28,7 @@ def check_templates(key: str, templates: Mapping[str, Sequence[str]]) -> None:
 
 def names_of(sets: DrawnSets) -> list[str]:
     """Return every name that goes, as prompts write it."""
-    own = [sets.called or name if name == sets.target else name for name in sets.forget_names]
+    own = sets.spoken or sets.joint or (sets.called or sets.target,)
     return [*dict.fromkeys((*own, *sets.aliases))]
 
 
