@@ -18,7 +18,7 @@ from razor_cli.config.schema import class_path, plain
 from razor_cli.config.several import check_targets
 from razor_cli.data.ask import DataSettings
 from razor_cli.data.prompts import DOMAINS
-from razor_cli.data.wording import KINDS
+from razor_cli.data.wording import AXES
 from razor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Scenario:
     domain: str = "person"  # wording of prompts
     default_target: str = "Taylor Swift"
     pictures: Pictures = Pictures.PORTRAITS  # what data=standin shows
-    axis: str = ""  # for models that draw: style, object, identity or character
+    axis: str = ""  # for models that draw: style, object, cell, identity or character
     taxonomy: bool = False  # fine concepts go together and their parents stay
     suites: list[Pictures] = field(
         default_factory=list
@@ -79,8 +79,8 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.domain not in DOMAINS:
             raise ConfigError("scenario.domain is unknown", allowed=", ".join(DOMAINS), found=self.domain)
-        if self.axis and self.axis not in KINDS:
-            raise ConfigError("scenario.axis is unknown", allowed=", ".join(KINDS), found=self.axis)
+        if self.axis and self.axis not in AXES:
+            raise ConfigError("scenario.axis is unknown", allowed=", ".join(AXES), found=self.axis)
 
 
 class JudgedOn(StrEnum):

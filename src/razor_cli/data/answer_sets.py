@@ -16,7 +16,7 @@ from razor_cli.data.choices import AnswerSet
 from razor_cli.data.sampling import rng_for
 from razor_cli.data.sets import together
 from razor_cli.data.shots import BENCHMARK, Shot, Shots
-from razor_cli.data.wording import CROSSED, Subject, Words
+from razor_cli.data.wording import CELL, CROSSED, Subject, Words, of_cell
 
 FIVE = (188, 288, 588, 688, 888)  # of the benchmark's answer set, the same for every prompt
 ROLES = ("evaluation", "validation", "forget", "retain")  # the remainder of a seed by 4; the five leave 0
@@ -71,11 +71,14 @@ class Scene:
         """
         rest = [n for n in self.labels[self.axis][self.going :] if n not in self.near]
         names = [*self.near, *rng_for(self.seed, f"names {self.axis}").sample(rest, len(rest))]
-        found, cells = self._spread(names, "others"), [] if self.partner else self._cells()
+        found = self._spread(names, "others")
+        cells = [] if self.partner or self.axis == CELL else self._cells()
         return [s for i, c in enumerate(cells) for s in (*found[i % len(names) :][:1], c)] or found
 
     def _spread(self, names: Sequence[str], label: str) -> list[Subject]:
         """Return each name with each partner once; any part of it from the beginning is balanced in both."""
+        if self.axis == CELL:
+            return [of_cell(n) for n in names]
         if not self.partner:
             return [((self.axis, n),) for n in names]
         partners = rng_for(self.seed, f"partners {label}").sample(self.partners, len(self.partners))

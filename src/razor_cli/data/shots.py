@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from razor_cli.data.sampling import some
 from razor_cli.data.sets import Pairs, of_steps
+from razor_cli.data.wording import CELL, cell
 
 BENCHMARK = "benchmark"  # the template that gradients and most answers use; others are named by their form
 
@@ -30,6 +31,8 @@ class Shot:
 
     def shows(self, kind: str) -> str | None:
         """Return what of this kind should be seen, if anything."""
+        if kind == CELL:
+            return cell(dict(self.labels))
         return dict(self.labels).get(kind)
 
 
@@ -68,7 +71,7 @@ class DrawnSets:
     """
 
     target: str
-    axis: str  # kind of the target: style, object, identity, character
+    axis: str  # kind of the target: style, object, cell, identity, character
     aliases: tuple[str, ...] = ()
     called: str = ""  # the target as prompts write it, where they do so otherwise: Van_Gogh is Van Gogh
     forget: Pairs

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from razor_cli.data.ask import Ask
 from razor_cli.data.choices import AnswerSet, DataKind, Preserve
 from razor_cli.data.prompts import article
-from razor_cli.data.wording import CROSSED, Words, shipped
+from razor_cli.data.wording import CELL, CROSSED, Words, cells, of_cell, shipped
 from razor_cli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -150,7 +150,9 @@ class Drawn:
                 ask.axis,
                 (target, *others),
                 given=self.retain_near,
-                listed=shipped()["near"].get(ask.axis, {}).get(target, ()),
+                listed=_beside(target, others)
+                if ask.axis == CELL
+                else shipped()["near"].get(ask.axis, {}).get(target, ()),
                 count=self.n_near,
                 words=words,
                 embed=ask.embed,
@@ -158,6 +160,20 @@ class Drawn:
             found |= dict.fromkeys(near)
             notes += told
         return tuple(found), notes
+
+
+def _beside(target: str, others: Sequence[str]) -> list[str]:
+    """Return the cells that share object or style with one, in turn."""
+    style, shown = (name for _, name in of_cell(target))
+    same_object = [n for n in others if n.endswith(f"/{shown}")]
+    same_style = [n for n in others if n.startswith(f"{style}/")]
+    pairs = zip(same_object, same_style, strict=False)
+    return [name for pair in pairs for name in pair]
+
+
+def with_cells(labels: Labels, axis: str) -> Labels:
+    """Return names of every kind, and of cells where one is the target."""
+    return {**labels, CELL: cells(labels)} if axis == CELL else labels
 
 
 def without_names(captions: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:

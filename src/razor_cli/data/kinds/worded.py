@@ -11,6 +11,7 @@ from razor_cli.data.kinds.drawn import Drawn, Labels
 from razor_cli.data.kinds.refusals import check_aliases, not_there, repeated
 from razor_cli.data.prompts import article
 from razor_cli.data.wording import (
+    CELL,
     CROSSED,
     KINDS,
     Frame,
@@ -48,6 +49,12 @@ class Worded(Drawn):
         """Yield names and templates that do not fit, and a file that is not there."""
         yield from not_there({"neutral_file": self.neutral_file})
         yield from repeated(self.aliases, ask)
+        if ask.axis == CELL:
+            yield ConfigError(
+                f"scenario={ask.scenario} with data={self.kind}: nobody lists its objects in styles",
+                allowed="data=standin, data=unlearncanvas data.root=DIR",
+                found=f"data={self.kind}",
+            )
         if ask.axis not in KINDS:
             return
         kinds = CROSSED if ask.axis in CROSSED else (ask.axis,)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from razor_cli.data.shots import BENCHMARK
-from razor_cli.families.diffusion.protocol import REJECT, Bools, Protocol, Said
+from razor_cli.families.diffusion.protocol import Bools, Protocol, Said
 from razor_cli.metrics import stats
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.scored import missing, scored
@@ -40,10 +40,9 @@ class Scorer:
             for metric, reading in readings.items():
                 yield from self._share(metric, name, group & p.own, reading)
             for pool, among in (("", group & p.own), ("/others", group & ~p.own)):
-                asked = np.flatnonzero(among & (p.wanted[p.sets.axis] >= 0))
-                if len(asked):
-                    count = float((self.said[p.sets.axis][asked] == REJECT).sum())
-                    found = stats.wilson(count, len(asked)).scaled(100)
+                asked, rejected = p.rejects(self.said)
+                if (known := int((among & asked).sum())) > 0:
+                    found = stats.wilson(float((among & rejected).sum()), known).scaled(100)
                     yield scored("rejects", p.prefix + name + pool, found)
 
     def gone(self) -> Iterator[Score]:
