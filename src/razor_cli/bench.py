@@ -57,7 +57,8 @@ def sets_of(experiment: Experiment, bench: Bench | None = None) -> Sets:
     if not (experiment.sequence or experiment.compose):
         return sets
     asks = ask.in_turn() if experiment.sequence else ask.of_each()
-    whole = replace(sets, steps=tuple(data.sets(each) for each in asks))
+    steps: Any = tuple(data.sets(each) for each in asks)  # of the same kind as the whole
+    whole = replace(sets, steps=steps)
     check_steps(whole)
     return whole
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -73,21 +73,13 @@ def turned(part: Turns, rows: Sequence[ScoreRow]) -> Turned | None:
     if len(variants) < 2:
         return None
     keep = [r for r in part.keep if any(_fits(row.score, r) for row in own)]
-    wanted: list[Callable[[Score], bool]] = [
-        *(lambda s, v=v: s.metric == part.gone.metric and s.variant == v for v in variants),  # type: ignore[misc]
-        *(lambda s, r=r: _fits(s, r) for r in keep),  # type: ignore[misc]
-    ]
-    states = sorted(dict.fromkeys(r.state for r in own), key=state_order)
-    return Turned(
-        targets=tuple(map(reading_of, variants)),
-        heads=tuple(r.heading for r in keep),
-        lines={
-            state: tuple(
-                next((r.score for r in own if r.state == state and fits(r.score)), None) for fits in wanted
-            )
-            for state in states
-        },
-    )
+    lines = {}
+    for state in sorted(dict.fromkeys(r.state for r in own), key=state_order):
+        scores = [r.score for r in own if r.state == state]
+        gone = {s.variant: s for s in scores if s.metric == part.gone.metric}
+        kept = (next((s for s in scores if _fits(s, reading)), None) for reading in keep)
+        lines[state] = (*(gone.get(variant) for variant in variants), *kept)
+    return Turned(targets=tuple(map(reading_of, variants)), heads=tuple(r.heading for r in keep), lines=lines)
 
 
 def _fits(score: Score, reading: Reading) -> bool:

@@ -92,7 +92,8 @@ class Protocol:
         its kinds.
         """
         if kind == CELL:
-            return np.logical_and.reduce([self.hits(said, each) for each in CROSSED])
+            both: Bools = np.logical_and.reduce([self.hits(said, each) for each in CROSSED])
+            return both
         return said[kind] == self.wanted[kind]
 
     def unlearned(self, said: Said) -> Bools:
@@ -105,7 +106,8 @@ class Protocol:
         """
         found = self.unlearned(said)
         if self.sets.axis == CELL:
-            return found & np.logical_or.reduce([self.hits(said, each) for each in CROSSED])
+            either: Bools = np.logical_or.reduce([self.hits(said, each) for each in CROSSED])
+            return found & either
         others = np.zeros(len(found), dtype=bool)
         for kind in self.wanted:
             if kind != self.sets.axis:
@@ -119,8 +121,9 @@ class Protocol:
         knows; of a cell, neither of its two.
         """
         kinds = CROSSED if self.sets.axis == CELL else (self.sets.axis,)
-        asked = np.logical_and.reduce([self.wanted[kind] >= 0 for kind in kinds])
-        return asked, asked & np.logical_and.reduce([said[kind] == REJECT for kind in kinds])
+        asked: Bools = np.logical_and.reduce([self.wanted[kind] >= 0 for kind in kinds])
+        unknown: Bools = np.logical_and.reduce([said[kind] == REJECT for kind in kinds])
+        return asked, asked & unknown
 
     def macro(self, said: Said, kinds: Mapping[str, Sequence[str]], among: Bools) -> Mean | None:
         """Return the accuracy on names of some kinds over the shots `among` [n]: kinds weigh the same, and so
