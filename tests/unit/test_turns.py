@@ -14,6 +14,7 @@ from tiny_drawn import family as drawn_family
 from tiny_llava import opened
 from tiny_world import OTHERS, TARGET, Noise, bits, make_clip, make_sets, pairs
 
+from razor_cli.config.overrides import split
 from razor_cli.config.quantization import Quantization
 from razor_cli.config.several import check_targets, targets_of
 from razor_cli.contract.components import parameters
@@ -108,6 +109,7 @@ def test_a_list_names_several_targets_and_a_name_is_one() -> None:
     assert targets_of("Taylor Swift") == ("Taylor Swift",)
     assert targets_of("[Taylor Swift,Elon Musk ]") == ("Taylor Swift", "Elon Musk")
     assert targets_of('["Downey, Robert", Conan O\'Brien]') == ("Downey, Robert", "Conan O'Brien")
+    assert split("Ada, [Ben, Cleo],[Dan],[a]b") == ["Ada", "[Ben, Cleo]", "[Dan]", "[a]b"]
     check_targets("[a, b]", sequence=True, compose=False)
     for text, more, told in (
         ("[a, A]", {}, "names a concept twice"),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 
 OVERRIDE = re.compile(r"(?P<plus>\+{0,2})(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)", re.DOTALL)
 QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+LISTED = re.compile(r"\[[^\[\]]*\]")
 NESTED = re.compile(r"\[(.*,)?\s*[\[{].*[\]}]\s*\]", re.DOTALL)
 BARE = ("null", "'null'", '"null"')  # of an optional text: no value, and the word itself
 SWEEP_FUNCTION = re.compile(r"(choice|shuffle|sort|tag)\(.*\)", re.DOTALL)
@@ -37,15 +38,15 @@ def is_quoted(value: str) -> bool:
 
 
 def split(text: str) -> list[str]:
-    """Split at commas that are not inside an element which starts with a quote; blanks around elements are
+    """Split at commas that are not inside an element in quotes or brackets; blanks around elements are
     dropped.
     """
     elements, at = [], 0
     while at <= len(text):
         start = at + len(text[at:]) - len(text[at:].lstrip())
-        quoted = QUOTED.match(text, start)
-        is_whole = quoted is not None and re.match(r"\s*(,|$)", text[quoted.end() :])
-        end = text.find(",", quoted.end() if quoted and is_whole else at)
+        held = QUOTED.match(text, start) or LISTED.match(text, start)
+        is_whole = held is not None and re.match(r"\s*(,|$)", text[held.end() :])
+        end = text.find(",", held.end() if held and is_whole else at)
         end = len(text) if end < 0 else end
         elements.append(text[at:end].strip())
         at = end + 1
