@@ -114,6 +114,16 @@ def test_real_modules_agree_with_weights_in_place(bnb, scheme, kind, caplog):
     assert not caplog.records
 
 
+def test_what_is_hooked_to_a_layer_acts_on_its_stand_in(bnb):
+    root = nn.Sequential(nn.Linear(64, 64))
+    handle = root[0].register_forward_hook(lambda _, __, found: 0 * found)
+    with torch.no_grad(), replaced_linears(root, ["0"], "bnb_int8"):
+        assert not root(torch.ones(2, 64)).any()
+    handle.remove()
+    with torch.no_grad(), replaced_linears(root, ["0"], "bnb_int8"):
+        assert bool(root(torch.ones(2, 64)).any())
+
+
 def test_large_activations_stay_out_of_the_int8_grid(bnb):
     root = nn.Sequential(nn.Linear(256, 256))
     root[0].weight.data = gaussian(256, 256)

@@ -24,7 +24,7 @@ from razor_cli.methods.diffusion.ca_ablation import Ablation
 from razor_cli.methods.diffusion.noised import noised
 
 SHORT = {"lr": 2e-3, "epochs": 2, "steps": 3, "batch": 4, "sampler_steps": 3, "pictures": 6}
-LATER = {"anchor_weight": 1.0, "steps": 10}
+LATER: dict[str, Any] = {"anchor_weight": 1.0, "steps": 10}
 
 
 @pytest.fixture(scope="module", params=list(Kind))
@@ -63,7 +63,7 @@ def test_a_target_that_is_its_own_anchor_costs_nothing_and_moves_nothing(
     noisy, rows = state(ablation)
     with family.denoiser.asking(settings.trained(family)) as live:
         loss = ablation.ablated(noisy, rows)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         found = [p.grad for p in live.values()]
     for parameter in live.values():
         parameter.grad = None

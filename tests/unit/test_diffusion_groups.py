@@ -90,6 +90,7 @@ SIZES = {  # tensors, millions of values
         "xattn": (80, 43.96),
         "xattn_kv": (32, 19.17),
         "selfattn": (80, 49.57),
+        "up_selfattn": (10, 8.195),
         "text_encoder": (144, 84.99),
     },
     Kind.SD3: {

@@ -162,7 +162,12 @@ def test_seeds_and_switches_decide() -> None:
     one = ediff(family)
     assert same(one.values, ediff(family).values)
     assert not same(one.values, ediff(family, {"seed": 1}).values)
-    for changes in ({"weighing": "adaptive"}, {"stands_in": "retain"}, {"anchor": "Mono"}):
+    cases: tuple[dict[str, Any], ...] = (
+        {"weighing": "adaptive"},
+        {"stands_in": "retain"},
+        {"anchor": "Mono"},
+    )
+    for changes in cases:
         assert not same(one.values, ediff(family, **changes).values)
 
 

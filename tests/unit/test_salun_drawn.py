@@ -149,7 +149,12 @@ def test_seeds_decide_and_settings_do() -> None:
     family = opened(Kind.SD15)
     one = salun(family)
     assert same(one.values, salun(family).values)
-    for changes in ({"stands_in": "retain"}, {"erase_from": "An image in Mono style."}, {"anchor": "Mono"}):
+    cases: tuple[dict[str, Any], ...] = (
+        {"stands_in": "retain"},
+        {"erase_from": "An image in Mono style."},
+        {"anchor": "Mono"},
+    )
+    for changes in cases:
         assert not same(one.values, salun(family, **changes).values)
     assert not same(one.values, salun(family, {"seed": 1}).values)
 

@@ -173,7 +173,7 @@ def test_contexts_from_before_are_refused_while_something_acts(family: Diffusion
 def test_a_wrapper_draws_with_it_and_leaves_the_pipeline_as_it_is(kind: Kind) -> None:
     pipe = loaded(folders(kind)[0], kind)
     pipe.set_progress_bar_config(disable=True)
-    more = {"num_inference_steps": 5, "guidance_scale": 3.0, "output_type": "pt"}
+    more: dict[str, Any] = {"num_inference_steps": 5, "guidance_scale": 3.0, "output_type": "pt"}
     if kind is Kind.SD3:
         more["max_sequence_length"] = 1
 

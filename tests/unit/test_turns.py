@@ -18,7 +18,7 @@ from razor_cli.config.quantization import Quantization
 from razor_cli.config.several import check_targets, targets_of
 from razor_cli.contract.components import parameters
 from razor_cli.contract.edit import Edit, Event
-from razor_cli.contract.family import RUNTIME
+from razor_cli.contract.family import ADAPTER, RUNTIME
 from razor_cli.data.sets import ConceptSets, Judged, class_prompts
 from razor_cli.engine.changes import AtRunTimeTogether, Weights, then
 from razor_cli.engine.evaluation import Evaluator
@@ -209,6 +209,23 @@ def test_changes_at_run_time_are_held_together_and_others_do_not_mix(clip: Any) 
     assert isinstance(then(found, Acts("c", seen)), AtRunTimeTogether)
     with pytest.raises(ConfigError, match="cannot be put together"):
         then(Weights(values={"x": torch.zeros(1)}), Acts("a", seen))
+
+
+class Adapter(Acts):
+    kind: ClassVar[str] = ADAPTER
+
+
+class Adapts(Adds):
+    def edit(self, lab: Lab) -> Edit:
+        self.calls.append(lab.sets.target)
+        return Edit(change=Adapter("a", []))
+
+
+def test_adapters_are_refused_after_the_first(clip: Any, tmp_path: Path) -> None:
+    method = Adapts(where={})
+    with pytest.raises(ConfigError, match="cannot be put together"):
+        turns_of(clip, method, tmp_path).edit(apart=False)
+    assert method.calls == [A]
 
 
 def test_states_on_the_way_stand_before_the_edit() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -21,8 +21,9 @@ from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.families.diffusion.segments import segments
 from razor_cli.methods.diffusion.choices import Solver, TokenRows
 from razor_cli.methods.diffusion.closed_form import ClosedForm, projected, replaced
+from razor_cli.methods.diffusion.entries import POOLED, TOKENS, Rows, input_of, inputs
 from razor_cli.methods.diffusion.token_rows import encoded, kept_rows, paired_rows
-from razor_cli.methods.diffusion.uce import POOLED, TOKENS, Uce, _Forms
+from razor_cli.methods.diffusion.uce import Uce
 from razor_cli.methods.diffusion.wording import paired_texts
 
 
@@ -210,17 +211,25 @@ def test_a_kind_of_target_without_a_template_is_told() -> None:
 
 
 def test_tokens_and_the_vector_of_a_prompt_of_one_width_are_told_apart() -> None:
-    found = preset("uce")
-    assert isinstance(found, Uce)
-    forms, none = _Forms(found, lab_of(opened(Kind.SD3)), *(cast(Any, None),) * 2), torch.zeros(0, 8)
-    tokens, pooled = torch.randn(2, 8), torch.randn(2, 8)
-    for kind, rows in ((TOKENS, tokens), (POOLED, pooled)):
-        forms.found[kind] = forms._form(rows, rows + 1, none, 1)
+    part = Rows(own=torch.randn(2, 8), other=torch.randn(2, 8), kept=torch.zeros(0, 8), prompts=0)
+    rows = {TOKENS: part, POOLED: part}
     names = (
         "transformer.context_embedder.weight",
         "transformer.time_text_embed.text_embedder.linear_1.weight",
     )
-    for name, rows in zip(names, (tokens, pooled), strict=True):
-        assert torch.equal(forms.of(name, torch.zeros(3, 8))[1], rows + 1)
+    for name, kind in zip(names, (TOKENS, POOLED), strict=True):
+        assert input_of(name, torch.zeros(3, 8), rows) == kind
     with pytest.raises(ConfigError, match="does not read a prompt"):
-        forms.of(names[0], torch.zeros(3, 7))
+        input_of(names[0], torch.zeros(3, 7), rows)
+
+
+def test_each_kind_of_input_is_erased_by_its_own_rows() -> None:
+    family = opened(Kind.SD3)
+    lab, sets = lab_of(family), drawn_sets()
+    found = inputs(preset("uce", rows="last"), lab, list(sets.target_prompts), [sets.anchor] * 3, ["", "a b"])
+    with torch.no_grad():
+        own, other = encoded(lab, sets.target_prompts), encoded(lab, [sets.anchor] * 3)
+    assert own.pooled is not None and other.pooled is not None
+    assert torch.equal(found[POOLED].own, own.pooled) and torch.equal(found[POOLED].other, other.pooled)
+    assert found[TOKENS].own.shape[1] == own.tokens.shape[2] != own.pooled.shape[1]
+    assert len(found[POOLED].kept) == found[POOLED].prompts == 2

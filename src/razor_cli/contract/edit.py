@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import Change
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@runtime_checkable
+class Headed(Protocol):
+    """A change whose file has something to say of its tensors."""
+
+    @property
+    def header(self) -> Mapping[str, str]:
+        """Return further entries of the file's header."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -51,6 +62,9 @@ class Edit:
     cost: Cost = field(default_factory=Cost)
     notes: list[str] = field(default_factory=list)
     null: bool = False  # it is meant to change nothing
+    also: Mapping[str, Change] = field(
+        default_factory=dict
+    )  # further states to evaluate: the edit used otherwise
     # Of an edit that is made up of others: the changes on the way to it, by the state each is evaluated as.
     states: dict[str, Change] = field(default_factory=dict)
 

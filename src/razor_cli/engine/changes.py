@@ -88,9 +88,14 @@ def then(first: Change, second: Change) -> Change:
     if first.kind == second.kind == RUNTIME:
         before = first.parts if isinstance(first, AtRunTimeTogether) else (first,)
         return AtRunTimeTogether((*before, second))
-    raise ConfigError(
+    raise not_together(f"{first.kind} and {second.kind}")
+
+
+def not_together(found: str) -> ConfigError:
+    """Return the refusal of changes of which a model holds one."""
+    return ConfigError(
         "changes of several targets cannot be put together: a patch holds weights, or one adapter",
         allowed="methods that change weights, or act at run time",
-        found=f"{first.kind} and {second.kind}",
+        found=found,
         fix="leave sequence and compose out: one edit of all targets together",
     )

@@ -133,7 +133,7 @@ def _changes(job: Job, edit: Edit, notes: list[str]) -> dict[str, Change]:
             notes.append(f"no control: {control}")
         else:
             changes[CONTROL] = control
-    return changes | edit.states | {EDIT: edit.change}
+    return {**changes, **edit.states, EDIT: edit.change, **edit.also}
 
 
 def _scored(

@@ -40,7 +40,7 @@ class Objective:
         """
         raise NotImplementedError
 
-    def start(self, params: Named) -> None:
+    def begin(self, params: Named) -> None:
         """Change the weights before the first step; not called where a training goes on."""
 
     def stop(self, number: int) -> bool:

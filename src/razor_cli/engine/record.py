@@ -11,7 +11,7 @@ import torch
 
 from razor_cli import __version__
 from razor_cli.config.settings import Experiment, resolved
-from razor_cli.contract.edit import Edit
+from razor_cli.contract.edit import Edit, Headed
 from razor_cli.contract.family import WEIGHTS, Change, Family, Key
 from razor_cli.contract.sets import Sets
 from razor_cli.metrics.score import Score
@@ -100,7 +100,9 @@ class Saving:
         settings = {"method": identity.method, "scenario": identity.scenario, "version": __version__}
         if change.kind != WEIGHTS:
             path = self._path(ADAPTER, called)
-            write_adapter(path, tensors, kind=change.kind, weights_hash=family.weights_hash(), **settings)
+            more = change.header if isinstance(change, Headed) else {}
+            known = {"kind": change.kind, "weights_hash": family.weights_hash(), **settings}
+            write_adapter(path, tensors, more, **known)
             return path.stat().st_size
         path = self._path(PATCH, called)
         write_patch(

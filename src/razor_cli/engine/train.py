@@ -89,7 +89,7 @@ class _Run:
         self._resume()
         if not self.progress.epoch:
             with torch.no_grad():
-                self.objective.start(self.params)
+                self.objective.begin(self.params)
         while self.progress.epoch < self.settings.epochs and not self.progress.ended:
             number = self.progress.epoch + 1
             if self.objective.stop(number):

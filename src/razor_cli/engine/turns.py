@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from razor_cli.atomic import staged
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.edit import Edit, Event
-from razor_cli.contract.family import WEIGHTS, Change
+from razor_cli.contract.family import ADAPTER, WEIGHTS, Change
 from razor_cli.contract.method import Method
 from razor_cli.contract.sets import Sets
-from razor_cli.engine.changes import Weights, then
+from razor_cli.engine.changes import Weights, not_together, then
 from razor_cli.engine.checked import read_checked, write_checked
 from razor_cli.engine.effect import refuse_idle
 from razor_cli.engine.lab import Lab
@@ -50,6 +50,8 @@ class Turns:
                 self._refuse_shared(parts, part, targets)
             else:
                 part = self._one(number, sets, whole.change)
+            if part.change.kind == ADAPTER:
+                raise not_together(f"an adapter of {sets.target}")
             parts.append(part)
             whole = _joined(whole, part, f"{number} of {len(targets)}: {sets.target}")
             if number < len(targets):

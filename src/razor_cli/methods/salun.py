@@ -50,7 +50,7 @@ class MaskLoss(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Salun(Trained):
-    """Hyper-parameters of SalUn; each knob is explained in conf/method/salun.yaml."""
+    """Hyper-parameters of SalUn; each knob is explained in conf/method/salun/clip.yaml."""
 
     name: str = "salun"  # label in tables and folder of the runs
     mask_fraction: float = 0.5

@@ -97,6 +97,7 @@ def replaced_linears(root: nn.Module, names: Collection[str], scheme: str) -> It
         raise RunError(f"{missing[0]} is no nn.Linear", found=type(originals[missing[0]]).__name__)
     try:
         for name, layer in layers.items():
+            layer._forward_hooks.update(originals[name]._forward_hooks)  # an adapter's, for example
             _put(root, name, layer)
         with without_cast_warnings():
             yield

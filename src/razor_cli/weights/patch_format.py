@@ -25,6 +25,7 @@ from razor_cli.weights.files import MAX_HEADER_BYTES, is_finite
 FORMAT_VERSION = 1
 # One key only: safetensors writes several in no fixed order, and the same edit must give the same bytes.
 METADATA_KEY = "razor_patch"
+ADAPTERS_KEY = "razor"  # of what is stored beside weights
 MAX_SETTINGS_BYTES = 64 * 2**10
 MAX_NAME_LENGTH = 512
 
@@ -199,6 +200,11 @@ def _check_frame(path: Path) -> None:
 
 
 def _read_header(path: Path, found: Mapping[str, str]) -> PatchHeader:
+    if ADAPTERS_KEY in found:
+        raise PatchError(
+            f"{path} is an adapter, which lies beside the weights and changes none of them",
+            fix="load it where pictures are drawn: docs/drawn-methods.md, or a LoRA's way into the library",
+        )
     if METADATA_KEY not in found:
         raise PatchError(
             f"{path} is not a patch: it has no {METADATA_KEY} header",

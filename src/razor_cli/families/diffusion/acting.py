@@ -7,18 +7,22 @@ and may hold something for as long as the net answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from razor_cli.families.diffusion.context import Context
 
-if TYPE_CHECKING:
-    from razor_cli.families.diffusion.denoiser import Denoiser
+
+class Host(Protocol):
+    """What is needed here of a denoiser."""
+
+    pipeline: Any
+    acting: list[Actor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,7 @@ class Moment:
 
 
 class Actor(Protocol):
-    """One change at run time."""
+    """One change at run time; `denoiser` is the Denoiser whose net it acts in."""
 
     @property
     def label(self) -> str:
@@ -49,11 +53,15 @@ class Actor(Protocol):
         """Tell whether the net must draw one batch at a time."""
         ...
 
-    def marked(self, denoiser: Denoiser, prompts: Sequence[str], context: Context) -> Tensor:
+    def present(self, denoiser: Any) -> AbstractContextManager[None]:
+        """Be in the net, for as long as the change is held."""
+        ...
+
+    def marked(self, denoiser: Any, prompts: Sequence[str], context: Context) -> Tensor:
         """Return what it needs to know of each prompt [n, k]."""
         ...
 
-    def rewritten(self, denoiser: Denoiser, context: Context, marks: Tensor, moment: Moment) -> Context:
+    def rewritten(self, denoiser: Any, context: Context, marks: Tensor, moment: Moment) -> Context:
         """Return the contexts that the net reads in the place of these."""
         ...
 
@@ -62,19 +70,30 @@ class Actor(Protocol):
         ...
 
 
-def marked(denoiser: Denoiser, prompts: Sequence[str], context: Context) -> Context:
+@contextmanager
+def present(denoiser: Host, actor: Actor) -> Iterator[None]:
+    """Let an actor take part in whatever is encoded and drawn."""
+    with actor.present(denoiser):
+        denoiser.acting.append(actor)
+        try:
+            yield
+        finally:
+            denoiser.acting.pop()  # changes nest
+
+
+def marked(denoiser: Host, prompts: Sequence[str], context: Context) -> Context:
     """Return contexts with the marks of every actor."""
     found = tuple(a.marked(denoiser, prompts, context) for a in denoiser.acting)
     return replace(context, marks=found)
 
 
-def _marks_of(denoiser: Denoiser, context: Context) -> Sequence[Tensor]:
+def _marks_of(denoiser: Host, context: Context) -> Sequence[Tensor]:
     if len(context.marks) != len(denoiser.acting):
         raise RuntimeError("these contexts were encoded before a change at run time was held")
     return context.marks
 
 
-def rewritten(denoiser: Denoiser, context: Context, moment: Moment) -> Context:
+def rewritten(denoiser: Host, context: Context, moment: Moment) -> Context:
     """Return the contexts that the net reads at this moment."""
     found = context
     for actor, marks in zip(denoiser.acting, _marks_of(denoiser, context), strict=True):
@@ -82,7 +101,7 @@ def rewritten(denoiser: Denoiser, context: Context, moment: Moment) -> Context:
     return found
 
 
-def during(denoiser: Denoiser, context: Context) -> ExitStack:
+def during(denoiser: Host, context: Context) -> ExitStack:
     """Hold what every actor holds while the net answers to these contexts."""
     stack = ExitStack()
     for actor, marks in zip(denoiser.acting, _marks_of(denoiser, context), strict=True):
@@ -90,14 +109,14 @@ def during(denoiser: Denoiser, context: Context) -> ExitStack:
     return stack
 
 
-def shares_done(denoiser: Denoiser, at: Tensor) -> Tensor:
+def shares_done(denoiser: Host, at: Tensor) -> Tensor:
     """Return how far pictures are that have so much noise in them, were steps evenly spread [n]."""
     if not hasattr(denoiser.pipeline.scheduler, "alphas_cumprod"):
         return 1 - at.float()
     return 1 - at.float() / float(denoiser.pipeline.scheduler.config.num_train_timesteps)
 
 
-def stepping(denoiser: Denoiser, context: Context) -> dict[str, Any]:
+def stepping(denoiser: Host, context: Context) -> dict[str, Any]:
     """Return the arguments of a pipeline's call that let actors see every step of these pictures, none where
     nothing acts. diffusers calls back at the end of a step, with what the next one reads.
     """

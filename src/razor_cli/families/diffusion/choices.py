@@ -91,3 +91,14 @@ class Optimising(StrEnum):
     AUTO = "auto"
     OFF = "off"
     ON = "on"
+
+
+class Matching(StrEnum):
+    """How much of a membrane takes part under a prompt: by the likeness of contexts, the share of the
+    concept's tokens that it has, the larger of both, or all of it under every prompt.
+    """
+
+    COSINE_OR_TOKENS = "clipcos_tokenuni"
+    COSINE = "clipcos"
+    TOKENS = "tokenuni"
+    FIXED = "fixed"

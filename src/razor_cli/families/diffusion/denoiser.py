@@ -96,10 +96,11 @@ class Denoiser(Noising):
 
     def encode(self, prompts: Sequence[str]) -> Context:
         """Return the contexts of prompts, without those of classifier-free guidance; differentiable."""
-        found = self._encoded(prompts)
+        found = self.encode_plain(prompts)
         return marked(self, prompts, found) if self.acting else found
 
-    def _encoded(self, prompts: Sequence[str]) -> Context:
+    def encode_plain(self, prompts: Sequence[str]) -> Context:
+        """Return the contexts of prompts as if nothing acted."""
         if self.kind is Kind.SD15:
             tokens, _ = self.pipeline.encode_prompt(list(prompts), self.device, 1, False)
             return Context(tokens)

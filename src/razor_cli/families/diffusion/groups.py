@@ -17,6 +17,7 @@ from razor_cli.families.diffusion.kinds import Kind
 
 XATTN, XATTN_KV, TEXT_IN, NOXATTN = "xattn", "xattn_kv", "text_in", "noxattn"
 SELFATTN, FULL, TEXT_ENCODER, EMBEDDING = "selfattn", "full", "text_encoder", "embedding"
+UP_SELFATTN = "up_selfattn"  # of a UNet: self-attention in the middle of the upper half
 Parts = Iterator[tuple[str, nn.Module]]  # names inside the net
 
 SELF = ("to_q", "to_k", "to_v", "to_out.0")
@@ -71,6 +72,16 @@ def _without_cross_attention(unet: Any) -> Parts:
             yield name, module
 
 
+def _up_self_attention(unet: Any) -> Parts:
+    """Yield the self-attention of the second transformer in each of the first two blocks upwards that have
+    one: up_blocks.1.attentions.1 and up_blocks.2.attentions.1 of a full-size UNet.
+    """
+    ups = [f"up_blocks.{i}" for i, b in enumerate(unet.up_blocks) if hasattr(b, "attentions")][:2]
+    for name, block in unet_blocks(unet):
+        if any(name.startswith(f"{up}.attentions.1.") for up in ups):
+            yield from _inside(f"{name}.attn1", block.attn1, SELF)
+
+
 def _text_entrance(transformer: Any) -> Parts:
     yield from _inside("", transformer, ("context_embedder", "time_text_embed.text_embedder.linear_1"))
 
@@ -86,6 +97,7 @@ GROUPS: dict[Kind, dict[str, Callable[[Any], Parts]]] = {
         XATTN_KV: _unet_attention("attn2", ("to_k", "to_v")),
         NOXATTN: _without_cross_attention,
         SELFATTN: _unet_attention("attn1", SELF),
+        UP_SELFATTN: _up_self_attention,
         FULL: _whole,
     },
     Kind.SD3: {

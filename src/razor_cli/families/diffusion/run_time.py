@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from torch import Tensor
 
 from razor_cli.contract.family import RUNTIME, Family
+from razor_cli.families.diffusion.acting import present
 
 if TYPE_CHECKING:
     from razor_cli.families.diffusion.acting import Actor
@@ -27,12 +28,8 @@ class AtRunTime:
     @contextmanager
     def held(self, family: Family) -> Iterator[None]:
         """Let the actor take part in whatever the model encodes and draws."""
-        acting = cast("OpenedPipeline", family).denoiser.acting
-        acting.append(self.actor)
-        try:
+        with present(cast("OpenedPipeline", family).denoiser, self.actor):
             yield
-        finally:
-            acting.remove(self.actor)
 
     def random_like(self, family: Family, seed: int) -> str:
         """Say why there is none."""

@@ -80,6 +80,10 @@ class Suppression:
         """Tell whether attention is watched, which the whole net shares."""
         return self.ito is not None
 
+    def present(self, denoiser: Denoiser) -> AbstractContextManager[None]:
+        """Put nothing into the net."""
+        return nullcontext()
+
     def touches(self, prompt: str) -> bool:
         """Tell whether a prompt asks for the target, as far as the gate knows."""
         if self.gate is Gate.ALWAYS:

@@ -6,17 +6,22 @@
     draw = Wrapped(pipe, Suppression(names=("Van Gogh",)))
     pictures = draw(["A cat in Van Gogh style"], num_inference_steps=50, guidance_scale=9.0).images
 
+    from razor_cli.families.diffusion.low_rank import read_membrane
+
+    draw = Wrapped(pipe, read_membrane("adapter.safetensors"))
+
 The pipeline itself stays as it is; only what the wrapper draws is changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from razor_cli.families.diffusion.acting import during
+from razor_cli.families.diffusion.acting import during, present
 from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.kinds import Sampler
 from razor_cli.families.diffusion.loaded import kind_of
@@ -31,7 +36,7 @@ class Wrapped:
     def __init__(self, pipeline: Any, *actors: Actor) -> None:
         self.pipeline = pipeline
         self.denoiser = Denoiser(pipeline, kind_of(pipeline), str(pipeline.device))
-        self.denoiser.acting.extend(actors)
+        self.actors = actors
 
     @torch.no_grad()
     def __call__(
@@ -46,9 +51,12 @@ class Wrapped:
         """Return what the pipeline's own call returns; `more` are arguments of it."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         sampler = Sampler(steps=num_inference_steps, guidance=guidance_scale)
-        contexts, empty = self.denoiser.encode(prompts), self.denoiser.encode([negative_prompt])
-        given = self.denoiser.call_with(contexts, [0] * len(prompts), sampler, empty)
-        if "generator" not in more:
-            del given["generator"]  # the pipeline's own, as without a wrapper
-        with during(self.denoiser, contexts):
-            return self.pipeline(**given | more)
+        with ExitStack() as stack:
+            for actor in self.actors:
+                stack.enter_context(present(self.denoiser, actor))
+            contexts, empty = self.denoiser.encode(prompts), self.denoiser.encode([negative_prompt])
+            given = self.denoiser.call_with(contexts, [0] * len(prompts), sampler, empty)
+            if "generator" not in more:
+                del given["generator"]  # the pipeline's own, as without a wrapper
+            with during(self.denoiser, contexts):
+                return self.pipeline(**given | more)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from razor_cli.contract.family import Named
     from razor_cli.engine.lab import Lab
     from razor_cli.families.diffusion.family import Diffusion
-    from razor_cli.methods.diffusion.ca import Ca
+    from razor_cli.methods.diffusion.ca_settings import CaSettings
 
 AT_ONCE = 16  # pictures in the VAE
 
@@ -32,7 +32,7 @@ AT_ONCE = 16  # pictures in the VAE
 class Ablation(Objective):
     """One optimiser step for each batch of the anchor's pictures, which the unedited model drew."""
 
-    def __init__(self, lab: Lab, method: Ca) -> None:
+    def __init__(self, lab: Lab, method: CaSettings) -> None:
         self.lab, self.method = lab, method
         family = cast("Diffusion", lab.family)
         self.denoiser = family.denoiser

@@ -7,6 +7,8 @@ the same for every W; with M the matrix in the second bracket, W* = W + e (V - W
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -73,3 +75,18 @@ def projected(weight: Tensor, erase: Tensor, anchor: Tensor) -> Tensor:
     own, other = replaced(weight, erase), replaced(weight, anchor)
     along = own / own.norm(dim=1, keepdim=True).clamp_min(torch.finfo(own.dtype).tiny)
     return other - (other * along).sum(dim=1, keepdim=True) * along
+
+
+def revived(pairs: Sequence[tuple[Tensor, Tensor]], rows: Tensor, gamma: float) -> Tensor:
+    """Return rows c' [n, d] in fp64 that come nearest to giving under edited matrices W what `rows` gave
+    under the unedited ones W_0, over all pairs (W, W_0): (g I + sum W'W)^-1 sum W'W_0 c.
+    """
+    width = rows.shape[1]
+    matrix = torch.zeros(width, width, dtype=torch.float64, device=rows.device)
+    right = torch.zeros_like(matrix)
+    for edited, unedited in pairs:
+        wide = edited.double()
+        matrix.addmm_(wide.T, wide)
+        right.addmm_(wide.T, unedited.double())
+    matrix.diagonal().add_(gamma)
+    return torch.cholesky_solve(right @ rows.double().T, torch.linalg.cholesky(matrix)).T

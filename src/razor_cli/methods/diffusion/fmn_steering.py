@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from razor_cli.contract.family import Named
     from razor_cli.engine.lab import Lab
     from razor_cli.families.diffusion.family import Diffusion
-    from razor_cli.methods.diffusion.fmn import Fmn
+    from razor_cli.methods.diffusion.fmn_settings import FmnSettings
 
 
 def attention_norm(seen: Sequence[Tensor], rows: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def attention_norm(seen: Sequence[Tensor], rows: Tensor) -> Tensor:
 class Steering(Objective):
     """One optimiser step for each noised picture of the target, or batch of them."""
 
-    def __init__(self, lab: Lab, method: Fmn) -> None:
+    def __init__(self, lab: Lab, method: FmnSettings) -> None:
         self.lab, self.method = lab, method
         family = cast("Diffusion", lab.family)
         self.denoiser = family.denoiser

@@ -65,16 +65,6 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.latents)
 
-    def walk(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return `count` row numbers: through all pictures in a drawn order, and again where that is too
-        few.
-        """
-        if not count:
-            return torch.zeros(0, dtype=torch.long)
-        rounds = -(-count // len(self))
-        orders = [torch.randperm(len(self), generator=generator) for _ in range(rounds)]
-        return torch.cat(orders)[:count]
-
     def noised(self, index: Tensor, generator: torch.Generator) -> Noised:
         """Return the pictures of some rows with noise, as far as training draws it: to a uniform timestep, or
         to a sigma of the flow's own distribution.
@@ -89,6 +79,12 @@ def noised(denoiser: Denoiser, latents: Tensor, generator: torch.Generator) -> N
     at = denoiser.steps(len(clean), 1, seed)[:, 0].to(denoiser.device)
     noise = torch.randn(clean.shape, generator=generator).to(clean)
     return Noised(latents=denoiser.noised(clean, noise, at), at=at, target=denoiser.target(clean, noise, at))
+
+
+def walk(pictures: int, count: int, generator: torch.Generator) -> Tensor:
+    """Return `count` row numbers: through all pictures in a drawn order, and again where that is too few."""
+    orders = [torch.randperm(pictures, generator=generator) for _ in range(-(-count // pictures))]
+    return torch.cat(orders)[:count]
 
 
 def said(denoiser: Denoiser, batch: Noised, context: Context) -> Tensor:

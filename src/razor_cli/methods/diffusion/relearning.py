@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from razor_cli.methods.diffusion.choices import StandIn
-from razor_cli.methods.diffusion.noised import Pictures, Prompts, error, said
+from razor_cli.methods.diffusion.noised import Pictures, Prompts, error, said, walk
 from razor_cli.methods.diffusion.wording import names_of, put
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from razor_cli.contract.family import Named
     from razor_cli.data.shots import DrawnSets
@@ -50,13 +50,7 @@ class Lessons:
 
     def batches(self, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
         """Return the rows of forget pictures and of as many retain pictures for each step of an epoch."""
-        method = self.method
-        count = len(self.forget) if method.pictures is None else method.pictures
-        forget, retain = (part.walk(count, generator) for part in (self.forget, self.retain))
-        if method.first_batch:
-            first = torch.arange(count) % method.batch
-            forget, retain = first % len(self.forget), first % len(self.retain)
-        return list(zip(forget.split(method.batch), retain.split(method.batch), strict=True))
+        return walked(self.method, len(self.forget), len(self.retain), generator)
 
     def relabelled(self, index: Tensor, beside: Tensor, generator: torch.Generator) -> Tensor:
         """Return how far what the net says of forget pictures under their captions is from what it says of
@@ -95,19 +89,44 @@ class Lessons:
         return error(found, batch.target)
 
     def summed_gradient(self, names: Sequence[str], count: int | None, guidance: float) -> Named:
-        """Return the gradient of the sum of `shown` over the forget pictures (the first batches that hold
-        `count` of them), at the weights as they are.
+        """Return the gradient of the sum of `shown` over the forget pictures (the first `count` of them), at
+        the weights as they are.
         """
-        generator, total, started = self.lab.generator(), dict[str, Tensor](), time.perf_counter()
-        rows = torch.arange(len(self.forget))[:count]
-        with self.denoiser.asking(names) as live, torch.enable_grad():
+        rows, generator = torch.arange(len(self.forget))[:count], self.lab.generator()
+
+        def values() -> Iterator[Tensor]:
             for index in rows.split(self.method.batch):
-                value = self.shown(index, generator, guidance) * len(index)
-                found = torch.autograd.grad(value, [live[n] for n in names], allow_unused=True)
-                for name, gradient in zip(names, found, strict=True):
-                    if gradient is not None:
-                        total[name] = total[name].add_(gradient) if name in total else gradient.clone()
+                yield self.shown(index, generator, guidance) * len(index)
                 self.lab.tick(len(index) * (2 if guidance else 1), len(index))
                 self.lab.say(f"gradients: {int(index[-1]) + 1} of {len(rows)} pictures")
-        self.lab.cost.gradient_seconds += time.perf_counter() - started
-        return {n: total.get(n, torch.zeros_like(live[n])) for n in names}
+
+        return accumulated(self.lab, names, values())
+
+
+def walked(
+    method: Relearned, forget: int, retain: int, generator: torch.Generator
+) -> list[tuple[Tensor, Tensor]]:
+    """Return row numbers of so many forget and retain pictures in batches, in a drawn order, or always the
+    first of them.
+    """
+    count = forget if method.pictures is None else method.pictures
+    if method.first_batch:
+        rows = [torch.arange(count) % method.batch % n for n in (forget, retain)]
+    else:
+        rows = [walk(n, count, generator) for n in (forget, retain)]
+    return list(zip(*(r.split(method.batch) for r in rows), strict=True))
+
+
+def accumulated(lab: Lab, names: Sequence[str], values: Iterator[Tensor]) -> Named:
+    """Return the sum of the gradients of values, each of which is made when it is due, at the weights as they
+    are.
+    """
+    started, total = time.perf_counter(), dict[str, Tensor]()
+    with cast("Diffusion", lab.family).denoiser.asking(names) as live, torch.enable_grad():
+        for value in values:
+            found = torch.autograd.grad(value, [live[n] for n in names], allow_unused=True)
+            for name, gradient in zip(names, found, strict=True):
+                if gradient is not None:
+                    total[name] = total[name].add_(gradient) if name in total else gradient.clone()
+    lab.cost.gradient_seconds += time.perf_counter() - started
+    return {n: total.get(n, torch.zeros_like(live[n])) for n in names}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from razor_cli.contract.edit import Edit
     from razor_cli.contract.family import Named
     from razor_cli.engine.lab import Lab
+    from razor_cli.methods.diffusion.captioned import CaptionLessons
     from razor_cli.methods.diffusion.relearning import Lessons
 
 
@@ -60,7 +61,7 @@ class Masked(Objective):
     back after each of them, momentum too.
     """
 
-    def __init__(self, lessons: Lessons, masks: Named | None) -> None:
+    def __init__(self, lessons: Lessons | CaptionLessons, masks: Named | None) -> None:
         from razor_cli.dual.mask import Mask
 
         self.lessons = lessons
