@@ -107,7 +107,7 @@ def test_a_list_names_several_targets_and_a_name_is_one() -> None:
     assert targets_of("Taylor Swift") == ("Taylor Swift",)
     assert targets_of("[Taylor Swift,Elon Musk ]") == ("Taylor Swift", "Elon Musk")
     assert targets_of('["Downey, Robert", Conan O\'Brien]') == ("Downey, Robert", "Conan O'Brien")
-    assert split("Ada, [Ben, Cleo],[Dan],[a]b") == ["Ada", "[Ben, Cleo]", "[Dan]", "[a]b"]
+    assert split("Ada, [Ben, Cleo],[Dan],[a]b", listed=True) == ["Ada", "[Ben, Cleo]", "[Dan]", "[a]b"]
     check_targets("[a, b]", sequence=True, compose=False)
     for text, more, told in (
         ("[a, A]", {}, "names a concept twice"),

@@ -37,14 +37,14 @@ def is_quoted(value: str) -> bool:
     return QUOTED.fullmatch(value) is not None
 
 
-def split(text: str) -> list[str]:
-    """Split at commas that are not inside an element in quotes or brackets; blanks around elements are
-    dropped.
+def split(text: str, *, listed: bool = False) -> list[str]:
+    """Split at commas that are not inside an element in quotes, or of `listed` ones in brackets; blanks around
+    elements are dropped.
     """
     elements, at = [], 0
     while at <= len(text):
         start = at + len(text[at:]) - len(text[at:].lstrip())
-        held = QUOTED.match(text, start) or LISTED.match(text, start)
+        held = QUOTED.match(text, start) or (LISTED.match(text, start) if listed else None)
         is_whole = held is not None and re.match(r"\s*(,|$)", text[held.end() :])
         end = text.find(",", held.end() if held and is_whole else at)
         end = len(text) if end < 0 else end
@@ -75,7 +75,7 @@ def quote_text(value: str, *, multirun: bool, optional: bool) -> str:
         return value if optional and value in BARE else quote(value)
     if SWEEP_FUNCTION.fullmatch(value):
         return value
-    return ",".join(quote_element(e, optional) for e in split(value))
+    return ",".join(quote_element(e, optional) for e in split(value, listed=True))
 
 
 def quote_list(value: str, *, multirun: bool) -> str:
