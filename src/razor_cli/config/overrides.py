@@ -38,7 +38,7 @@ def is_quoted(value: str) -> bool:
 
 
 def split(text: str, *, listed: bool = False) -> list[str]:
-    """Split at commas that are not inside an element in quotes, or of `listed` ones in brackets; blanks around
+    """Split at commas that are not inside an element in quotes, or with `listed` in brackets; blanks around
     elements are dropped.
     """
     elements, at = [], 0
