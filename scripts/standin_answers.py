@@ -112,7 +112,9 @@ class Lesson:
         pixels, shown = batch(self.pools, g)
         without = {row: alone(rng) for row in range(len(shown)) if rng.random() < ALONE_SHARE}
         asked = [
-            self.packer.fitting(draw(s, TRIES, rng, (number + (self.before > 0)) / self.total), without.get(row))
+            self.packer.fitting(
+                draw(s, TRIES, rng, (number + (self.before > 0)) / self.total), without.get(row)
+            )
             for row, s in enumerate(shown)
         ]
         kinds = []
@@ -151,7 +153,9 @@ def train_answers(
     for number, (name, count) in enumerate(zip(("answers", "further"), steps, strict=True)):
         opts = optimizers(llava)
         rates = [[g["lr"] * (FURTHER_RATE if number else 1) for g in o.param_groups] for o in opts]
-        trained = nn.ModuleList([llava.model.multi_modal_projector, llava.model.language_model, llava.lm_head])
+        trained = nn.ModuleList(
+            [llava.model.multi_modal_projector, llava.model.language_model, llava.lm_head]
+        )
         parts = {"trained": trained, "muon": opts[0], "adamw": opts[1]}
         generator = torch.Generator().manual_seed(seed + number)
         stage = CountedStage(name, work / f"{name}.pt", math.inf, console, generator, parts, total=count)

@@ -32,7 +32,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--tower-steps", type=int, default=320, help="steps of the paired towers")
     parser.add_argument("--steps", type=int, default=1600, help="steps of projector and language model")
-    parser.add_argument("--further-steps", type=int, default=300, help="steps with the questions left out there")
+    parser.add_argument("--further-steps", type=int, default=300, help="steps with what those left out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("outputs/standins/llava_tiny"), help="checkpoints")

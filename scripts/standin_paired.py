@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file
+from standin_text import BEGIN, END, POSITIONS, learn_merges
+from standin_text import write_words as write_files
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from razor_cli.data import canvas_prompts as wording
 from razor_cli.data.sources.canvas import styles
 from razor_cli.families.clip.standins import stand_in_folder
-
-BEGIN, END = "<|startoftext|>", "<|endoftext|>"
-POSITIONS = 16
 
 
 def added_words() -> list[str]:
@@ -26,50 +22,16 @@ def added_words() -> list[str]:
     return sorted({w for text in texts for w in text.replace(".", "").split()})
 
 
-def merges_for(words: list[str], known: SimpleTokenizer) -> list[tuple[str, str]]:
-    """Return further byte-pair merges, the most frequent pair first, after which each word is one token."""
-    split = [[known.decoder[i] for i in known.encode(w)] for w in words]
-    merges: list[tuple[str, str]] = []
-    while any(len(w) > 1 for w in split):
-        pairs = Counter(p for w in split for p in pairwise(w))
-        best = min(pairs, key=lambda p: (-pairs[p], p))
-        merges.append(best)
-        for word in split:
-            at = 0
-            while at < len(word) - 1:
-                if (word[at], word[at + 1]) == best:
-                    word[at : at + 2] = ["".join(best)]
-                at += 1
-    return merges
-
-
 def write_words(folder: Path) -> tuple[CLIPTokenizer, dict[str, int]]:
     """Write the tokenizer's files in the layout that every version of transformers reads; return it, and the
     vocabulary of `clip_tiny`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     old = SimpleTokenizer(bpe_path=str(stand_in_folder("clip_tiny") / "bpe.txt.gz"), context_length=POSITIONS)
     ranked = sorted(old.bpe_ranks, key=old.bpe_ranks.__getitem__)
-    more = merges_for(added_words(), old)
+    more = learn_merges([[old.decoder[i] for i in old.encode(w)] for w in added_words()])
     tokens = [t for t in old.encoder if t not in ("<start_of_text>", "<end_of_text>")]
     tokens += ["".join(m) for m in more] + [BEGIN, END]
-    vocabulary = {t: i for i, t in enumerate(dict.fromkeys(tokens))}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False) + "\n")
-    lines = ["#version: 0.2", *(" ".join(m) for m in [*ranked, *more])]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
-    special = {"bos_token": BEGIN, "eos_token": END, "unk_token": END, "pad_token": END}
-    settings = {
-        **special,
-        "add_prefix_space": False,
-        "do_lower_case": True,
-        "errors": "replace",
-        "model_max_length": POSITIONS,
-        "tokenizer_class": "CLIPTokenizer",
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
-    tokenizer = CLIPTokenizer.from_pretrained(str(folder))
-    assert len(tokenizer) == len(vocabulary)  # a version that ignored the files would know two or three
+    tokenizer = write_files(folder, tokens, [*ranked, *more])
     mine = {"<start_of_text>": BEGIN, "<end_of_text>": END}
     return tokenizer, {mine.get(t, t): i for t, i in old.encoder.items()}
 

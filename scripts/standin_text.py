@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,9 +40,10 @@ def all_prompts() -> list[str]:
     return [*cells, *people, *mascots, *wording.NEUTRAL]
 
 
-def learn_merges(words: list[str]) -> list[tuple[str, str]]:
-    """Return byte-pair merges, the most frequent pair first, after which each word is one token."""
-    split = [[*w[:-1], w[-1] + "</w>"] for w in words]
+def learn_merges(split: list[list[str]]) -> list[tuple[str, str]]:
+    """Return byte-pair merges of words that are split into tokens, the most frequent pair first, after which
+    each word is one token.
+    """
     merges: list[tuple[str, str]] = []
     while any(len(w) > 1 for w in split):
         pairs = Counter(p for w in split for p in pairwise(w))
@@ -57,12 +59,17 @@ def learn_merges(words: list[str]) -> list[tuple[str, str]]:
 
 
 def write_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Write the tokenizer's files, in the layout that every version of transformers reads, and load them."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the tokenizer's files and load them."""
     words = sorted({w for p in all_prompts() for w in p.lower().replace(".", "").replace(",", "").split()})
-    merges = learn_merges(words)
+    merges = learn_merges([[*w[:-1], w[-1] + "</w>"] for w in words])
     letters = sorted(ByteLevel.alphabet())
     tokens = [BEGIN, END, *letters, *(c + "</w>" for c in letters), *("".join(m) for m in merges)]
+    return write_words(folder, tokens, merges)
+
+
+def write_words(folder: Path, tokens: Sequence[str], merges: Sequence[tuple[str, str]]) -> CLIPTokenizer:
+    """Write tokens and merges in the layout that every version of transformers reads, and load them."""
+    folder.mkdir(parents=True, exist_ok=True)
     vocabulary = {t: i for i, t in enumerate(dict.fromkeys(tokens))}
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False) + "\n")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(m) for m in merges)]) + "\n")

@@ -33,6 +33,7 @@ class Part(tuple[tuple[int, int], ...]):
 
 class Sets:
     notes, steps = ("drawings of words",), ()
+    called = ""
 
     def __init__(self, target: str, n: int) -> None:
         self.target, self.word = target, WORDS.index(target)

@@ -44,7 +44,7 @@ OF_COMMANDS = ("dry_run", "jobs", "grid", "fail_fast", "exit_on", "debug", "expe
 log = logging.getLogger("razor_cli")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Finished:
     """A finished edit: what it changed, how it was found, and how it was judged where that was asked."""
 
@@ -55,6 +55,12 @@ class Finished:
     verdict: Verdict | None  # of the scenario's bounds
     notes: list[str]
 
+    def __repr__(self) -> str:
+        """Return how large it is and how it was judged: its tensors would fill a screen."""
+        numbers = sum(value.numel() for value in self.values.values())
+        told = "not judged" if self.verdict is None else self.verdict.decision
+        return f"Finished({len(self.values)} tensors of {numbers:,} numbers, {len(self.log)} steps, {told})"
+
     def save(self, path: str | Path) -> Path:
         """Write the patch to a file, whole or not at all, and return its path."""
         from razor_cli.runs.folder import write_atomic
@@ -63,12 +69,16 @@ class Finished:
         return Path(path)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Unlearned:
     """A model without the concept, and the edit that made it so."""
 
     model: Any
     edit: Finished
+
+    def __repr__(self) -> str:
+        """Return the class of the model, and the edit in short."""
+        return f"Unlearned(model={type(self.model).__name__}, edit={self.edit!r})"
 
 
 def unlearn(

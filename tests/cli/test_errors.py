@@ -199,7 +199,7 @@ def test_help_is_quick_and_imports_no_torch(program: str, tmp_path: Path) -> Non
     assert all(
         word in done.stdout
         for word in (
-            ["variants, esd/canvas", "output_dir", "-m"]
+            ["variants, ca/canvas", "output_dir", "-m"]
             if program == "razor_run"
             else ["list", "patch", "query"]
         )

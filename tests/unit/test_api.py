@@ -91,6 +91,7 @@ def test_the_model_stays_and_the_copy_has_the_new_values(
     assert found.edit.scores is None and found.edit.log[0]["action"]
     assert found.edit.save(tmp_path / "p.safetensors").read_bytes() == found.edit.patch
     assert not (tmp_path / "outputs").exists()
+    assert "tensors of" in repr(found) and len(repr(found)) < 200, "no tensor is printed"
 
 
 def test_a_command_line_writes_the_same_patch(model: Any, asked: dict[str, Any], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from drawn_judges import Asked, Coder, use_coded, write_descriptions
-from protocol_worlds import OBJECTS, OTHER, STYLES, cells, sets_of
+from drawn_worlds import OBJECTS, OTHER, STYLES, cells, sets_of
 from tiny_drawn import bits, family, make_sets
 
 from razor_cli.contract.components import parameters

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 from drawn_judges import NOTHING, Asked, Coder, Rule, use_coded, write_descriptions
+from drawn_worlds import OBJECTS, OTHER, PEOPLE, STYLES, cells, people, sets_of
 from PIL import Image
-from protocol_worlds import OBJECTS, OTHER, PEOPLE, STYLES, cells, people, sets_of
 from tiny_drawn import family, make_sets, pairs
 
 from razor_cli.contract.components import parameters, swapped

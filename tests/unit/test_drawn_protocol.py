@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from protocol_worlds import (
+from drawn_worlds import (
     OBJECTS,
     OTHER,
     PEOPLE,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from protocol_worlds import OBJECTS, cells, sets_of
+from drawn_worlds import OBJECTS, cells, sets_of
 from tiny_drawn import family
 from torchmetrics.image.fid import FrechetInceptionDistance
 

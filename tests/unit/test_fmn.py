@@ -25,7 +25,7 @@ from razor_cli.methods.diffusion.fmn import Fmn
 from razor_cli.methods.diffusion.fmn_steering import Steering, attention_norm
 from razor_cli.methods.diffusion.inversion import Tokens
 
-SHORT = {"lr": 1e-3, "epochs": 2, "steps": 3, "batch": 2, "ti_steps": 3}
+SHORT = {"lr": 1e-3, "epochs": 2, "steps": 3, "batch": 2, "ti": "tokens", "ti_steps": 3, "group": "xattn"}
 
 
 @pytest.fixture(scope="module", params=list(Kind))
@@ -178,8 +178,8 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any], what: str) -
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"ti_tokens": 14}, "too long for the learnt tokens"),
-        ({"prompts": {"style": ["! * # ^ {}"]}}, "every mark"),
+        ({"ti_tokens": 14, "ti": "tokens"}, "too long for the learnt tokens"),
+        ({"prompts": {"style": ["! * # ^ {}"]}, "ti": "tokens"}, "every mark"),
         ({"prompts": {"style": ["a " * 20 + "{}"]}, "ti": "none"}, "does not hold the target's name"),
     ],
 )

@@ -97,6 +97,8 @@ def test_a_published_architecture_has_its_names_components_and_memory(
     assert small.language == full.language - layers
     assert 6 < small.language / 2**30 < 9 and 12 < full.language / 2**30 < 16
     assert full.total - small.total == layers
+    assert memory.at_once(files, "bfloat16") == 1
+    assert full.passes > 2**32, "a picture with its questions takes gigabytes on the way back"
 
 
 def test_a_deep_model_in_shards_goes_from_its_folder_to_its_patch_and_back(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from razor_cli.dual.gradients import set_gradient
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency
 from razor_cli.families.clip.family import Clip
-from razor_cli.methods import razor_step
 from razor_cli.methods.razor_loop import Loop
 
 SETS = make_sets()
@@ -153,54 +152,6 @@ def test_only_the_ratios_of_the_three_weights_matter(clip: Clip, base: str) -> N
     assert all(torch.equal(a.values[n], b.values[n]) for n in a.values)
     other = run(replace(plain, lambda_forget=4 * plain.lambda_forget), clip, SETS)
     assert any(n not in other.values or not torch.equal(a.values[n], other.values[n]) for n in a.values)
-
-
-JOINT = {"order": "joint", "tau_mode": "topk", "tau": 3}
-
-
-def test_a_joint_round_moves_all_chosen_components_by_the_same_share_of_their_norms(clip32: Clip) -> None:
-    edit = razor(clip32, step="fixed", step_size=0.05, early_stop=False, **JOINT)
-    applied = events(edit, "apply")
-    assert [e.component for e in applied] == [e.component for e in events(edit, "select")] and len(
-        applied
-    ) == 3
-    assert [e.relative_step for e in applied] == pytest.approx([0.05 / 3] * 3), (
-        "a third of a step for each of three"
-    )
-    assert edit.cost.evaluations == 1, "one trial for all of them"
-    assert leaked(edit, clip32) == []
-
-
-@pytest.mark.parametrize(("refresh", "rounds"), [(True, 3), (False, 1)])
-def test_joint_rounds_need_renewed_gradients_and_search_ever_shorter_steps(
-    clip32: Clip, monkeypatch: pytest.MonkeyPatch, refresh: bool, rounds: int
-) -> None:
-    uppers: list[float] = []
-    real = razor_step.bisect
-
-    def spy(trial: Any, upper: float, *rest: Any) -> Any:
-        uppers.append(upper)
-        return real(trial, upper, *rest)
-
-    monkeypatch.setattr(razor_step, "bisect", spy)
-    settings = {
-        "refresh_gradients": refresh,
-        "joint_rounds": 3,
-        "grow_rounds": 0,
-        "floor.m5": 0.0,
-        "floor.m4_drop": 100.0,
-    }
-    edit = razor(clip32, search_steps=3, step_size=0.4, **settings, **JOINT, **UNREACHABLE)
-    assert uppers == pytest.approx([0.4 / 3, 0.2 / 3, 0.1 / 3][:rounds])
-    assert edit.cost.evaluations == 3 * rounds
-    applied = events(edit, "apply")
-    assert applied, "the world must let a step through"
-
-
-def test_growth_after_joint_rounds_adds_to_them(clip: Clip) -> None:
-    edit = razor(clip, grow_rounds=2, search_steps=3, **JOINT, **UNREACHABLE)
-    chosen = {e.component for e in events(edit, "select")}
-    assert len(chosen) == 3 and not chosen & {e.component for e in events(edit, "grow")}
 
 
 def test_an_absolute_step_is_a_factor_and_a_relative_one_a_share_of_the_norm(clip32: Clip) -> None:

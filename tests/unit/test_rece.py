@@ -117,17 +117,12 @@ def back(family: Diffusion, rows: Inputs, values: dict[str, Tensor]) -> float:
 
 def test_the_target_is_harder_to_bring_back_after_every_few_rounds() -> None:
     family, sets = opened(Kind.SD15), drawn_sets()
-    lab, method = lab_of(family), preset("rece", preserve=0, preserve_empty=False, rows="last")
+    lab = lab_of(family)
+    bare: dict[str, Any] = {"preserve": 0, "preserve_empty": False, "rows": "last", "accumulate": False}
+    method = preset("rece", **bare)
     with torch.no_grad():
         rows = inputs(method, lab, list(sets.target_prompts), [sets.anchor] * 3, [])
-        found = [
-            back(
-                family,
-                rows,
-                rece(family, rounds=n, preserve=0, preserve_empty=False, rows="last", lamb=0.01).values,
-            )
-            for n in (0, 2, 10)
-        ]
+        found = [back(family, rows, rece(family, rounds=n, lamb=0.01, **bare).values) for n in (0, 2, 10)]
     assert found[0] < found[1] < found[2]
 
 
@@ -135,7 +130,8 @@ def test_what_is_found_is_sent_to_the_anchor() -> None:
     """After a round, the rows that it found give nearly what the anchor gives."""
     family, sets = opened(Kind.SD15), drawn_sets()
     lab = lab_of(family)
-    method = preset("rece", preserve=0, preserve_empty=False, rows="last", erase_scale=1e6, rounds=1)
+    bare: dict[str, Any] = {"preserve": 0, "preserve_empty": False, "rows": "last", "accumulate": False}
+    method = preset("rece", **bare, erase_scale=1e6, rounds=1)
     with torch.no_grad():
         rows = inputs(method, lab, list(sets.target_prompts), [sets.anchor] * 3, [])
         weights = {n: family.stored[n] for n in matrices(lab, True)}

@@ -141,8 +141,8 @@ class Board(Protocol):
         ...
 
     def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
-        """Take the weights as they are now for granted and return their metrics. Those not `wanted` may be as
-        they were known before.
+        """Take the weights as they are now for granted and return what was looked at: all that is `wanted`.
+        In `current` the rest may be as it was known before.
         """
         ...
 

@@ -43,6 +43,11 @@ class Sets(Protocol):
         ...
 
     @property
+    def called(self) -> str:
+        """Return the target as sentences write it, where they do so otherwise; else nothing."""
+        ...
+
+    @property
     def notes(self) -> Sequence[str]:
         """Return what a reader of the run must know of the sets."""
         ...

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import ClassVar
 
 from PIL import Image
 
@@ -147,6 +148,8 @@ class ConceptSets:
     others. Several concepts may be forgotten jointly: `joint` holds them all, and `target` is what the group
     is called.
     """
+
+    called: ClassVar[str] = ""  # sentences write names as they are
 
     target: str
     aliases: tuple[str, ...]

@@ -17,7 +17,7 @@ from razor_cli.contract.family import Metrics, Named
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency
-from razor_cli.engine.search import NOTHING_TO_FORGET, Aim, norm, stepped
+from razor_cli.engine.search import NOTHING_TO_FORGET, Aim, Found, norm, stepped
 from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_body import Body, State
 from razor_cli.methods.razor_choices import Budget, GrowDraw, GrowUpdate, Order, Ranking, Step
@@ -72,6 +72,7 @@ class Loop:
         self.only: dict[str, set[str]] = {}  # what the board is asked for beside the weights
         if method.guide:
             self.near = replace(guiding(board, method.guide), whole=whole)
+        if method.guide or method.step is Step.FIXED:  # such a step is taken whatever else it costs
             self.only = {"wanted": self.near.looked_at}
 
     def _attempt(self) -> None:
@@ -182,7 +183,7 @@ class Loop:
 
     def _done(self) -> bool:
         if met := self.method.early_stop and self.near.met(self.lab.board.current):
-            reached = "guiding goals met" if self.only else "Target met on validation data"
+            reached = "guiding goals met" if self.method.guide else "Target met on validation data"
             self._stop(NOTHING_TO_FORGET if self.aim.idle else reached)
         return met
 
@@ -213,7 +214,7 @@ class Loop:
             self.body.active.append(rated[best].component)
         if not self.near.met(self.lab.board.current):
             missed = f"Target not met after {len(rounds)} growth rounds"
-            self._stop("guiding goals not met in the rounds there are" if self.only else missed)
+            self._stop("guiding goals not met in the rounds there are" if self.method.guide else missed)
 
     def _renewed(self) -> tuple[Named, Named]:
         """Return the gradients at the weights as they are now; a refused step left weights and gradients as
@@ -258,31 +259,36 @@ class Loop:
         before = dict(board.current)
         units = [unit(self.method, s, d) for s, d in zip(group, directions, strict=True)]
 
-        fixed = self.method.step is Step.FIXED  # then no floor rules a trial out
-
         def trial(size: float) -> Metrics:
             values = stepped(self.family, components, directions, [size * u for u in units])
-            lost = None if fixed else lambda m: not self.near.stable(m, share)
-            return board.trial(values, components, lost=lost, **self.only)
+            return board.trial(values, components, lost=lambda m: not self.near.stable(m, share), **self.only)
 
-        with self.lab.searching():
+        if self.method.step is Step.FIXED:
+            size = reach * self.method.step_size
             board.prepare(components)
-            found = sized(self.method, self.near, trial, share, before, reach)
+            seen = self._apply(components, directions, [size * u for u in units]) if size > 0 else before
+            self.lab.cost.evaluations += 1
+            found = Found(step_size=size, metrics=seen, trials=1)
+        else:
+            with self.lab.searching():
+                board.prepare(components)
+                found = sized(self.method, self.near, trial, share, before, reach)
+            if found.step_size > 0:
+                self._apply(components, directions, [found.step_size * u for u in units])
         self.lab.say(f"{what}: {components[-1].name} step {found.step_size:.3g}")
-        if found.step_size > 0:
-            self._apply(components, directions, [found.step_size * u for u in units])
         for s, d, u in zip(group, directions, units, strict=True):
             line = s.event(len(self.log), "apply" if found.step_size > 0 else "refuse")
             line.step_size = found.step_size * u
             line.relative_step = found.step_size * u * norm(d) / s.weight_norm if s.weight_norm else 0.0
-            line.before, line.after = before, dict(found.metrics)
+            line.before = {n: before[n] for n in found.metrics}  # others may be of an earlier look
+            line.after = dict(found.metrics)
             line.seconds = (time.perf_counter() - started) / len(group)
             self.log.append(line)
 
     def _apply(
         self, components: Sequence[Component], directions: Sequence[Sequence[Tensor]], sizes: Sequence[float]
-    ) -> None:
+    ) -> Metrics:
         self._moved_since = True
         self.body.take(stepped(self.family, components, directions, sizes), components)
         with self.lab.searching():
-            self.lab.board.commit(components, **self.only)
+            return self.lab.board.commit(components, **self.only)

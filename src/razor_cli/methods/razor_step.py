@@ -10,7 +10,7 @@ from razor_cli.contract.family import Board, Metrics
 from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import Aim, Found, bisect, norm
 from razor_cli.errors import ConfigError
-from razor_cli.methods.razor_choices import Step, StepScale
+from razor_cli.methods.razor_choices import StepScale
 from razor_cli.methods.razor_settings import RazorSettings
 
 
@@ -32,10 +32,8 @@ def sized(
     before: Metrics,
     reach: float,
 ) -> Found:
-    """Return the step up to `reach` x step_size that Algorithm 2 finds, or the fixed one."""
+    """Return the step up to `reach` x step_size that Algorithm 2 finds."""
     upper = reach * method.step_size
-    if method.step is Step.FIXED:
-        return Found(step_size=upper, metrics=trial(upper), trials=1)
     steps, rule = method.search_steps, method.search_return
     return bisect(trial, upper, steps, aim, share, rule, before, method.must_improve)
 

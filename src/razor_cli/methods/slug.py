@@ -126,7 +126,7 @@ class Slug:
         )
 
     def _plan(self, lab: Lab) -> GradientPlan:
-        called = getattr(lab.sets, "called", "") or lab.sets.target  # as prompts write it, where that differs
+        called = lab.sets.called or lab.sets.target
         return GradientPlan(
             forget_loss=self.forget_loss,
             retain_loss=self.retain_loss,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from contextlib import suppress
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+
+from razor_cli.weights.model_files import content_of
 
 # Weights in a local folder of open_clip, beside the names that Hugging Face's libraries write.
 FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -31,9 +30,6 @@ BESIDE_WEIGHTS = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-# What JSON files say of their own history, and the dtype of files that are computed with in fp32 whatever
-# it says: no difference.
-IDLE = {"_commit_hash", "_name_or_path", "dtype", "name_or_path", "torch_dtype", "transformers_version"}
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".index.json")
 
 
@@ -73,16 +69,6 @@ def salt_of(folder: Path) -> str:
     """Return what those files hold, as one text: a changed tokenizer or processor is another model."""
     digest = hashlib.sha256()
     for path in beside_weights(folder):
-        content = path.read_bytes()
-        if path.suffix == ".json":
-            with suppress(ValueError):  # whoever loads the model says what is wrong with it
-                content = json.dumps(without_history(json.loads(content)), sort_keys=True).encode()
+        content = content_of(path)
         digest.update(f"{path.name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
-
-
-def without_history(value: Any) -> Any:
-    """Return what JSON says, without what changes no answer; layout and order play no part either."""
-    if isinstance(value, dict):
-        return {k: without_history(v) for k, v in value.items() if k not in IDLE}
-    return [without_history(v) for v in value] if isinstance(value, list) else value

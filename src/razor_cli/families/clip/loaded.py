@@ -13,8 +13,8 @@ from razor_cli.config.schema import checked_settings
 from razor_cli.contract.choices import Device
 from razor_cli.contract.goals import Goals
 from razor_cli.contract.handed import Handed
-from razor_cli.contract.spec import Estimate, Work
-from razor_cli.errors import ConfigError, Problem
+from razor_cli.contract.handed_over import HandedOver
+from razor_cli.errors import ConfigError
 from razor_cli.families.clip.spec import ClipSpec
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LIBRARIES = {"open_clip": ("CLIP", "CustomTextCLIP"), "transformers": ("CLIPMode
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedClip:
+class LoadedClip(HandedOver):
     """A CLIP in memory, by the hash of its weights and of what it makes of pictures and texts."""
 
     family: ClassVar[str] = ClipSpec.family
@@ -38,41 +38,13 @@ class LoadedClip:
     goals: ClassVar[Goals] = ClipSpec.goals
     losses: ClassVar[tuple[str, ...]] = ClipSpec.losses
     retain_losses: ClassVar[tuple[str, ...]] = ClipSpec.retain_losses
-    stand_in: ClassVar[bool] = False  # nobody can tell, so its numbers are those of a model of yours
+    stored_in: ClassVar[str] = "file"
 
-    name: str = "in_memory"  # label in tables
-    weights: str = ""  # hash
     device: Device = Device.AUTO  # auto: where the model is
-
-    def problems(self) -> list[Problem]:
-        """Nothing is missing: the model is there."""
-        return []
-
-    def missing(self) -> str:
-        """Nothing is missing."""
-        return ""
-
-    def weights_hash(self) -> str:
-        """Return the hash that was taken of the model."""
-        return self.weights
 
     def beside(self, target: str) -> Mapping[str, str]:
         """Return no companions: an oracle is a file."""
         return {}
-
-    def cost(self, work: Work) -> Estimate:
-        """Raise ConfigError: nothing is planned for a model that lives as long as its program."""
-        raise self._not_here()
-
-    def open(self) -> Clip:
-        """Raise ConfigError: a model in memory is handed over, and never opened."""
-        raise self._not_here()
-
-    def _not_here(self) -> ConfigError:
-        return ConfigError(
-            f"model={self.name} is a model in memory, which another process does not have",
-            fix="razor_cli.unlearn(MODEL, TARGET) in the program that has it, or weights in a file",
-        )
 
 
 def serves(model: object) -> bool:

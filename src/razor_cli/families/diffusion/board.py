@@ -80,10 +80,12 @@ class DrawnBoard:
         """Do nothing: what is drawn depends on all weights, and no activation outlives a trial."""
 
     def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
-        """Take the weights as they are now for granted; what is not `wanted` is as it was seen last."""
+        """Take the weights as they are now for granted; what is not `wanted` stays as it was seen, and is
+        not returned.
+        """
         found = self._metrics(None if wanted is None else set(wanted))
         self.current = {**self.current, **found}
-        return self.current
+        return found
 
     def trial(
         self,

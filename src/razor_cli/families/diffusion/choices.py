@@ -8,6 +8,7 @@ from enum import StrEnum
 from razor_cli.contract.family import RETAIN
 from razor_cli.contract.goals import Goal, Meaning
 from razor_cli.dual.choices import FORGET_LOSSES as PAIRED
+from razor_cli.errors import ConfigError
 
 
 class Precision(StrEnum):
@@ -55,6 +56,16 @@ def refused_losses(paired: bool) -> Mapping[str, tuple[str, str]]:
     why = "it compares pictures with texts, and no CLIP is beside the model (model.companion=null)"
     fix = "model.companion=DIR with the CLIP that the text encoder comes from, or a loss that needs none"
     return dict.fromkeys(NEED_PAIR, (why, fix))
+
+
+def no_float16() -> ConfigError:
+    """Return the error of a model that a CPU would compute in float16."""
+    return ConfigError(
+        "model.dtype=float16 is for GPUs: on a CPU it is slow, and many of its operations are missing",
+        allowed="auto, float32, bfloat16",
+        found="float16 on cpu",
+        fix="model.dtype=bfloat16, or model.device=cuda",
+    )
 
 
 class Reweighting(StrEnum):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from razor_cli.errors import WeightsError, headline
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.runs.remembered import file_hash
+from razor_cli.weights.model_files import content_of
 
 INDEX = "model_index.json"
 # Weights in the folder of a net of diffusers.
@@ -32,6 +30,7 @@ ALPHAS = (
     "DEISMultistepScheduler UniPCMultistepScheduler"
 ).split()
 PIPELINES = {Kind.SD15: "StableDiffusionPipeline", Kind.SD3: "StableDiffusion3Pipeline"}
+OWNER = "a pipeline"
 SERVED = (
     "StableDiffusionPipeline (Stable Diffusion 1.x and 2.x), StableDiffusion3Pipeline (Stable Diffusion 3)"
 )
@@ -66,16 +65,6 @@ TOKENIZER_FILES = (
     "merges.txt",
     "spiece.model",
 )
-# What JSON files say of their own history, and the dtype of files that are computed with in model.dtype.
-IDLE = {
-    "_commit_hash",
-    "_diffusers_version",
-    "_name_or_path",
-    "dtype",
-    "name_or_path",
-    "torch_dtype",
-    "transformers_version",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,34 +109,6 @@ class PipelineFiles:
             for file in part.files:
                 digest.update(f"{name}|{part.kind}|{file_hash(file)}\n".encode())
         for file in self.beside:
-            content = file.read_bytes()
-            if file.suffix == ".json":
-                with suppress(ValueError):  # whoever loads the model says what is wrong with it
-                    content = json.dumps(_without_history(json.loads(content)), sort_keys=True).encode()
+            content = content_of(file)
             digest.update(f"{file.parent.name}/{file.name}|{hashlib.sha256(content).hexdigest()}\n".encode())
         return digest.hexdigest()
-
-
-@contextmanager
-def sensible(files: PipelineFiles) -> Iterator[None]:
-    """Turn what goes wrong with settings of another kind than is expected into one sentence."""
-    try:
-        yield
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
-        raise refused(
-            f"the settings of '{files.source}' hold values of another kind than a pipeline's",
-            found=headline(error),
-            fix="save or fetch its config.json files again",
-        ) from error
-
-
-def _without_history(value: Any) -> Any:
-    """Return what JSON says, without what changes no answer; layout and order play no part either."""
-    if isinstance(value, dict):
-        return {k: _without_history(v) for k, v in value.items() if k not in IDLE}
-    return [_without_history(v) for v in value] if isinstance(value, list) else value
-
-
-def refused(what: str, **told: Any) -> WeightsError:
-    """Return the refusal of what `model.weights` names."""
-    return WeightsError(f"model.weights: {what}", **told)

@@ -20,10 +20,10 @@ from razor_cli.families.diffusion.files import (
     TOKENIZER_FILES,
     Part,
     PipelineFiles,
-    refused,
 )
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.weights.json_file import LISTS_BYTES, read_json
+from razor_cli.weights.model_files import refused
 
 SHARED = "shared.json"  # component -> the folder beside this one that holds it
 STEMS = {"transformers": ("model", "pytorch_model"), "diffusers": ("diffusion_pytorch_model",) * 2}

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from razor_cli.errors import headline
-from razor_cli.families.diffusion.files import INDEX, T5, T5_TOKENIZER, refused
+from razor_cli.families.diffusion.files import INDEX, T5, T5_TOKENIZER
+from razor_cli.weights.model_files import refused
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 NETS = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors")

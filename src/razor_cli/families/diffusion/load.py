@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from razor_cli.errors import ConfigError, RazorError, WeightsError, headline
 from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.family import Diffusion
-from razor_cli.families.diffusion.files import PIPELINES, T5, T5_TOKENIZER, Part, PipelineFiles, refused
+from razor_cli.families.diffusion.files import PIPELINES, T5, T5_TOKENIZER, Part, PipelineFiles
 from razor_cli.families.diffusion.kinds import Draws, Kind
 from razor_cli.families.diffusion.paired import load_paired
 from razor_cli.families.diffusion.spelling import canonical, spelled
 from razor_cli.families.diffusion.stored import Place, StoredTensors, names_in
 from razor_cli.weights.files import COMPUTED, is_finite
+from razor_cli.weights.model_files import refused
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LEFT_OUT = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}

@@ -15,9 +15,9 @@ from razor_cli.contract.choices import Device
 from razor_cli.contract.family import DUAL
 from razor_cli.contract.goals import Goals
 from razor_cli.contract.handed import Handed
-from razor_cli.contract.spec import Estimate, Work
-from razor_cli.errors import ConfigError, Problem, WeightsError
-from razor_cli.families.diffusion.choices import Precision, refused_losses
+from razor_cli.contract.handed_over import HandedOver
+from razor_cli.errors import ConfigError, WeightsError
+from razor_cli.families.diffusion.choices import Precision, no_float16, refused_losses
 from razor_cli.families.diffusion.companion_files import companion_problems, companions_of, folder_hash
 from razor_cli.families.diffusion.files import (
     CLASSES,
@@ -31,13 +31,12 @@ from razor_cli.families.diffusion.files import (
 from razor_cli.families.diffusion.kinds import Draws, Kind
 from razor_cli.families.diffusion.memory import BYTES, GIB, free_memory
 from razor_cli.families.diffusion.refusals import refusals
-from razor_cli.families.diffusion.spec import DiffusionSpec, no_float16, no_float16_with_t5
+from razor_cli.families.diffusion.spec import DiffusionSpec, no_float16_with_t5
 from razor_cli.families.diffusion.spelling import trunk
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from razor_cli.families.diffusion.family import Diffusion
 
 MODEL = "sd_tiny"
 BESIDE = ()
@@ -45,7 +44,7 @@ CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_c
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedPipeline:
+class LoadedPipeline(HandedOver):
     """A pipeline in memory, by the hash of its weights and of what it does beside them."""
 
     family: ClassVar[str] = DiffusionSpec.family
@@ -56,10 +55,8 @@ class LoadedPipeline:
     retain_losses: ClassVar[tuple[str, ...]] = DiffusionSpec.retain_losses
     refused_schemes: ClassVar[Mapping[str, str]] = DiffusionSpec.refused_schemes
     in_memory: ClassVar[bool] = True  # it may be edited without an exam
-    stand_in: ClassVar[bool] = False  # nobody can tell, so its numbers are those of a model of yours
+    argument: ClassVar[str] = "PIPELINE"
 
-    name: str = "in_memory"  # label in tables
-    weights: str = ""  # hash
     companion: dict[str, str] | None = None  # encoder -> folder of its paired CLIP
     device: Device = Device.AUTO  # auto: where the pipeline is
     dtype: Precision = Precision.AUTO
@@ -79,36 +76,10 @@ class LoadedPipeline:
         """Return the losses that it cannot have, each with why and what helps."""
         return refused_losses(DUAL in self.offers)
 
-    def problems(self) -> list[Problem]:
-        """Nothing is missing: the model is there."""
-        return []
-
-    def missing(self) -> str:
-        """Nothing is missing."""
-        return ""
-
-    def weights_hash(self) -> str:
-        """Return the hash that was taken of the pipeline."""
-        return self.weights
-
     def beside(self, target: str) -> Mapping[str, str]:
         """Return the hashes of the paired CLIPs, by their encoders."""
         folders = {name: Path(folder) for name, folder in (self.companion or {}).items()}
         return {f"paired_{name}": folder_hash(folder) for name, folder in folders.items()}
-
-    def cost(self, work: Work) -> Estimate:
-        """Raise ConfigError: nothing is planned for a model that lives as long as its program."""
-        raise self._not_here()
-
-    def open(self) -> Diffusion:
-        """Raise ConfigError: a model in memory is handed over, and never opened."""
-        raise self._not_here()
-
-    def _not_here(self) -> ConfigError:
-        return ConfigError(
-            f"model={self.name} is a model in memory, which another process does not have",
-            fix="razor_cli.unlearn(PIPELINE, TARGET) in the program that has it, or weights in a folder",
-        )
 
 
 def serves(model: object) -> bool:

@@ -11,8 +11,8 @@ import torch
 
 from razor_cli.families.clip.preparation import SENTENCES, SIZES, drawn
 from razor_cli.families.diffusion.denoiser import Denoiser
-from razor_cli.families.diffusion.files import IDLE
 from razor_cli.families.diffusion.paired import Paired
+from razor_cli.weights.model_files import HISTORY
 
 TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 
@@ -44,4 +44,4 @@ def preparation_of(denoiser: Denoiser, paired: Mapping[str, Paired]) -> str:
 def _settings(net: Any) -> dict[str, Any]:
     """Return the settings of a net: how many heads share a matrix is seen in none of its modules."""
     told = net.config.to_dict() if hasattr(net.config, "to_dict") else net.config
-    return {k: v for k, v in told.items() if k not in IDLE and not k.startswith("_")}
+    return {k: v for k, v in told.items() if k not in HISTORY and not k.startswith("_")}

@@ -17,10 +17,10 @@ from razor_cli.families.diffusion.files import (
     T5_TOKENIZER,
     Part,
     PipelineFiles,
-    refused,
 )
 from razor_cli.families.diffusion.kinds import Kind, Prediction
 from razor_cli.families.diffusion.vocabulary import Vocabulary, read_vocabulary
+from razor_cli.weights.model_files import refused
 
 LATEST = 2  # eos_token_id of old configurations: the model reads a text at its largest id
 ANOTHER = "give a folder whose parts were trained together"

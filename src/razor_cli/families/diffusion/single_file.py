@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from razor_cli.errors import WeightsError
-from razor_cli.families.diffusion.files import INDEX, SERVED, Part, PipelineFiles, refused
+from razor_cli.families.diffusion.files import INDEX, SERVED, Part, PipelineFiles
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.families.diffusion.words import tokenizer_folder, words_file
 from razor_cli.weights.header import Entry, read_header
+from razor_cli.weights.model_files import refused
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
 HOMES = {"unet": UNET, "vae": VAE, "text_encoder": TEXT}

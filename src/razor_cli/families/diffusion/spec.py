@@ -18,6 +18,7 @@ from razor_cli.families.diffusion.choices import (
     RETAIN_LOSSES,
     Precision,
     ThirdEncoder,
+    no_float16,
     refused_losses,
 )
 from razor_cli.families.diffusion.companion_files import (
@@ -26,7 +27,7 @@ from razor_cli.families.diffusion.companion_files import (
     fetched_clip,
     folder_hash,
 )
-from razor_cli.families.diffusion.files import T5, PipelineFiles, refused, sensible
+from razor_cli.families.diffusion.files import OWNER, T5, PipelineFiles
 from razor_cli.families.diffusion.folder import read_folder
 from razor_cli.families.diffusion.hub import cached, fetched, is_hub_name
 from razor_cli.families.diffusion.kinds import Draws, Sampler
@@ -42,6 +43,7 @@ from razor_cli.families.diffusion.memory import (
 from razor_cli.families.diffusion.refusals import check_alone, refusals
 from razor_cli.families.diffusion.schemes import REFUSED_SCHEMES
 from razor_cli.families.diffusion.standins import stand_in_folder, stand_in_names
+from razor_cli.weights.model_files import refused, sensible
 
 if TYPE_CHECKING:
     from razor_cli.families.diffusion.family import Diffusion
@@ -121,7 +123,7 @@ class DiffusionSpec:
             from razor_cli.families.diffusion.single_file import read_single_file
 
             files, wrong = read_single_file(place), []
-        with sensible(files):
+        with sensible(files.source, OWNER):
             return files, [*wrong, *refusals(files)]
 
     def _absent(self, place: Path) -> WeightsError:
@@ -209,7 +211,7 @@ class DiffusionSpec:
         return memory_note(self.name, self._need(files), free, told=self._told(), batch=metrics.batch)
 
     def _need(self, files: PipelineFiles) -> Need:
-        with sensible(files):
+        with sensible(files.source, OWNER):
             return needed(files, self.dtype.chosen, batch=self.batch, checkpointing=self.checkpointing)
 
     def missing(self) -> str:
@@ -264,16 +266,6 @@ class DiffusionSpec:
             checkpointing=self.checkpointing,
         )
         return load(self.name, self.stand_in, files, wanted, companions)
-
-
-def no_float16() -> ConfigError:
-    """Return the error of a model that a CPU would compute in float16."""
-    return ConfigError(
-        "model.dtype=float16 is for GPUs: on a CPU it is slow, and many of its operations are missing",
-        allowed="auto, float32, bfloat16",
-        found="float16 on cpu",
-        fix="model.dtype=bfloat16, or model.device=cuda",
-    )
 
 
 def no_float16_with_t5() -> ConfigError:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from razor_cli.families.diffusion.files import refused
 from razor_cli.weights.json_file import LISTS_BYTES, read_json
+from razor_cli.weights.model_files import refused
 
 START, END = "<|startoftext|>", "<|endoftext|>"  # of CLIP, where the files name no others
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from razor_cli.atomic import staged
 from razor_cli.caches import cache_dir
-from razor_cli.families.diffusion.files import refused
 from razor_cli.families.diffusion.vocabulary import END, START
 from razor_cli.runs.remembered import file_hash
+from razor_cli.weights.model_files import refused
 
 FILE = "bpe_simple_vocab_16e6.txt.gz"
 MERGES = 49152 - 256 - 2  # of the list in the file; what follows belongs to no id

@@ -94,14 +94,16 @@ class AskedBoard:
         return {**found, **self.dual.trial(values, components, wanted=looks, lost=half_way)}
 
     def commit(self, components: Sequence[Component], *, wanted: Collection[str] | None = None) -> Metrics:
-        """Take the weights as they are now for granted; what is not `wanted` is as it was seen last."""
+        """Take the weights as they are now for granted; what is not `wanted` stays as it was seen, and is
+        not returned.
+        """
         self._pending += components
         found = self._asked(self._wants(wanted, ASKED))
         if self._wants(wanted, self.dual.base.keys()):
             self._catch_up()
             found |= self.dual.current
         self.current = {**self.current, **found}
-        return self.current
+        return found
 
     def prepare(self, components: Sequence[Component]) -> None:
         """Do nothing: the CLIP's board gets ready when it is looked at."""

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from razor_cli.errors import WeightsError, headline
-from razor_cli.families.clip.files import BESIDE_WEIGHTS, without_history
+from razor_cli.families.clip.files import BESIDE_WEIGHTS
 from razor_cli.families.llava.kinds import Variant, deepest
 from razor_cli.families.llava.names import is_original
 from razor_cli.runs.remembered import file_hash
 from razor_cli.weights.header import read_header
 from razor_cli.weights.json_file import LISTS_BYTES, read_json
+from razor_cli.weights.model_files import content_of, refused, sensible
 
+OWNER = "a LLaVA"
 FOLDER_FILES: tuple[str, ...] = ()  # weights are called as in any folder of transformers
 CONFIG, GENERATION = "config.json", "generation_config.json"
 INDEX = "model.safetensors.index.json"
@@ -83,10 +82,7 @@ class LlavaFiles:
         for file in self.weights:
             digest.update(f"{file.name}|{file_hash(file)}\n".encode())
         for file in self.beside:
-            content = file.read_bytes()
-            if file.suffix == ".json":
-                with suppress(ValueError):  # whoever loads the model says what is wrong with it
-                    content = json.dumps(without_history(json.loads(content)), sort_keys=True).encode()
+            content = content_of(file)
             digest.update(f"{file.name}|{hashlib.sha256(content).hexdigest()}\n".encode())
         return digest.hexdigest()
 
@@ -103,7 +99,7 @@ def read_folder(path: Path) -> LlavaFiles:
     config = read_json(path / CONFIG)
     weights = weights_in(path)
     _check_spelling(path, config, weights)
-    with sensible(path.name):
+    with sensible(path.name, OWNER):
         kind = config.get("model_type")
         if kind not in tuple(Variant):
             raise refused(f"the model in '{path}' is not served", allowed=SERVED, found=f"model_type {kind}")
@@ -168,21 +164,3 @@ def weights_in(path: Path) -> tuple[Path, ...]:
             fix=AGAIN,
         )
     return tuple(path / name for name in names)
-
-
-@contextmanager
-def sensible(source: str) -> Iterator[None]:
-    """Turn what goes wrong with settings of another kind than is expected into one sentence."""
-    try:
-        yield
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
-        raise refused(
-            f"the settings of '{source}' hold values of another kind than a LLaVA's",
-            found=headline(error),
-            fix="save or fetch its JSON files again",
-        ) from error
-
-
-def refused(what: str, **told: Any) -> WeightsError:
-    """Return the refusal of what `model.weights` names."""
-    return WeightsError(f"model.weights: {what}", **told)

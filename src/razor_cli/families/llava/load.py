@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from razor_cli.errors import ConfigError, RazorError, headline
 from razor_cli.families.diffusion.stored import Place, StoredTensors
 from razor_cli.families.llava.answerer import Answerer, Looker
-from razor_cli.families.llava.files import CONFIG, GENERATION, LlavaFiles, refused
+from razor_cli.families.llava.files import CONFIG, GENERATION, LlavaFiles
 from razor_cli.families.llava.kinds import Language, Variant
 from razor_cli.families.llava.names import HEAD, LANGUAGE, canonical, differences
 from razor_cli.families.llava.refusals import filled
 from razor_cli.weights.bitsandbytes import quantized_linear
 from razor_cli.weights.files import COMPUTED, is_finite
+from razor_cli.weights.model_files import refused
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOGETHER = "config.json and weights must be of one model: fetch or save the model again"

@@ -13,21 +13,20 @@ from razor_cli.config.schema import checked_settings
 from razor_cli.contract.choices import Device
 from razor_cli.contract.goals import Goals
 from razor_cli.contract.handed import Handed
-from razor_cli.contract.spec import Estimate, Work
-from razor_cli.errors import ConfigError, Problem, WeightsError
-from razor_cli.families.diffusion.choices import Precision
+from razor_cli.contract.handed_over import HandedOver
+from razor_cli.errors import ConfigError, WeightsError
+from razor_cli.families.diffusion.choices import Precision, no_float16
 from razor_cli.families.diffusion.companion_files import folder_hash
 from razor_cli.families.diffusion.memory import BYTES, GIB, free_memory
 from razor_cli.families.llava.files import LlavaFiles
 from razor_cli.families.llava.kinds import Candidates, Pool, Tiles, Variant
 from razor_cli.families.llava.refusals import companion_problems, filled, settings_refusals
 from razor_cli.families.llava.spec import BESIDE as PAIRED
-from razor_cli.families.llava.spec import LlavaSpec, no_float16
+from razor_cli.families.llava.spec import LlavaSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from razor_cli.families.llava.family import Llava
 
 MODEL = "llava_tiny"
 SERVED = "a LlavaForConditionalGeneration or LlavaNextForConditionalGeneration of transformers"
@@ -39,7 +38,7 @@ CLASSES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedLlava:
+class LoadedLlava(HandedOver):
     """A LLaVA in memory, by the hash of its weights and of what it does beside them."""
 
     family: ClassVar[str] = LlavaSpec.family
@@ -50,10 +49,7 @@ class LoadedLlava:
     retain_losses: ClassVar[tuple[str, ...]] = LlavaSpec.retain_losses
     mismatches: ClassVar[tuple[str, ...]] = LlavaSpec.mismatches
     in_memory: ClassVar[bool] = True  # it may be edited without an exam
-    stand_in: ClassVar[bool] = False  # nobody can tell, so its numbers are those of a model of yours
 
-    name: str = "in_memory"  # label in tables
-    weights: str = ""  # hash
     companion: str | None = None  # folder of the CLIP that the image tower comes from
     candidates: Candidates = Candidates.VISION_EFFECTIVE
     vision_pool: Pool = Pool.CLS
@@ -68,35 +64,9 @@ class LoadedLlava:
                 "model.min_alignment is out of range", allowed="0 to 1", found=self.min_alignment
             )
 
-    def problems(self) -> list[Problem]:
-        """Nothing is missing: the model is there."""
-        return []
-
-    def missing(self) -> str:
-        """Nothing is missing."""
-        return ""
-
-    def weights_hash(self) -> str:
-        """Return the hash that was taken of the model."""
-        return self.weights
-
     def beside(self, target: str) -> Mapping[str, str]:
         """Return the hash of the paired CLIP."""
         return {} if self.companion is None else {"paired": folder_hash(Path(self.companion))}
-
-    def cost(self, work: Work) -> Estimate:
-        """Raise ConfigError: nothing is planned for a model that lives as long as its program."""
-        raise self._not_here()
-
-    def open(self) -> Llava:
-        """Raise ConfigError: a model in memory is handed over, and never opened."""
-        raise self._not_here()
-
-    def _not_here(self) -> ConfigError:
-        return ConfigError(
-            f"model={self.name} is a model in memory, which another process does not have",
-            fix="razor_cli.unlearn(MODEL, TARGET) in the program that has it, or weights in a folder",
-        )
 
 
 def serves(model: object) -> bool:

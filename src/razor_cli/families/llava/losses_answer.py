@@ -74,6 +74,7 @@ class AnswerLoss:
                     answers.append(unknown(question) if self.generic else right_answer(part, first + row))
             return answerer.nll(features, asked, answers).mean()
 
+        chunk = min(chunk, self.family.at_once)
         return feature_gradient(self.family, part, size, params, tick, term, chunk)
 
 

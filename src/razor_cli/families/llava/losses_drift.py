@@ -77,6 +77,7 @@ class MismatchLoss(_Drift):
     ) -> Named:
         """Return the mean over batches of `size` pictures of the batch gradients for `params`."""
         part = part.head(SHOWN)
+        chunk = min(chunk, self.family.at_once)
         answers, before = self._before(part, size, chunk, tick)
         many, most = len(NEUTRAL), 1 if self.first else None
 
@@ -160,6 +161,7 @@ class FeatureLoss(_Drift):
         self, part: Pairs, size: int, params: Collection[str], tick: Tick, *, chunk: int = 128
     ) -> Named:
         """Return the mean over batches of `size` pictures of the batch gradients for `params`."""
+        chunk = min(chunk, self.family.at_once)
         before = self._before(part, size, chunk, tick)
 
         def term(features: list[Tensor], first: int) -> Tensor:

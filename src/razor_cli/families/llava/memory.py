@@ -20,9 +20,13 @@ MIB, GIB = 2**20, 2**30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 BLOCK_MAPS = 20  # token maps of a layer that a gradient pass keeps
 WORDS = 64  # tokens of a question with its answer
+ASKED = 2  # questions about each picture of a gradient pass
 SHARED = 4  # questions about one picture, which are looked at together
 TILES = 5  # of a picture, the whole among them, where the model reads tiles
-BATCH = 32  # pictures of a gradient pass at once
+ROOM = 2**29  # bytes of maps that a gradient pass keeps at once, beyond those of one picture
+AT_ONCE = 128  # pictures of a gradient pass at once, at most
+# Of a language model whose settings leave it to the library: those of LLaMA and Mistral with 7 billion.
+HIDDEN, LAYERS = 4096, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +60,34 @@ def numbers(files: LlavaFiles) -> tuple[int, int, int]:
     return seen, layers, rest
 
 
+def at_once(files: LlavaFiles, dtype: str) -> int:
+    """Return how many pictures, a power of two, a gradient pass keeps at once with what is asked about them:
+    results are the same, and a large model has no room for many.
+    """
+    found = AT_ONCE
+    while found > 1 and found * _kept(files) * BYTES[dtype] > ROOM:
+        found //= 2
+    return found
+
+
+def _kept(files: LlavaFiles) -> int:
+    """Return how many numbers a gradient pass keeps of a picture and the questions about it."""
+    vision, text = files.vision, files.text
+    tiles = TILES if files.variant is Variant.LLAVA_NEXT else 1
+    tokens = tiles * _tokens(files)
+    seen = tokens * vision["hidden_size"] * vision["num_hidden_layers"]
+    asked = ASKED * (tokens + WORDS) * text.get("hidden_size", HIDDEN) * text.get("num_hidden_layers", LAYERS)
+    return int(BLOCK_MAPS * (seen + asked))
+
+
 def needed(files: LlavaFiles, dtype: str, language: Language) -> Need:
     """Return what a model needs to be loaded, and to take gradients through its language model."""
     size = BYTES[dtype]
     seen, layers, rest = numbers(files)
-    kept = _tokens(files) * files.vision["hidden_size"] * BLOCK_MAPS * files.vision["num_hidden_layers"]
     return Need(
         tower=size * seen,
         language=layers * (1 if language is Language.INT8 else size) + size * rest,
-        passes=size * (BATCH * kept + 2 * seen),
+        passes=size * (at_once(files, dtype) * _kept(files) + 2 * seen),
     )
 
 

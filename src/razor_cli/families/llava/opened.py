@@ -19,6 +19,7 @@ from razor_cli.families.llava.answerer import Answerer, Looker
 from razor_cli.families.llava.components import Editable, components_of, every_tensor
 from razor_cli.families.llava.held import HeldTensors, InMemory
 from razor_cli.families.llava.load import OnDisk
+from razor_cli.families.llava.memory import at_once
 from razor_cli.families.llava.names import TOWER
 from razor_cli.families.llava.preparation import preparation_of
 from razor_cli.families.llava.quantizable import quantizable_of
@@ -57,6 +58,11 @@ class OpenedLlava:
     def stored(self) -> StoredTensors | HeldTensors:
         """Return the tensors of the files by the names of the module, read when asked for."""
         return self.disk.stored
+
+    @property
+    def at_once(self) -> int:
+        """Return how many pictures a gradient pass keeps at once, at most."""
+        return at_once(self.disk.files, str(self.disk.dtype).removeprefix("torch."))
 
     @property
     def looker(self) -> Looker:

@@ -10,17 +10,11 @@ from typing import Any
 
 from razor_cli.errors import WeightsError
 from razor_cli.families.clip.hf_files import check_folder, read_config
-from razor_cli.families.llava.files import (
-    AGAIN,
-    CONFIG,
-    TEMPLATES,
-    LlavaFiles,
-    refused,
-    sensible,
-)
+from razor_cli.families.llava.files import AGAIN, CONFIG, OWNER, TEMPLATES, LlavaFiles
 from razor_cli.families.llava.kinds import Variant
 from razor_cli.families.llava.names import HEAD, LANGUAGE, canonical, projector_names, tower_names
 from razor_cli.weights.json_file import LISTS_BYTES, read_json
+from razor_cli.weights.model_files import refused, sensible
 
 PIXELS, PROCESSOR, WORDS = "preprocessor_config.json", "processor_config.json", "tokenizer_config.json"
 ADDITIONAL = 1  # tokens of the image tower beside its patches: CLS
@@ -35,7 +29,7 @@ def refusals(files: LlavaFiles) -> list[WeightsError]:
     found: list[WeightsError] = []
     for check in (_quantized, _tower, _tensors, _pixels, _processor, _template, _image_token):
         try:
-            with sensible(files.source):
+            with sensible(files.source, OWNER):
                 found += check(files)
         except WeightsError as error:
             found.append(error)
@@ -44,7 +38,7 @@ def refusals(files: LlavaFiles) -> list[WeightsError]:
 
 def settings_refusals(files: LlavaFiles) -> list[WeightsError]:
     """Return what its settings alone say against a model whose files are not at hand."""
-    with sensible(files.source):
+    with sensible(files.source, OWNER):
         return [*_quantized(files), *_tower(files)]
 
 

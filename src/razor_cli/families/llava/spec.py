@@ -12,15 +12,16 @@ from razor_cli.contract.family import ANSWERS, BOARD, CLASSES, DUAL
 from razor_cli.contract.goals import Goals
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.errors import ConfigError, Problem, WeightsError
-from razor_cli.families.diffusion.choices import Precision
+from razor_cli.families.diffusion.choices import Precision, no_float16
 from razor_cli.families.diffusion.companion_files import folder_hash
 from razor_cli.families.diffusion.memory import free_memory
 from razor_cli.families.llava.choices import FORGET_LOSSES, GOALS, MISMATCHES, RETAIN_LOSSES
-from razor_cli.families.llava.files import LlavaFiles, read_folder, refused
+from razor_cli.families.llava.files import LlavaFiles, read_folder
 from razor_cli.families.llava.kinds import Candidates, Language, Pool, Tiles
 from razor_cli.families.llava.memory import Need, check_memory, cost, needed
 from razor_cli.families.llava.refusals import companion_problems, refusals
 from razor_cli.families.llava.standins import stand_in_folder
+from razor_cli.weights.model_files import refused
 
 if TYPE_CHECKING:
     from razor_cli.families.llava.family import Llava
@@ -162,13 +163,3 @@ class LlavaSpec:
             min_alignment=self.min_alignment,
         )
         return load(self.name, self.stand_in, files, wanted, companion)
-
-
-def no_float16() -> ConfigError:
-    """Return the refusal of float16 on a CPU."""
-    return ConfigError(
-        "model.dtype=float16 is for GPUs: on a CPU it is slow, and many of its operations are missing",
-        allowed="auto, float32, bfloat16",
-        found="float16 on cpu",
-        fix="model.dtype=bfloat16, or model.device=cuda",
-    )

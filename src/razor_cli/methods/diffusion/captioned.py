@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from razor_cli.engine.lab import Lab
     from razor_cli.families.diffusion.family import Diffusion
     from razor_cli.families.diffusion.paired import Paired
-    from razor_cli.methods.diffusion.salun_text import TextSalun
+    from razor_cli.methods.diffusion.relearn_settings import Relearned
 
 AT_ONCE = 32  # pictures in an image tower
 RIVALS = 64  # captions of the target that every picture is told apart from, at most
@@ -28,7 +28,7 @@ RIVALS = 64  # captions of the target that every picture is told apart from, at 
 class CaptionLessons:
     """The captions of a run, and its pictures as every paired image tower sees them."""
 
-    def __init__(self, lab: Lab, method: TextSalun) -> None:
+    def __init__(self, lab: Lab, method: Relearned) -> None:
         self.lab, self.method = lab, method
         family = cast("Diffusion", lab.family)
         self.denoiser, self.pairs = family.denoiser, list(family.paired.values())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from razor_cli.contract.family import Named
-    from razor_cli.methods.diffusion.ediff import Ediff
+    from razor_cli.methods.diffusion.ediff_settings import EdiffSettings
     from razor_cli.methods.diffusion.relearning import Lessons
 
 
@@ -26,7 +26,7 @@ class Phases(Objective):
     one optimiser and its memory.
     """
 
-    def __init__(self, lessons: Lessons, method: Ediff) -> None:
+    def __init__(self, lessons: Lessons, method: EdiffSettings) -> None:
         self.lessons, self.method = lessons, method
         live = dict(lessons.lab.family.module.named_parameters())
         self.live = {n: live[n] for n in method.trained(lessons.lab.family)}

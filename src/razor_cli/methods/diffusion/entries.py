@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from razor_cli.contract.family import Named
     from razor_cli.engine.lab import Lab
     from razor_cli.families.diffusion.family import Diffusion
-    from razor_cli.methods.diffusion.uce import Uce
+    from razor_cli.methods.diffusion.uce_settings import UceSettings
 
 KEYS = ("to_k", "add_k_proj")
 ENTERS_POOLED = ".text_embedder."  # in the name of the matrix that reads the vector of the whole prompt
@@ -49,7 +49,7 @@ class Rows:
         own = torch.cat([self.own.double(), rows.own.double()])
         return replace(self, own=own, other=torch.cat([self.other, rows.other]))
 
-    def form(self, method: Uce) -> ClosedForm:
+    def form(self, method: UceSettings) -> ClosedForm:
         """Return the part of the solution that all matrices with this input share."""
         scale = method.preserve_scale
         if scale is None:
@@ -76,7 +76,9 @@ def matrices(lab: Lab, with_keys: bool) -> list[str]:
     return [n for n in names if with_keys or not any(k in n for k in KEYS)]
 
 
-def inputs(method: Uce, lab: Lab, own: Sequence[str], instead: Sequence[str], keep: Sequence[str]) -> Inputs:
+def inputs(
+    method: UceSettings, lab: Lab, own: Sequence[str], instead: Sequence[str], keep: Sequence[str]
+) -> Inputs:
     """Return the rows that prompts give, by kind of input; `instead` has one prompt for each of `own`."""
     first, other = encoded(lab, own), encoded(lab, instead)
     parts = segments(cast("Diffusion", lab.family).denoiser, first.tokens.shape[1])

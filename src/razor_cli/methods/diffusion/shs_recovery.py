@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from razor_cli.contract.family import Named
     from razor_cli.families.diffusion.family import Diffusion
     from razor_cli.methods.diffusion.relearning import Lessons
-    from razor_cli.methods.diffusion.shs import Shs
+    from razor_cli.methods.diffusion.shs_settings import ShsSettings
     from razor_cli.methods.diffusion.shs_trim import Trimmed
 
 EPS = 1e-3  # of the projection's quadratic programme
@@ -31,7 +31,7 @@ EPS = 1e-3  # of the projection's quadratic programme
 class Recovery(Objective):
     """Steps on retain and forget pictures together, beginning from the trimmed weights."""
 
-    def __init__(self, lessons: Lessons, method: Shs, trimmed: Trimmed) -> None:
+    def __init__(self, lessons: Lessons, method: ShsSettings, trimmed: Trimmed) -> None:
         self.lessons, self.method, self.trimmed = lessons, method, trimmed
         self.memory: Named = {} if method.project_every is None else self._memory()
         self.step = 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from razor_cli.contract.family import Named
     from razor_cli.families.diffusion.family import Diffusion
     from razor_cli.methods.diffusion.relearning import Lessons
-    from razor_cli.methods.diffusion.shs import Shs
+    from razor_cli.methods.diffusion.shs_settings import ShsSettings
 
 BINS, ROUNDS = 4096, 4  # of the search for a quantile: each round divides the interval by the bins
 AT_ONCE = 1 << 22  # values counted at once: counts are exact in fp32 up to four times as many
@@ -37,7 +37,7 @@ class Trimmed:
         return f"{self.drawn} weights drawn anew, of {self.marked} in {self.of} that matter most"
 
 
-def trim(lessons: Lessons, method: Shs) -> Trimmed:
+def trim(lessons: Lessons, method: ShsSettings) -> Trimmed:
     """Return new values for the weights of the group that lie above the quantile of the whole net by
     |gradient| x weight.
     """
