@@ -4,6 +4,7 @@ pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
 
@@ -76,7 +77,8 @@ def check_steps(sets: ConceptSets | DrawnSets) -> None:
     """Raise RunError if an edit of a request in several looks at a picture, or draws with a seed, that the
     request is judged on.
     """
-    for number, step in enumerate(sets.steps, 1):
+    steps: Sequence[ConceptSets | DrawnSets] = sets.steps
+    for number, step in enumerate(steps, 1):
         if shared := sorted(_looked_at(step) & _judged(sets)):
             raise RunError(
                 f"data: edit {number} looks at {len(shared)} pictures or seeds that the request is judged on",

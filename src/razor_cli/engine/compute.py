@@ -147,8 +147,8 @@ def _scored(
         evaluator = Evaluator(
             family=job.family, exam=exam, settings=e.quantization, hashes=companions.hashes, say=say
         )
-        steps = [state for state in changes if on_the_way(state)]
-        found = dict(evaluator.states({**changes, **companions.states}, schemes, steps))
+        whole = [state for state in changes if on_the_way(state)]
+        found = dict(evaluator.states({**changes, **companions.states}, schemes, whole))
     with job.progress.stage("scoring"):
         scores = exam.scores(found, e.seed)
     steps = {state: on_the_way(state) or None for state in changes} | {EDIT: len(job.sets.steps) or None}
