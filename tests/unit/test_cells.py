@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from drawn_places import asked
-from protocol_worlds import OBJECTS, STYLES, cells, protocol_of, sets_of
+from drawn_worlds import OBJECTS, STYLES, cells, protocol_of, sets_of
 
 from razor_cli.data.kinds.canvas_standin import CanvasStandIn
 from razor_cli.data.kinds.generated import Generated

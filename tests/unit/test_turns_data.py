@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from asks import sets_from
 from drawn_places import asked
-from protocol_worlds import cells, protocol_of, sets_of
+from drawn_worlds import cells, protocol_of, sets_of
 
 from razor_cli.config import command_line, compose
 from razor_cli.data.ask import Ask
