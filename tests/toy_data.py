@@ -32,7 +32,7 @@ class Part(tuple[tuple[int, int], ...]):
 
 
 class Sets:
-    notes = ("drawings of words",)
+    notes, steps = ("drawings of words",), ()
     called = ""
 
     def __init__(self, target: str, n: int) -> None:

@@ -15,7 +15,7 @@ from razor_cli.screen import Screen
 
 def edit_alone(experiment: Experiment, console: Screen, folder: Path, *, opener: Opener | None = None) -> Run:
     """Return a run of which there is the edit alone, in `folder`: its change, its log and its examples."""
-    from razor_cli.engine.compute import Job, edited
+    from razor_cli.engine.compute import Job, discard_steps, edited
 
     started, clock, progress = provenance.now(), time.perf_counter(), Progress(console)
     bench, run = Bench(experiment, opener), Run(folder, partial=folder)
@@ -24,17 +24,17 @@ def edit_alone(experiment: Experiment, console: Screen, folder: Path, *, opener:
     inputs, identity = identified(experiment, sets)
     with progress.stage(f"loading {experiment.model.name}"):
         family = bench.family
-    edited(
-        Job(
-            experiment=experiment,
-            family=family,
-            sets=sets,
-            run=run,
-            identity=identity,
-            inputs=inputs,
-            progress=progress,
-            started=started,
-            clock=clock,
-        )
+    job = Job(
+        experiment=experiment,
+        family=family,
+        sets=sets,
+        run=run,
+        identity=identity,
+        inputs=inputs,
+        progress=progress,
+        started=started,
+        clock=clock,
     )
+    edited(job)
+    discard_steps(job)
     return run

@@ -5,7 +5,7 @@ which run that makes it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
 from razor_cli.contract.family import Drawing, Family, TwoTowered
 from razor_cli.contract.sets import Sets
 from razor_cli.data.ask import Ask
+from razor_cli.data.disjoint import check_steps
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.records import Identity
@@ -51,7 +52,15 @@ def sets_of(experiment: Experiment, bench: Bench | None = None) -> Sets:
 
     A level of difficulty as target is found with the model, which is opened only then.
     """
-    return experiment.data.sets(asked_of(experiment, bench))
+    ask, data = asked_of(experiment, bench), experiment.data
+    sets = data.sets(ask)
+    if not (experiment.sequence or experiment.compose):
+        return sets
+    asks = ask.in_turn() if experiment.sequence else ask.of_each()
+    steps: Any = tuple(data.sets(each) for each in asks)  # of the same kind as the whole
+    whole = replace(sets, steps=steps)
+    check_steps(whole)
+    return whole
 
 
 def memory_note(experiment: Experiment) -> str:

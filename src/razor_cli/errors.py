@@ -51,6 +51,10 @@ class ConfigError(UserError):
     """A setting is unknown, of the wrong type, out of range, or does not go with another."""
 
 
+class UnknownTargetError(ConfigError):
+    """The model as it is does not know the concept that should go."""
+
+
 class DataError(UserError):
     """Pictures are missing, unreadable or too few."""
 

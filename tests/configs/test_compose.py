@@ -47,6 +47,7 @@ EXPECTED = {
         "class",
         "object",
         "style",
+        "cell",
         "character",
         "fine_grained",
         "fine_grained_portraits",

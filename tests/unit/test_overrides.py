@@ -64,7 +64,7 @@ def test_typed_name_round_trips(name: str) -> None:
 
 @given(
     st.lists(
-        names.filter(lambda n: "," not in n and n.strip() == n and n[0] not in "'\"" and n != "???"),
+        names.filter(lambda n: "," not in n and n.strip() == n and n[0] not in "'\"[" and n != "???"),
         min_size=2,
         max_size=4,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from razor_cli.config.settings import JudgedOn, Options, Scenario
+from razor_cli.config.several import targets_of
 from razor_cli.contract.spec import Spec
 from razor_cli.data.ask import Ask, Confidence, Draw, Embed, no_model, nothing_drawn, nothing_embedded
 
@@ -19,8 +20,10 @@ def ask_of(
     """Return what a kind of data may need of the rest of a run; nothing depends on a model that was
     refused.
     """
+    names = targets_of(options.target)
     return Ask(
-        target=options.target,
+        target=names[0],
+        targets=names if len(names) > 1 else (),
         domain=scenario.domain,
         pictures=scenario.pictures.value,
         suites=tuple(s.value for s in scenario.suites),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 
 OVERRIDE = re.compile(r"(?P<plus>\+{0,2})(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)", re.DOTALL)
 QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+LISTED = re.compile(r"\[[^\[\]]*\]")
 NESTED = re.compile(r"\[(.*,)?\s*[\[{].*[\]}]\s*\]", re.DOTALL)
 BARE = ("null", "'null'", '"null"')  # of an optional text: no value, and the word itself
 SWEEP_FUNCTION = re.compile(r"(choice|shuffle|sort|tag)\(.*\)", re.DOTALL)
@@ -36,16 +37,16 @@ def is_quoted(value: str) -> bool:
     return QUOTED.fullmatch(value) is not None
 
 
-def split(text: str) -> list[str]:
-    """Split at commas that are not inside an element which starts with a quote; blanks around elements are
-    dropped.
+def split(text: str, *, listed: bool = False) -> list[str]:
+    """Split at commas that are not inside an element in quotes, or with `listed` in brackets; blanks around
+    elements are dropped.
     """
     elements, at = [], 0
     while at <= len(text):
         start = at + len(text[at:]) - len(text[at:].lstrip())
-        quoted = QUOTED.match(text, start)
-        is_whole = quoted is not None and re.match(r"\s*(,|$)", text[quoted.end() :])
-        end = text.find(",", quoted.end() if quoted and is_whole else at)
+        held = QUOTED.match(text, start) or (LISTED.match(text, start) if listed else None)
+        is_whole = held is not None and re.match(r"\s*(,|$)", text[held.end() :])
+        end = text.find(",", held.end() if held and is_whole else at)
         end = len(text) if end < 0 else end
         elements.append(text[at:end].strip())
         at = end + 1
@@ -74,7 +75,7 @@ def quote_text(value: str, *, multirun: bool, optional: bool) -> str:
         return value if optional and value in BARE else quote(value)
     if SWEEP_FUNCTION.fullmatch(value):
         return value
-    return ",".join(quote_element(e, optional) for e in split(value))
+    return ",".join(quote_element(e, optional) for e in split(value, listed=True))
 
 
 def quote_list(value: str, *, multirun: bool) -> str:

@@ -9,10 +9,10 @@ from razor_cli.config.asked import ask_of
 from razor_cli.config.data_keys import draws, kinds_that_draw
 from razor_cli.config.quantization import BACKENDS
 from razor_cli.config.schema import convert, unknown
-from razor_cli.config.settings import Options, Scenario
+from razor_cli.config.settings import JudgedOn, Options, Scenario
 from razor_cli.contract.family import DENOISER
 from razor_cli.contract.spec import Spec
-from razor_cli.data.ask import DataSettings
+from razor_cli.data.ask import Ask, DataSettings
 from razor_cli.errors import ConfigError, Problem, RazorError, nearest
 from razor_cli.writable import no_place, remedy
 
@@ -135,7 +135,40 @@ def data_fits(data: DataSettings, scenario: Scenario, model: Spec | None, option
                 fix=next((k for k in kinds if k.endswith("standin") is model.stand_in), None),
             )
         ]
-    return [Problem.of(error) for error in data.problems(ask_of(options, scenario, model))]
+    ask = ask_of(options, scenario, model)
+    refused = _one_only(data, ask) + _held_back(options)
+    return refused or [Problem.of(error) for each in ask.of_each() for error in data.problems(each)]
+
+
+def _held_back(options: Options) -> list[Problem]:
+    """Of several edits each searches on validation pictures of its own, which another's scores must not
+    be of.
+    """
+    asked = [key for key in ("sequence", "compose") if getattr(options, key)]
+    if not asked or options.judged_on is not JudgedOn.VALIDATION:
+        return []
+    what = f"{asked[0]}=true is judged on evaluation pictures: each of its edits searches on others"
+    return [Problem(what=what, allowed="judged_on=evaluation", found=f"judged_on={options.judged_on}")]
+
+
+def _one_only(data: DataSettings, ask: Ask) -> list[Problem]:
+    """Several concepts go where the data can tell them apart, and their pictures lie under names."""
+    if not ask.targets:
+        return []
+    if getattr(data, "aliases", ()):
+        what = "data.aliases does not say which of several targets it names"
+        return [Problem(what=what, allowed="data.aliases=[]", found=", ".join(ask.targets))]
+    if getattr(data, "several", False) and not ask.taxonomy:
+        return []
+    fix = "data.forget=[a, b], which that scenario has for it" if ask.taxonomy else "one target for each run"
+    return [
+        Problem(
+            what=f"target names several concepts; data={data.kind} scenario={ask.scenario} takes one",
+            allowed="data=standin, generated, unlearncanvas or cifar10, without a taxonomy",
+            found=", ".join(ask.targets),
+            fix=fix,
+        )
+    ]
 
 
 def bounds_are_right(scenario: Scenario) -> list[Problem]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config.schema import class_path, plain
+from razor_cli.config.several import check_targets
 from razor_cli.data.ask import DataSettings
 from razor_cli.data.prompts import DOMAINS
-from razor_cli.data.wording import KINDS
+from razor_cli.data.wording import AXES
 from razor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Scenario:
     domain: str = "person"  # wording of prompts
     default_target: str = "Taylor Swift"
     pictures: Pictures = Pictures.PORTRAITS  # what data=standin shows
-    axis: str = ""  # for models that draw: style, object, identity or character
+    axis: str = ""  # for models that draw: style, object, cell, identity or character
     taxonomy: bool = False  # fine concepts go together and their parents stay
     suites: list[Pictures] = field(
         default_factory=list
@@ -81,8 +82,8 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.domain not in DOMAINS:
             raise ConfigError("scenario.domain is unknown", allowed=", ".join(DOMAINS), found=self.domain)
-        if self.axis and self.axis not in KINDS:
-            raise ConfigError("scenario.axis is unknown", allowed=", ".join(KINDS), found=self.axis)
+        if self.axis and self.axis not in AXES:
+            raise ConfigError("scenario.axis is unknown", allowed=", ".join(AXES), found=self.axis)
 
 
 class JudgedOn(StrEnum):
@@ -103,7 +104,9 @@ class ExitOn(StrEnum):
 class Options:
     """The settings that stand alone on the command line."""
 
-    target: str = "Taylor Swift"  # the concept that goes
+    target: str = "Taylor Swift"  # the concept that goes; several as "[A, B]"
+    sequence: bool = False  # several go one after another, each edit from the model that the one before left
+    compose: bool = False  # several go, each edit from the unedited model, and the patches are put together
     seed: int = 0
     engine: Engine = Engine.FAST
     judged_on: JudgedOn = (
@@ -134,6 +137,7 @@ class Options:
                 found=repr(self.target),
                 fix='target="Taylor Swift"',
             )
+        check_targets(self.target, sequence=self.sequence, compose=self.compose)
         if self.seed < 0:
             raise ConfigError("seed must not be negative", allowed=">= 0", found=self.seed)
         if self.threads is not None and self.threads < 1:

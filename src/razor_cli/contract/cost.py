@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+PEAKS = ("peak_mb", "device_mb")  # largest amounts, which two edits do not add up to
 
 
 @dataclass(kw_only=True)
@@ -21,3 +23,8 @@ class Cost:
     gradient_cache_hits: int = 0
     peak_mb: float = 0.0  # of the process
     device_mb: float = 0.0  # largest memory allocated on a GPU during the edit; 0 on a CPU
+
+    def plus(self, other: Cost) -> Cost:
+        """Return what two edits cost together; peaks are those of the larger one."""
+        added = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return Cost(**added | {name: max(getattr(self, name), getattr(other, name)) for name in PEAKS})

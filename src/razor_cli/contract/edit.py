@@ -65,6 +65,8 @@ class Edit:
     also: Mapping[str, Change] = field(
         default_factory=dict
     )  # further states to evaluate: the edit used otherwise
+    # Of an edit that is made up of others: the changes on the way to it, by the state each is evaluated as.
+    states: dict[str, Change] = field(default_factory=dict)
 
     @property
     def values(self) -> dict[str, Tensor]:

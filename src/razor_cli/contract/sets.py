@@ -62,6 +62,11 @@ class Sets(Protocol):
         """Return the examples of what must stay that gradients see."""
         ...
 
+    @property
+    def steps(self) -> Sequence[Sets]:
+        """Return the sets of the edits that make up the request, in their order; none where one edit does."""
+        ...
+
     def fingerprints(self) -> dict[str, str]:
         """Return a hash for every set, and of the words that go with them: the part of a run's id that is
         data.

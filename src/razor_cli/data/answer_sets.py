@@ -14,8 +14,9 @@ from itertools import product
 
 from razor_cli.data.choices import AnswerSet
 from razor_cli.data.sampling import rng_for
+from razor_cli.data.sets import together
 from razor_cli.data.shots import BENCHMARK, Shot, Shots
-from razor_cli.data.wording import CROSSED, Subject, Words
+from razor_cli.data.wording import CELL, CROSSED, Subject, Words, of_cell
 
 FIVE = (188, 288, 588, 688, 888)  # of the benchmark's answer set, the same for every prompt
 ROLES = ("evaluation", "validation", "forget", "retain")  # the remainder of a seed by 4; the five leave 0
@@ -29,8 +30,8 @@ QUICK_SHOTS = 10  # of the target, and of the others
 class Scene:
     """All that there is to draw, and what of it goes.
 
-    `labels` holds the names of every kind, those of the axis with the target first; `near` those that lie
-    nearest to it.
+    `labels` holds the names of every kind, those of the axis with what goes first, `going` of them; `near`
+    those that lie nearest to it.
     """
 
     axis: str
@@ -38,11 +39,17 @@ class Scene:
     near: tuple[str, ...]
     words: Words
     seed: int
+    going: int = 1
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """The names that go."""
+        return self.labels[self.axis][: self.going]
 
     @property
     def target(self) -> str:
-        """The name that goes."""
-        return self.labels[self.axis][0]
+        """What they are called."""
+        return together(self.gone)
 
     @property
     def partner(self) -> str | None:
@@ -55,20 +62,23 @@ class Scene:
         return self.labels[self.partner] if self.partner else ()
 
     def own(self) -> list[Subject]:
-        """Return what shows the target, partners in an order that the seed draws."""
-        return self._spread([self.target], "own")
+        """Return what shows the target, partners in an order that the seed draws; several names in turn."""
+        return self._spread(self.gone, "own")
 
     def others(self) -> list[Subject]:
         """Return what shows another name of the kind, names in turn and the nearest first; with a person or a
         character as target every second one is an object in a style.
         """
-        rest = [n for n in self.labels[self.axis][1:] if n not in self.near]
+        rest = [n for n in self.labels[self.axis][self.going :] if n not in self.near]
         names = [*self.near, *rng_for(self.seed, f"names {self.axis}").sample(rest, len(rest))]
-        found, cells = self._spread(names, "others"), [] if self.partner else self._cells()
+        found = self._spread(names, "others")
+        cells = [] if self.partner or self.axis == CELL else self._cells()
         return [s for i, c in enumerate(cells) for s in (*found[i % len(names) :][:1], c)] or found
 
     def _spread(self, names: Sequence[str], label: str) -> list[Subject]:
         """Return each name with each partner once; any part of it from the beginning is balanced in both."""
+        if self.axis == CELL:
+            return [of_cell(n) for n in names]
         if not self.partner:
             return [((self.axis, n),) for n in names]
         partners = rng_for(self.seed, f"partners {label}").sample(self.partners, len(self.partners))

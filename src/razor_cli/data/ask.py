@@ -5,7 +5,7 @@ data.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -70,6 +70,8 @@ class Ask:
     pictures: str = "portraits"  # which embedded pictures the scenario is shown by
     suites: tuple[str, ...] = ("portraits", "emoji", "cifar10")  # unrelated tasks, where pictures are at hand
     taxonomy: bool = False  # fine concepts go together, and their parents stay
+    targets: tuple[str, ...] = ()  # all that go, where they are several; `target` is the first
+    gone: tuple[str, ...] = ()  # went before, by edits of their own: neither kept nor forgotten here
     called: str = ""  # the scenario's own target
     scenario: str = ""  # names for messages
     model: str = ""
@@ -80,6 +82,19 @@ class Ask:
     confidence: Confidence = no_model  # finds the levels of difficulty
     draw: Draw = nothing_drawn
     embed: Embed = nothing_embedded
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The concepts that go, one or several."""
+        return self.targets or (self.target,)
+
+    def of_each(self) -> list[Ask]:
+        """Return the same for every concept by itself."""
+        return [replace(self, target=name, targets=()) for name in self.wanted]
+
+    def in_turn(self) -> list[Ask]:
+        """Return the same for one concept after another: those that went before are left out."""
+        return [replace(ask, gone=self.wanted[:i]) for i, ask in enumerate(self.of_each())]
 
     def judged(self, sets: ConceptSets) -> ConceptSets:
         """Return the sets as this run judges on them."""

@@ -4,6 +4,7 @@ pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
 
@@ -70,6 +71,32 @@ def check_shots(sets: DrawnSets) -> None:
     for name, part in (("validation", sets.validation), ("evaluation", sets.evaluation)):
         if len({(s.prompt, s.seed) for s in part}) < len(part):
             raise RunError(f"data: the set {name} asks for one picture twice")
+
+
+def check_steps(sets: ConceptSets | DrawnSets) -> None:
+    """Raise RunError if an edit of a request in several looks at a picture, or draws with a seed, that the
+    request is judged on.
+    """
+    steps: Sequence[ConceptSets | DrawnSets] = sets.steps
+    for number, step in enumerate(steps, 1):
+        if shared := sorted(_looked_at(step) & _judged(sets)):
+            raise RunError(
+                f"data: edit {number} looks at {len(shared)} pictures or seeds that the request is judged on",
+                found=", ".join(shared[:5]),
+            )
+
+
+def _looked_at(sets: ConceptSets | DrawnSets) -> set[str]:
+    if isinstance(sets, DrawnSets):
+        return {f"seed {s.seed}" for s in sets.validation}
+    parts = (sets.forget, sets.retain, sets.validation.forget, sets.validation.retain)
+    return {content(key) for pairs in parts for key in pairs.keys}
+
+
+def _judged(sets: ConceptSets | DrawnSets) -> set[str]:
+    if isinstance(sets, DrawnSets):
+        return {f"seed {s.seed}" for s in sets.evaluation}
+    return {content(k) for pairs in (sets.evaluation.forget, sets.evaluation.retain) for k in pairs.keys}
 
 
 def check_unseen(sets: ConceptSets, *, evaluation: bool = True) -> None:

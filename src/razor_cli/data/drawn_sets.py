@@ -14,7 +14,7 @@ from razor_cli.data.sets import Pairs
 from razor_cli.data.shots import DrawnSets, Shots
 from razor_cli.data.sources.base import Picture, Source
 from razor_cli.data.sources.photo import same
-from razor_cli.data.wording import CROSSED, Subject, Words
+from razor_cli.data.wording import CELL, CROSSED, Subject, Words, cell, of_cell
 from razor_cli.errors import ConfigError, DataError, nearest
 
 NEAREST = "near"  # of data.anchor: the nearest name in the target's place
@@ -68,7 +68,9 @@ def assemble(plan: Plan, forget: Pairs, retain: Pairs, notes: Sequence[str] = ()
         target=scene.target,
         axis=scene.axis,
         aliases=plan.aliases,
-        called=words.called(scene.axis, scene.target),
+        joint=scene.gone if scene.going > 1 else (),
+        called=words.called(scene.axis, scene.gone[0]) if scene.going == 1 else "",
+        spoken=tuple(words.called(scene.axis, n) for n in scene.gone) if scene.going > 1 else (),
         forget=forget,
         retain=retain,
         validation=_searched(plan),
@@ -113,8 +115,10 @@ def target_prompts(scene: Scene) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for subject in sorted(scene.own()):
         rest = tuple((kind, name) for kind, name in subject if kind != scene.axis)
         prompt = words.prompt(subject, words.frame(subject).benchmark)
-        found[prompt] = words.prompt(rest, words.alone[rest[0][0]]) if rest else words.generic[scene.axis]
-    found.setdefault(words.only(scene.axis, scene.target), words.generic[scene.axis])
+        named = bool(rest) and scene.axis != CELL
+        found[prompt] = words.prompt(rest, words.alone[rest[0][0]]) if named else words.generic[scene.axis]
+    for name in scene.gone:
+        found.setdefault(words.only(scene.axis, name), words.generic[scene.axis])
     return tuple(found), tuple(found.values())
 
 
@@ -136,11 +140,13 @@ def anchored(scene: Scene, anchor: str | None) -> tuple[tuple[str, ...], tuple[s
         return targets, (anchor,) * len(targets), anchor
     found = {}
     for subject in sorted(scene.own()):
-        other = tuple((kind, name if kind == scene.axis else n) for kind, n in subject)
+        swapped = tuple((kind, name if kind == scene.axis else n) for kind, n in subject)
+        other = of_cell(name) if scene.axis == CELL else swapped
         frame = words.frame(subject).benchmark
         found[words.prompt(subject, frame)] = words.prompt(other, frame)
     only = words.only(scene.axis, name)
-    found.setdefault(words.only(scene.axis, scene.target), only)
+    for gone in scene.gone:
+        found.setdefault(words.only(scene.axis, gone), only)
     return tuple(found), tuple(found.values()), only
 
 
@@ -157,9 +163,10 @@ def retain_prompts(scene: Scene, preserve: Preserve) -> tuple[str, ...]:
         kin = _checkered(kin, scene.axis) if scene.partner else kin[::2]
         cells, alone = kin + _checkered(rest, CROSSED[0]), alone[::2]
     elif preserve is Preserve.NAMES:
-        far = [n for n in scene.labels[scene.axis][1:] if n not in scene.near]
+        far = [n for n in scene.labels[scene.axis][scene.going :] if n not in scene.near]
         kept = set(rng_for(scene.seed, "preserved").sample(far, (len(far) + 1) // 2))
-        cells = [s for s in cells if dict(s).get(scene.axis) in kept]
+        shown = [cell(dict(s)) if scene.axis == CELL else dict(s).get(scene.axis) for s in cells]
+        cells = [s for s, name in zip(cells, shown, strict=True) if name in kept]
         alone = alone[::2]
     prompts = [words.prompt(s, words.frame(s).benchmark) for s in cells]
     prompts += [words.only(*subject[0]) for subject in alone]
@@ -169,13 +176,13 @@ def retain_prompts(scene: Scene, preserve: Preserve) -> tuple[str, ...]:
 def _checkered(cells: Sequence[Subject], kind: str) -> list[Subject]:
     """Return every second cell of each name of a kind, so that neighbouring names keep different ones."""
     numbers, kept = dict[str, int](), []
-    for cell in cells:
-        name = dict(cell)[kind]
+    for subject in cells:
+        name = dict(subject)[kind]
         place = list(numbers).index(name) if name in numbers else len(numbers)
         turn = numbers.get(name, 0)
         numbers[name] = turn + 1
         if (place + turn) % 2 == 0:
-            kept.append(cell)
+            kept.append(subject)
     return kept
 
 

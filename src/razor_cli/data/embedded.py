@@ -12,7 +12,7 @@ from razor_cli.data.assemble import Draft, assemble, make_suite, unlike
 from razor_cli.data.disjoint import check_unseen
 from razor_cli.data.rendered import Rendered
 from razor_cli.data.sampling import Groups, Pool, Sizes
-from razor_cli.data.sets import ConceptSets, Suite
+from razor_cli.data.sets import ConceptSets, Suite, together
 from razor_cli.data.sources.base import Source
 from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.data.sources.emoji import Emoji
@@ -31,6 +31,8 @@ class EmbeddedRequest:
     pictures: str  # portraits, emoji, cifar10 or canvas
     target: str
     domain: str
+    joint: tuple[str, ...] = ()  # several that go together; `target` is one of them
+    gone: tuple[str, ...] = ()  # went before: neither kept nor forgotten
     aliases: tuple[str, ...] = ()
     cifar: Cifar10 | None = None
     photographs: bool = True  # the stand-in knows some, so that their absence is told
@@ -47,16 +49,17 @@ def embedded_sets(ask: EmbeddedRequest) -> ConceptSets:
     """
     sources = _sources(ask.cifar, styles=ask.pictures == CANVAS)
     source = _chosen(ask, sources)
-    target = _known(ask.target, source)
-    names = (target, *ask.aliases)
+    wanted = tuple(_known(name, source) for name in ask.joint or (ask.target,))
+    names = (*wanted, *(_known(name, source) for name in ask.gone), *ask.aliases)
     rest = [s for name, s in sources.items() if name != ask.pictures and ask.stand_in]
     others = unlike(source.concepts(), names)
     draft = Draft(
-        target=target,
+        target=together(wanted),
+        joint=wanted if len(wanted) > 1 else (),
         aliases=ask.aliases,
         keywords=names,
         domain=ask.domain,
-        own=Pool.of(source, [target]),
+        own=Pool.of(source, list(wanted)),
         retain=[_kin(source, others), *(Pool.of(s, unlike(s.concepts(), names)) for s in rest)],
         classes=dict.fromkeys(others, ask.domain),
         sizes=ask.sizes,

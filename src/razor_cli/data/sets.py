@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar
 
@@ -167,6 +167,7 @@ class ConceptSets:
     taxonomy: Taxonomy | None = None
     ood: Shifted | None = None  # out-of-distribution test of a taxonomy
     judged_split: str = "evaluation"  # of sources, that further pictures may be judged from
+    steps: tuple[ConceptSets, ...] = ()  # of edits that make up the request, in their order; empty: one edit
 
     @property
     def forget_names(self) -> tuple[str, ...]:
@@ -210,9 +211,8 @@ class ConceptSets:
 
     def fingerprints(self) -> dict[str, str]:
         """Return the hash of every set and of the `words`, for the run's id and provenance."""
-        return {name: pairs.fingerprint() for name, pairs in self.parts().items()} | {
-            "words": _digest(self.words())
-        }
+        own = {name: pairs.fingerprint() for name, pairs in self.parts().items()}
+        return own | {"words": _digest(self.words())} | of_steps(s.fingerprints() for s in self.steps)
 
     def sizes(self) -> dict[str, int]:
         """Return how many pictures every set has."""
@@ -227,7 +227,20 @@ class ConceptSets:
 
     def record(self) -> dict[str, list[str]]:
         """Return the picture keys of every set, for the run's folder."""
-        return {name: list(pairs.keys) for name, pairs in self.parts().items()}
+        found = {name: list(pairs.keys) for name, pairs in self.parts().items()}
+        for number, step in enumerate(self.steps, 1):
+            found |= {f"step_{number}_{n}": list(getattr(step, n).keys) for n in ("forget", "retain")}
+        return found
+
+
+def of_steps(prints: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the fingerprints of the edits that make up a request, numbered."""
+    return {f"step_{i}_{name}": found for i, each in enumerate(prints, 1) for name, found in each.items()}
+
+
+def together(names: Sequence[str]) -> str:
+    """Return what several concepts that go are called together."""
+    return " + ".join(names)
 
 
 def _digest(value: object) -> str:

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from razor_cli.data.sampling import some
-from razor_cli.data.sets import Pairs
+from razor_cli.data.sets import Pairs, of_steps
+from razor_cli.data.wording import CELL, cell
 
 BENCHMARK = "benchmark"  # the template that gradients and most answers use; others are named by their form
 
@@ -30,6 +31,8 @@ class Shot:
 
     def shows(self, kind: str) -> str | None:
         """Return what of this kind should be seen, if anything."""
+        if kind == CELL:
+            return cell(dict(self.labels))
         return dict(self.labels).get(kind)
 
 
@@ -64,11 +67,11 @@ class DrawnSets:
 
     `forget` and `retain` are pictures with captions for gradients; `validation` and `evaluation` are shots,
     with seeds (and where there are several, templates) that the other does not have. `labels` holds all
-    names of every kind, those of the `axis` with the target first.
+    names of every kind, those of the `axis` with what goes first.
     """
 
     target: str
-    axis: str  # kind of the target: style, object, identity, character
+    axis: str  # kind of the target: style, object, cell, identity, character
     aliases: tuple[str, ...] = ()
     called: str = ""  # the target as prompts write it, where they do so otherwise: Van_Gogh is Van Gogh
     forget: Pairs
@@ -87,6 +90,8 @@ class DrawnSets:
     spared: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     joint: tuple[str, ...] = ()
+    spoken: tuple[str, ...] = ()  # of several that go what prompts call each; `called` is of one
+    steps: tuple[DrawnSets, ...] = ()  # of edits that make up the request, in their order; empty: one edit
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -136,7 +141,8 @@ class DrawnSets:
 
     def fingerprints(self) -> dict[str, str]:
         """Return the hash of every set and of the `words`, for the run's id and provenance."""
-        return {n: p.fingerprint() for n, p in self.parts().items()} | {"words": _digest(self.words())}
+        own = {n: p.fingerprint() for n, p in self.parts().items()} | {"words": _digest(self.words())}
+        return own | of_steps(s.fingerprints() for s in self.steps)
 
     def sizes(self) -> dict[str, int]:
         """Return how many pictures, or pictures to draw, every set has; what is drawn by whether it shows
@@ -156,6 +162,8 @@ class DrawnSets:
         """Return picture keys, and of shots seed and prompt, for the run's folder."""
         pairs = {"forget": list(self.forget.keys), "retain": list(self.retain.keys)}
         shots = {"validation": self.validation, "evaluation": self.evaluation}
+        for number, step in enumerate(self.steps, 1):
+            pairs |= {f"step_{number}_{n}": list(getattr(step, n).keys) for n in ("forget", "retain")}
         return pairs | {name: [f"{s.seed} {s.prompt}" for s in part] for name, part in shots.items()}
 
     def on_validation(self) -> DrawnSets:

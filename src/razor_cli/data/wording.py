@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib import resources
+from itertools import product
 from typing import Any
 
 from razor_cli.data.prompts import article
@@ -19,7 +20,24 @@ from razor_cli.errors import ConfigError
 
 CROSSED = ("style", "object")  # the two kinds that one picture shows together
 KINDS = (*CROSSED, "identity", "character")
+CELL = "cell"  # one object in one style, Noto/Cats: what is told apart by the judges of both
+AXES = (*KINDS, CELL)  # kinds of target
 Subject = tuple[tuple[str, str], ...]  # (kind, name), as a shot's labels
+
+
+def cell(subject: Mapping[str, str]) -> str | None:
+    """Return what an object in a style is called as a cell; None for what shows no such thing."""
+    return "/".join(subject[kind] for kind in CROSSED) if all(kind in subject for kind in CROSSED) else None
+
+
+def of_cell(name: str) -> Subject:
+    """Return the object in a style that a cell's name stands for."""
+    return tuple(zip(CROSSED, name.split("/"), strict=True))
+
+
+def cells(labels: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the names of all objects in styles."""
+    return tuple("/".join(names) for names in product(*(labels[kind] for kind in CROSSED)))
 
 
 class Written(StrEnum):
@@ -65,6 +83,8 @@ class Words:
 
     def only(self, kind: str, name: str) -> str:
         """Return the sentence that names one thing and nothing else."""
+        if kind == CELL:
+            return self.prompt(of_cell(name), self.crossed.benchmark)
         return self.prompt(((kind, name),), self.alone[kind])
 
     def name(self, kind: str, name: str) -> str:
@@ -75,6 +95,8 @@ class Words:
 
     def called(self, kind: str, name: str) -> str:
         """Return a name as it stands in sentences, without an article."""
+        if kind == CELL:
+            return self.only(kind, name)
         spaced = name.replace("_", " ") if self.written.get(kind) is Written.SPACED else name
         return self.spelling.get(name, spaced)
 
@@ -134,6 +156,7 @@ def canvas_words() -> Words:
         generic={
             "style": c.NEUTRAL_CELL[0],
             "object": c.NEUTRAL_CELL[0],
+            CELL: c.NEUTRAL_CELL[0],
             "identity": c.NEUTRAL_IDENTITY[0],
             "character": c.NEUTRAL_MASCOT[0],
         },

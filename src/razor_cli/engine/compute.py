@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from razor_cli.config.settings import Experiment, composed
@@ -15,14 +17,17 @@ from razor_cli.engine.changes import Weights
 from razor_cli.engine.effect import refuse_idle
 from razor_cli.engine.evaluation import BASE, CONTROL, EDIT, Evaluator
 from razor_cli.engine.lab import Lab, shared_cache
-from razor_cli.engine.record import Done, save_change, weights_of
+from razor_cli.engine.record import Done, Saving, weights_of
+from razor_cli.engine.turns import Turns
 from razor_cli.escape import in_json
 from razor_cli.figure import at_the_cost_of_a_note
 from razor_cli.metrics.score import Score
 from razor_cli.progress import Progress
+from razor_cli.runs import rows
 from razor_cli.runs.folder import Run, write_atomic
 from razor_cli.runs.provenance import Inputs
 from razor_cli.runs.records import Identity
+from razor_cli.runs.rows import on_the_way
 from razor_cli.weights.survival import survival_csv, survival_of
 
 
@@ -71,20 +76,38 @@ def compute(job: Job) -> None:
         seconds=time.perf_counter() - job.clock,
     )
     run.finish(done.record())
+    discard_steps(job)
 
 
 def edited(job: Job, lab: Lab | None = None) -> tuple[Edit, int | None]:
-    """Return the edit of a run and the bytes that its change takes, after log, examples and change were
-    written into the run's folder.
+    """Return the edit of a run and the bytes that its change takes, after log, examples and changes were
+    written into the run's folder. Of several targets in turn, edits that a killed run kept are taken up.
     """
     run, lab = job.run, lab or _lab(job)
     with job.progress.stage(f"forgetting {job.sets.target} with {job.identity.method}") as say:
         lab.say = say
-        edit = job.experiment.method.edit(lab)
-        refuse_idle(edit, job.family, job.sets)
+        if job.sets.steps:
+            turns = Turns(method=job.experiment.method, lab=lab, folder=_kept_steps(job))
+            edit = turns.edit(apart=job.experiment.compose)
+        else:
+            edit = job.experiment.method.edit(lab)
+            refuse_idle(edit, job.family, job.sets)
     run.write_log(edit.log)
     write_atomic(run.path("split.json"), in_json(job.sets.record(), indent=1))
-    return edit, save_change(run.path(""), edit, job.family, job.identity, job.experiment)
+    saving = Saving(folder=run.path(""), family=job.family, identity=job.identity, experiment=job.experiment)
+    for state, change in edit.states.items():
+        saving.save(change, f"_{state}")
+    return edit, saving.save(edit.change)
+
+
+def _kept_steps(job: Job) -> Path:
+    """Return where the edits of several targets lie until the run is recorded."""
+    return job.experiment.output_dir / "cache" / "steps" / job.identity.run_id
+
+
+def discard_steps(job: Job) -> None:
+    """Remove the kept edits of a request that is done."""
+    shutil.rmtree(_kept_steps(job), ignore_errors=True)
 
 
 def _lab(job: Job) -> Lab:
@@ -111,7 +134,7 @@ def _changes(job: Job, edit: Edit, notes: list[str]) -> dict[str, Change]:
             notes.append(f"no control: {control}")
         else:
             changes[CONTROL] = control
-    return {**changes, EDIT: edit.change, **edit.also}
+    return {**changes, **edit.states, EDIT: edit.change, **edit.also}
 
 
 def _scored(
@@ -125,8 +148,14 @@ def _scored(
         evaluator = Evaluator(
             family=job.family, exam=exam, settings=e.quantization, hashes=companions.hashes, say=say
         )
-        found = dict(evaluator.states({**changes, **companions.states}, schemes))
+        whole = [state for state in changes if on_the_way(state)]
+        found = dict(evaluator.states({**changes, **companions.states}, schemes, whole))
     with job.progress.stage("scoring"):
         scores: Mapping[Place, list[Score]] = exam.scores(found, e.seed)
-    job.run.write_scores(job.identity, scores)
+    steps = {state: on_the_way(state) or None for state in changes} | {EDIT: len(job.sets.steps) or None}
+    places = {rows.Place(*key): measured for key, measured in scores.items()}
+    job.run.write_scores(
+        job.identity,
+        {p if p.attack else p._replace(step=steps.get(p.state)): measured for p, measured in places.items()},
+    )
     return exam, found, scores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -30,19 +30,24 @@ class Evaluator:
     say: Say = lambda _: None
 
     def states(
-        self, changes: Mapping[str, Change], schemes: Sequence[str] | None = None
+        self,
+        changes: Mapping[str, Change],
+        schemes: Sequence[str] | None = None,
+        whole: Collection[str] = (),
     ) -> Iterator[tuple[Key, Any]]:
         """Yield every (state, scheme) with what the model answered there.
 
         `changes` maps a state to its change; every state quantizes the same tensors, those that any state
         changes included, but for other models, which change all. Each state starts from the full-precision
-        weights: apply first, then quantize.
+        weights: apply first, then quantize. States among `whole` are measured in full precision alone.
         """
         live = parameters(self.family)
         own = {n for state, c in changes.items() if state not in self.hashes for n in c.tensors()}
         edited = sorted(own & live.keys())
         for scheme in self.settings.schemes if schemes is None else schemes:
             for state, change in changes.items():
+                if state in whole and scheme != "none":
+                    continue
                 self.say(f"evaluating {state}" + (f" at {scheme}" if scheme != "none" else ""))
                 key = self._key(state, scheme, edited)  # names are those of the layers before any is replaced
                 with ExitStack() as stack:

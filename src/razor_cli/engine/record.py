@@ -12,7 +12,7 @@ import torch
 from razor_cli import __version__
 from razor_cli.config.settings import Experiment, resolved
 from razor_cli.contract.edit import Edit, Headed
-from razor_cli.contract.family import WEIGHTS, Family, Place
+from razor_cli.contract.family import WEIGHTS, Change, Family, Place
 from razor_cli.contract.sets import Sets
 from razor_cli.metrics.score import Score
 from razor_cli.runs import provenance
@@ -81,30 +81,42 @@ def weights_of(edit: Edit) -> dict[str, torch.Tensor]:
     return edit.values if edit.change.kind == WEIGHTS else {}
 
 
-def save_change(
-    folder: Path, edit: Edit, family: Family, identity: Identity, experiment: Experiment
-) -> int | None:
-    """Write the patch, or the adapter, and return its size in bytes; None where nothing is stored."""
-    tensors = {n: v.cpu() for n, v in edit.values.items()}
-    if not tensors:
-        return None
-    settings = {"method": identity.method, "scenario": identity.scenario, "version": __version__}
-    if edit.change.kind != WEIGHTS:
-        path = folder / ADAPTER
-        more = edit.change.header if isinstance(edit.change, Headed) else {}
-        write_adapter(
-            path, tensors, more, kind=edit.change.kind, weights_hash=family.weights_hash(), **settings
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """Where the changes of a run are written, and what their files say of it."""
+
+    folder: Path
+    family: Family
+    identity: Identity
+    experiment: Experiment
+
+    def save(self, change: Change, called: str = "") -> int | None:
+        """Write the patch, or the adapter, and return its size in bytes; None where nothing is stored.
+        `called` is put behind the file's name.
+        """
+        tensors = {n: v.cpu() for n, v in change.tensors().items()}
+        if not tensors:
+            return None
+        family, identity, experiment = self.family, self.identity, self.experiment
+        settings = {"method": identity.method, "scenario": identity.scenario, "version": __version__}
+        if change.kind != WEIGHTS:
+            path = self._path(ADAPTER, called)
+            more = change.header if isinstance(change, Headed) else {}
+            known = {"kind": change.kind, "weights_hash": family.weights_hash(), **settings}
+            write_adapter(path, tensors, more, **known)
+            return path.stat().st_size
+        path = self._path(PATCH, called)
+        write_patch(
+            path,
+            tensors,
+            family.stored,
+            method=identity.method,
+            target=identity.target,
+            name_target=experiment.patch_names_target,
+            settings=settings,
+            libraries=experiment.model.libraries,
         )
         return path.stat().st_size
-    path = folder / PATCH
-    write_patch(
-        path,
-        tensors,
-        family.stored,
-        method=identity.method,
-        target=identity.target,
-        name_target=experiment.patch_names_target,
-        settings=settings,
-        libraries=experiment.model.libraries,
-    )
-    return path.stat().st_size
+
+    def _path(self, name: str, called: str) -> Path:
+        return self.folder / f"{Path(name).stem}{called}{Path(name).suffix}"

@@ -13,8 +13,9 @@ from rich.text import Text
 from razor_cli.metrics.judges import reading_of
 from razor_cli.metrics.score import Score
 from razor_cli.report.cells import Words, heading, interval, number, print_fields, table
-from razor_cli.report.layout import Attacked, Beside, Block, Facts, Part, Reading, Sentence, Spread
-from razor_cli.runs.rows import NOT_COMPUTED, ScoreRow, state_order
+from razor_cli.report.layout import Attacked, Beside, Block, Facts, Part, Reading, Sentence, Spread, Turns
+from razor_cli.report.turned import turned
+from razor_cli.runs.rows import NOT_COMPUTED, ScoreRow, on_the_way, state_order
 
 STATE_STYLES = {"base": "", "control": "", "edit": "bold"}
 
@@ -39,6 +40,8 @@ def print_part(console: Console, words: Words, part: Part, rows: Sequence[ScoreR
             _print_beside(console, words, part, rows)
         case Spread():
             _print_spread(console, words, part, rows)
+        case Turns():
+            _print_turns(console, words, part, rows)
         case Facts():
             _print_facts(console, words, part, rows)
 
@@ -120,9 +123,9 @@ def _keys(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
 
 def _results(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
     """Return the keys of what is reported on its own; a base of another seed is a yardstick for the others
-    only.
+    only, and what lies on the way to an edit has a block of its own.
     """
-    return [key for key in _keys(rows) if key[0] != "reseeded"]
+    return [key for key in _keys(rows) if key[0] != "reseeded" and not on_the_way(key[0])]
 
 
 def _state(key: tuple[str, str]) -> str:
@@ -246,6 +249,31 @@ def _print_facts(console: Console, words: Words, part: Facts, rows: Sequence[Sco
     ]
     if each:
         print_fields(console, words, [(part.label, f"{part.text}: " + "; ".join(each))])
+
+
+def _print_turns(console: Console, words: Words, part: Turns, rows: Sequence[ScoreRow]) -> None:
+    """Print what became of each of several targets at each state, and what edits cost the others."""
+    if (found := turned(part, rows)) is None:
+        return
+    console.print()
+    shown, notes = table(part.title), list[str]()
+    shown.add_column("weights", overflow="fold")
+    first = next(iter(found.lines.values()))
+    for name, score in zip((*found.targets, *found.heads), first, strict=True):
+        shown.add_column(words(heading(name, score)), justify="right", overflow="fold")
+    for state, scores in found.lines.items():
+        cells = [_score_cell(words, score, notes) for score in scores]
+        shown.add_row(words(found.label(state)), *cells, style=STATE_STYLES.get(state, ""))
+    console.print(shown)
+    costs = [
+        f"{name} {number(before.value, before.unit)} → {number(after.value, after.unit)}"
+        for name, before, after in found.costs()
+        if before.value is not None and after.value is not None
+    ]
+    label = "composing" if found.apart else "later steps"
+    said = "each alone, then together" if found.apart else "after its own step, then at the end"
+    fields = [(label, f"{said}: {'; '.join(costs)}")] if costs else []
+    print_fields(console, words, [*fields, *((f"[{i}]", note) for i, note in enumerate(notes, 1))])
 
 
 def _print_spread(console: Console, words: Words, part: Spread, rows: Sequence[ScoreRow]) -> None:

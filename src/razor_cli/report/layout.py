@@ -64,6 +64,17 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Turns:
+    """Several targets one after another: a row for each state on the way, a column for each target, which
+    the variant of `gone` ends with, and what was kept; nothing of a single target.
+    """
+
+    title: str
+    gone: Reading
+    keep: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """A metric that is the same in every state, each variant once; nothing where it was not measured."""
 
@@ -85,7 +96,7 @@ class Attacked:
     alone: str  # what to bear in mind where no oracle was attacked
 
 
-Part = Block | Sentence | Beside | Spread | Facts
+Part = Block | Sentence | Beside | Spread | Turns | Facts
 
 
 @dataclass(frozen=True, kw_only=True)

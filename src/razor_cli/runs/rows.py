@@ -64,6 +64,8 @@ EVENT_COLUMNS = (
 # The states there always were, in the order of reports; others come after them. oracle: retrained without the
 # target; reseeded: base of another seed.
 STATES = ("base", "control", "edit", "oracle", "reseeded")
+# On the way to an edit of several targets: the model after so many of them; one of them by itself.
+STEP, ALONE = "step_", "alone_"
 STATE = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -80,8 +82,21 @@ Where = TypeVar("Where", bound=tuple[Any, ...])  # a Place, or the beginning of 
 
 
 def state_order(state: str) -> int:
-    """Return where a state stands among others; those that are not known share the end."""
+    """Return where a state stands among others; those that are not known share the end. What is on the way
+    to the edit stands with it.
+    """
+    if on_the_way(state):
+        return STATES.index("edit")
     return STATES.index(state) if state in STATES else len(STATES)
+
+
+def on_the_way(state: str) -> int:
+    """Return which of several targets a state on the way to the edit is about, 0 for another state."""
+    for beginning in (STEP, ALONE):
+        number = state.removeprefix(beginning)
+        if number != state and number.isdigit():
+            return int(number)
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,6 +77,7 @@ TABLES = {  # name: (what it shows, module, function, further argument)
         "build",
         None,
     ),
+    "turns": ("several targets of one run: together, in turn, or put together", "turns", "build", None),
     "verdicts": ("which runs keep their bounds, with the numbers", "verdicts", "build", None),
     "measured": ("every score of every run, of any family of models", "measured", "build", None),
     "quantization": (

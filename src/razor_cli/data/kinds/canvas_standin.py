@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from razor_cli.data.ask import Ask
 from razor_cli.data.choices import DataKind
-from razor_cli.data.kinds.drawn import Drawn, Labels
+from razor_cli.data.kinds.drawn import Drawn, Labels, with_cells
 from razor_cli.data.wording import canvas_words
 from razor_cli.errors import ConfigError
 
@@ -21,6 +21,7 @@ class CanvasStandIn(Drawn):
     """Objects in styles, people and mascots, rendered at run time."""
 
     kind: ClassVar[DataKind] = DataKind.STANDIN
+    several: ClassVar[bool] = True  # concepts may go in one run
 
     anchor: str | None = "near"  # where no name is said the stand-in draws all in turn, the target too
 
@@ -37,13 +38,13 @@ class CanvasStandIn(Drawn):
                 found="data=standin",
                 fix="data=generated needs no pictures; the stand-in knows these: model=sd_tiny data=standin",
             )
-        yield from self.named_wrongly(ask, _labels())
+        yield from self.named_wrongly(ask, with_cells(_labels(), ask.axis))
 
     def sets(self, ask: Ask) -> DrawnSets:
         """Return the sets of one target."""
         from razor_cli.data.canvas_sets import canvas_sets, spared
 
-        plan, notes = self.plan(ask, _labels(), canvas_words(), spared=spared())
+        plan, notes = self.plan(ask, with_cells(_labels(), ask.axis), canvas_words(), spared=spared())
         return canvas_sets(plan, notes)
 
 

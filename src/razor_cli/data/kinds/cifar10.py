@@ -24,6 +24,7 @@ class Cifar10(Sized):
 
     kind: ClassVar[DataKind] = DataKind.CIFAR10
     listed_beforehand: ClassVar[bool] = True
+    several: ClassVar[bool] = True  # concepts may go in one run
 
     cifar_root: Path | None = None  # null: where `razor data prepare cifar10` puts it
     aliases: list[str] = field(default_factory=list)  # other names of the target
@@ -64,6 +65,8 @@ class Cifar10(Sized):
         asked = EmbeddedRequest(
             pictures=self.kind.value,
             target=ask.target,
+            joint=ask.targets,
+            gone=ask.gone,
             domain=ask.domain,
             aliases=tuple(self.aliases),
             cifar=at_hand(self.cifar_root),

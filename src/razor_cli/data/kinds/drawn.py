@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from razor_cli.data.ask import Ask
 from razor_cli.data.choices import AnswerSet, DataKind, Preserve
 from razor_cli.data.prompts import article
-from razor_cli.data.wording import CROSSED, Words, shipped
+from razor_cli.data.wording import CELL, CROSSED, Words, cells, of_cell, shipped
 from razor_cli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -98,32 +98,34 @@ class Drawn:
     def plan(self, ask: Ask, labels: Labels, words: Words, **more: Any) -> tuple[Plan, list[str]]:
         """Return what the sets of a run are made of, and notes. Raises ConfigError for an unknown target."""
         from razor_cli.data.answer_sets import Scene, Seeds
-        from razor_cli.data.drawn_sets import Counts, Plan, nearest_names
+        from razor_cli.data.drawn_sets import Counts, Plan
         from razor_cli.data.sources.photo import same
 
-        for problem in self.named_wrongly(ask, labels):
+        for problem in (p for each in ask.of_each() for p in self.named_wrongly(each, labels)):
             raise problem
-        target = next(n for n in labels[ask.axis] if same(n) == same(ask.target))
-        names = (target, *(n for n in labels[ask.axis] if n != target))
-        near, notes = nearest_names(
-            ask.axis,
-            names,
-            given=self.retain_near,
-            listed=shipped()["near"].get(ask.axis, {}).get(target, ()),
-            count=self.n_near,
-            words=words,
-            embed=ask.embed,
-        )
-        words = replace(words, neutral=without_names(words.neutral, (target, *more.get("aliases", ()))))
+        going, before = ({same(n) for n in names} for names in (ask.wanted, ask.gone))
+        targets = tuple(n for t in ask.wanted for n in labels[ask.axis] if same(n) == same(t))
+        others = tuple(n for n in labels[ask.axis] if same(n) not in going | before)
+        near, notes = self._near(ask, targets, others, words)
+        avoided = (*targets, *ask.gone, *more.get("aliases", ()))
+        words = replace(words, neutral=without_names(words.neutral, avoided))
         if not words.neutral:
             raise DataError(
                 "data.neutral_file: every caption names the target",
-                found=f"target='{target}'",
+                found=f"target='{', '.join(targets)}'",
                 allowed="captions that name no concept",
             )
         counts = {f.name: getattr(self, f"n_{f.name}") for f in fields(Counts)}
+        counts |= {n: len(targets) * count for n, count in counts.items() if n.endswith("forget")}
         seed = self.seed_of(ask)
-        scene = Scene(axis=ask.axis, labels={**labels, ask.axis: names}, near=near, words=words, seed=seed)
+        scene = Scene(
+            axis=ask.axis,
+            labels={**labels, ask.axis: (*targets, *others)},
+            near=near,
+            words=words,
+            seed=seed,
+            going=len(targets),
+        )
         plan = Plan(
             scene=scene,
             counts=Counts(**counts),
@@ -135,6 +137,43 @@ class Drawn:
             **more,
         )
         return plan, notes
+
+    def _near(
+        self, ask: Ask, targets: Sequence[str], others: Sequence[str], words: Words
+    ) -> tuple[tuple[str, ...], list[str]]:
+        """Return the names nearest to each of the targets, and notes."""
+        from razor_cli.data.drawn_sets import nearest_names
+
+        found, notes = dict[str, None](), list[str]()
+        for target in targets:
+            near, told = nearest_names(
+                ask.axis,
+                (target, *others),
+                given=self.retain_near,
+                listed=_beside(target, others)
+                if ask.axis == CELL
+                else shipped()["near"].get(ask.axis, {}).get(target, ()),
+                count=self.n_near,
+                words=words,
+                embed=ask.embed,
+            )
+            found |= dict.fromkeys(near)
+            notes += told
+        return tuple(found), notes
+
+
+def _beside(target: str, others: Sequence[str]) -> list[str]:
+    """Return the cells that share object or style with one, in turn."""
+    style, shown = (name for _, name in of_cell(target))
+    same_object = [n for n in others if n.endswith(f"/{shown}")]
+    same_style = [n for n in others if n.startswith(f"{style}/")]
+    pairs = zip(same_object, same_style, strict=False)
+    return [name for pair in pairs for name in pair]
+
+
+def with_cells(labels: Labels, axis: str) -> Labels:
+    """Return names of every kind, and of cells where one is the target."""
+    return {**labels, CELL: cells(labels)} if axis == CELL else labels
 
 
 def without_names(captions: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:

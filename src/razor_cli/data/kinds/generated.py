@@ -22,6 +22,7 @@ class Generated(Worded):
     """Pictures of the target, of other names and of neutral captions, as the model itself draws them."""
 
     kind: ClassVar[DataKind] = DataKind.GENERATED
+    several: ClassVar[bool] = True  # concepts may go in one run
 
     n_forget: int = 64
     n_retain: int = 96

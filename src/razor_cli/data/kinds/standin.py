@@ -31,6 +31,7 @@ class StandIn(Sized):
 
     kind: ClassVar[DataKind] = DataKind.STANDIN
     listed_beforehand: ClassVar[bool] = True
+    several: ClassVar[bool] = True  # concepts may go in one run
     photographs: ClassVar[bool] = True  # the stand-in knows some: CIFAR-10's are kept and measured
 
     cifar_root: Path | None = None  # null: where `razor data prepare cifar10` puts it
@@ -79,6 +80,8 @@ class StandIn(Sized):
         asked = EmbeddedRequest(
             pictures=ask.pictures,
             target=ask.target,
+            joint=ask.targets,
+            gone=ask.gone,
             domain=ask.domain,
             aliases=tuple(self.aliases),
             cifar=at_hand(self.cifar_root) if self.photographs else None,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from razor_cli.data.ask import Ask
 from razor_cli.data.choices import DataKind, SeedPrompt, Styles
-from razor_cli.data.kinds.drawn import NO_PICTURES, Drawn, Labels, only_axes
+from razor_cli.data.kinds.drawn import NO_PICTURES, Drawn, Labels, only_axes, with_cells
 from razor_cli.data.kinds.refusals import no_root, not_there, rooted
-from razor_cli.data.wording import CROSSED, Words, Written, canvas_words, shipped
+from razor_cli.data.wording import CELL, CROSSED, Words, Written, canvas_words, shipped
 from razor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class UnlearnCanvas(Drawn):
     """Twenty objects in fifty or sixty styles, and as photographs."""
 
     kind: ClassVar[DataKind] = DataKind.UNLEARNCANVAS
+    several: ClassVar[bool] = True  # concepts may go in one run
     listed_beforehand: ClassVar[bool] = False
 
     root: Path | None = None  # <style>/<object>/*.jpg, or parquet files
@@ -53,12 +54,14 @@ class UnlearnCanvas(Drawn):
 
     def problems(self, ask: Ask) -> Iterator[ConfigError]:
         """Yield what the benchmark does not show, and a folder that is not there."""
-        yield from only_axes(self.kind, CROSSED, ask, f"scenario=style data={self.kind} target='Van Gogh'")
+        yield from only_axes(
+            self.kind, (*CROSSED, CELL), ask, f"scenario=style data={self.kind} target='Van Gogh'"
+        )
         yield from not_there({"root": self.root})
         if self.root is None:
             yield no_root(self.kind, NO_PICTURES)
-        if ask.axis in CROSSED:
-            yield from self.named_wrongly(ask, self.labels())
+        if ask.axis in (*CROSSED, CELL):
+            yield from self.named_wrongly(ask, with_cells(self.labels(), ask.axis))
 
     def labels(self) -> Labels:
         """Return the names of styles and objects, as the benchmark spells them."""
@@ -81,7 +84,7 @@ class UnlearnCanvas(Drawn):
 
         wanted = PER_TARGET.get(ask.axis, 400) if self.n_forget is None else self.n_forget
         labels = self.labels()
-        plan, notes = replace(self, n_forget=wanted).plan(ask, labels, self.words())
+        plan, notes = replace(self, n_forget=wanted).plan(ask, with_cells(labels, ask.axis), self.words())
         source = Source(rooted(self.root, self.kind), labels["style"], labels["object"])
         limits = Limits(min_forget=self.min_forget, max_corrupt=self.max_corrupt)
         return cell_sets(plan, source, limits, notes)

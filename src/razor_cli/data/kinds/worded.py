@@ -11,6 +11,7 @@ from razor_cli.data.kinds.drawn import Drawn, Labels
 from razor_cli.data.kinds.refusals import check_aliases, not_there, repeated
 from razor_cli.data.prompts import article
 from razor_cli.data.wording import (
+    CELL,
     CROSSED,
     KINDS,
     Frame,
@@ -48,6 +49,12 @@ class Worded(Drawn):
         """Yield names and templates that do not fit, and a file that is not there."""
         yield from not_there({"neutral_file": self.neutral_file})
         yield from repeated(self.aliases, ask)
+        if ask.axis == CELL:
+            yield ConfigError(
+                f"scenario={ask.scenario} with data={self.kind}: nobody lists its objects in styles",
+                allowed="data=standin, data=unlearncanvas data.root=DIR",
+                found=f"data={self.kind}",
+            )
         if ask.axis not in KINDS:
             return
         kinds = CROSSED if ask.axis in CROSSED else (ask.axis,)
@@ -78,18 +85,19 @@ class Worded(Drawn):
         """
         from razor_cli.data.sources.photo import same
 
-        gone = {same(n) for n in (ask.target, *self.aliases)}
+        wanted = {same(n) for n in ask.wanted}
+        gone = {same(n) for n in (*ask.wanted, *ask.gone, *self.aliases)}
         if ask.stand_in and not self.alternatives and not beside:
             from razor_cli.data.canvas_sets import labels
 
             return {
-                kind: tuple(n for n in names if kind != ask.axis or same(n) not in gone - {same(ask.target)})
+                kind: tuple(n for n in names if kind != ask.axis or same(n) not in gone - wanted)
                 for kind, names in labels().items()
             }
         lists = shipped()["wordings"]
         others = list(self.alternatives or beside or _unlike(lists[ask.axis]["alternatives"], gone))
         kept = dict.fromkeys(n for n in others if same(n) not in gone)
-        found = {ask.axis: (ask.target, *kept)}
+        found = {ask.axis: (*ask.wanted, *kept)}
         if ask.axis in CROSSED:
             partner = CROSSED[1 - CROSSED.index(ask.axis)]
             return found | {partner: tuple(dict.fromkeys(self.partners or lists[ask.axis]["partners"]))}

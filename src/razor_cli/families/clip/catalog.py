@@ -48,6 +48,13 @@ METRICS = {
     "fa_top5": _info(
         "FA top-5", "%", "down", FORGETTING, "forget pictures with the target among their five best classes"
     ),
+    "m1_name": _info(
+        "M1 of a name",
+        "%",
+        "down",
+        FORGETTING,
+        "M1 against the generic prompt of one of several concepts that go; the variant is its name",
+    ),
     "m2": _info(
         "M2 forget similarity",
         "cos x100",

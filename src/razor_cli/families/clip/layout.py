@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from razor_cli.report.layout import Beside, Block, Layout, Reading, Sentence, Spread
+from razor_cli.report.layout import Beside, Block, Layout, Reading, Sentence, Spread, Turns
 
 FORGOTTEN = Block(
     title="What was forgotten",
@@ -10,6 +10,15 @@ FORGOTTEN = Block(
         Reading("M1 mean prompt", "m1", "dual/mean_of_classes"),
         Reading("M1 generic", "m1", "dual/generic"),
         Reading("M2 similarity", "m2", "prompt"),
+    ),
+)
+TURNS = Turns(
+    title="Target by target (M1 against the generic prompt), and what was kept of the rest",
+    gone=Reading("M1", "m1_name"),
+    keep=(
+        Reading("M4 generic", "m4", "dual/generic"),
+        Reading("M5 retrieval", "m5", "retrieval/base"),
+        Reading("others' accuracy", "others_acc", "macro"),
     ),
 )
 RECOVERY = Sentence(
@@ -66,7 +75,7 @@ OTHERS = Spread(
     which="of which concept",
 )
 LAYOUT = Layout(
-    parts=(FORGOTTEN, RECOVERY, KEPT, IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, BESIDE, OTHERS),
+    parts=(FORGOTTEN, TURNS, RECOVERY, KEPT, IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, BESIDE, OTHERS),
     progress=(
         Reading("M1", "m1", "dual/mean_of_classes"),
         Reading("M4", "m4", "dual/generic"),

@@ -38,6 +38,8 @@ class Reference:
     others_concept: Tensor  # [No] index into class_names
     suites: dict[str, Tensor]  # suite -> [n] top-1 hits
     member_cosine: Tensor | None  # [Nm]
+    forgotten: int = 1  # how many of the classes go
+    forget_concept: Tensor | None = None  # [Nf] index into class_names
     head: Predictions | None = None  # cosines with all class prompts; None without the model's scale
     traced: dict[str, dict[str, Tensor]] = field(
         default_factory=dict
@@ -86,6 +88,8 @@ def reference(features: Features) -> Reference:
         others_concept=f.retain_concepts[own_domain],
         suites={name: top_k_hits(s.images, s.prompts, s.labels, 1) for name, s in f.suites.items()},
         member_cosine=similarity(f.member_images, f.member_captions) if seen else None,  # type: ignore[arg-type]
+        forgotten=f.forgotten,
+        forget_concept=labels,
         head=predictions(f),
         traced={name: traced_hits(t) for name, t in f.traced.items()},
     )

@@ -47,6 +47,14 @@ def m1_scores(now: Reference, settings: Metrics, against: Mapping[str, Reference
     return scores
 
 
+def gone_scores(now: Reference) -> list[Score]:
+    """M1 against the generic prompt of each concept that goes, where several do."""
+    if now.forgotten == 1 or now.forget_concept is None:
+        return []
+    own = {now.class_names[c]: now.m1["generic"][now.forget_concept == c] for c in range(now.forgotten)}
+    return [scored("m1_name", name, _share(wins)) for name, wins in own.items() if len(wins)]
+
+
 def m2_scores(now: Reference, settings: Metrics, seed: int) -> list[Score]:
     """M2 with the target's prompt and with each picture's own caption."""
     unit = f"cos x{settings.m2_scale:g}"

@@ -32,6 +32,7 @@ def score_state(
     unedited = {"base": base, "base_q": base_q}
     return [
         *scoring.m1_scores(now, settings, unedited),
+        *scoring.gone_scores(now),
         *scoring.m2_scores(now, settings, seed),
         *scoring.m3_scores(now, settings, against, seed),
         *mia_scores(now),

@@ -17,6 +17,7 @@ from razor_cli.contract.components import Component, swapped
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import Metrics
 from razor_cli.data.shots import DrawnSets, Shots
+from razor_cli.data.wording import CELL, CROSSED
 from razor_cli.engine.cache import TensorCache
 from razor_cli.families.diffusion.choices import GOALS
 from razor_cli.families.diffusion.drawer import Drawer
@@ -160,11 +161,13 @@ class Side:
         every = np.ones(len(self.panel.shots), dtype=bool)
         if self.names == OF_TARGET:
             axis = self.protocol.sets.axis
-            margin = margins(self.panel.judges[axis], pictures, self.panel.wanted[axis])
+            kinds = CROSSED if axis == CELL else (axis,)
+            each = [margins(self.panel.judges[k], pictures, self.panel.wanted[k]) for k in kinds]
+            margin = torch.stack(each).amin(dim=0)
             hits = self.protocol.hits(said, axis)
             lost = ~hits & ~self.protocol.valid(said)
             shares = (hits.mean(), margin.mean(), lost.mean())
-            return {name: 100 * float(each) for name, each in zip(OF_TARGET, shares, strict=True)}
+            return {name: 100 * float(share) for name, share in zip(OF_TARGET, shares, strict=True)}
         means = {n: self.protocol.macro(said, self.protocol.pools()[n], every) for n in self.names}
         return {n: 100 * float(m.weights @ m.values) for n, m in means.items() if m is not None}
 

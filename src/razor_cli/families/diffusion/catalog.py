@@ -40,6 +40,9 @@ METRICS = {
         "UA of the reference minus UA now, over the same pictures: below 0 where something was forgotten",
         from_base=True,
     ),
+    "ua_name": _info(
+        "UA of a name", "%", "up", FORGETTING, "UA of one of several names that go; the variant is that name"
+    ),
     "ua_valid": _info(
         "UA valid",
         "%",

@@ -153,6 +153,7 @@ class DrawnExam:
             edit = said.get((state, "none")) if quantized and state != "base" else None
             scores[state, scheme] = [
                 *now.forgetting(),
+                *now.gone(),
                 *now.keeping(),
                 *now.names(each=self.settings.per_name),
                 *now.recovery(edit),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from razor_cli.report.layout import Attacked, Block, Facts, Layout, Reading, Sentence, Spread
+from razor_cli.report.layout import Attacked, Block, Facts, Layout, Reading, Sentence, Spread, Turns
 
 FORGOTTEN = Block(
     title="What was forgotten (UA: pictures asked of the target that are not taken for it)",
@@ -14,6 +14,11 @@ FORGOTTEN = Block(
         Reading("valid, other templates", "ua_valid", "templates"),
         Reading("UA, quick", "ua", "slug_quick"),
     ),
+)
+TURNS = Turns(
+    title="Target by target (UA), and what was kept of the rest",
+    gone=Reading("UA", "ua_name"),
+    keep=(Reading("IRA", "ira", "*benchmark"), Reading("CRA", "cra", "*benchmark")),
 )
 RECOVERY = Sentence(
     label="recovery",
@@ -83,7 +88,7 @@ ASKED_ELSE = Attacked(
     "model the target's own pixels, and the judge may find it by these",
 )
 LAYOUT = Layout(
-    parts=(FORGOTTEN, RECOVERY, KEPT, ZERO_SHOT, JUDGES, QUALITY, OTHERS),
+    parts=(FORGOTTEN, TURNS, RECOVERY, KEPT, ZERO_SHOT, JUDGES, QUALITY, OTHERS),
     attacked=ASKED_ELSE,
     progress=(
         Reading("UA", "ua", "benchmark"),

@@ -10,7 +10,7 @@ from razor_cli.data.shots import DrawnSets
 
 def names_of(sets: DrawnSets) -> list[str]:
     """Return every name that goes, as prompts write it."""
-    own = [sets.called or name if name == sets.target else name for name in sets.forget_names]
+    own = sets.spoken or sets.joint or (sets.called or sets.target,)
     return [*dict.fromkeys((*own, *sets.aliases))]
 
 

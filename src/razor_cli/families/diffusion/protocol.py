@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from razor_cli.data.shots import BENCHMARK, DrawnSets, Shots
+from razor_cli.data.wording import CELL, CROSSED
 from razor_cli.metrics import stats
 from razor_cli.metrics.stats import Interval
 
@@ -56,7 +57,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         shots = self.shots
-        names = {kind: [s.shows(kind) for s in shots] for kind in self.wanted}
+        names = {kind: [s.shows(kind) for s in shots] for kind in {*self.wanted, self.sets.axis}}
         gone = set(self.sets.forget_names)
         own = np.array([s.shows(self.sets.axis) in gone for s in shots], dtype=bool)
         for name, value in (("names", names), ("own", own), ("templates", [s.template for s in shots])):
@@ -87,7 +88,12 @@ class Protocol:
         return np.array([all(n in tested.get(k, {n}) for k, n in s.labels) for s in self.shots], dtype=bool)
 
     def hits(self, said: Said, kind: str) -> Bools:
-        """Return in which shots [n] the judge of a kind finds what they should show."""
+        """Return in which shots [n] the judge of a kind finds what they should show; of a cell those of both
+        its kinds.
+        """
+        if kind == CELL:
+            both: Bools = np.logical_and.reduce([self.hits(said, each) for each in CROSSED])
+            return both
         return said[kind] == self.wanted[kind]
 
     def unlearned(self, said: Said) -> Bools:
@@ -96,9 +102,12 @@ class Protocol:
 
     def valid(self, said: Said) -> Bools:
         """Return which of them still show what else was asked for; where nothing else was, something that the
-        judge of the axis knows.
+        judge of the axis knows. Of a cell, object or style is still there.
         """
         found = self.unlearned(said)
+        if self.sets.axis == CELL:
+            either: Bools = np.logical_or.reduce([self.hits(said, each) for each in CROSSED])
+            return found & either
         others = np.zeros(len(found), dtype=bool)
         for kind in self.wanted:
             if kind != self.sets.axis:
@@ -106,6 +115,15 @@ class Protocol:
                 found &= ~asked | self.hits(said, kind)
                 others |= asked
         return found & (others | (said[self.sets.axis] != REJECT))
+
+    def rejects(self, said: Said) -> tuple[Bools, Bools]:
+        """Return which shots [n] a judge of the axis was asked about, and in which it finds nothing that it
+        knows; of a cell, neither of its two.
+        """
+        kinds = CROSSED if self.sets.axis == CELL else (self.sets.axis,)
+        asked: Bools = np.logical_and.reduce([self.wanted[kind] >= 0 for kind in kinds])
+        unknown: Bools = np.logical_and.reduce([said[kind] == REJECT for kind in kinds])
+        return asked, asked & unknown
 
     def macro(self, said: Said, kinds: Mapping[str, Sequence[str]], among: Bools) -> Mean | None:
         """Return the accuracy on names of some kinds over the shots `among` [n]: kinds weigh the same, and so

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from razor_cli.families.diffusion.protocol import REJECT, Bools, Protocol, Said
+from razor_cli.data.shots import BENCHMARK
+from razor_cli.families.diffusion.protocol import Bools, Protocol, Said
 from razor_cli.metrics import stats
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.scored import missing, scored
@@ -39,11 +40,24 @@ class Scorer:
             for metric, reading in readings.items():
                 yield from self._share(metric, name, group & p.own, reading)
             for pool, among in (("", group & p.own), ("/others", group & ~p.own)):
-                asked = np.flatnonzero(among & (p.wanted[p.sets.axis] >= 0))
-                if len(asked):
-                    count = float((self.said[p.sets.axis][asked] == REJECT).sum())
-                    found = stats.wilson(count, len(asked)).scaled(100)
+                asked, rejected = p.rejects(self.said)
+                if (known := int((among & asked).sum())) > 0:
+                    found = stats.wilson(float((among & rejected).sum()), known).scaled(100)
                     yield scored("rejects", p.prefix + name + pool, found)
+
+    def gone(self) -> Iterator[Score]:
+        """Yield UA of each name that goes, where several do; by the benchmark's template."""
+        p = self.protocol
+        names = p.sets.forget_names
+        groups = p.groups()
+        if len(names) == 1 or BENCHMARK not in groups:
+            return
+        lost = p.unlearned(self.said)
+        for name in names:
+            rows = groups[BENCHMARK] & np.array([n == name for n in p.names[p.sets.axis]], dtype=bool)
+            if rows.any():
+                share = stats.wilson(float(lost[rows].sum()), int(rows.sum())).scaled(100)
+                yield scored("ua_name", p.prefix + name, share)
 
     def _share(
         self, metric: str, name: str, among: Bools, reading: Callable[[Said], Bools]

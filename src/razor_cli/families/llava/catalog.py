@@ -40,6 +40,13 @@ _DRAWN = "the same over drawn pictures, a set of the same shape"
 METRICS = {
     **_share("fa", "FA", FORGETTING, "questions for the target's name that are answered with it"),
     **_share("fa_first", "FA, first question", FORGETTING, "the same over the paper's question alone"),
+    "fa_name": _info(
+        "FA of a name",
+        "%",
+        "down",
+        FORGETTING,
+        "FA of one of several that go; the variant is its name",
+    ),
     **_share(
         "binding",
         "Name for the face",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from razor_cli.report.layout import Block, Layout, Reading, Sentence, Spread
+from razor_cli.report.layout import Block, Layout, Reading, Sentence, Spread, Turns
 
 HEADS = tuple(f"{mode}/{match}" for mode in ("multi", "paper") for match in ("full", "surname", "any_alias"))
 KINDS = ("other_name", "part_of_name", "generic", "refusal", "nothing", "else")
@@ -22,6 +22,11 @@ FORGOTTEN = Block(
         Reading("name chosen", "binding", "choice"),
         Reading("name confirmed", "binding", "claim"),
     ),
+)
+TURNS = Turns(
+    title="Target by target (FA), and what was kept of the rest",
+    gone=Reading("FA", "fa_name"),
+    keep=(Reading("retain FA", "retain_fa"), Reading("near", "near")),
 )
 MISSES = Block(
     title="What is said in place of the name (share of the answers without it)",
@@ -77,7 +82,7 @@ NAMES = Spread(
     which="of which name",
 )
 LAYOUT = Layout(
-    parts=(FORGOTTEN, MISSES, RECOVERY, KEPT, SETS, LOST, NAMES),
+    parts=(FORGOTTEN, TURNS, MISSES, RECOVERY, KEPT, SETS, LOST, NAMES),
     progress=(
         *(Reading("FA", "fa", head) for head in HEADS),
         *(Reading("retain", "retain_fa", head) for head in HEADS),

@@ -63,6 +63,11 @@ class Scorer:
         if self.naming.mode is not FaMode.PAPER:
             yield from self._share("fa_first", f"{FaMode.PAPER}/{self.naming.match}", self._first(OWN))
 
+        told = self.now.told[OWN]
+        if len({t.name for t in told}) > 1:
+            for name, share in fa.by_name(told).items():
+                yield scored("fa_name", name, share)
+
     def _first(self, who: str) -> Hits:
         question = self.naming.prompts[0]
         return lambda a: [t.hit for t in a.told[who] if t.question == question]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from razor_cli.errors import ConfigError
+from razor_cli.errors import UnknownTargetError
 from razor_cli.families.llava.settings import AskedMetrics
 
 
 def refuse_unknown(fa: float, count: int, settings: AskedMetrics, target: str, which: str) -> None:
-    """Raise ConfigError where the unedited model tells the target's name in too few of `count` questions."""
+    """Raise UnknownTargetError where the model tells the target's name in too few of `count` questions."""
     if fa >= settings.fa_min_base:
         return
-    raise ConfigError(
+    raise UnknownTargetError(
         f"target='{target}': the model does not know this name, and what is not known cannot be forgotten",
         allowed=f"told in {settings.fa_min_base:g} % of the questions or more (metrics.fa_min_base)",
         found=f"{fa:.1f} % of {count} questions about {which} pictures",

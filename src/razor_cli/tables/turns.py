@@ -1,0 +1,66 @@
+"""What several targets of one run became, together, one after another, or each alone and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from razor_cli.report.layout import Turns, layout_of
+from razor_cli.report.turned import Turned, turned
+from razor_cli.runs.folder import Run
+from razor_cli.tables.base import Document, Panel
+
+TITLE = "Several targets in one run"
+NONE = "–"
+SHORT = 8  # of a run's id, enough for `razor show`
+NOTES = (
+    "A row for each state in full precision. base: the unedited model. 2: B stands for the model after the "
+    "second edit, found where the first had left it, B alone for its edit by itself, found at the unedited "
+    "weights, edit for all of them.",
+    "Behind its own row a target's column tells what later edits gave back, before it what earlier ones "
+    "took.",
+)
+
+
+def build(runs: Sequence[Run]) -> Document:
+    """Return a panel for all runs of the same model and targets, a row for each state of each."""
+    known = [(run, found) for run in runs if (found := _turned(run))]
+    known.sort(key=lambda pair: (_place(*pair), pair[0].record.method, _how(pair[1]), pair[0].record.seed))
+    panels = [_panel(list(group)) for _, group in groupby(known, key=lambda pair: _place(*pair))]
+    empty = Panel(title="nothing measured", columns=("method",), rows=[('target="[A, B]"',)])
+    return Document(name="turns", title=TITLE, panels=panels or [empty], notes=list(NOTES))
+
+
+def _turned(run: Run) -> Turned | None:
+    layout = layout_of(run.record.family)
+    parts = [p for p in layout.parts if isinstance(p, Turns)] if layout else []
+    return turned(parts[0], run.scores) if parts else None
+
+
+def _place(run: Run, found: Turned) -> tuple[str, ...]:
+    r = run.record
+    return r.model, r.scenario, r.data, r.judged_on, *found.targets
+
+
+def _how(found: Turned) -> str:
+    return "apart" if found.apart else "in turn" if found.by_itself(1) not in ("", "edit") else "together"
+
+
+def _panel(known: Sequence[tuple[Run, Turned]]) -> Panel:
+    run, first = known[0]
+    r = run.record
+    rows = [
+        (
+            *(each.record.method, _how(found), str(each.record.seed), each.run_id[:SHORT]),
+            found.label(state),
+            *(NONE if s is None or s.value is None else f"{s.value:.1f}" for s in scores),
+        )
+        for each, found in known
+        for state, scores in found.lines.items()
+    ]
+    stand_in = " STAND-IN" if r.stand_in else ""
+    return Panel(
+        title=f"{r.model}{stand_in}, {r.scenario} ({r.data}), {r.judged_on} pictures",
+        columns=("method", "targets", "seed", "run", "weights", *first.targets, *first.heads),
+        rows=rows,
+    )
