@@ -57,7 +57,7 @@ class Blend:
         m, c = self.method, s.component
         g_f, g_r = c.views(forget), c.views(retain)
         g_m = self.mismatch_gradient(c, g_f, base, moved)
-        sign = self._sign()
+        sign = self.sign()
         if m.retain_conflict is Conflict.PROJECT:
             g_f = without_conflict(g_f, g_r, sign)
         parts = [(g_f, m.lambda_forget * m.rho), (g_r, m.lambda_retain), (g_m, m.lambda_mismatch)]
@@ -75,7 +75,7 @@ class Blend:
                 out.add_(view, alpha=direction * weight * scale)
         return total
 
-    def _sign(self) -> float:
+    def sign(self) -> float:
         """Return the weight of g_f in the blend, which a step subtracts: -1 ascends the forget loss."""
         if self.method.forget_direction is Sign.AUTO:
             return -1.0 if self.loss.direction is Direction.UP else 1.0

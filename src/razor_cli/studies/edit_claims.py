@@ -29,9 +29,15 @@ def without_each(
         yield component, values
 
 
-def minimality(aim: Aim, full: Metrics, without: Mapping[str, Metrics], pictures: str) -> list[Finding]:
+def minimality(
+    aim: Aim,
+    full: Metrics,
+    without: Mapping[str, Metrics],
+    pictures: str,
+    rise: str = "rise of M1 without it",
+) -> list[Finding]:
     """P1 from the metrics of the edit and of the edit without each component; a Target that is missed leaves
-    it open.
+    it open. `rise` names what rises.
     """
     claim = f"no component can be left out ({pictures})"
     findings = []
@@ -43,7 +49,7 @@ def minimality(aim: Aim, full: Metrics, without: Mapping[str, Metrics], pictures
             Finding(
                 proposition="P1",
                 claim=claim,
-                quantity="rise of M1 without it",
+                quantity=rise,
                 value=gain,
                 unit="points",
                 at=name,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from razor_cli.contract.components import Component, parameters, swapped
+from razor_cli.contract.components import Component, Moduled, parameters, swapped
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import Board, Named
@@ -81,7 +81,7 @@ def forgotten(model: DualEncoder, judged: Judged, edit: Edit) -> list[Finding]:
 
 
 def scores(
-    model: DualEncoder, components: Sequence[Component], method: Razor, forget: Named, retain: Named
+    model: Moduled, components: Sequence[Component], method: Razor, forget: Named, retain: Named
 ) -> list[Saliency]:
     """Return phi of each component as the method weighs it, at the weights as they are."""
     alpha, epsilon, power = method.alpha, method.epsilon, method.norm_power
@@ -89,7 +89,7 @@ def scores(
 
 
 def first_choice(
-    model: DualEncoder, components: Sequence[Component], method: Razor, forget: Named, retain: Named
+    model: Moduled, components: Sequence[Component], method: Razor, forget: Named, retain: Named
 ) -> list[Component]:
     """Return K at the unedited weights, by phi."""
     phis = [s.phi for s in scores(model, components, method, forget, retain)]
@@ -109,13 +109,37 @@ def rho_sweep(
     """Move all of K along the blended direction by one fixed step at each rho, and return what each pair's
     losses do.
     """
+    before = pair_losses(model, sets, judged, method)
+    points = []
+    for rho, values in small_steps(model, method, chosen, forget, retain):
+        with swapped(model, values):
+            after = pair_losses(model, sets, judged, method)
+        points.append(
+            step_claims.RhoPoint(
+                rho=rho, forget_change=after[0] - before[0], retain_change=after[1] - before[1]
+            )
+        )
+    return points
+
+
+def small_steps(
+    model: Moduled,
+    method: Razor,
+    chosen: Sequence[Component],
+    forget: Named,
+    retain: Named,
+    sign: float = -1.0,
+) -> Iterator[tuple[float, Named]]:
+    """Yield each rho with the tensors of K, all moved along the blended direction by one step whose size is
+    the same for every rho. `sign` of g_f in what is subtracted: -1 climbs the forget loss, 1 goes down it.
+    """
     live = parameters(model)
     again = (method.mismatch_form, method.mismatch_set, method.forget_loss) == ("signed", "forget", "cosine")
     # No other mismatch has a gradient at the unedited weights.
     extra = method.lambda_mismatch if again else 0.0
 
     def directions(rho: float) -> list[list[Tensor]]:
-        weight = method.lambda_forget * rho + extra
+        weight = -sign * method.lambda_forget * rho + extra
         return [
             step_claims.blended(
                 c.views(forget), c.views(retain), weight, method.lambda_retain, method.normalize.value
@@ -129,21 +153,12 @@ def rho_sweep(
         if (length := norm(d)) > 0
     ]
     size = STEP * min(sizes, default=0.0)
-    before = pair_losses(model, sets, judged, method)
-    points = []
     for rho in RHOS:
         values = {n: live[n].clone() for c in chosen for n in c.params}
         for component, direction in zip(chosen, directions(rho), strict=True):
             for view, change in zip(component.views(values), direction, strict=True):
                 view.sub_(change, alpha=size)
-        with swapped(model, values):
-            after = pair_losses(model, sets, judged, method)
-        points.append(
-            step_claims.RhoPoint(
-                rho=rho, forget_change=after[0] - before[0], retain_change=after[1] - before[1]
-            )
-        )
-    return points
+        yield rho, values
 
 
 @torch.no_grad()
@@ -176,7 +191,7 @@ def pair_losses(
 
 
 def scaled_in_model(
-    model: DualEncoder, components: Sequence[Component], method: Razor, lab: Lab
+    model: Moduled, components: Sequence[Component], method: Razor, lab: Lab
 ) -> list[Finding]:
     """Return P4 with weights multiplied in the model, for some components spread over both towers."""
     count = min(SCALED, len(components))

@@ -11,15 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from razor_cli.bench import sets_of
 from razor_cli.config.settings import Experiment, deciding, resolved
-from razor_cli.contract.components import parameters
+from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.edit import Edit
-from razor_cli.data.disjoint import six_sets
+from razor_cli.contract.family import CLASSES, Named
 from razor_cli.data.sets import ConceptSets, Judged
 from razor_cli.dual.view import DualEncoder
 from razor_cli.engine.lab import Lab, shared_cache
@@ -30,6 +29,7 @@ from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.folder import sweep, write_atomic
 from razor_cli.runs.rows import table_csv
+from razor_cli.studies import board_measures
 from razor_cli.studies import proposition_measures as on_model
 from razor_cli.studies.finding import Finding
 from razor_cli.studies.step_claims import retention, scale_law
@@ -57,7 +57,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     started = provenance.now()
     with stage(f"loading {m.name}"):
         family = m.open()
-        sets = cast(ConceptSets, sets_of(experiment))
+        sets = sets_of(experiment)
     settings = deciding(resolved(experiment)) | {"propositions": on_model.choices()}
     inputs = provenance.Inputs(
         weights=family.weights_hash(), data=sets.fingerprints(), code=code_version(m.family, type(method))
@@ -67,8 +67,8 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     if path.is_file() and not experiment.force:
         return path, False
     cache = shared_cache(experiment.output_dir, experiment.cache_gb * 2**30)
-    lab = Lab(family=family, sets=sets, cache=cache, seed=experiment.seed)
-    findings, edit = of_target(lab, method, stage)
+    lab = Lab(family=family, sets=sets, settings=experiment.metrics, cache=cache, seed=experiment.seed)
+    findings, edit = of_target(lab, method, stage, by_pairs=CLASSES in m.offers)
     origin = provenance.collect(
         inputs,
         device=family.device,
@@ -76,10 +76,11 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
         threads=torch.get_num_threads(),
         seed=experiment.seed,
         started=started,
-        set_sizes={n: len(v) for n, v in six_sets(sets).items()},
+        set_sizes=sets.sizes(),
     )
     record = {
         "id": name,
+        "family": m.family,
         "settings": settings,
         "provenance": origin.model_dump(),
         "components": edit.components,
@@ -115,19 +116,44 @@ def _write(
     write_atomic(path, table_csv(COLUMNS, [head | asdict(f) for f in findings]))
 
 
-def of_target(lab: Lab, method: Razor, stage: Stage) -> tuple[list[Finding], Edit]:
+def of_target(lab: Lab, method: Razor, stage: Stage, *, by_pairs: bool = True) -> tuple[list[Finding], Edit]:
     """Edit once, and return the findings of all four propositions with the edit; the model is as before
-    afterwards.
+    afterwards. `by_pairs`: P1 to P3 are judged on pairs of pictures and texts, and otherwise by the family's
+    scoreboard.
     """
-    model: DualEncoder = lab.dual()
-    sets: ConceptSets = lab.sets
-    with stage(f"forgetting {sets.target} with {method.name}") as say:
+    family = lab.family
+    with stage(f"forgetting {lab.sets.target} with {method.name}") as say:
         lab.say = say
         edit = method.edit(lab)
         lab.say = lambda _: None
-    components = model.components(method.granularity, method.towers, method.include_projections)
+    components = family.components(method.granularity, method.towers, method.include_projections)
+    moved = [c for c in components if c.name in set(edit.components)]
+    findings = (_edit_by_pairs if by_pairs else _edit_by_board)(lab, method, edit, moved, stage)
+    with stage("P3: one small step at each rho"):
+        forget, retain = lab.gradients(method.plan)
+        chosen = on_model.first_choice(family, components, method, forget, retain)
+        steps = _steps_by_pairs if by_pairs else board_measures.of_steps
+        findings += steps(lab, method, chosen, forget, retain)
+    with stage("P4: scaled weights and gradients"):
+        findings += scale_law(
+            components,
+            parameters(family),
+            forget,
+            retain,
+            alpha=method.alpha,
+            epsilon=method.epsilon,
+            power=method.norm_power,
+        )
+        findings += on_model.scaled_in_model(family, components, method, lab)
+    return findings, edit
+
+
+def _edit_by_pairs(
+    lab: Lab, method: Razor, edit: Edit, moved: Sequence[Component], stage: Stage
+) -> list[Finding]:
+    model: DualEncoder = lab.dual()
+    sets: ConceptSets = lab.sets
     with stage("P1: the edit without each component"):
-        moved = [c for c in components if c.name in set(edit.components)]
         findings = [
             f
             for judged, name in ((sets.validation, SEARCHED), (sets.evaluation, SCORED))
@@ -135,25 +161,26 @@ def of_target(lab: Lab, method: Razor, stage: Stage) -> tuple[list[Finding], Edi
         ]
     with stage("P2: similarities of forget pairs"):
         findings += on_model.forgotten(model, sets.evaluation, edit)
-    with stage("P3: one small step at each rho"):
-        forget, retain = lab.gradients(method.plan)
-        chosen = on_model.first_choice(model, components, method, forget, retain)
-        for judged, name in (
-            (Judged(sets.forget, sets.retain), "pictures of the edit"),
-            (sets.evaluation, SCORED),
-        ):
-            findings += retention(
-                on_model.rho_sweep(model, sets, judged, method, chosen, forget, retain), name
-            )
-    with stage("P4: scaled weights and gradients"):
-        findings += scale_law(
-            components,
-            parameters(model),
-            forget,
-            retain,
-            alpha=method.alpha,
-            epsilon=method.epsilon,
-            power=method.norm_power,
-        )
-        findings += on_model.scaled_in_model(model, components, method, lab)
-    return findings, edit
+    return findings
+
+
+def _edit_by_board(
+    lab: Lab, method: Razor, edit: Edit, moved: Sequence[Component], stage: Stage
+) -> list[Finding]:
+    with stage("P1 and P2: the edit, and without each component"):
+        return board_measures.of_edit(lab, method, edit, moved)
+
+
+def _steps_by_pairs(
+    lab: Lab, method: Razor, chosen: Sequence[Component], forget: Named, retain: Named
+) -> list[Finding]:
+    model: DualEncoder = lab.dual()
+    sets: ConceptSets = lab.sets
+    findings = []
+    for judged, name in (
+        (Judged(sets.forget, sets.retain), "pictures of the edit"),
+        (sets.evaluation, SCORED),
+    ):
+        sweep_of = on_model.rho_sweep(model, sets, judged, method, chosen, forget, retain)
+        findings += retention(sweep_of, name)
+    return findings

@@ -45,9 +45,9 @@ class RhoPoint:
     retain_change: Tensor
 
 
-def retention(points: Sequence[RhoPoint], pictures: str) -> list[Finding]:
+def retention(points: Sequence[RhoPoint], pictures: str, *, bare: bool = False) -> list[Finding]:
     """P3 from a sweep over rho: the slope of the rise of L_r on rho times that of L_f, and whether the first
-    stays below.
+    stays below. `bare`: each point is one number, which has no interval.
     """
     claim = f"rise of L_r is at most rho x rise of L_f ({pictures})"
     findings, bounds = [], []
@@ -62,22 +62,26 @@ def retention(points: Sequence[RhoPoint], pictures: str) -> list[Finding]:
             claim=claim,
             quantity="excess over the bound",
             value=margin,
-            low=margin - half,
-            high=margin + half,
+            low=None if bare else margin - half,
+            high=None if bare else margin + half,
             n=len(change),
-            unit="loss",
+            unit="" if bare else "loss",
             at=f"rho {p.rho:g}",
             note=note,
         )
         findings.append(excess)
     broken = [p.rho for p, b in zip(points, bounds, strict=True) if b is Outcome.FAILS]
-    kept = all(b is Outcome.HOLDS for b in bounds)
+    still = not any(bool(p.retain_change.any()) for p in points)
+    kept = all(b is Outcome.HOLDS for b in bounds) and not still
     slope, low, high = line(
         [p.rho * float(p.forget_change.mean()) for p in points],
         [float(p.retain_change.mean()) for p in points],
     )
+    if bare:
+        low = high = None
     outcome = Outcome.FAILS if broken else Outcome.HOLDS if kept else Outcome.OPEN
-    where = f"broken at rho {', '.join(f'{r:g}' for r in broken)}; " if broken else ""
+    where = "L_r does not feel these steps; " if still else ""
+    where += f"broken at rho {', '.join(f'{r:g}' for r in broken)}; " if broken else ""
     total = Finding(
         proposition="P3",
         claim=claim,

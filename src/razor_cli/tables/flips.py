@@ -10,9 +10,11 @@ from razor_cli.config.conf_files import option_of, settings_of
 UNCOMPARED = ("_target_", "name")
 
 
-def preset_settings(name: str) -> dict[str, Any]:
-    """Return every setting of the preset with that label, those it inherits included."""
-    return settings_of("method", option_of("method", name))
+def preset_settings(name: str, family: str | None = None) -> dict[str, Any]:
+    """Return every setting of the preset with that label, those it inherits included, as it is for a family;
+    None: the default one.
+    """
+    return settings_of("method", option_of("method", name), family)
 
 
 def flipped(method: Mapping[str, object], preset: Mapping[str, object]) -> dict[str, object]:

@@ -29,6 +29,9 @@ NAMES = {
 NOTES = (
     "The statements are taken as written in src/razor_cli/studies/finding.py; the reference quotes only the "
     "formula of P4.",
+    "`scoreboard`: a model that draws or answers is judged by the numbers its searches look at, on "
+    "validation data, and none has an interval. What must go is what the Target asks, in small steps what "
+    "guides them.",
     "P1 is judged by the Target of the method's own settings: on the half of the validation pictures "
     "that the search saw, and on "
     "the half it did not. A trimmed edit just meets its Target on the first, so that anything breaks it "
@@ -84,15 +87,15 @@ def _recorded(
     weights, with the rows.
     """
     origin, settings = record["provenance"], record["settings"]
-    method = _labelled(rows[0]["method"], settings["method"]) if rows else ""
+    method = _labelled(rows[0]["method"], settings["method"], record.get("family")) if rows else ""
     sets = json.dumps(settings.get("data"), sort_keys=True)
     named = ("model", "scenario", "target", "seed", "judged_on") if rows else ()
     place = (origin["weights_hash"], sets, method, *(rows[0][k] for k in named))
     return place, (origin["finished"], origin["weights_hash"], [{**row, "method": method} for row in rows])
 
 
-def _labelled(name: str, settings: Mapping[str, object]) -> str:
-    differing = [f"{k}={shown(v)}" for k, v in flipped(settings, preset_settings(name)).items()]
+def _labelled(name: str, settings: Mapping[str, object], family: str | None) -> str:
+    differing = [f"{k}={shown(v)}" for k, v in flipped(settings, preset_settings(name, family)).items()]
     return name + (f" ({', '.join(differing)})" if differing else "")
 
 
