@@ -18,7 +18,7 @@ from razor_cli.bench import sets_of
 from razor_cli.config.settings import Experiment, deciding, resolved
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.edit import Edit
-from razor_cli.contract.family import CLASSES, Named
+from razor_cli.contract.family import ANSWERS, DENOISER, Named
 from razor_cli.data.sets import ConceptSets, Judged
 from razor_cli.dual.view import DualEncoder
 from razor_cli.engine.lab import Lab, shared_cache
@@ -68,7 +68,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
         return path, False
     cache = shared_cache(experiment.output_dir, experiment.cache_gb * 2**30)
     lab = Lab(family=family, sets=sets, settings=experiment.metrics, cache=cache, seed=experiment.seed)
-    findings, edit = of_target(lab, method, stage, by_pairs=CLASSES in m.offers)
+    findings, edit = of_target(lab, method, stage, by_pairs=not m.offers & {DENOISER, ANSWERS})
     origin = provenance.collect(
         inputs,
         device=family.device,
