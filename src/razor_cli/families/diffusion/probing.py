@@ -37,8 +37,9 @@ from razor_cli.metrics.scored import missing
 PROBED = 1  # raise when a change here alters pictures, so that kept answers are not taken for new
 FULL = "none"  # probes ask in full precision only
 NONE_SEEN = "the judge finds the target in no picture that the unedited model draws of it"
-# Learning rates: of textual inversion that of Gal et al., of words that of PEZ.
-RATES = {Probe.INVERSION: 5e-3, Probe.TOKENS: 0.1}
+# Learning rates: of textual inversion that of Gal et al.; of words what found most in the unedited stand-in
+# on validation prompts (conf/metrics/default/diffusion.yaml has the numbers), where PEZ takes 0.1.
+RATES = {Probe.INVERSION: 5e-3, Probe.TOKENS: 0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
