@@ -14,7 +14,6 @@ from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
 from razor_cli.contract.family import Drawing, Family, TwoTowered
 from razor_cli.contract.sets import Sets
 from razor_cli.data.ask import Ask
-from razor_cli.data.disjoint import check_steps
 from razor_cli.runs import provenance
 from razor_cli.runs.code import code_version
 from razor_cli.runs.records import Identity
@@ -56,6 +55,8 @@ def sets_of(experiment: Experiment, bench: Bench | None = None) -> Sets:
     sets = data.sets(ask)
     if not (experiment.sequence or experiment.compose):
         return sets
+    from razor_cli.data.disjoint import check_steps  # pictures, of which asking knows nothing
+
     asks = ask.in_turn() if experiment.sequence else ask.of_each()
     steps: Any = tuple(data.sets(each) for each in asks)  # of the same kind as the whole
     whole = replace(sets, steps=steps)
