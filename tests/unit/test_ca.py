@@ -153,6 +153,18 @@ def test_seeds_decide_and_the_unedited_model_may_be_asked(family: Diffusion) -> 
     assert not same(one.values, ca(family, anchor_by="student").values)
 
 
+def test_published_settings() -> None:
+    for name, pictures, steps in (
+        ("paper", 1000, 200),
+        ("canvas_style", 200, 1000),
+        ("canvas_object", 80, 1000),
+    ):
+        found = preset(f"ca_{name}")
+        assert (found.group, found.pictures, found.epochs * found.steps) == ("xattn_kv", pictures, steps)
+        assert (found.lr, found.batch, found.weight_decay) == (4 * 2e-6, 4, 0.01)
+        assert (found.anchor_weight, found.anchor_by, found.learnt) == (0.0, "student", "model")
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [

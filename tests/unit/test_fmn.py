@@ -43,12 +43,11 @@ def fmn(family: Diffusion, lab: dict[str, Any] | None = None, **changes: Any) ->
     return method(**changes).edit(lab_of(family, **lab or {}))
 
 
-def mass(family: Diffusion, text: str = "An image in Noto style.") -> float:
-    """Return the share of attention that the target's words get under a prompt."""
+def mass(family: Diffusion, steering: Steering) -> float:
+    """Return the share of attention that what is pressed down gets under the prompts of a training."""
     latents = torch.randn(2, *family.denoiser.shape, generator=torch.Generator().manual_seed(9))
     at = torch.full((2,), 0.6) if family.denoiser.kind is Kind.SD3 else torch.full((2,), 600)
-    context = family.denoiser.encode([text]).expand(2)
-    rows = concept_rows(family.denoiser, [text], ["Noto"], context.tokens.shape[1])
+    context, rows = steering.contexts.rows([0, 0]), steering.rows
     seen: list[Tensor] = []
     with torch.no_grad(), watching(family.denoiser, lambda _, found: seen.append(found)):
         family.denoiser.predict(latents, at, context)
@@ -84,14 +83,16 @@ def test_the_loss_of_a_step_is_that_of_its_pass(family: Diffusion) -> None:
     assert loss == pytest.approx(total**0.5, rel=1e-5)
 
 
-@pytest.mark.parametrize("ti", ["none", "tokens"])
-def test_attention_to_the_words_falls_and_the_model_is_as_before(family: Diffusion, ti: str) -> None:
-    before, first = bits(family), mass(family)
-    edit = fmn(family, ti=ti, steps=8, use_pooler=False)
+@pytest.mark.parametrize(("ti", "ends"), [("none", False), ("tokens", False), ("tokens", True)])
+def test_attention_to_the_words_falls_and_the_model_is_as_before(
+    family: Diffusion, ti: str, ends: bool
+) -> None:
+    before, changes = bits(family), {"ti": ti, "steps": 8, "use_pooler": ends}
+    steering = Steering(lab_of(family), method(**changes))  # with the very tokens that the edit learns
+    edit, first = fmn(family, **changes), mass(family, steering)
     assert same(before, bits(family))
     with swapped(family, edit.values):
-        now = mass(family)
-    assert ti == "tokens" or now < first
+        assert mass(family, steering) < first
     losses = [float(e.note.split()[1].rstrip(";")) for e in edit.log]
     assert losses[-1] < losses[0]
     assert family.without_effect(edit.change, drawn_sets()) is None
@@ -101,6 +102,32 @@ def test_self_attention_stays_where_cross_attention_alone_trains(family: Diffusi
     edit = fmn(family, epochs=1, ti="none")
     assert edit.values and set(edit.values) <= set(family.groups("xattn"))
     assert not any("attn1" in n or (".to_q" in n and "attn2" not in n) for n in edit.values)
+
+
+def test_keys_alone_may_train_and_take_the_attention_away(family: Diffusion) -> None:
+    changes = {"ti": "none", "steps": 8, "use_pooler": False, "group": "xattn_k"}
+    steering, first = Steering(lab_of(family), method(**changes)), family.groups("xattn_k")
+    edit = fmn(family, **changes)
+    ends = {n.partition("attn")[2].lstrip("2").rpartition(".")[0] for n in edit.values}
+    assert ends == ({".add_k_proj"} if family.denoiser.kind is Kind.SD3 else {".to_k"})
+    assert set(edit.values) <= set(first) < set(family.groups("xattn_kv"))
+    before = mass(family, steering)
+    with swapped(family, edit.values):
+        assert mass(family, steering) < before
+
+
+def test_published_settings() -> None:
+    found = {n: preset(f"fmn_{n}") for n in ("paper", "canvas_style", "canvas_object")}
+    for one in found.values():
+        assert isinstance(one, Fmn)
+        assert (one.ti, one.ti_tokens, one.ti_steps, one.ti_batch) == ("tokens", 4, 500, 1)
+        assert (one.batch, one.weight_decay, one.clip, one.use_pooler) == (1, 0.01, 1.0, True)
+    told = {n: (m.group, m.ti_lr, m.lr, m.epochs * m.steps) for n, m in found.items()}
+    assert told == {
+        "paper": ("full", 1e-3, 2e-6, 35),
+        "canvas_style": ("xattn", 1e-4, 2e-5, 100),
+        "canvas_object": ("full", 1e-4, 2e-5, 100),
+    }
 
 
 def test_end_marks_count_where_the_pooler_is_used(family: Diffusion) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from razor_cli.contract.components import swapped
 from razor_cli.contract.edit import Edit
 from razor_cli.dual.mask import top_fraction
-from razor_cli.errors import ConfigError
+from razor_cli.errors import ConfigError, RunError
 from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.methods.diffusion.relearning import Lessons, in_place
@@ -88,6 +88,14 @@ def test_the_mask_ranks_by_the_gradient_of_the_guided_prediction(family: Diffusi
         assert torch.allclose(
             found[name], torch.zeros_like(found[name]) if gradient is None else gradient, atol=1e-4, rtol=1e-3
         )
+
+
+def test_gradients_that_are_not_numbers_make_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Lessons.shown
+    monkeypatch.setattr(Lessons, "shown", lambda *given: float("inf") * real(*given))
+    with pytest.raises(RunError, match="not numbers") as caught:
+        salun(opened(Kind.SD15))
+    assert "model.dtype=float32" in caught.value.message()
 
 
 def test_forget_pictures_come_to_be_what_stands_in_their_place(family: Diffusion) -> None:

@@ -13,7 +13,7 @@ from tiny_drawn import family as opened
 from tiny_drawn import make_sets as drawn_sets
 
 from razor_cli.contract.edit import Edit
-from razor_cli.errors import ConfigError
+from razor_cli.errors import ConfigError, RunError
 from razor_cli.families.diffusion.family import Diffusion
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.methods.diffusion.relearning import Lessons
@@ -49,7 +49,51 @@ def test_as_many_weights_matter_most_as_are_asked_for(family: Diffusion, sparsit
     found = trimmed(family, sparsity=sparsity, reinit_group="all")
     assert found.of == sum(p.numel() for n, p in bits(family).items() if n in family.groups("full"))
     assert found.marked == pytest.approx((1 - sparsity) * found.of, rel=0.01)
-    assert found.drawn == found.marked
+    scales = {n for n, v in bits(family).items() if v.ndim < 2 and not n.endswith("bias")}
+    assert not scales & found.values.keys()  # 0 would switch channels off
+    assert found.drawn == found.marked or (scales and 0.5 * found.marked < found.drawn < found.marked)
+
+
+def by_hand(family: Diffusion, lessons: Lessons, signed: bool) -> torch.Tensor:
+    """Return every weight's score over batches of two pictures, one behind another."""
+    names, generator = family.groups("full"), lessons.lab.generator()
+    with family.denoiser.asking(names) as live, torch.enable_grad():
+        total = [torch.zeros_like(live[n]) for n in names]
+        for index in torch.arange(6).split(2):
+            loss = lessons.shown(index, generator) * len(index)
+            found = torch.autograd.grad(loss, [live[n] for n in names], allow_unused=True)
+            for have, gradient in zip(total, found, strict=True):
+                if gradient is not None:
+                    have.add_(gradient if signed else gradient.abs())
+        return torch.cat(
+            [(t * live[n]).detach().abs().reshape(-1) for n, t in zip(names, total, strict=True)]
+        )
+
+
+def test_the_weights_are_those_with_the_largest_sum_of_every_batchs_gradient(family: Diffusion) -> None:
+    settings = method(sparsity=0.9, reinit_group="attn2", batch=2, trim_pictures=None)
+    lessons, before, names = Lessons(lab_of(family), settings), bits(family), family.groups("full")
+    found = trim(lessons, settings)
+    drawn = torch.cat([(found.values.get(n, before[n]) != before[n]).reshape(-1) for n in names])
+    inside = torch.cat([torch.full((before[n].numel(),), n in family.groups("xattn")) for n in names])
+    wrong = []
+    for signed in (False, True):
+        wanted = torch.zeros_like(inside)
+        wanted[by_hand(family, lessons, signed).topk(found.marked).indices] = True
+        wrong.append(int((drawn != (wanted & inside)).sum()))
+    assert found.drawn > 50 and wrong[0] <= 0.01 * found.drawn < wrong[1]
+
+
+@pytest.mark.parametrize(
+    ("factor", "what"), [(float("nan"), "not numbers"), (0.0, "no weight matters more to the target")]
+)
+def test_scores_that_rank_nothing_are_refused(
+    monkeypatch: pytest.MonkeyPatch, factor: float, what: str
+) -> None:
+    real = Lessons.shown
+    monkeypatch.setattr(Lessons, "shown", lambda *given: factor * real(*given))
+    with pytest.raises(RunError, match=what):
+        trimmed(opened(Kind.SD15))
 
 
 @pytest.mark.parametrize("group", ["attn2", "up_attn1"])

@@ -205,7 +205,12 @@ def test_training_leads_the_target_to_the_anchor_and_chance_contexts_stay(family
     plain = Leading(lab_of(family), method(anchor="", **BARE), blank)
     with torch.no_grad(), blank.present(family.denoiser):
         found["before"] = float(plain.led(latents, at, plain.named.rows(rows), plain.neutral.rows(rows)))
-    assert found["after"] < found["before"] and kept < 0.3 * found["before"]
+        loose = spm(family, steps=8, anchor_weight=0.0, anchor="", **BARE).change
+    assert isinstance(loose, LowRank)
+    free = Leading(lab_of(family), method(anchor="", **BARE), loose.membrane)
+    with torch.no_grad(), loose.membrane.present(family.denoiser):
+        drift = float(free.kept(latents, at, free.named.rows(rows), torch.Generator().manual_seed(1)))
+    assert found["after"] < found["before"] and kept < 0.3 * found["before"] and kept < drift
     assert family.without_effect(edit.change, drawn_sets()) is None
     assert list(edit.also) == ["fixed"] and "plain diffusers" in edit.notes[-1]
 
@@ -237,6 +242,21 @@ def test_the_rate_begins_anew_as_often_as_asked() -> None:
     rates = [found.rate(i) for i in range(20)]
     assert rates[0] == rates[10] == 1.0 and rates[9] < 0.1 and rates[19] < 0.1
     assert method(restarts=3, lr=0.5).rate(1) == 0.5
+
+
+def test_published_settings_and_the_rate_after_the_warm_up() -> None:
+    for name in ("spm_paper", "spm_canvas"):
+        found = preset(name)
+        assert isinstance(found, Spm)
+        assert (found.rank, found.alpha, found.eta, found.anchor) == (1, 1.0, 1.0, "")
+        assert (found.anchor_weight, found.anchors, found.lr, found.batch) == (1000.0, 4, 1e-4, 1)
+        assert (found.epochs * found.steps, found.schedule, found.restarts) == (3000, "cosine", 3)
+        assert (found.warmup_steps, found.sampler_steps, found.guidance) == (500, 30, 3.0)
+        assert found.matching == "clipcos_tokenuni"
+    rates = [found.rate(i) for i in range(3000)]
+    assert rates[:500] == sorted(rates[:500]) and rates[499] <= 1e-4 == pytest.approx(rates[500])
+    begins = [i for i in range(501, 3000) if rates[i] > rates[i - 1]]
+    assert len(begins) == 2 and all(rates[i] > 0.99e-4 for i in begins)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +12,14 @@ from membranes import PROMPTS, chance, drawn, said
 from safetensors import safe_open
 from tiny_drawn import family as opened
 from tiny_drawn import folders, loaded
+from torch import nn
 
 from razor_cli.contract.family import ADAPTER
 from razor_cli.errors import PatchError, WeightsError
 from razor_cli.families.diffusion.choices import Matching
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.families.diffusion.low_rank import LowRank, read_membrane
+from razor_cli.families.diffusion.membrane import Membrane
 from razor_cli.families.diffusion.wrapped import Wrapped
 from razor_cli.weights.adapter import write_adapter
 from razor_cli.weights.patch_format import read_patch
@@ -56,6 +59,31 @@ def test_plain_diffusers_loads_the_file_with_its_alpha_and_all_of_it_takes_part(
         assert torch.allclose(plain, said(family), atol=1e-4)
     with change.held(family):
         assert not torch.allclose(plain, said(family), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", list(Kind), ids=str)
+def test_every_picture_of_a_prompt_has_that_prompts_part(kind: Kind) -> None:
+    pipe = loaded(folders(kind)[0], kind)
+    draw = Wrapped(pipe, chance(opened(kind), matching=Matching.TOKENS).membrane)
+    more: dict[str, Any] = {"num_inference_steps": 4, "guidance_scale": 3.0, "output_type": "pt"}
+
+    def seeds(count: int) -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(5) for _ in range(count)]
+
+    each = [draw(p, generator=seeds(1), **more).images[0] for p in PROMPTS]
+    found = draw(PROMPTS, generator=seeds(4), num_images_per_prompt=2, **more).images
+    for picture, wanted in zip(found, (each[0], each[0], each[1], each[1]), strict=True):
+        assert torch.allclose(picture, wanted, atol=1e-4)
+
+
+def test_factors_lie_where_the_net_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.Linear(4, 3, device="meta")  # where nothing of the CPU may take part
+    monkeypatch.setattr("razor_cli.families.diffusion.membrane.layers_of", lambda _: {"one": layer})
+    factors = {"one": (torch.ones(1, 4), torch.ones(3, 1))}
+    membrane, denoiser = Membrane(factors=factors, matching=Matching.FIXED), opened(Kind.SD15).denoiser
+    with membrane.present(denoiser), membrane.at(1.0):
+        found = layer(torch.zeros(2, 4, device="meta"))
+    assert found.shape == (2, 3) and found.device.type == "meta"
 
 
 @pytest.mark.parametrize("kind", list(Kind), ids=str)

@@ -24,6 +24,7 @@ def pairing_problems(options: Options, parts: Mapping[str, Any]) -> list[Problem
     found = output_can_lie_there(options)
     rules: list[tuple[Callable[..., list[Problem]], tuple[str, ...]]] = [
         (method_serves_model, ("method", "model")),
+        (training_serves_model, ("method", "model")),
         (model_is_there, ("model",)),
         (lambda d, s: data_fits(d, s, parts.get("model"), options), ("data", "scenario")),
         (bounds_are_right, ("scenario",)),
@@ -95,6 +96,20 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
     return found + _wrong_loss(
         getattr(method, "retain_loss", None), "retain_loss", model.retain_losses, model
     )
+
+
+def training_serves_model(method: Any, model: Spec) -> list[Problem]:
+    """Weights train in float32 whatever a model computes in; gradients in float16 vanish."""
+    if not hasattr(method, "trained") or getattr(model, "dtype", None) != "float16":
+        return []
+    return [
+        Problem(
+            what=f"method={method.name} trains, and gradients vanish in model.dtype=float16",
+            allowed="model.dtype=auto, float32 or bfloat16",
+            found="model.dtype=float16",
+            fix="model.dtype=bfloat16, which takes as little memory, or a method that trains nothing",
+        )
+    ]
 
 
 def _wrong_loss(name: str | None, key: str, known: Sequence[str], model: Spec) -> list[Problem]:

@@ -1,8 +1,8 @@
 """The training loop that all trained methods share; a method brings its losses as an Objective.
 
 The loop owns weights, optimiser, schedule, validation after every epoch, the choice of the epoch and the
-state on disk that lets a killed run go on. Weights train in fp32; what is validated and kept is rounded to
-the dtype of the file first.
+state on disk that lets a killed run go on. Weights train in fp32, also of a model that computes in a coarser
+dtype; what is validated and kept is rounded to the dtype of the file first.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from razor_cli.engine.search import Aim
 from razor_cli.engine.train_keep import Choice, TracingAim
 from razor_cli.engine.train_settings import MAX_LOG_SCALE, SCALE, Optimised, rate
 from razor_cli.engine.train_state import (
+    Fine,
     Progress,
     Shelf,
     borrowed,
@@ -57,18 +58,16 @@ def train(lab: Lab, settings: Optimised, objective: Objective) -> Edit:
 
 
 class _Run:
-    """State of one training. The model carries the fp32 weights that train; `borrowed` restores it."""
+    """State of one training. The model carries the fp32 weights that train, or what they are in the dtype
+    that it computes in; `borrowed` restores it.
+    """
 
-    def __init__(self, lab: Lab, settings: Optimised, objective: Objective, params: Named) -> None:
-        self.family, self.lab, self.settings, self.objective, self.params = (
-            lab.family,
-            lab,
-            settings,
-            objective,
-            params,
-        )
-        self.before = {n: p.detach().clone() for n, p in params.items()}
-        self.optimizer = make_optimizer(params, settings)
+    def __init__(self, lab: Lab, settings: Optimised, objective: Objective, live: Named) -> None:
+        self.family, self.lab, self.settings, self.objective = lab.family, lab, settings, objective
+        self.fine = Fine(live)
+        self.params = self.fine.params
+        self.before = {n: p.detach().clone() for n, p in self.params.items()}
+        self.optimizer = make_optimizer(self.params, settings)
         taxonomy = settings.judged and lab.sets.taxonomy
         self.base: dict[str, float] = {}
         if settings.judged:
@@ -90,6 +89,7 @@ class _Run:
         if not self.progress.epoch:
             with torch.no_grad():
                 self.objective.begin(self.params)
+        self.fine.show()
         while self.progress.epoch < self.settings.epochs and not self.progress.ended:
             number = self.progress.epoch + 1
             if self.objective.stop(number):
@@ -144,12 +144,14 @@ class _Run:
         if not math.isfinite(value) or not loss.requires_grad:  # a loss that no trained weight has a part in
             return value
         loss.backward()
+        self.fine.take_gradients()
         self.objective.before_step(self.params)
         self.optimizer.step()
         with torch.no_grad():
             if SCALE in self.params:
                 self.params[SCALE].clamp_(0, MAX_LOG_SCALE)
             self.objective.after_step(self.params, self.optimizer)
+        self.fine.show()
         return value
 
     def _validate(self, number: int, loss: float, learning_rate: float, seconds: float) -> None:

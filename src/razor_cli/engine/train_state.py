@@ -74,6 +74,32 @@ def borrowed(family: Family, names: Sequence[str]) -> Iterator[Named]:
                 module.training = mode
 
 
+class Fine:
+    """What trains: the live parameters themselves, and of coarser ones copies in fp32. A step of the
+    published rates is smaller than half of what lies between two numbers of bfloat16, and would be nothing.
+    """
+
+    def __init__(self, live: Named) -> None:
+        self.params = {n: p.detach().float().requires_grad_() if _coarse(p) else p for n, p in live.items()}
+        self._pairs = [(p, self.params[n]) for n, p in live.items() if _coarse(p)]
+
+    def take_gradients(self) -> None:
+        """Move what the coarse parameters have as gradients to their copies."""
+        for live, fine in self._pairs:
+            fine.grad = None if live.grad is None else live.grad.float()
+            live.grad = None
+
+    @torch.no_grad()
+    def show(self) -> None:
+        """Put the copies into the model, in the dtype that it computes in."""
+        for live, fine in self._pairs:
+            live.copy_(fine)
+
+
+def _coarse(value: Tensor) -> bool:
+    return value.dtype in (torch.float16, torch.bfloat16)
+
+
 def generator_of(seed: int, number: int) -> torch.Generator:
     """Return the generator of one epoch; it depends on nothing that happened before, so a resumed run draws
     the same.

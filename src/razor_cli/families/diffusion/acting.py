@@ -17,6 +17,8 @@ from torch import Tensor
 
 from razor_cli.families.diffusion.context import Context
 
+CALLBACK, SEEN = "callback_on_step_end", "callback_on_step_end_tensor_inputs"  # arguments of a pipeline
+
 
 class Host(Protocol):
     """What is needed here of a denoiser."""
@@ -110,9 +112,12 @@ def during(denoiser: Host, context: Context) -> ExitStack:
 
 
 def shares_done(denoiser: Host, at: Tensor) -> Tensor:
-    """Return how far pictures are that have so much noise in them, were steps evenly spread [n]."""
+    """Return how far pictures are that have so much noise in them, were steps evenly spread [n]: those of a
+    flow before the scheduler shifts them.
+    """
     if not hasattr(denoiser.pipeline.scheduler, "alphas_cumprod"):
-        return 1 - at.float()
+        shift = float(denoiser.pipeline.scheduler.config.shift)
+        return 1 - at.float() / (shift - (shift - 1) * at.float())
     return 1 - at.float() / float(denoiser.pipeline.scheduler.config.num_train_timesteps)
 
 
@@ -147,4 +152,21 @@ def stepping(denoiser: Host, context: Context) -> dict[str, Any]:
         return found
 
     names = ["latents", "prompt_embeds", *(["pooled_prompt_embeds"] if context.pooled is not None else [])]
-    return {"callback_on_step_end": after, "callback_on_step_end_tensor_inputs": names}
+    return {CALLBACK: after, SEEN: names}
+
+
+def called_both(own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of a pipeline's call with which the callbacks of both are called at the end of a step:
+    first the other one, whose latents the own one sees. None where only one has any.
+    """
+    first, then = other.get(CALLBACK), own.get(CALLBACK)
+    if first is None or then is None:
+        return {k: v for k, v in own.items() if k in (CALLBACK, SEEN)} if then is not None else {}
+
+    def after(pipeline: Any, number: int, at: Any, held: Mapping[str, Any]) -> dict[str, Any]:
+        changed = first(pipeline, number, at, dict(held)) or {}
+        return {**changed, **then(pipeline, number, at, {**held, **changed})}
+
+    seen = getattr(first, "tensor_inputs", None) or other.get(SEEN) or ["latents"]
+    names = dict.fromkeys([*seen, *own[SEEN]])
+    return {CALLBACK: after, SEEN: list(names)}

@@ -15,7 +15,8 @@ from razor_cli.errors import ConfigError, RunError, nearest
 from razor_cli.families.diffusion.components import CLIP_ENCODERS, text_layouts
 from razor_cli.families.diffusion.kinds import Kind
 
-XATTN, XATTN_KV, TEXT_IN, NOXATTN = "xattn", "xattn_kv", "text_in", "noxattn"
+XATTN, XATTN_KV, XATTN_K = "xattn", "xattn_kv", "xattn_k"
+TEXT_IN, NOXATTN = "text_in", "noxattn"
 SELFATTN, FULL, TEXT_ENCODER, EMBEDDING = "selfattn", "full", "text_encoder", "embedding"
 UP_SELFATTN = "up_selfattn"  # of a UNet: self-attention in the middle of the upper half
 Parts = Iterator[tuple[str, nn.Module]]  # names inside the net
@@ -95,6 +96,7 @@ GROUPS: dict[Kind, dict[str, Callable[[Any], Parts]]] = {
     Kind.SD15: {
         XATTN: _unet_attention("attn2", SELF),
         XATTN_KV: _unet_attention("attn2", ("to_k", "to_v")),
+        XATTN_K: _unet_attention("attn2", ("to_k",)),
         NOXATTN: _without_cross_attention,
         SELFATTN: _unet_attention("attn1", SELF),
         UP_SELFATTN: _up_self_attention,
@@ -103,6 +105,7 @@ GROUPS: dict[Kind, dict[str, Callable[[Any], Parts]]] = {
     Kind.SD3: {
         XATTN: _joint(*(f"attn.{p}" for p in JOINT_TEXT)),
         XATTN_KV: _joint("attn.add_k_proj", "attn.add_v_proj"),
+        XATTN_K: _joint("attn.add_k_proj"),
         TEXT_IN: _text_entrance,
         NOXATTN: _joint(*IMAGE_STREAM, "ff", "norm1.linear"),
         SELFATTN: _joint(*IMAGE_STREAM),

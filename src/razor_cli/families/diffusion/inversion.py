@@ -128,9 +128,11 @@ class Tokens:
     def _first(
         table: Tensor, own: Sequence[int], count: int, method: Inverting, generator: torch.Generator
     ) -> Tensor:
-        """Return what learning begins with: words, and chance where there are fewer of them than tokens."""
+        """Return what learning begins with, in fp32: words, and chance where there are fewer of them than
+        tokens.
+        """
         deviation = float(table.std()) if method.ti_random is None else method.ti_random
-        found = deviation * torch.randn(count, table.shape[1], generator=generator).to(table)
+        found = deviation * torch.randn(count, table.shape[1], generator=generator).to(table.device)
         words = table[list(own)[:count]]
         found[: len(words)] = words
         return found.requires_grad_()

@@ -35,8 +35,8 @@ class Ito:
     side: int = 16  # of the maps, at most
 
     def due(self, moment: Moment, start: float) -> bool:
-        """Tell whether contexts are moved in this step."""
-        return start * moment.steps <= moment.step < self.until * moment.steps
+        """Tell whether contexts are moved in this step; never where the net is asked without a sampler."""
+        return moment.steps > 1 and start * moment.steps <= moment.step < self.until * moment.steps
 
     def moved(
         self,

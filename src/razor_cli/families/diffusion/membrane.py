@@ -97,17 +97,20 @@ class Membrane:
         """Be in the layers. Raises WeightsError for a net that does not have them."""
         layers = layers_of(denoiser)
         for name, (down, up) in self.factors.items():
-            layer = layers.get(name)
-            if layer is None or (len(up), *down.shape[1:]) != tuple(layer.weight.shape):
+            own = layers.get(name)
+            if own is None or (len(up), *down.shape[1:]) != tuple(own.weight.shape):
                 raise WeightsError(
                     f"the adapter belongs to another net: {name}",
-                    allowed="no such layer" if layer is None else str(tuple(layer.weight.shape)),
+                    allowed="no such layer" if own is None else str(tuple(own.weight.shape)),
                     found=f"({len(up)}, …, {', '.join(map(str, down.shape[1:]))})",
                     fix="load it into the model that it was made for",
                 )
         with ExitStack() as stack:
             for name, (down, up) in self.factors.items():
-                stack.enter_context(layers[name].register_forward_hook(self._hook(layers[name], down, up)))
+                layer = layers[name]
+                here = layer.weight.device  # a file is read into the memory of the CPU
+                hook = self._hook(layer, down.to(here), up.to(here))
+                stack.enter_context(layer.register_forward_hook(hook))
             yield
 
     def _hook(self, layer: nn.Linear | nn.Conv2d, down: Tensor, up: Tensor) -> Any:

@@ -90,8 +90,14 @@ class Suppression:
             return True
         if self.gate is Gate.SUBSTRING:
             return self.names[0].lower() in prompt.lower()
-        plain = _plain(prompt)
-        return prompt in self.prompts or any(f" {_plain(n)} " in f" {plain} " for n in self.names)
+        return prompt in self.prompts or any(_spelt(n, apart=True).search(prompt) for n in self.names)
+
+    def spoken(self, prompt: str) -> list[str]:
+        """Return the target's names as they stand in a prompt, in whatever spelling: as words of their own,
+        or the words that they are parts of where the gate looks for parts.
+        """
+        apart = self.gate is Gate.ORACLE
+        return [m for n in self.names for m in _spelt(n, apart=apart).findall(prompt)]
 
     def marked(self, denoiser: Denoiser, prompts: Sequence[str], context: Context) -> Tensor:
         """Return for each prompt whether it is touched, and which rows are words of the target and which
@@ -101,11 +107,20 @@ class Suppression:
         found = torch.zeros(len(prompts), 1 + 2 * length, dtype=torch.bool)
         for row, prompt in zip(found, prompts, strict=True):
             row[0] = self.touches(prompt)
-            spoken = [m for n in self.names for m in re.findall(re.escape(n), prompt, re.IGNORECASE)]
+            spoken = self.spoken(prompt)
             for part in segments(denoiser, length):
                 row[[1 + part.start + at for at in part.every(prompt, spoken)]] = True
                 row[[1 + length + part.start + at for at in part.after(prompt)]] = True
         return found.to(context.tokens.device)
+
+    def unfound(self, denoiser: Denoiser, prompts: Sequence[str]) -> list[str]:
+        """Return the prompts that are touched and in which no row is a word of the target: of these no more
+        than the end marks change.
+        """
+        blank = denoiser.encode_plain([""])
+        marks = self.marked(denoiser, prompts, blank)
+        words = marks[:, 1 : 1 + blank.tokens.shape[1]].any(dim=1)
+        return [p for p, on, any_ in zip(prompts, marks[:, 0], words, strict=True) if on and not any_]
 
     def rewritten(self, denoiser: Denoiser, context: Context, marks: Tensor, moment: Moment) -> Context:
         """Return the contexts with the target's words taken out of the prompts that are touched."""
@@ -135,5 +150,11 @@ class Suppression:
         return nullcontext()
 
 
-def _plain(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower().replace("_", " ")))
+def _spelt(name: str, *, apart: bool) -> re.Pattern[str]:
+    """Return a pattern of a name in any spelling: of its words, whatever joins them and in either case. No
+    letter or digit stands before or behind it; without `apart` those that do belong to it.
+    """
+    words = [re.escape(w) for w in re.findall(r"[^\W_]+", name)]
+    whole = r"[\W_]+".join(words) if words else re.escape(name)
+    more = "" if apart else r"[^\W_]*"
+    return re.compile(rf"(?<![^\W_]){more}{whole}{more}(?![^\W_])", re.IGNORECASE)

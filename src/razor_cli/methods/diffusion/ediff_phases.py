@@ -31,6 +31,7 @@ class Phases(Objective):
         live = dict(lessons.lab.family.module.named_parameters())
         self.live = {n: live[n] for n in method.trained(lessons.lab.family)}
         self.held: Named = {}
+        self.hold = False  # whether the weights before this step are those to give back
         self.seen: list[float] = []  # losses of the inner phase
         self.last = False  # whether this step ends an inner phase
 
@@ -55,18 +56,16 @@ class Phases(Objective):
         """Return the loss of relabelled forget pictures, and note it. `place`: is the step the first of its
         phase, are the weights before it those to give back, is it the last?
         """
-        first, hold, self.last = place
+        first, self.hold, self.last = place
         if first:
             self.seen = []
-        if hold:
-            self.held = {n: p.detach().clone() for n, p in self.live.items()}
         loss = self.lessons.relabelled(forget, retain, generator)
         self.seen.append(float(loss.detach()))
         return loss
 
     def _outer(self, forget: Tensor, retain: Tensor, generator: torch.Generator) -> Tensor:
         """Return the loss of retain pictures, and what is left of the target's by its weight."""
-        self.last = False
+        self.hold = self.last = False
         kept = self.lessons.kept(retain, generator)
         left = self.lessons.relabelled(forget, retain, generator) - sum(self.seen) / len(self.seen)
         return kept + self._weight(kept, left) * left
@@ -82,6 +81,11 @@ class Phases(Objective):
         params = list(self.live.values())
         found = torch.autograd.grad(loss, params, retain_graph=True, allow_unused=True)
         return [torch.zeros_like(p) if g is None else g for p, g in zip(params, found, strict=True)]
+
+    def before_step(self, params: Named) -> None:
+        """Hold the weights where an inner phase begins."""
+        if self.hold:
+            self.held = {n: p.detach().clone() for n, p in params.items()}
 
     def after_step(self, params: Named, optimizer: torch.optim.Optimizer) -> None:
         """Give the weights back where an inner phase ends."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
+from razor_cli.errors import RunError
 from razor_cli.families.diffusion.naming import names_of, put
 from razor_cli.methods.diffusion.choices import StandIn
 from razor_cli.methods.diffusion.noised import Pictures, Prompts, error, said, walk
@@ -88,9 +89,11 @@ class Lessons:
             found = (1 + guidance) * found - guidance * empty
         return error(found, batch.target)
 
-    def summed_gradient(self, names: Sequence[str], count: int | None, guidance: float) -> Named:
+    def summed_gradient(
+        self, names: Sequence[str], count: int | None, guidance: float, *, sizes: bool = False
+    ) -> Named:
         """Return the gradient of the sum of `shown` over the forget pictures (the first `count` of them), at
-        the weights as they are.
+        the weights as they are; with `sizes` the sum of each batch's |gradient|.
         """
         rows, generator = torch.arange(len(self.forget))[:count], self.lab.generator()
 
@@ -100,7 +103,7 @@ class Lessons:
                 self.lab.tick(len(index) * (2 if guidance else 1), len(index))
                 self.lab.say(f"gradients: {int(index[-1]) + 1} of {len(rows)} pictures")
 
-        return accumulated(self.lab, names, values())
+        return accumulated(self.lab, names, values(), sizes=sizes)
 
 
 def walked(
@@ -117,9 +120,9 @@ def walked(
     return list(zip(*(r.split(method.batch) for r in rows), strict=True))
 
 
-def accumulated(lab: Lab, names: Sequence[str], values: Iterator[Tensor]) -> Named:
-    """Return the sum of the gradients of values, each of which is made when it is due, at the weights as they
-    are.
+def accumulated(lab: Lab, names: Sequence[str], values: Iterator[Tensor], *, sizes: bool = False) -> Named:
+    """Return the sum of the gradients of values, or of their sizes, each of which is made when it is due, at
+    the weights as they are. Raises RunError where one is not finite.
     """
     started, total = time.perf_counter(), dict[str, Tensor]()
     with cast("Diffusion", lab.family).denoiser.asking(names) as live, torch.enable_grad():
@@ -127,6 +130,13 @@ def accumulated(lab: Lab, names: Sequence[str], values: Iterator[Tensor]) -> Nam
             found = torch.autograd.grad(value, [live[n] for n in names], allow_unused=True)
             for name, gradient in zip(names, found, strict=True):
                 if gradient is not None:
-                    total[name] = total[name].add_(gradient) if name in total else gradient.clone()
+                    part = gradient.float().abs() if sizes else gradient.float()
+                    total[name] = total[name].add_(part) if name in total else part.clone()
     lab.cost.gradient_seconds += time.perf_counter() - started
-    return {n: total.get(n, torch.zeros_like(live[n])) for n in names}
+    if bad := [n for n, g in total.items() if not bool(g.isfinite().all())]:
+        raise RunError(
+            f"gradients of {bad[0]} are not numbers, so nothing says which weights matter most",
+            found=f"NaN or infinity in {live[bad[0]].dtype} in {len(bad)} of {len(names)} tensors",
+            fix="model.dtype=float32; with it, a model whose weights and pictures are finite",
+        )
+    return {n: total.get(n, torch.zeros_like(live[n], dtype=torch.float32)) for n in names}

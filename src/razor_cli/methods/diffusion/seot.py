@@ -68,7 +68,8 @@ class Seot:
         from razor_cli.families.diffusion.suppression import Suppression
 
         with lab.timed():
-            names, optimising = names_of(lab.sets), self._optimising(cast("Diffusion", lab.family))
+            family = cast("Diffusion", lab.family)
+            names, optimising = names_of(lab.sets), self._optimising(family)
             actor = Suppression(
                 names=tuple(names),
                 prompts=tuple(lab.sets.target_prompts),
@@ -79,15 +80,18 @@ class Seot:
                 pooled=self.pooled,
                 ito=optimising,
             )
+            unfound = actor.unfound(family.denoiser, tuple(dict.fromkeys(lab.sets.target_prompts)))
         moved = "contexts are moved by gradients too" if optimising else "by singular values alone"
-        return Edit(
-            change=AtRunTime(actor),
-            cost=lab.cost,
-            notes=[
-                f"nothing is stored: {names[0]} is suppressed while pictures are drawn ({moved}); the gate "
-                f"is {self.gate}, and what it lets through the unedited model draws"
-            ],
-        )
+        notes = [
+            f"nothing is stored: {names[0]} is suppressed while pictures are drawn ({moved}); the gate "
+            f"is {self.gate}, and what it lets through the unedited model draws"
+        ]
+        if unfound:
+            notes.append(
+                f"no word of the target is found in {len(unfound)} of its prompts, such as {unfound[0]!r}: "
+                "there only the end marks are suppressed"
+            )
+        return Edit(change=AtRunTime(actor), cost=lab.cost, notes=notes)
 
     def _optimising(self, family: Diffusion) -> Ito | None:
         """Return how contexts are moved, None where they are not. Raises ConfigError for a net without maps

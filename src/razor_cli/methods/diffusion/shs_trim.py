@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from razor_cli.errors import ConfigError
+from razor_cli.errors import ConfigError, RunError
 from razor_cli.families.diffusion.groups import FULL, UP_SELFATTN, XATTN, group_names
 from razor_cli.methods.diffusion.choices import Reinit
 
@@ -38,8 +38,8 @@ class Trimmed:
 
 
 def trim(lessons: Lessons, method: ShsSettings) -> Trimmed:
-    """Return new values for the weights of the group that lie above the quantile of the whole net by
-    |gradient| x weight.
+    """Return new values for the weights of the group that lie above the quantile of the whole net by the sum
+    of every batch's |gradient| times |weight|. Raises RunError where none lies above it.
     """
     family = cast("Diffusion", lessons.lab.family)
     names, chosen = family.groups(FULL), reinit_names(family, method.reinit_group)
@@ -51,19 +51,25 @@ def trim(lessons: Lessons, method: ShsSettings) -> Trimmed:
             fix=f"method.group={FULL}",
         )
     live = dict(family.module.named_parameters())
-    gradients = lessons.summed_gradient(names, method.trim_pictures, method.trim_guidance)
-    scores = {n: (g * live[n].detach()).abs().float() for n, g in gradients.items()}
+    gradients = lessons.summed_gradient(names, method.trim_pictures, method.trim_guidance, sizes=True)
+    scores = {n: (g * live[n].detach()).abs() for n, g in gradients.items()}
     bound = quantile(list(scores.values()), method.sparsity)
     generator, values, drawn = lessons.lab.generator(), dict[str, Tensor](), 0
     for name in chosen:
         marked = scores[name] > bound
-        if not bool(marked.any()):
+        if not bool(marked.any()) or _scales(name, live[name]):
             continue
         values[name] = torch.where(
             marked, fresh(live[name], method.reinit_std, generator), live[name].detach()
         )
         drawn += int(marked.sum())
     count = sum(int((s > bound).sum()) for s in scores.values())
+    if not count and method.sparsity < 1:
+        raise RunError(
+            "no weight matters more to the target than others: all gradients on its pictures are 0 or alike",
+            found=f"the largest score, and the bound of method.sparsity={method.sparsity:g}, are {bound:g}",
+            fix="a smaller method.sparsity; with a bound of 0 other pictures of the target",
+        )
     return Trimmed(values=values, drawn=drawn, marked=count, of=sum(s.numel() for s in scores.values()))
 
 
@@ -71,6 +77,13 @@ def reinit_names(family: Diffusion, which: Reinit) -> list[str]:
     """Return the parameters in which weights are drawn anew."""
     up = UP_SELFATTN if UP_SELFATTN in group_names(family.denoiser.kind) else XATTN
     return family.groups({Reinit.ATTN2: XATTN, Reinit.UP_ATTN1: up, Reinit.ALL: FULL}[which])
+
+
+def _scales(name: str, weight: Tensor) -> bool:
+    """Tell whether a parameter holds the scales of a norm, of which none is drawn anew: they begin as 1, and
+    0 would switch channels off.
+    """
+    return weight.ndim < 2 and not name.endswith("bias")
 
 
 def fresh(like: Tensor, std: float, generator: torch.Generator) -> Tensor:
