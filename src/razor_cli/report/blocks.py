@@ -57,7 +57,9 @@ def print_attacked(console: Console, words: Words, part: Attacked, rows: Sequenc
     if not each:
         return
     labelled = [
-        replace(r, state=f"{attack}: {r.state}") for attack, own in each.items() for r in _sorted(own)
+        replace(r, state=f"{attack}: {r.state}")
+        for attack, own in each.items()
+        for r in sorted(own, key=lambda r: state_order(r.state))
     ]
     columns = [c for reading in part.block.readings for c in _columns(labelled, reading)]
     keys = list(dict.fromkeys((r.state, r.quantization) for r in labelled))
@@ -67,10 +69,6 @@ def print_attacked(console: Console, words: Words, part: Attacked, rows: Sequenc
     if not any(row.state == "oracle" for row in rows):
         notes.append(("note", part.alone))
     print_fields(console, words, notes)
-
-
-def _sorted(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
-    return sorted(rows, key=lambda r: state_order(r.state))
 
 
 def _idle(part: Attacked, rows: Sequence[ScoreRow]) -> str:
