@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from razor_cli.config.settings import Experiment, deciding, resolved
+from razor_cli.config.several import targets_of
 from razor_cli.contract.spec import Attacking, Estimate, Work
 from razor_cli.grid.points import Job
 from razor_cli.runs.provenance import canonical_json
@@ -67,6 +68,8 @@ def counted(job: Job) -> Estimate:
     unbounded = vars(e.method).get("max_components", USUAL_COMPONENTS) is None
     chosen = UNBOUNDED_COMPONENTS if unbounded else knobs.get("max_components", USUAL_COMPONENTS)
     states = 3 if e.control else 2
+    edits = len(targets_of(e.target)) if e.sequence or e.compose else 1
+    on_the_way = (edits - 1) * (1 if e.sequence else 2)  # in full precision
     asked, learnt = e.metrics.attacked(n["evaluation_forget"]) if isinstance(e.metrics, Attacking) else (0, 0)
     work = Work(
         seen=n["forget"] + n["retain"],
@@ -74,12 +77,12 @@ def counted(job: Job) -> Estimate:
         judged=n["evaluation_forget"]
         + n["evaluation_retain"]
         + len(e.scenario.suites) * e.data.at_most["suite"],
-        epochs=knobs.get("epochs", 1) + (rounds / 2 if searched else 0),
+        epochs=edits * (knobs.get("epochs", 1) + (rounds / 2 if searched else 0)),
         trained="epochs" in knobs,
-        trials=searched * (chosen + rounds),
-        states=states * len({"none", *e.quantization.schemes}),
+        trials=edits * searched * (chosen + rounds),
+        states=states * len({"none", *e.quantization.schemes}) + on_the_way,
         processes=e.jobs,
-        attacks=states,
+        attacks=states + on_the_way,
         asked=asked,
         learnt=learnt,
     )
