@@ -205,7 +205,7 @@ def test_training_leads_the_target_to_the_anchor_and_chance_contexts_stay(family
     plain = Leading(lab_of(family), method(anchor="", **BARE), blank)
     with torch.no_grad(), blank.present(family.denoiser):
         found["before"] = float(plain.led(latents, at, plain.named.rows(rows), plain.neutral.rows(rows)))
-        loose = spm(family, steps=8, anchor_weight=0.0, anchor="", **BARE).change
+    loose = spm(family, steps=8, anchor_weight=0.0, anchor="", **BARE).change
     assert isinstance(loose, LowRank)
     free = Leading(lab_of(family), method(anchor="", **BARE), loose.membrane)
     with torch.no_grad(), loose.membrane.present(family.denoiser):
