@@ -60,6 +60,7 @@ class Bench:
     pairs: int  # pictures of each gradient that is measured
     prompts: int  # likewise
     steps: int  # of each training
+    sampler_steps: int | None = None  # instead of those of exam and ESD: tiny nets only say whether it runs
     units: dict[str, Unit] = field(default_factory=dict)
     stored: dict[str, int] = field(default_factory=dict)  # bytes, by preset
     say: Callable[[str], None] = lambda _: None
@@ -101,6 +102,7 @@ class Bench:
     def _drawn(self) -> None:
         """Draw as search and exam do; the first picture warms up."""
         sampler = DrawnMetrics().sampler
+        sampler = replace(sampler, steps=self.sampler_steps or sampler.steps)
         self.family.denoiser.draw(["a"], [0], replace(sampler, steps=1))
         with self._taken("picture", 1):
             self.family.denoiser.draw([prompt("noto", "thing0")], [0], sampler)
@@ -168,6 +170,7 @@ class Bench:
 
         lab = self.lab()
         esd = replace(preset("esd_canvas"), epochs=1, steps=self.steps)
+        esd = replace(esd, sampler_steps=self.sampler_steps or esd.sampler_steps)
         self._trained(lab, esd, lambda: Erasure(lab, esd), {esd.batch: "ESD step"})
         fmn = replace(preset("fmn_canvas_style"), epochs=1, steps=self.steps, ti_steps=self.steps)
         with self._taken("FMN inversion step", self.steps):
