@@ -52,6 +52,7 @@ test-slow: .venv/.ready ## full-size models, real photographs (RAZOR_CIFAR10=DIR
 bench: .venv/.ready ## speed ratios, cost of every method in gradient passes, the forgetting table (CIFAR=DIR adds CIFAR-10 classes)
 	$(BIN)/python scripts/bench.py $(ARGS)
 	$(BIN)/python scripts/bench_uce.py
+	$(BIN)/python scripts/bench_sd.py
 
 tables: .venv/.ready ## the papers' tables and figures from recorded runs (RUN=1 runs what is missing; SEEDS=0,1,2 TARGETS=1 JOBS=2 CIFAR=DIR)
 ifdef RUN
