@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 RUN_KEPT = (
-    "recorded runs are kept, of this one epochs of a training and edits of a sequence; the same command goes on"
+    "recorded runs are kept, of this one epochs of a training, edits of a sequence; the same command goes on"
 )
 KEPT = {  # subcommand: what it keeps when it is stopped, and how to go on
     "tables": "every table is the old one or the new one; the same command writes the rest",

@@ -17,6 +17,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     return bench_sd
 
 
+@pytest.mark.slow
 def test_the_tiny_form_says_it_is_reduced_and_counts_times_units_are_the_totals(
     bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,22 @@ def test_estimate_grows_with_pictures_and_states(monkeypatch: pytest.MonkeyPatch
     assert seconds(model="clip_vitb32") > 50 * seconds()
 
 
+def test_each_edit_of_a_request_costs_and_a_sequence_looks_at_what_is_on_the_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("razor_cli.engine.estimate.operations_per_second", lambda _: 1e10)
+
+    def seconds(target: str, **more: list[bool]) -> float:
+        block = {"scenario": ["identity"], "method": ["slug"], "target": [target], "quantization": ["none"]}
+        (job,), _ = check_all(Asked(name="", blocks=[block | more], words=[]))
+        return counted(job).seconds
+
+    one, both = "Taylor Swift", '["Taylor Swift", "Elon Musk"]'
+    three = '["Taylor Swift", "Elon Musk", "Kanye West"]'
+    alone, in_turn, apart = seconds(one), seconds(both, sequence=[True]), seconds(both, compose=[True])
+    assert alone < in_turn < apart and in_turn < seconds(three, sequence=[True])
+
+
 def test_weights_that_would_have_to_be_fetched_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
