@@ -73,7 +73,7 @@ def write(folder: Path, sizes: Sizes, side: int) -> int:
     shutil.copytree(own / "scheduler", folder / "scheduler")
     shutil.copytree(own / "tokenizer", folder / "tokenizer")
     shutil.copy(own / "model_index.json", folder)
-    _longer(folder / "tokenizer")
+    _widen(folder / "tokenizer", sizes.words)
     _clip(folder, folder.with_name(f"{folder.name}_clip"), sizes)
     _vae(sizes, side).half().save_pretrained(folder / "vae")
     unet = _unet(sizes, side)
@@ -81,10 +81,16 @@ def write(folder: Path, sizes: Sizes, side: int) -> int:
     return sum(p.numel() for p in unet.parameters())
 
 
-def _longer(folder: Path) -> None:
-    """Let the embedded tokenizer fill prompts up to the length of a full-size model."""
+def _widen(folder: Path, words: int) -> None:
+    """Let the embedded tokenizer fill prompts up to the length of a full-size model, and give it as many
+    words as the embedding has rows; those that are added stand in no text.
+    """
     file = folder / "tokenizer_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": LENGTH}))
+    known = folder / "vocab.json"
+    vocabulary = json.loads(known.read_text())
+    vocabulary |= {f"<|unused{i}|>": i for i in range(len(vocabulary), words)}
+    known.write_text(json.dumps(vocabulary))
 
 
 def _unet(sizes: Sizes, side: int) -> Any:
@@ -125,7 +131,7 @@ def _clip(pipeline: Path, folder: Path, sizes: Sizes) -> None:
     held = {n: v.clone() for n, v in model.state_dict().items() if not n.endswith("position_ids")}
     own = stand_in_folder("sd_tiny_clip")
     shutil.copytree(own, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    _longer(folder)
+    _widen(folder, sizes.words)
     model.config.save_pretrained(folder)
     save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
     file = folder / "preprocessor_config.json"

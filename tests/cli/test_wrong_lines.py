@@ -176,5 +176,5 @@ def test_propositions_list_their_jobs(asked: list[Experiment], capsys: pytest.Ca
     before = set(Path.cwd().rglob("*"))
     assert main.razor_command(["propositions", "scenario=identity", "dry_run=true"]) == 0
     out = capsys.readouterr().out
-    assert out.count("identity") == 6 and "class" not in out and "nothing was started" in out
+    assert out.count("identity") == 7 and "class" not in out and "nothing was started" in out
     assert set(Path.cwd().rglob("*")) == before
