@@ -106,7 +106,8 @@ def test_real_modules_agree_with_weights_in_place(bnb, scheme, kind, caplog):
             assert block.attn.out_proj.weight.dtype == torch.float32
             real = model.encode_image(pixels)
     assert (record.n_tensors, record.n_modules) == (16, 8)
-    tolerance = 0.02 if scheme == "bnb_int8" else 2e-3  # int8 modules round activations too
+    # int8 modules round activations too; with AVX512_BF16 those of 4 bit multiply in bfloat16
+    tolerance = 0.02 if scheme == "bnb_int8" else 0.01
     assert (real - in_place).norm() / in_place.norm() < tolerance
     assert (real - plain).norm() / plain.norm() > 1e-3
     assert dict(model.module.named_modules()) == children and torch.equal(torch.get_rng_state(), rng)

@@ -27,7 +27,6 @@ from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.evaluation import Evaluator
 from razor_cli.errors import WeightsError
-from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.companions import load_companions
 from razor_cli.families.clip.exam import Answers, ClipExam
 from razor_cli.families.clip.family import Clip
@@ -40,6 +39,7 @@ from razor_cli.main import run_command
 from razor_cli.report.terminal import print_report
 from razor_cli.runs.records import Identity
 from razor_cli.runs.rows import scores_csv
+from razor_cli.weights.beside import CompanionFiles
 
 SHORT = stand_in_folder("clip_tiny_short")
 

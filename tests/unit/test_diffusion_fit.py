@@ -15,7 +15,7 @@ from torch import Tensor
 from razor_cli.errors import ConfigError, WeightsError
 from razor_cli.families.diffusion.choices import Precision
 from razor_cli.families.diffusion.files import Part
-from razor_cli.families.diffusion.load import build_empty, load_part
+from razor_cli.families.diffusion.nets import build_empty, load_part
 
 __all__ = ["models", "sd15"]  # fixtures
 

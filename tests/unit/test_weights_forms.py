@@ -18,10 +18,10 @@ from torch import Tensor
 
 from razor_cli.contract.components import parameters
 from razor_cli.errors import PatchError, RunError, WeightsError
-from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.companions import load_companions
 from razor_cli.families.clip.open_clip_models import load_open_clip
 from razor_cli.weights.adapter import write_adapter
+from razor_cli.weights.beside import CompanionFiles
 from razor_cli.weights.checkpoint import combined_hash, read_state, tensor_hash, tensor_hashes
 from razor_cli.weights.patch import apply, read_patch, revert, undo_path_for, verify, write_patch
 

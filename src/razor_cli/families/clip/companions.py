@@ -11,8 +11,8 @@ from torch import nn
 from razor_cli.contract.components import Moduled
 from razor_cli.contract.family import Companions
 from razor_cli.engine.changes import Weights
-from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.fit import fitted
+from razor_cli.weights.beside import CompanionFiles
 from razor_cli.weights.checkpoint import read_state, state_hash
 
 

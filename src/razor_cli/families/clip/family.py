@@ -23,10 +23,10 @@ from razor_cli.dual.components import TowerLayout, every_tensor, list_components
 from razor_cli.dual.named_losses import DualLoss, dual_loss
 from razor_cli.dual.quantizable import quantizable_of
 from razor_cli.dual.view import Tower
-from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.companions import load_companions
 from razor_cli.families.clip.fit import weights_digest
 from razor_cli.families.clip.preparation import preparation_of
+from razor_cli.weights.beside import CompanionFiles
 
 if TYPE_CHECKING:
     from razor_cli.families.clip.exam import ClipExam

@@ -9,7 +9,6 @@ import torch
 
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.architectures import check_served
-from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import Library, salt_of
 from razor_cli.families.clip.fit import weights_digest
@@ -17,6 +16,7 @@ from razor_cli.families.clip.hugging_face import architecture_of, load_hugging_f
 from razor_cli.families.clip.open_clip_folder import check_followed
 from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_in, open_clip_salt
 from razor_cli.families.clip.standins import DEFAULT
+from razor_cli.weights.beside import CompanionFiles
 from razor_cli.weights.checkpoint import read_state
 
 

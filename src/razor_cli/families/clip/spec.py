@@ -15,11 +15,11 @@ from razor_cli.dual.choices import FORGET_LOSSES
 from razor_cli.dual.goals import GOALS
 from razor_cli.errors import ConfigError, Problem, WeightsError
 from razor_cli.families.clip.architectures import check_served, fetched_tokenizer, files_of
-from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.files import Library, beside_weights, weight_files
 from razor_cli.families.clip.hf_files import check_folder
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 from razor_cli.runs.remembered import remember
+from razor_cli.weights.beside import CompanionFiles
 
 if TYPE_CHECKING:
     from razor_cli.families.clip.family import Clip

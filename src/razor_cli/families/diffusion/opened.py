@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -24,6 +24,7 @@ from razor_cli.families.diffusion.drawing import Contexts, PictureStore
 from razor_cli.families.diffusion.files import T5
 from razor_cli.families.diffusion.groups import group
 from razor_cli.families.diffusion.kinds import Draws
+from razor_cli.families.diffusion.oracle import Against
 from razor_cli.families.diffusion.paired import Paired
 from razor_cli.families.diffusion.preparation import preparation_of
 from razor_cli.families.diffusion.quantizable import quantizable_of
@@ -45,6 +46,7 @@ class OpenedPipeline:
     digest: str
     paired: Mapping[str, Paired] = field(default_factory=dict)
     draws: Draws = field(default_factory=Draws)
+    against: Callable[[str], Against] = lambda target: Against()  # for a target, what it is held against
     device: str = field(init=False)
     layouts: tuple[TowerLayout, ...] = field(init=False)
     contexts: Contexts = field(init=False)
@@ -164,5 +166,7 @@ class OpenedPipeline:
         return self._preparation
 
     def companions(self, target: str) -> Companions:
-        """Return nothing: no other model is held against this one."""
-        return Companions()
+        """Return the pipeline trained without the target that settings name. Raises WeightsError for one that
+        does not fit.
+        """
+        return self.against(target).read(self, self.denoiser.kind)

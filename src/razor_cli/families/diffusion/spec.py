@@ -40,6 +40,7 @@ from razor_cli.families.diffusion.memory import (
     needed,
     without_gpu,
 )
+from razor_cli.families.diffusion.oracle_files import ORACLE, oracle_of, oracle_problems
 from razor_cli.families.diffusion.refusals import check_alone, refusals
 from razor_cli.families.diffusion.schemes import REFUSED_SCHEMES
 from razor_cli.families.diffusion.standins import stand_in_folder, stand_in_names
@@ -69,6 +70,7 @@ class DiffusionSpec:
     weights: str | None = None  # folder, file or name of the hub; null: the embedded ones
     variant: str | None = None  # of weights files, e.g. fp16; components without it are taken plain
     companion: str | dict[str, str] | None = None  # paired CLIP, or encoder -> CLIP; null: NAME_clip beside
+    oracle: str | dict[str, str] | None = None  # trained without the target; or target -> one
     t5: ThirdEncoder = ThirdEncoder.LOAD
     device: Device = Device.AUTO
     dtype: Precision = Precision.AUTO
@@ -177,6 +179,7 @@ class DiffusionSpec:
             wrong += [] if self._of_hub() else found
             if not found:
                 wrong += companion_problems(files, companions_of(files.path, self.companion))
+                wrong += oracle_problems(self.oracle, self._read)
                 self._check_held(files)
         except (WeightsError, ConfigError) as error:
             wrong.append(error)
@@ -236,9 +239,13 @@ class DiffusionSpec:
         return self._files().digest()
 
     def beside(self, target: str) -> Mapping[str, str]:
-        """Return the hashes of the paired CLIPs, by their encoders: losses and judges go through them."""
+        """Return the hashes of the paired CLIPs, by their encoders: losses and judges go through them; and of
+        the oracle for a target.
+        """
         found = self._companions(self._files())
-        return {f"paired_{name}": folder_hash(folder) for name, folder in found.items()}
+        oracle = oracle_of(self.oracle, target, self._read)[0]
+        paired = {f"paired_{name}": folder_hash(folder) for name, folder in found.items()}
+        return paired if oracle is None else paired | {ORACLE: oracle.digest()}
 
     def cost(self, work: Work) -> Estimate:
         """Return what a job costs by a count of passes through the net."""
@@ -250,6 +257,7 @@ class DiffusionSpec:
         device that is not there or cannot hold it.
         """
         from razor_cli.families.diffusion.load import Wanted, choose_device, free_on, load
+        from razor_cli.families.diffusion.oracle import Against
 
         files = self._files()
         self._check_held(files)
@@ -265,7 +273,12 @@ class DiffusionSpec:
             draws=Draws(per_picture=self.draws, batch=self.batch),
             checkpointing=self.checkpointing,
         )
-        return load(self.name, self.stand_in, files, wanted, companions)
+
+        def against(target: str) -> Against:
+            oracle, notes = oracle_of(self.oracle, target, self._read)
+            return Against(files=oracle, notes=notes)
+
+        return load(self.name, self.stand_in, files, wanted, companions, against)
 
 
 def no_float16_with_t5() -> ConfigError:
