@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import logging
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import ModuleType
@@ -89,8 +90,16 @@ class Quantization:
             require_bitsandbytes()
 
 
+def without_advice() -> None:
+    """Keep bitsandbytes, which diffusers and transformers import too, from asking for a package that fetches
+    faster kernels from the hub: nothing here needs it.
+    """
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+
 def require_bitsandbytes() -> ModuleType:
     """Return the module bitsandbytes. Raises UserError when it is absent or too old."""
+    without_advice()
     try:
         bnb = importlib.import_module("bitsandbytes")
     except ImportError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from razor_cli.config.quantization import without_advice
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.denoiser import Denoiser
 from razor_cli.families.diffusion.family import Diffusion
@@ -42,6 +43,7 @@ def load(
     """Return a pipeline as a family; `against` says what it is held against for a target. Raises WeightsError
     where it cannot be had, ConfigError for a device that is not there.
     """
+    without_advice()
     place = choose_device(wanted.device)
     pipeline, places = load_pipeline(files, DTYPES[wanted.dtype])
     denoiser = Denoiser(pipeline, files.kind, place)

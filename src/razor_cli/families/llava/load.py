@@ -14,6 +14,7 @@ import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
 
+from razor_cli.config.quantization import without_advice
 from razor_cli.errors import ConfigError, RazorError, headline
 from razor_cli.families.diffusion.stored import Place, StoredTensors
 from razor_cli.families.llava.answerer import Answerer, Looker
@@ -70,6 +71,7 @@ def open_files(files: LlavaFiles, dtype: torch.dtype, device: str, language: Lan
     """Return a model with its image tower and projector. Raises WeightsError unless names and shapes of all
     its tensors agree exactly with its settings.
     """
+    without_advice()
     module = build_empty(files)
     held = files.names()
     names = matched(module, held, files.source)
