@@ -100,6 +100,10 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, Run]:
     return good, bad
 
 
+# What all tables together are asked with: they read runs as one table does, and take seconds
+IN_EVERY_TABLE = ("a bit of scores.csv", "no survival", "ragged log")
+
+
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_folder_is_named_and_ends_nothing_for_the_others(
     runs: tuple[Run, Run], kind: str, capsys: pytest.CaptureFixture[str]
@@ -107,11 +111,9 @@ def test_bad_folder_is_named_and_ends_nothing_for_the_others(
     good, bad = runs
     spoil, why = BAD[kind]
     spoil(bad)
-    commands = (
-        ["query", "select target from runs"],
-        ["tables", "measured", "--format", "md"],
-        ["tables", "all"],
-    )
+    commands = [["query", "select target from runs"], ["tables", "measured", "--format", "md"]]
+    if kind in IN_EVERY_TABLE:
+        commands.append(["tables", "all"])
     for words in commands:
         assert razor_command(words) == 0
         out, err = capsys.readouterr()
