@@ -24,7 +24,7 @@ from razor_cli.tables.answered_rows import (
     recorded,
     samples,
 )
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import ABSENT, compared, half_width, mean_cell, plural
 from razor_cli.tables.selection import Measure, by_model, left_out, sample, usable, versions
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from razor_cli.metrics.stats import wilson
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import ABSENT, KEY, Line, panel, plural
 from razor_cli.tables.selection import Measure, by_model, left_out, sample, usable, versions
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import shown
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.selection import UNEDITED, Sample, by_model, flips, sample, usable

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.canvas_printed import FAMILY
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.drawn import BENCHMARK
 from razor_cli.tables.layout import ABSENT
 from razor_cli.tables.selection import UNEDITED, by_model, usable, versions

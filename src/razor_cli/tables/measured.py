@@ -7,7 +7,7 @@ from itertools import groupby
 
 from razor_cli.runs.folder import Run
 from razor_cli.runs.rows import ScoreRow
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 
 TITLE = "What was measured, run by run"
 NONE = "–"

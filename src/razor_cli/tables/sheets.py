@@ -9,8 +9,8 @@ from pathlib import Path
 
 from razor_cli.config.conf_files import option_of
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.canvas_printed import FAMILY
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.drawn import SHARES
 from razor_cli.tables.layout import mean_cell
 from razor_cli.tables.selection import UNEDITED, by_model, sample, usable, versions

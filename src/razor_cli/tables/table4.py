@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.canvas_printed import (
     CARRIED,
     FAMILY,
@@ -23,6 +22,7 @@ from razor_cli.tables.canvas_printed import (
     table4,
     titled,
 )
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.drawn import BENCHMARK
 from razor_cli.tables.layout import KEY, Line, panel
 from razor_cli.tables.selection import Measure, by_model, left_out, sample, usable, versions

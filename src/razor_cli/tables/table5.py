@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.canvas_costs import MEMORY_NOTE, costs_of, is_fresh, measures_of, samples_of
 from razor_cli.tables.canvas_printed import (
     FAMILY,
@@ -24,6 +23,7 @@ from razor_cli.tables.canvas_printed import (
     table5,
     titled,
 )
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import ABSENT, KEY, Line, mean_cell, panel, plural, units
 from razor_cli.tables.selection import by_model, left_out, sample, usable, versions
 from razor_cli.tables.table4 import MEASURES

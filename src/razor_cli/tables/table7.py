@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.selection import Measure, by_model, flips, published, sample, usable, versions
 from razor_cli.tables.table3 import MEASURES, OTHERS

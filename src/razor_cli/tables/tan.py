@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from razor_cli.config.conf_files import option_of
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import DOUBTFUL, KEY, Line, panel, plural
 from razor_cli.tables.selection import (
     UNEDITED,
