@@ -197,8 +197,8 @@ def head_of(measure: Measure, source: str = MEASURED, *, beside: bool = False) -
 
 
 def lacks(line: Line, lines: Sequence[Line], measures: Sequence[Measure]) -> str:
-    """Return which targets of the panel's other lines stand behind no number of this one; a measure that a line
-    has not at all is a dash in its cell and not told here.
+    """Return which targets of the panel's other lines stand behind no number of this one. A measure that a
+    line has not at all is a dash in its cell and not told here.
     """
     found: dict[tuple[str, ...], list[str]] = {}
     there = [m for m in measures if line.samples.get(m.key)]
