@@ -4,6 +4,7 @@ MPLBACKEND and a person's matplotlibrc say. A figure is never worth a result: on
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,9 +45,7 @@ FALLBACK_FONTS = (
 )
 NO_FONT = ("LastResort", "Last Resort High-Efficiency")  # has a box for every letter
 SPELLED = re.compile(r"U\+[0-9A-F]{4,6}")
-TOLD = (
-    "U+ numbers stand for letters that no installed font has, such as Noto Sans and Noto Sans CJK have them"
-)
+TOLD = "U+ numbers stand for letters that no installed font has; Noto Sans and Noto Sans CJK have them"
 
 
 @contextmanager
@@ -139,18 +138,19 @@ def name_ticks(axis: Any, names: Sequence[str]) -> None:
 
 
 def log_ticks(axis: Any) -> None:
-    """Set an axis to a log scale whose numbers do not run into each other: powers of ten, and below two of
-    them 1, 2 and 5 of each. Call it when all is drawn.
+    """Set an axis to a log scale whose numbers do not run into each other: powers of ten, and where fewer
+    than two are in sight 1, 2 and 5 of each. Call it when all is drawn.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     low, high = axis.get_view_interval()
-    if high / low < 10**2.2:  # short numbers, where powers of ten would be too few
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    else:
+    if math.floor(math.log10(high)) - math.ceil(math.log10(low)) >= 1:
         axis.set_major_locator(LogLocator(numticks=7))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("e-0", "e-")))
+        axis.set_tick_params(labelsize=8)
     axis.set_minor_formatter(NullFormatter())
 
 

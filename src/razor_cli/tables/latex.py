@@ -22,7 +22,7 @@ LINE = 340.0  # points of a line that a block may fill; an article in 10 pt has 
 GAP = 8.0  # points between columns, as \tabcolsep below says
 WIDEST = 118.0  # points of a column of text, which breaks its lines
 NAMES = 210.0  # points that the columns of a row's names may take together
-TALLEST = 48  # lines of a page, its caption's among them
+TALLEST = 50  # lines of a page, its caption's among them
 CAPTION = 80  # letters of a caption's line
 HEAD = 13  # letters of a head's line
 # Points of a letter at 8 pt, somewhat more than Computer Modern's; a bold one takes a sixth more.
@@ -89,8 +89,9 @@ def _tables(doc: Document, panel: Panel, label: str) -> Iterable[str]:
     """Yield a panel as one table, or as several where it is longer than a page."""
     blocks = list(_blocks(panel, [_Column(panel, j) for j in range(len(panel.columns))]))
     title = f"{tex(doc.title)}: {tex(panel.title)}"
-    for part, rows in enumerate(_pages(panel, blocks, TALLEST - len(title) / CAPTION)):
-        body = "\n\n\\medskip\n".join(_tabular(panel, block, rows) for block in blocks)
+    pages = _pages(panel, blocks, TALLEST - len(title) / CAPTION)
+    for part, (together, rows) in enumerate(pages):
+        body = "\n\n\\medskip\n".join(_tabular(panel, block, rows) for block in together)
         yield (
             "\\begin{table}\n\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}\n"
             f"\\caption{{{title}{' (continued)' if part else ''}}}\n"
@@ -98,17 +99,35 @@ def _tables(doc: Document, panel: Panel, label: str) -> Iterable[str]:
         )
 
 
-def _pages(panel: Panel, blocks: Sequence[Sequence[_Column]], lines: float) -> list[range]:
-    """Return which rows stand on a page together: as many as all blocks of them have room for."""
-    room = lines - sum(max(len(c.head) for c in block) + 2 for block in blocks)
-    pages, first, filled = [], 0, 0
-    for i, row in enumerate(panel.rows):
-        height = sum(max(c.lines(row) for c in block) for block in blocks)
-        if i > first and filled + height > room:
-            pages.append(range(first, i))
-            first, filled = i, 0
-        filled += height
-    return [*pages, range(first, len(panel.rows))]
+Blocks = Sequence[Sequence["_Column"]]
+
+
+def _pages(panel: Panel, blocks: Blocks, lines: float) -> Iterable[tuple[Blocks, range]]:
+    """Yield which blocks stand on a page together, and which of their rows: whole panels where they fit, else
+    as many blocks as leave room for the rows.
+    """
+    while blocks:
+        count = len(blocks)
+        while count > 1 and _height(panel, blocks[:count], range(len(panel.rows))) > lines:
+            count -= 1
+        yield from ((blocks[:count], rows) for rows in _parts(panel, blocks[:count], lines))
+        blocks = blocks[count:]
+
+
+def _height(panel: Panel, blocks: Blocks, rows: range) -> float:
+    """Return how many lines the rows take in all blocks, heads and rules included."""
+    heads = sum(1.1 * max(len(c.head) for c in block) + 2.4 for block in blocks)
+    return heads + sum(max(c.lines(panel.rows[i]) for c in block) for block in blocks for i in rows)
+
+
+def _parts(panel: Panel, blocks: Blocks, lines: float) -> Iterable[range]:
+    """Yield which rows of some blocks stand on a page together."""
+    first = 0
+    for last in range(1, len(panel.rows)):
+        if _height(panel, blocks, range(first, last + 1)) > lines:
+            yield range(first, last)
+            first = last
+    yield range(first, len(panel.rows))
 
 
 class _Column:

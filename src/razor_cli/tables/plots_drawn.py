@@ -85,10 +85,8 @@ def heat_map(path: Path, heat: Heat) -> None:
     row for each name that it was run on.
     """
     columns, tall = len(heat.generated), [len(rows) for rows in heat.rows.values()]
-    width, height = max(2.6, 0.24 * columns + 1.2), sum(max(0.5, 0.24 * rows) + 0.45 for rows in tall)
-    figure, axes = new_figure(
-        width + 1.6, height + 1.4, 1, heat.title, rows=len(tall), heights=[max(2, rows) for rows in tall]
-    )
+    width, height = max(2.6, 0.24 * columns + 1.2), sum(0.24 * rows + 0.45 for rows in tall)
+    figure, axes = new_figure(width + 1.6, height + 1.4, 1, heat.title, rows=len(tall), heights=tall)
     flat = list(axes.flat)
     look: dict[str, Any] = {"cmap": "cividis", "vmin": 0, "vmax": 100, "interpolation": "nearest"}
     for ax, (method, matrix) in zip(flat, heat.methods.items(), strict=True):
