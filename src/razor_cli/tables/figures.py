@@ -194,7 +194,7 @@ def figure6(runs: Sequence[Run]) -> Document:
             "others among themselves, |Δ| ↓",
         )
         panels.append(Panel(title=found.title, columns=columns, rows=rows))
-    notes = [] if panels else ["Nothing measured: razor-run experiment=compare (runs record cosines.csv)"]
+    notes = [] if panels else ["Nothing measured (runs record cosines.csv): razor-run experiment=compare"]
     return Document(
         name="figure6",
         title="RAZOR Figure 6, text-image cosines before and after, measured",

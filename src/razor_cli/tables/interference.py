@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from razor_cli.config.conf_files import option_of
 from razor_cli.runs.folder import Run
 from razor_cli.tables.canvas_printed import FAMILY
 from razor_cli.tables.cells import Heading, Meaning, Number
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.drawn import BENCHMARK
+from razor_cli.tables.hints import command
 from razor_cli.tables.layout import ABSENT
 from razor_cli.tables.selection import UNEDITED, by_model, usable, versions
 
@@ -31,6 +31,7 @@ class Heat:
 
     title: str
     scenario: str
+    runs: Sequence[Run]
     forgotten: tuple[str, ...]
     generated: tuple[str, ...]
     rows: Mapping[str, tuple[str, ...]]
@@ -51,7 +52,7 @@ def heats(runs: Sequence[Run]) -> list[Heat]:
             cells = {m: _cells([r for r in chosen if r.record.method == m]) for m in _methods(chosen)}
             cells = {m: own for m, own in cells.items() if own}
             if cells:
-                found.append(_heat(f"{model}, {scenario}", scenario, cells))
+                found.append(_heat(f"{model}, {scenario}", scenario, chosen, cells))
     return found
 
 
@@ -66,7 +67,7 @@ def _methods(runs: Sequence[Run]) -> list[str]:
     return sorted({r.record.method for r in runs}, key=lambda m: (not m.startswith("razor"), m))
 
 
-def _heat(title: str, scenario: str, cells: Mapping[str, Cells]) -> Heat:
+def _heat(title: str, scenario: str, runs: Sequence[Run], cells: Mapping[str, Cells]) -> Heat:
     forgotten = sorted({target for own in cells.values() for target, _ in own})
     others = {name for own in cells.values() for _, name in own} - set(forgotten)
     generated = [*forgotten, *sorted(others)]  # what was forgotten lies on the diagonal
@@ -78,6 +79,7 @@ def _heat(title: str, scenario: str, cells: Mapping[str, Cells]) -> Heat:
     return Heat(
         title=title,
         scenario=scenario,
+        runs=runs,
         forgotten=tuple(forgotten),
         generated=tuple(generated),
         rows=rows,
@@ -123,7 +125,7 @@ def build(runs: Sequence[Run]) -> Document:
     ]
     for heat in found:
         for method, names in heat.without().items():
-            run = f"razor-run experiment=drawn scenario={heat.scenario} method={option_of('method', method)}"
+            run = command("drawn", heat.runs, scenario=heat.scenario, method=method)
             notes.append(f"{heat.title}: {method} was not run on {', '.join(names)}: {run}")
     notes += [] if panels else ["Nothing measured: razor-run experiment=drawn metrics.per_name=true"]
     return Document(

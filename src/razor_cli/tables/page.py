@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from razor_cli.tables.cells import ASIDE, REMARK, meaning_of
 if TYPE_CHECKING:
     from razor_cli.tables.document import Document, Panel
 
-INDEX = "index.html"
 FILES = ("style.css", "head.html", "table.html", "index.html")  # in the folder `pages`
 OTHER_FORMS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}
 LONG = 34  # letters; a longer text breaks its lines
@@ -32,9 +30,7 @@ def page(doc: Document, figures: Sequence[str] = ()) -> str:
         }
         for panel in doc.panels
     ]
-    return _rendered(
-        "table.html", title=doc.title, doc=doc, panels=panels, figures=figures, forms=OTHER_FORMS
-    )
+    return rendered("table.html", title=doc.title, doc=doc, panels=panels, figures=figures, forms=OTHER_FORMS)
 
 
 def _cells(panel: Panel, i: int) -> Iterable[Mapping[str, object]]:
@@ -65,21 +61,8 @@ def _look(panel: Panel, j: int) -> Markup:
     return Markup(f' class="{names}"' if names else "")  # the names above, nothing of a table's
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What the index says of one table: what it shows, and which files there are."""
-
-    what: str
-    forms: Sequence[str]
-    figures: Sequence[str]
-
-
-def index(entries: Mapping[str, Entry]) -> str:
-    """Return the page that leads to all tables, by name."""
-    return _rendered("index.html", title="Tables and figures of recorded runs", entries=entries)
-
-
-def _rendered(template: str, **given: object) -> str:
+def rendered(template: str, **given: object) -> str:
+    """Return a page of one of FILES."""
     folder = resources.files("razor_cli.tables").joinpath("pages")
     texts = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in FILES}
     environment = jinja2.Environment(

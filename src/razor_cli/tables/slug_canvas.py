@@ -119,7 +119,7 @@ def _panel(where: str, runs: Sequence[Run], costly: Sequence[Run]) -> Panel:
             samples = {**_samples(own, distances), **(samples_of(measured, costs) if measured else {})}
             lines.append(Line(labels=(method, preset), name=preset, samples=samples, printed=printed))
         if not done:
-            why = missing(NAME, method, model=STAND_INS[MODEL])
+            why = missing(NAME, method, runs, model=STAND_INS[MODEL])
             lines.append(Line(labels=(method, ""), printed=printed, why=why))
     title = f"SD v1.5 as published | {where}"
     return panel(title, ("method", "preset"), lines, measures, against=())

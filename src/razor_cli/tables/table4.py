@@ -80,6 +80,5 @@ def _methods(published_model: str, task: str, runs: Sequence[Run]) -> Iterable[L
             samples = {m.key: sample(own, m) for m in MEASURES}
             yield Line(labels=(method, preset), name=preset, samples=samples, printed=printed)
         if not done:
-            model = STAND_INS.get(published_model, runs[0].record.model if runs else "")
-            why = missing("table4", method, scenario=task, model=model)
+            why = missing("table4", method, runs, scenario=task, model=STAND_INS.get(published_model, ""))
             yield Line(labels=(method, ""), printed=printed, why=why)

@@ -83,7 +83,7 @@ def _costs(title: str, runs: Sequence[Run]) -> Panel:
             labels = (method, preset, today)
             lines.append(Line(labels=labels, name=preset, samples=samples_of(own, measures), printed=printed))
         if not done:
-            why = missing("table5", method, model=STAND_INS[MODEL])
+            why = missing("table5", method, runs, model=STAND_INS[MODEL])
             lines.append(Line(labels=(method, "", today), printed=printed, why=why))
     heads = ("method", "preset", "authors' code today ↓ s")
     return panel(f"Costs as published | {title}", heads, lines, measures, against=("razor",))
