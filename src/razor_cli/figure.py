@@ -4,10 +4,13 @@ MPLBACKEND and a person's matplotlibrc say. A figure is never worth a result: on
 
 from __future__ import annotations
 
+import math
 import os
-import warnings
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +27,14 @@ if TYPE_CHECKING:
 DPI = 150
 NAMES_SHOWN = 40  # rows or columns of a matrix beyond this are drawn without names
 LONGEST_NAME = 26
-# Tried in order for letters that matplotlib's own font lacks; only those installed are asked for.
+VECTOR = ("svg", "pdf")  # forms of a figure beside PNG, for papers
+NO_TIME = {  # of each form: metadata that would tell when and by what it was drawn
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+OWN_FONT = "DejaVu Sans"
+# Tried first for letters that matplotlib's own font lacks, then every other font that is installed.
 FALLBACK_FONTS = (
     "Noto Sans CJK JP",
     "Noto Sans CJK SC",
@@ -33,6 +43,9 @@ FALLBACK_FONTS = (
     "Noto Sans Arabic",
     "Noto Sans",
 )
+NO_FONT = ("LastResort", "Last Resort High-Efficiency")  # has a box for every letter
+SPELLED = re.compile(r"U\+[0-9A-F]{4,6}")
+TOLD = "U+ numbers stand for letters that no installed font has; Noto Sans and Noto Sans CJK have them"
 
 
 @contextmanager
@@ -41,9 +54,9 @@ def own_settings() -> Iterator[None]:
     with _unasked():
         import matplotlib
     plain = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
-    with matplotlib.rc_context(plain), warnings.catch_warnings():
-        # a letter that no font of the machine has is drawn as a box; the numbers' files have the name
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+    # ids of an SVG that are the same every time; letters of a PDF as a font that journals take
+    plain |= {"svg.hashsalt": "razor", "pdf.fonttype": 42}
+    with matplotlib.rc_context(plain):
         yield
 
 
@@ -69,19 +82,27 @@ def at_the_cost_of_a_note(notes: list[str], what: str) -> Iterator[None]:
 
 
 def new_figure(
-    width: float, height: float, columns: int, title: str, *, rows: int | None = None
+    width: float,
+    height: float,
+    columns: int,
+    title: str,
+    *,
+    rows: int | None = None,
+    heights: Sequence[float] | None = None,
 ) -> tuple[Figure, Any]:
-    """Return a figure in inches with its axes: one row of them, or with `rows` an array [rows, columns]."""
+    """Return a figure in inches with its axes: one row of them, or with `rows` an array [rows, columns], as
+    high as `heights` are to each other.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     if title:
-        figure.suptitle(on_screen(title), fontsize=11, family=fonts(), parse_math=False)
+        figure.suptitle(drawable(title), fontsize=11, family=fonts(title), parse_math=False)
     if rows is None:
         return figure, figure.subplots(1, columns)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
 
 
 def open_frame(ax: Any) -> None:
@@ -97,7 +118,7 @@ def draw_matrices(axes: Iterable[Any], matrices: Mapping[str, NDArray[np.float64
         image = ax.imshow(
             matrix, cmap="cividis", vmin=low, vmax=high, aspect="equal", interpolation="nearest"
         )
-        ax.set_title(title, fontsize=title_size)
+        ax.set_title(drawable(title), fontsize=title_size, family=fonts(title), parse_math=False)
         ax.tick_params(length=0)
     return image
 
@@ -107,27 +128,93 @@ def name_ticks(axis: Any, names: Sequence[str]) -> None:
     if len(names) > NAMES_SHOWN:
         axis.set_ticks([])
         return
-    plain = [on_screen(name) for name in names]  # fonts have no control codes, and warn of them as they are
+    plain = [drawable(name) for name in names]
     shown = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in plain]
     axis.set_ticks(range(len(names)), labels=shown)
-    for label in axis.get_ticklabels():
-        label.set(fontsize=7, family=fonts(), parse_math=False)  # a dollar sign in a name is no formula
+    for label, name in zip(axis.get_ticklabels(), names, strict=True):
+        label.set(fontsize=7, family=fonts(name), parse_math=False)  # a dollar sign in a name is no formula
         if axis.axis_name == "x":
             label.set(rotation=45, horizontalalignment="right", rotation_mode="anchor")
 
 
-def fonts() -> list[str]:
-    """Return the fonts to try for names in any script, of those installed."""
+def log_ticks(axis: Any) -> None:
+    """Set an axis to a log scale whose numbers do not run into each other: powers of ten, and where fewer
+    than two are in sight 1, 2 and 5 of each. Call it when all is drawn.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    low, high = axis.get_view_interval()
+    if math.floor(math.log10(high)) - math.ceil(math.log10(low)) >= 1:
+        axis.set_major_locator(LogLocator(numticks=7))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("e-0", "e-")))
+        axis.set_tick_params(labelsize=8)
+    axis.set_minor_formatter(NullFormatter())
+
+
+def fonts(text: str = "") -> list[str]:
+    """Return the fonts to try for a text, of those installed: ours, those for other scripts, and where they
+    lack a letter others that have it.
+    """
+    return list(_fonts(frozenset(text)))
+
+
+def drawable(text: str) -> str:
+    """Return text as a figure shows it: what acts on a screen, and letters that no installed font has, are
+    spelled out as U+ numbers.
+    """
+    plain = on_screen(text)
+    lacking = set(plain) - _letters(*_fonts(frozenset(plain)))
+    parts = (
+        ("U+" + " ".join(f"{ord(c):04X}" for c in run)) if lost else "".join(run)
+        for lost, run in groupby(plain, key=lacking.__contains__)
+    )
+    return "".join(parts)
+
+
+@cache
+def _fonts(letters: frozenset[str]) -> tuple[str, ...]:
     from matplotlib import font_manager
 
-    installed = set(font_manager.get_font_names())
-    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
+    installed = set(font_manager.get_font_names()) - set(NO_FONT)
+    found = [OWN_FONT, *(name for name in FALLBACK_FONTS if name in installed)]
+    lacking = {c for c in letters if ord(c) >= ord(" ")} - _letters(*found)
+    for name in sorted(installed) if lacking else ():
+        if more := lacking & _letters(name):
+            found.append(name)
+            lacking -= more
+    return tuple(found)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically and without the time it was drawn at."""
-    with staged(Path(path)) as part:
-        figure.savefig(
-            part, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None}
-        )
-        part.replace(path)
+@cache
+def _letters(*names: str) -> frozenset[str]:
+    """Return the letters that fonts have, the blank and the line end among them."""
+    from matplotlib import font_manager, ft2font
+
+    known: set[str] = {" ", "\n"}
+    files = sorted({f.fname for f in font_manager.fontManager.ttflist if f.name in names})
+    for file in files:
+        with suppress(RuntimeError, OSError):  # of pictures, or gone since the list was made
+            known |= set(map(chr, ft2font.FT2Font(file).get_charmap()))
+    return frozenset(known)
+
+
+def save(figure: Figure, path: Path, also: Sequence[str] = ()) -> list[Path]:
+    """Write a figure as PNG and in the forms of `also`, atomically and without the time it was drawn at;
+    return the files. Letters that it could not draw are told below it.
+    """
+    from matplotlib.text import Text
+
+    if any(SPELLED.search(text.get_text()) for text in figure.findobj(Text)):  # type: ignore[attr-defined]
+        figure.supxlabel(TOLD, fontsize=6, color="#5a5a5a")
+    files = [Path(path).with_suffix(f".{form}") for form in ("png", *also)]
+    for file in files:
+        form = file.suffix.removeprefix(".")
+        with staged(file) as part:
+            figure.savefig(
+                part, format=form, dpi=DPI, bbox_inches="tight", pad_inches=0.12, metadata=NO_TIME[form]
+            )
+            part.replace(file)
+    return files

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from fake_runs import as_format_1, fake_run, percent
 
+from razor_cli.contract.place import Place
 from razor_cli.errors import UserError
 from razor_cli.runs.archive import answer, render
 from razor_cli.runs.folder import open_run
 from razor_cli.runs.records import Identity
-from razor_cli.runs.rows import Place
 
 NAMES = ["Conan O'Brien", 'the "King"', "Beyoncé", "王小明", "a, b | c", "None", "NA", "007", "true"]
 

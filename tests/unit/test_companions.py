@@ -19,7 +19,8 @@ from razor_cli.config.command_line import read
 from razor_cli.config.compose import checked
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
-from razor_cli.contract.family import Change, Key
+from razor_cli.contract.family import Change
+from razor_cli.contract.place import Key
 from razor_cli.data.embedded import EmbeddedRequest, embedded_sets
 from razor_cli.data.sampling import Sizes
 from razor_cli.data.sets import ConceptSets

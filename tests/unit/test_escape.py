@@ -22,8 +22,8 @@ from razor_cli.report.terminal import print_report
 from razor_cli.runs.archive import answer, render
 from razor_cli.runs.folder import find_run
 from razor_cli.screen import Screen
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.base import render as rendered
+from razor_cli.tables.document import Document, Panel
 
 ACTING = {
     "colours": "\x1b[31mred",

@@ -12,7 +12,7 @@ from tiny_world import make_clip, make_sets, run
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters, swapped
 from razor_cli.contract.edit import Edit
-from razor_cli.contract.family import Key
+from razor_cli.contract.place import Key
 from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.evaluation import Evaluator

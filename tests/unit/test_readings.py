@@ -19,7 +19,8 @@ from razor_cli.errors import Problem
 from razor_cli.grid.blocks import chosen_blocks, points
 from razor_cli.methods.razor import Razor
 from razor_cli.runs.folder import complete_runs
-from razor_cli.tables.base import FORMS, Panel, render
+from razor_cli.tables.base import FORMS, render
+from razor_cli.tables.document import Panel
 from razor_cli.tables.flips import flipped, preset_settings
 from razor_cli.tables.readings import FILES, build, difference_cell, interval, readings
 

@@ -11,10 +11,11 @@ from fake_runs import fake_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from razor_cli.contract.place import Place
 from razor_cli.errors import RunError
 from razor_cli.metrics.score import Score
 from razor_cli.runs.records import Identity
-from razor_cli.runs.rows import Place, read_scores, scores_csv, state_order
+from razor_cli.runs.rows import read_scores, scores_csv, state_order
 
 ID = "0123456789abcdef"
 ISSUED = (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from razor_cli.tables.base import Document, Panel, render
+from razor_cli.tables.base import render
+from razor_cli.tables.document import Document, Panel
 
 
 def tiny(text: str) -> Document:

@@ -22,7 +22,8 @@ from razor_cli.errors import ConfigError
 from razor_cli.grid.blocks import chosen_blocks, read
 from razor_cli.main import razor_command
 from razor_cli.runs.folder import complete_runs
-from razor_cli.tables.base import FORMS, Document, Panel, render
+from razor_cli.tables.base import FORMS, render
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import mean_cell
 from razor_cli.tables.table3 import MEASURES, METHODS, WIDTHS, build
 

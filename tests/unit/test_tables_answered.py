@@ -14,7 +14,8 @@ from razor_cli.runs.folder import complete_runs
 from razor_cli.tables import answered as tables
 from razor_cli.tables.answered_printed import SHAPES
 from razor_cli.tables.answered_rows import spread
-from razor_cli.tables.base import Document, Panel, render
+from razor_cli.tables.base import render
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.registry import builder
 from razor_cli.tables.scores_read import is_read
 

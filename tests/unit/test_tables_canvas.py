@@ -13,8 +13,9 @@ from fake_runs import COST
 from razor_cli.contract.cost import Cost
 from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.tables import table5, tradeoff
-from razor_cli.tables.base import Document, Panel, render
+from razor_cli.tables.base import render
 from razor_cli.tables.canvas_printed import METHODS, SLIDE
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.registry import builder
 from razor_cli.tables.selection import published
 

@@ -11,7 +11,7 @@ from razor_cli.metrics.score import Score
 from razor_cli.metrics.stats import wilson
 from razor_cli.runs.folder import complete_runs
 from razor_cli.tables import drawn
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 
 WIDTHS = ("none", "int8")
 

@@ -15,7 +15,8 @@ from paper_runs import RATES, record_all
 from razor_cli.main import razor_command
 from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.tables import compare, figures, quantization, table7, tan, tan_series, tan_shapes
-from razor_cli.tables.base import FORMS, Document, Panel, render
+from razor_cli.tables.base import FORMS, render
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import preset_settings
 from razor_cli.tables.registry import TABLES, builder
 from razor_cli.tables.selection import published

@@ -11,7 +11,7 @@ from fake_runs import as_format, as_format_1, fake_run
 from razor_cli.main import razor_command
 from razor_cli.runs.folder import complete_runs
 from razor_cli.tables import layout, table3
-from razor_cli.tables.base import Panel
+from razor_cli.tables.document import Panel
 from razor_cli.tables.layout import Line, best, compared, units
 from razor_cli.tables.selection import Measure, Sample, by_model, conditions, sample, usable
 

@@ -28,6 +28,7 @@ def propositions(
     from razor_cli.printing import note, put
     from razor_cli.runs.folder import write_atomic
     from razor_cli.tables.base import FORMS, render
+    from razor_cli.tables.index import write_index
     from razor_cli.tables.propositions import build, read_rows
     from razor_cli.writable import require_writable
 
@@ -45,6 +46,7 @@ def propositions(
     folder.mkdir(parents=True, exist_ok=True)
     for ending in FORMS:
         write_atomic(folder / f"propositions.{ending}", render(document, ending))
+    write_index(folder)
     put(render(document, "md") + "\n")
 
 

@@ -43,6 +43,7 @@ def tables(
     """
     from razor_cli.runs.folder import complete_runs
     from razor_cli.tables.base import render
+    from razor_cli.tables.index import INDEX
     from razor_cli.tables.registry import ALL, TABLES, builder
     from razor_cli.tables.score_file import load
     from razor_cli.tables.selection import of_this_format
@@ -72,6 +73,7 @@ def tables(
             for figure in undrawn:
                 note(figure)
             say(f"written: {', '.join(map(str, written))}")
+        say(f"all tables of the folder: {folder / INDEX}")
 
 
 def _list() -> None:
@@ -143,17 +145,22 @@ def _save(path: Path, runs: Sequence[Run]) -> None:
 
 
 def write(name: str, runs: Sequence[Run], folder: Path) -> tuple[list[Path], str, list[str]]:
-    """Write a table in every form, and its figures; return the files, the Markdown, and notes."""
+    """Write a table in every form, its figures, and the index of the folder's tables; return the table's
+    files, its Markdown, and notes.
+    """
     from razor_cli.runs.folder import write_atomic
     from razor_cli.tables.base import FORMS, render
+    from razor_cli.tables.index import write_index
     from razor_cli.tables.plots import draw_all
     from razor_cli.tables.registry import builder
 
     document = builder(name)(runs)
     folder.mkdir(parents=True, exist_ok=True)
-    for ending in FORMS:
-        write_atomic(folder / f"{name}.{ending}", render(document, ending))
     figures, undrawn = draw_all(name, folder, runs)
+    shown = [file.name for file in figures if file.suffix == ".svg"]
+    for ending in FORMS:
+        write_atomic(folder / f"{name}.{ending}", render(document, ending, shown))
+    write_index(folder)
     return [folder / f"{name}.{e}" for e in FORMS] + figures, render(document, "md"), undrawn
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from razor_cli.contract.place import Key
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -29,8 +31,6 @@ ANSWERS = "answers"  # its `answerer` answers questions about pictures, and abou
 WEIGHTS, ADAPTER, RUNTIME = "weights", "adapter", "runtime"  # kinds of change
 RETAIN = "retain"  # the name of every family's loss on what must stay
 
-Key = tuple[str, str]  # (state, quantization); full precision is "none"
-Place = Key | tuple[str, str, str, int | None]  # with an attack on it behind, after so many steps
 Metrics = Mapping[str, float]  # of a board: name -> value in printed units
 Named = dict[str, "Tensor"]  # parameter -> value or gradient
 Say = Callable[[str], None]
@@ -168,7 +168,7 @@ class Exam(Protocol):
         ...
 
     def scores(self, found: Mapping[Key, Any], seed: int) -> Mapping[Any, list[Score]]:
-        """Return the scores of every state and quantization, and of attacks on them, each by its Place."""
+        """Return the scores of every state and quantization by its Key, those of attacks by Place."""
         ...
 
     def draw(self, folder: Path, found: Mapping[Key, Any]) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from razor_cli.config.settings import Experiment, composed
 from razor_cli.contract.edit import Edit
-from razor_cli.contract.family import Change, Companions, Exam, Family, Key, Place
+from razor_cli.contract.family import Change, Companions, Exam, Family
+from razor_cli.contract.place import Key, Place
 from razor_cli.contract.sets import Sets
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.effect import refuse_idle
@@ -23,7 +24,6 @@ from razor_cli.escape import in_json
 from razor_cli.figure import at_the_cost_of_a_note
 from razor_cli.metrics.score import Score
 from razor_cli.progress import Progress
-from razor_cli.runs import rows
 from razor_cli.runs.folder import Run, write_atomic
 from razor_cli.runs.provenance import Inputs
 from razor_cli.runs.records import Identity
@@ -151,11 +151,10 @@ def _scored(
         whole = [state for state in changes if on_the_way(state)]
         found = dict(evaluator.states({**changes, **companions.states}, schemes, whole))
     with job.progress.stage("scoring"):
-        scores: Mapping[Place, list[Score]] = exam.scores(found, e.seed)
+        scores = {Place(*key): measured for key, measured in exam.scores(found, e.seed).items()}
     steps = {state: on_the_way(state) or None for state in changes} | {EDIT: len(job.sets.steps) or None}
-    places = {rows.Place(*key): measured for key, measured in scores.items()}
     job.run.write_scores(
         job.identity,
-        {p if p.attack else p._replace(step=steps.get(p.state)): measured for p, measured in places.items()},
+        {p if p.attack else p._replace(step=steps.get(p.state)): measured for p, measured in scores.items()},
     )
     return exam, found, scores

@@ -9,7 +9,8 @@ from typing import Any
 
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
-from razor_cli.contract.family import Change, Exam, Family, Key, Say
+from razor_cli.contract.family import Change, Exam, Family, Say
+from razor_cli.contract.place import Key
 from razor_cli.engine.lab import unedited
 from razor_cli.weights.quantization import quantized
 from razor_cli.weights.scope import quantized_names

@@ -12,7 +12,8 @@ import torch
 from razor_cli import __version__
 from razor_cli.config.settings import Experiment, resolved
 from razor_cli.contract.edit import Edit, Headed
-from razor_cli.contract.family import WEIGHTS, Change, Family, Place
+from razor_cli.contract.family import WEIGHTS, Change, Family
+from razor_cli.contract.place import Place
 from razor_cli.contract.sets import Sets
 from razor_cli.metrics.score import Score
 from razor_cli.runs import provenance
@@ -62,7 +63,7 @@ class Done:
             patch_bytes=self.patch_bytes,
         )
         parts = edited_components(edit.components, edit.log)
-        plain = {key: found for key, found in self.scores.items() if len(key) == 2}  # no attack takes part
+        plain = {p[:2]: found for p, found in self.scores.items() if not p.attack}  # no attack takes part
         whole: dict[str, Any] = self.identity.model_dump()
         return RunRecord(
             **whole,

@@ -8,8 +8,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from razor_cli.contract.place import Place
 from razor_cli.errors import RunError
 from razor_cli.metrics.score import Score
 
@@ -67,15 +68,6 @@ STATES = ("base", "control", "edit", "oracle", "reseeded")
 # On the way to an edit of several targets: the model after so many of them; one of them by itself.
 STEP, ALONE = "step_", "alone_"
 STATE = re.compile(r"[a-z][a-z0-9_]*")
-
-
-class Place(NamedTuple):
-    """What was measured: a state at a width, and of an attack on it which one, after how many steps."""
-
-    state: str
-    quantization: str
-    attack: str = ""
-    step: int | None = None
 
 
 Where = TypeVar("Where", bound=tuple[Any, ...])  # a Place, or the beginning of one

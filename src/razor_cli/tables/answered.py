@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from razor_cli.config.conf_files import option_of
 from razor_cli.runs.folder import Run
 from razor_cli.tables.answered_printed import NOTES, PRINTED, SHAPES, TITLES, Shape
 from razor_cli.tables.answered_rows import (
@@ -24,8 +23,10 @@ from razor_cli.tables.answered_rows import (
     recorded,
     samples,
 )
-from razor_cli.tables.base import Document, Panel
-from razor_cli.tables.layout import ABSENT, compared, half_width, mean_cell, plural
+from razor_cli.tables.cells import DIFFERENCE, PUBLISHED, Heading, Number, aside
+from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.hints import not_run
+from razor_cli.tables.layout import ABSENT, compared, half_width, head_of, mean_cell, plural
 from razor_cli.tables.selection import Measure, by_model, left_out, sample, usable, versions
 
 FAMILY, SCENARIO = "llava", "identity"
@@ -105,10 +106,13 @@ class Page:
         measures = printed_measures(self.asked)
         columns = [
             *HEADS,
-            *(f"published {TITLES[key]}" for key in PRINTED),
-            *(f"measured {m.heading}" for m in measures),
-            *(f"Δ {m.title}" for m in measures if self.comparable),
-            "runs",
+            *(
+                Heading(f"published {TITLES[m.key]}", replace(head_of(m).meaning, source=PUBLISHED))
+                for m in measures
+            ),
+            *(head_of(m, beside=True) for m in measures),
+            *(head_of(m, DIFFERENCE) for m in measures if self.comparable),
+            aside("runs"),
         ]
         rows = [self._row(("all", UNEDITED), self.shape.base, self.runs, "base")]
         for method in self.shape.methods:
@@ -141,8 +145,7 @@ class Page:
 
     def _missing(self, preset: str, target: str = "") -> str:
         """Return the command that runs what is missing."""
-        words = f"razor-run experiment={self.shape.name} method={option_of('method', preset)}"
-        return f"no run recorded: {words}" + (f' target="{target}"' if target else "")
+        return not_run(self.shape.name, self.runs, method=preset, target=target)
 
     def _row(
         self,
@@ -180,7 +183,7 @@ class Page:
             for target in self.shape.targets:
                 if own := self.of(preset, target):
                     rows.append(self._measured((target, preset), own, "edit", before, measures))
-        columns = (*HEADS, before.heading, *(m.heading for m in measures), "runs")
+        columns = (*HEADS, head_of(before), *map(head_of, measures), aside("runs"))
         return Panel(title=self._title("What else was measured"), columns=columns, rows=rows)
 
     @staticmethod
@@ -206,8 +209,9 @@ class Page:
             if recorded(runs, state, width)
         ]
         if any(width != WIDTHS[0] for _, width, *_ in rows):
-            columns = ("method", "weights", *(m.heading for m in measures), "runs")
-            yield Panel(title=self._title("Averages under quantization"), columns=columns, rows=rows)
+            columns = ("method", "weights", *map(head_of, measures), aside("runs"))
+            title = self._title("Averages under quantization")
+            yield Panel(title=title, columns=columns, rows=rows, width=1)
 
     def _against(self) -> Iterable[Panel]:
         """Yield the differences of two methods over the same identities, where there are any."""
@@ -240,7 +244,10 @@ class Page:
 def _difference(found: Sequence[float], printed: str | None, digits: int) -> str:
     """Return measured minus printed; of an average the part before ±."""
     text = (printed or "").partition(" ")[0].rstrip("?")
-    return f"{statistics.fmean(found) - float(text):+.{digits}f}" if found and text else ABSENT
+    if not found or not text:
+        return ABSENT
+    apart = statistics.fmean(found) - float(text)
+    return Number(f"{apart:+.{digits}f}", apart, n=len(found))
 
 
 def _sign(measure: Measure, differences: Sequence[float]) -> str:

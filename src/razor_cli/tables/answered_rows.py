@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from razor_cli.runs.folder import Run
+from razor_cli.tables.cells import Number
 from razor_cli.tables.layout import ABSENT
 from razor_cli.tables.selection import Measure, Sample, sample
 
@@ -166,7 +167,7 @@ def samples(
 
 def cells(found: Mapping[str, Sample], measures: Sequence[Measure]) -> list[str]:
     """Return the mean over identities ± the population deviation of each measure, `–` without values."""
-    return [spread(units_of(found[m.key]), m.digits) for m in measures]
+    return [spread(units_of(s := found[m.key]), m.digits, len({seed for _, seed in s})) for m in measures]
 
 
 def units_of(found: Sample) -> list[float]:
@@ -182,12 +183,15 @@ def by_target(found: Sample) -> dict[str, list[float]]:
     return own
 
 
-def spread(values: Sequence[float], digits: int) -> str:
+def spread(values: Sequence[float], digits: int, seeds: int | None = None) -> str:
     """Return mean ± population deviation; of one value there is no deviation."""
     if not values:
         return ABSENT
-    text = f"{statistics.fmean(values):.{digits}f}"
-    return text if len(values) == 1 else f"{text} ± {statistics.pstdev(values):.{digits}f}"
+    mean, text = statistics.fmean(values), f"{statistics.fmean(values):.{digits}f}"
+    if len(values) == 1:
+        return Number(text, mean, n=1, seeds=seeds)
+    around = f"± {statistics.pstdev(values):.{digits}f}"
+    return Number(f"{text} {around}", mean, n=len(values), seeds=seeds, note=f"deviation {around}")
 
 
 def paired(first: Mapping[str, float], second: Mapping[str, float]) -> list[float]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from razor_cli.config.conf_files import option_of
 from razor_cli.runs.folder import Run
+from razor_cli.tables.hints import not_run
 from razor_cli.tables.layout import plural
 from razor_cli.tables.selection import published
 
@@ -65,11 +65,9 @@ def preset_of(run: Run) -> str:
     return next((name.removesuffix(kind) for kind in KINDS if name.endswith(kind)), name)
 
 
-def missing(experiment: str, method: str, *, scenario: str = "", model: str = "") -> str:
-    """Return the command that runs what is missing."""
-    words = {"model": model, "scenario": scenario, "method": option_of("method", method.lower())}
-    told = " ".join(f"{key}={value}" for key, value in words.items() if value)
-    return f"no run recorded: razor-run experiment={experiment} {told}"
+def missing(experiment: str, method: str, runs: Sequence[Run], *, scenario: str = "", model: str = "") -> str:
+    """Return the command that runs what is missing: on the model of a panel's runs, or on `model`."""
+    return not_run(experiment, runs, model="" if runs else model, scenario=scenario, method=method.lower())
 
 
 def titled(where: str, runs: Sequence[Run]) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.hints import not_run
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.quantization import recovery
 from razor_cli.tables.selection import UNEDITED, Measure, by_model, left_out, sample, usable, versions
@@ -178,10 +179,11 @@ def _panels(scenario: str, model: str, runs: list[Run]) -> list[Panel]:
 
 
 def _missing(known: dict[str, list[Run]], scenario: str = "") -> list[Line]:
-    word = f" scenario={scenario}" if scenario in ("class", "identity") else ""
-    why = "no run recorded: razor-run experiment=compare" + word
+    if scenario not in ("class", "identity", ""):
+        return []  # the experiment has no such targets
+    runs = [run for own in known.values() for run in own]
     return [
-        Line(labels=(m, ""), why=f"{why} method={m}")
+        Line(labels=(m, ""), why=not_run("compare", runs, scenario=scenario, method=m))
         for m in METHODS
-        if m not in known and (word or not scenario)
+        if m not in known
     ]

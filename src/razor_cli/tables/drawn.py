@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 
 from razor_cli.metrics.stats import wilson
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
-from razor_cli.tables.layout import ABSENT, KEY, Line, panel, plural
+from razor_cli.tables.cells import Number
+from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.hints import not_run
+from razor_cli.tables.layout import ABSENT, KEY, Line, head_of, panel, plural
 from razor_cli.tables.selection import Measure, by_model, left_out, sample, usable, versions
 
 TITLE = "Models that draw: what every edit forgot and kept"
@@ -85,7 +87,7 @@ def build(runs: Sequence[Run]) -> Document:
 
 
 def _nothing() -> Panel:
-    why = Line(labels=("razor", ""), why="no run recorded: razor-run experiment=drawn")
+    why = Line(labels=("razor", ""), why=not_run("drawn"))
     return panel("nothing measured", ("method", "weights"), [why], SHARES)
 
 
@@ -116,8 +118,8 @@ def _each(title: str, runs: Sequence[Run]) -> Panel:
     for method, state, width, own in _rows(runs):
         pictures = [_pooled(own, m, state, width) for m in SHARES]
         rows.append(("unedited" if state == "base" else method, width, *pictures))
-    heads = ("method", "weights", *(m.heading for m in SHARES))
-    return Panel(title=title, columns=heads, rows=rows)
+    heads = ("method", "weights", *map(head_of, SHARES))
+    return Panel(title=title, columns=heads, rows=rows, width=1)
 
 
 def _pooled(runs: Sequence[Run], measure: Measure, state: str, width: str) -> str:
@@ -135,7 +137,7 @@ def _pooled(runs: Sequence[Run], measure: Measure, state: str, width: str) -> st
     if not n:
         return ABSENT
     found = wilson(min(hits, n), n)
-    bounds = (
-        "" if found.low is None or found.high is None else f" [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-    )
-    return f"{100 * found.value:.1f}{bounds} ({n})"
+    share, seeds = found.scaled(100), len(counted)
+    bounds = "" if share.low is None or share.high is None else f" [{share.low:.1f}, {share.high:.1f}]"
+    text = f"{share.value:.1f}{bounds} ({n})"
+    return Number(text, share.value, interval=(share.low, share.high), n=n, seeds=seeds)

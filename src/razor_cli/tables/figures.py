@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import shown
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.selection import UNEDITED, Sample, by_model, flips, sample, usable
@@ -194,7 +194,7 @@ def figure6(runs: Sequence[Run]) -> Document:
             "others among themselves, |Δ| ↓",
         )
         panels.append(Panel(title=found.title, columns=columns, rows=rows))
-    notes = [] if panels else ["Nothing measured: razor-run experiment=compare (runs record cosines.csv)"]
+    notes = [] if panels else ["Nothing measured (runs record cosines.csv): razor-run experiment=compare"]
     return Document(
         name="figure6",
         title="RAZOR Figure 6, text-image cosines before and after, measured",

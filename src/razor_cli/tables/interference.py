@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.canvas_printed import FAMILY
+from razor_cli.tables.cells import Heading, Meaning, Number
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.drawn import BENCHMARK
+from razor_cli.tables.hints import command
 from razor_cli.tables.layout import ABSENT
 from razor_cli.tables.selection import UNEDITED, by_model, usable, versions
 
@@ -23,14 +25,23 @@ NAME, OWN = "ira_name", "ua"  # accuracy of another name, and 100 less that of t
 
 @dataclass(frozen=True, kw_only=True)
 class Heat:
-    """Accuracy in % of every generated name (columns) after each forgotten one (rows), by method; NaN where
-    a name was not drawn.
+    """Accuracy in % of every generated name (columns) after each forgotten one, by method; NaN where a name
+    was not drawn. `rows` are the names that each method was run on, `forgotten` those of all methods.
     """
 
     title: str
+    scenario: str
+    runs: Sequence[Run]
     forgotten: tuple[str, ...]
     generated: tuple[str, ...]
+    rows: Mapping[str, tuple[str, ...]]
     methods: Mapping[str, NDArray[np.float64]]
+
+    def without(self) -> Mapping[str, list[str]]:
+        """Return the names that others were run on, by method."""
+        return {
+            m: less for m, own in self.rows.items() if (less := [f for f in self.forgotten if f not in own])
+        }
 
 
 def heats(runs: Sequence[Run]) -> list[Heat]:
@@ -41,7 +52,7 @@ def heats(runs: Sequence[Run]) -> list[Heat]:
             cells = {m: _cells([r for r in chosen if r.record.method == m]) for m in _methods(chosen)}
             cells = {m: own for m, own in cells.items() if own}
             if cells:
-                found.append(_heat(f"{model}, {scenario}", cells))
+                found.append(_heat(f"{model}, {scenario}", scenario, chosen, cells))
     return found
 
 
@@ -56,15 +67,24 @@ def _methods(runs: Sequence[Run]) -> list[str]:
     return sorted({r.record.method for r in runs}, key=lambda m: (not m.startswith("razor"), m))
 
 
-def _heat(title: str, cells: Mapping[str, Cells]) -> Heat:
+def _heat(title: str, scenario: str, runs: Sequence[Run], cells: Mapping[str, Cells]) -> Heat:
     forgotten = sorted({target for own in cells.values() for target, _ in own})
     others = {name for own in cells.values() for _, name in own} - set(forgotten)
     generated = [*forgotten, *sorted(others)]  # what was forgotten lies on the diagonal
+    rows = {m: tuple(f for f in forgotten if any(f == t for t, _ in own)) for m, own in cells.items()}
     methods = {
-        m: np.array([[own.get((f, g), np.nan) for g in generated] for f in forgotten])
+        m: np.array([[own.get((f, g), np.nan) for g in generated] for f in rows[m]])
         for m, own in cells.items()
     }
-    return Heat(title=title, forgotten=tuple(forgotten), generated=tuple(generated), methods=methods)
+    return Heat(
+        title=title,
+        scenario=scenario,
+        runs=runs,
+        forgotten=tuple(forgotten),
+        generated=tuple(generated),
+        rows=rows,
+        methods=methods,
+    )
 
 
 def _cells(runs: Sequence[Run]) -> Cells:
@@ -89,20 +109,25 @@ def _cells(runs: Sequence[Run]) -> Cells:
 
 def build(runs: Sequence[Run]) -> Document:
     """Return the matrices as tables: a row for each method and forgotten name."""
-    panels = []
-    for heat in heats(runs):
+    panels, found = [], heats(runs)
+    for heat in found:
+        heads = [Heading(g, Meaning(metric="accuracy", variant=g, unit="%")) for g in heat.generated]
         rows = [
-            (method, name, *(ABSENT if np.isnan(v) else f"{v:.1f}" for v in values))
+            (method, name, *(ABSENT if np.isnan(v) else Number(f"{v:.1f}", float(v)) for v in values))
             for method, matrix in heat.methods.items()
-            for name, values in zip(heat.forgotten, matrix, strict=True)
+            for name, values in zip(heat.rows[method], matrix, strict=True)
         ]
-        panels.append(Panel(title=heat.title, columns=("method", "forgotten", *heat.generated), rows=rows))
+        panels.append(Panel(title=heat.title, columns=("method", "forgotten", *heads), rows=rows))
     notes = [
         "Accuracy in %, all sentences together, of each name after another one was forgotten; of the "
         "forgotten name itself by the benchmark's sentence (100 less UA), where low is what was asked for.",
         *versions(_used(runs)),
     ]
-    notes += [] if panels else ["Nothing measured: razor-run experiment=drawn (metrics.per_name=true)"]
+    for heat in found:
+        for method, names in heat.without().items():
+            run = command("drawn", heat.runs, scenario=heat.scenario, method=method)
+            notes.append(f"{heat.title}: {method} was not run on {', '.join(names)}: {run}")
+    notes += [] if panels else ["Nothing measured: razor-run experiment=drawn metrics.per_name=true"]
     return Document(
         name=TABLE, title="Forgotten names by generated ones, measured", panels=panels, notes=notes
     )

@@ -10,17 +10,30 @@ from dataclasses import dataclass, field
 
 from scipy import stats
 
-from razor_cli.tables.base import Panel
+from razor_cli.tables.cells import (
+    DIFFERENCE,
+    MEASURED,
+    PUBLISHED,
+    Heading,
+    Meaning,
+    Number,
+    aside,
+    remark,
+)
+from razor_cli.tables.document import Panel
 from razor_cli.tables.selection import Measure, Sample
 
 ABSENT = "–"
+WIDTH, WITHOUT = "weights", "without"  # heads of columns
+NAMED = 4  # targets that a cell names, of many
 BETTER, WORSE, EVEN = "+", "−", "≈"
 KEY = (
     "Measured cells are means with the half-width of their 95 % t interval: over targets, each the mean "
     "of its seeds; "
     "of a single target, over its seeds, and then it says nothing about other targets. The last column "
     "counts runs. Bold: the "
-    "best method of its weights, where its interval lies apart from those of all others.",
+    "best method of its weights, where its interval lies apart from those of all others; among methods that "
+    "have all targets. without: targets of other rows that are not in this one's numbers.",
     "vs X: + better than X, − worse, ≈ not told apart, over the runs that both have (paired by target "
     "and seed), no sign where "
     "that is a single target and seed; before the arrow as published, after it as measured. agree: how "
@@ -80,13 +93,21 @@ def half_width(values: Sequence[float]) -> float | None:
     return float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
 
 
-def mean_cell(values: Sequence[float], digits: int = 2) -> str:
+def mean_cell(values: Sequence[float], digits: int = 2, *, seeds: int | None = None) -> str:
     """Return the mean with the half-width of its 95 % t interval, `–` without values."""
     if not values:
         return ABSENT
-    half = half_width(values)
-    text = _fixed(statistics.mean(values), digits)
-    return text if half is None else f"{text} ± {half:.{digits}f}"
+    half, mean = half_width(values), statistics.mean(values)
+    text = _fixed(mean, digits)
+    if half is None:
+        return Number(text, mean, n=len(values), seeds=seeds)
+    bounds = (mean - half, mean + half)
+    return Number(f"{text} ± {half:.{digits}f}", mean, interval=bounds, n=len(values), seeds=seeds)
+
+
+def sample_cell(found: Sample, digits: int = 2) -> str:
+    """Return the mean over targets of a sample with its interval, as `units` takes it together."""
+    return mean_cell(units(found), digits, seeds=len({seed for _, seed in found}))
 
 
 def _fixed(value: float, digits: int) -> str:
@@ -139,21 +160,61 @@ def panel(
     """
     printed = [m for m in measures if any(line.printed.get(m.key) for line in lines)]
     partners = [name for name in against if any(line.name == name and line.runs for line in lines)]
-    columns = [*heads, *(f"published {m.heading}" for m in printed)]
+    columns = [*heads, *(head_of(m, PUBLISHED) for m in printed)]
     first = len(columns)
-    columns += [f"{'measured ' if printed else ''}{m.heading}" for m in measures]
-    columns += [f"Δ {m.title}" for m in printed] + [f"vs {name}" for name in partners]
-    columns += (["agree"] if printed and partners else []) + ["runs"]
+    columns += [head_of(m, MEASURED, beside=bool(printed)) for m in measures]
+    columns += [head_of(m, DIFFERENCE) for m in printed] + [aside(f"vs {name}") for name in partners]
+    columns += [aside("agree")] if printed and partners else []
+    lacking = [lacks(line, lines, measures) for line in lines]
+    columns += ([remark(WITHOUT)] if any(lacking) else []) + [aside("runs")]
     rows = []
-    for line in lines:
+    for line, lacked in zip(lines, lacking, strict=True):
         left = [*line.labels, *(line.as_printed(m) for m in printed)]
         rest = len(columns) - len(left)
         if line.runs:
-            rows.append((*left, *_measured(line, lines, measures, printed, partners), str(line.runs)))
+            told = [lacked or ABSENT] if any(lacking) else []
+            rows.append((*left, *_measured(line, lines, measures, printed, partners), *told, str(line.runs)))
         else:
             rows.append((*left, line.why or ABSENT, *[""] * (rest - 2), "0"))
     bold = {(i, first + j) for i, j in best(lines, measures)}
-    return Panel(title=title, columns=tuple(columns), rows=rows, bold=frozenset(bold))
+    return Panel(
+        title=title,
+        columns=tuple(columns),
+        rows=rows,
+        bold=frozenset(bold),
+        labels=len(heads),
+        width=heads.index(WIDTH) if WIDTH in heads else None,
+    )
+
+
+def head_of(measure: Measure, source: str = MEASURED, *, beside: bool = False) -> Heading:
+    """Return the head of a measure's column; `beside` published numbers it says that these are measured."""
+    before = {PUBLISHED: "published ", DIFFERENCE: "Δ ", MEASURED: "measured " if beside else ""}[source]
+    text = measure.title if source == DIFFERENCE else measure.heading
+    name = measure.metric.partition(".")[2] or measure.metric
+    own = {"variant": measure.variant, "unit": measure.unit, "width": measure.quantization or ""}
+    return Heading(before + text, Meaning(metric=name, source=source, **own))
+
+
+def lacks(line: Line, lines: Sequence[Line], measures: Sequence[Measure]) -> str:
+    """Return which targets of the panel's other lines stand behind no number of this one. A measure that a
+    line has not at all is a dash in its cell and not told here.
+    """
+    found: dict[tuple[str, ...], list[str]] = {}
+    there = [m for m in measures if line.samples.get(m.key)]
+    for m in there:
+        every = {target for other in lines for target, _ in other.samples.get(m.key, {})}
+        if less := every - {target for target, _ in line.samples[m.key]}:
+            found.setdefault(tuple(sorted(less)), []).append(m.title)
+    return "; ".join(
+        some(names) + ("" if len(of) == len(there) else f" ({', '.join(of)})") for names, of in found.items()
+    )
+
+
+def some(names: Sequence[str], most: int = NAMED) -> str:
+    """Return names in a row, the first of many."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def _measured(
@@ -163,7 +224,7 @@ def _measured(
     printed: Sequence[Measure],
     partners: Sequence[str],
 ) -> list[str]:
-    cells = [mean_cell(units(line.samples.get(m.key, {})), m.digits) for m in measures]
+    cells = [sample_cell(line.samples.get(m.key, {}), m.digits) for m in measures]
     cells += [difference(line, m) for m in printed]
     agreed: list[bool] = []
     for name in partners:
@@ -193,21 +254,28 @@ def _arrow(published: str, measured: str, printed: Sequence[Measure]) -> str:
 def difference(line: Line, measure: Measure) -> str:
     """Return measured minus published, `–` where one is missing."""
     values, text = units(line.samples.get(measure.key, {})), line.sound(measure)
-    return f"{statistics.mean(values) - float(text):+.{measure.digits}f}" if values and text else ABSENT
+    if not values or not text:
+        return ABSENT
+    apart = statistics.mean(values) - float(text)
+    return Number(f"{apart:+.{measure.digits}f}", apart, n=len(values))
 
 
 def best(lines: Sequence[Line], measures: Sequence[Measure]) -> set[tuple[int, int]]:
-    """Return (line, measure) of the best method of each group whose interval touches that of no other.
+    """Return (line, measure) of the best method of each group whose interval touches that of no other, among
+    methods on all targets of the group.
 
     Where one of the methods has a single value, nobody is known to be apart from it.
     """
     found = set()
     for group in {line.group for line in lines}:
+        own = [i for i, line in enumerate(lines) if (line.group, line.role) == (group, "method")]
         for j, m in enumerate(measures):
+            samples = {i: s for i in own if (s := lines[i].samples.get(m.key)) and m.direction != "none"}
+            every = {target for s in samples.values() for target, _ in s}
             spans = []
-            for i, line in enumerate(lines):
-                values = [gain(m, v, 0.0) for v in units(line.samples.get(m.key, {}))]
-                if line.group == group and line.role == "method" and values and m.direction != "none":
+            for i, s in samples.items():
+                if {target for target, _ in s} == every:
+                    values = [gain(m, v, 0.0) for v in units(s)]
                     spans.append((statistics.mean(values), half_width(values), i))
             spans.sort(key=lambda s: -s[0])
             if len(spans) > 1 and all(_apart(spans[0], other) for other in spans[1:]):

@@ -7,7 +7,8 @@ from itertools import groupby
 
 from razor_cli.runs.folder import Run
 from razor_cli.runs.rows import ScoreRow
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.cells import Heading, Meaning, Number
+from razor_cli.tables.document import Document, Panel
 
 TITLE = "What was measured, run by run"
 NONE = "–"
@@ -20,7 +21,8 @@ def build(runs: Sequence[Run]) -> Document:
     """
     known = sorted(runs, key=lambda r: (_place(r), r.record.method, r.record.seed, r.run_id))
     panels = [_panel(place, list(group)) for place, group in groupby(known, key=_place)]
-    return Document(name="measured", title=TITLE, panels=panels)
+    notes = [] if panels else ["No run is recorded: razor-run target=NAME"]
+    return Document(name="measured", title=TITLE, panels=panels, notes=notes)
 
 
 def _place(run: Run) -> tuple[str, str, str, str, str]:
@@ -32,13 +34,15 @@ def _place(run: Run) -> tuple[str, str, str, str, str]:
 def _panel(place: tuple[str, str, str, str, str], runs: Sequence[Run]) -> Panel:
     model, scenario, data, target, judged = place
     stand_in = " STAND-IN" if runs[0].record.stand_in else ""
-    metrics = list(dict.fromkeys(_name(row) for run in runs for row in run.scores))
-    rows = [tuple(cells) for run in runs for cells in _rows(run, metrics)]
-    columns = ("run", "method", "seed", "weights", *metrics)
+    metrics = {_name(row): _meaning(row) for run in runs for row in run.scores}
+    rows = [tuple(cells) for run in runs for cells in _rows(run, list(metrics))]
+    columns = ("run", "method", "seed", "weights", *(Heading(name, of) for name, of in metrics.items()))
     return Panel(
         title=f"{model}{stand_in}, {scenario} ({data}), {judged} pictures: {target}",
         columns=columns,
         rows=rows,
+        labels=4,
+        width=3,
     )
 
 
@@ -58,12 +62,13 @@ def _name(row: ScoreRow) -> str:
     return f"{row.score.metric} {row.score.variant} ({row.score.unit})"
 
 
+def _meaning(row: ScoreRow) -> Meaning:
+    return Meaning(metric=row.score.metric, variant=row.score.variant, unit=row.score.unit)
+
+
 def _cell(row: ScoreRow) -> str:
     s = row.score
     if s.value is None:
         return NONE
-    return (
-        f"{s.value:.4g}"
-        if s.ci_low is None or s.ci_high is None
-        else f"{s.value:.4g} [{s.ci_low:.4g}, {s.ci_high:.4g}]"
-    )
+    bounds = "" if s.ci_low is None or s.ci_high is None else f" [{s.ci_low:.4g}, {s.ci_high:.4g}]"
+    return Number(f"{s.value:.4g}{bounds}", s.value, interval=(s.ci_low, s.ci_high), n=s.n, seeds=1)

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.figure import (
+    VECTOR,
     at_the_cost_of_a_note,
     draw_matrices,
+    log_ticks,
     name_ticks,
     new_figure,
     open_frame,
@@ -39,13 +41,15 @@ ACROSS = 4  # matrices beside one another
 
 
 def _styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    ordered = sorted(
-        dict.fromkeys(methods), key=lambda m: (not m.startswith("razor"), not m.startswith("slug"), m)
-    )
+    ordered = sorted(dict.fromkeys(methods), key=_order)
     return {
         m: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
         for i, m in enumerate(ordered)
     }
+
+
+def _order(method: str) -> tuple[bool, bool, str]:
+    return not method.startswith("razor"), not method.startswith("slug"), method
 
 
 @own_settings()
@@ -74,14 +78,14 @@ def sweep_curves(path: Path, curves: Sequence[Curve], *, title: str = "") -> Non
                     markersize=4.5,
                     **styles[curve.method],
                 )
-            ax.set_xscale("log")
+            log_ticks(ax.xaxis)
             ax.set_ylim(-4, 104)
             ax.set_title(measure.heading, fontsize=10)
             ax.set_xlabel(knobs[knob], fontsize=9)
             open_frame(ax)
             ax.grid(alpha=0.25)
         axes[i][-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
-    save(figure, path)
+    save(figure, path, VECTOR)
 
 
 @own_settings()
@@ -89,7 +93,7 @@ def matrix_grid(path: Path, found: Matrices) -> None:
     """Draw the text-image cosines of the unedited model and after each method, on one colour scale."""
     panels = {
         "before": found.before,
-        **dict(sorted(found.after.items(), key=lambda kv: not kv[0].startswith("razor"))),
+        **{method: found.after[method] for method in sorted(found.after, key=_order)},
     }
     columns = min(ACROSS, len(panels))
     rows = math.ceil(len(panels) / columns)
@@ -111,7 +115,7 @@ def matrix_grid(path: Path, found: Matrices) -> None:
     figure.colorbar(
         image, ax=axes, label="mean cosine of pictures (rows) and prompts (columns)", shrink=0.85, pad=0.015
     )
-    save(figure, path)
+    save(figure, path, VECTOR)
 
 
 @own_settings()
@@ -134,7 +138,7 @@ def quantization_plot(path: Path, points: Sequence[Point], *, title: str = "") -
             _cross(left, p.size, p.codes, style, f"{p.method} ({'local' if p.local else 'full-model'})")
             if p.recovery:
                 _cross(right, p.codes, p.recovery, style)
-        left.set(xscale="log", xlabel="edit size, % of the norm of all weights", ylabel="codes changed, %")
+        left.set(xlabel="edit size, % of the norm of all weights", ylabel="codes changed, %")
         right.axhline(0, color="#7a7a7a", linewidth=0.8)
         right.set(xlabel="codes changed, %", ylabel="recovery, share of the forgetting")
         for ax in (left, right):
@@ -142,9 +146,10 @@ def quantization_plot(path: Path, points: Sequence[Point], *, title: str = "") -
             open_frame(ax)
             ax.grid(alpha=0.25)
             ax.margins(0.08)
+        log_ticks(left.xaxis)
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside right center")
-    save(figure, path)
+    figure.legend([h[0] for h in handles], labels, frameon=False, fontsize=8, loc="outside right center")
+    save(figure, path, VECTOR)
 
 
 def _cross(ax: Any, xs: Sample, ys: Sample, style: dict[str, Any], label: str | None = None) -> None:
@@ -191,17 +196,18 @@ def _figures(name: str, runs: Sequence[Any]) -> Iterator[tuple[str, Callable[[Pa
 
 
 def draw_all(name: str, folder: Path, runs: Sequence[Any]) -> tuple[list[Path], list[str]]:
-    """Draw the figures of one table, if it has any and something was recorded; return the files, and a note
-    on each that could not be drawn.
+    """Draw the figures of one table, if it has any and something was recorded; return the files, PNG before
+    its other forms, and a note on each figure that could not be drawn.
     """
     from razor_cli.tables import plots_drawn
 
     files: list[Path] = []
     notes: list[str] = []
     for title, figure in (*_figures(name, runs), *plots_drawn.figures(name, runs)):
-        number = f"_{len(files) + 1}" if files else ""
+        number = f"_{len(files) // (1 + len(VECTOR)) + 1}" if files else ""
         path, failed = folder / f"{name}{number}.png", len(notes)
         with at_the_cost_of_a_note(notes, f"{path.name} ({title})"):
             figure(path)
-        files.extend([path] if len(notes) == failed else [])
+        if len(notes) == failed:
+            files += [path, *(path.with_suffix(f".{form}") for form in VECTOR)]
     return files, notes

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from razor_cli.escape import on_screen
-from razor_cli.figure import fonts, name_ticks, new_figure, own_settings, save
+from razor_cli.figure import VECTOR, drawable, fonts, name_ticks, new_figure, own_settings, save
 from razor_cli.runs.voucher import require_vouched
 
 if TYPE_CHECKING:
@@ -61,38 +60,42 @@ def picture_grid(path: Path, sheet: Sheet) -> None:
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
             if i == 0:
-                ax.set_title(_above(sheet, j), fontsize=6.5, family=fonts(), parse_math=False)
+                above = _above(sheet, j)
+                ax.set_title(above, fontsize=6.5, family=fonts(above), parse_math=False)
             if j == 0:
                 style: dict[str, Any] = {"horizontalalignment": "right", "verticalalignment": "center"}
-                ax.set_ylabel(name, fontsize=8, family=fonts(), parse_math=False, rotation=0, **style)
-    save(figure, path)
+                ax.set_ylabel(
+                    drawable(name), fontsize=8, family=fonts(name), parse_math=False, rotation=0, **style
+                )
+    save(figure, path, VECTOR)
 
 
 def _above(sheet: Sheet, place: int) -> str:
     """Return what stands above a column: its section where one begins, the prompt and the seed."""
     column = sheet.columns[place]
     begins = place == 0 or sheet.columns[place - 1].section != column.section
-    lines = textwrap.wrap(on_screen(column.prompt), LINE, max_lines=LINES - 1, placeholder=" …")
+    lines = textwrap.wrap(drawable(column.prompt), LINE, max_lines=LINES - 1, placeholder=" …")
     head = SECTIONS.get(column.section, column.section).upper() if begins else ""
     return "\n".join([head, *lines, f"seed {column.seed}"])
 
 
 @own_settings()
 def heat_map(path: Path, heat: Heat) -> None:
-    """Draw accuracy of generated names (columns) after forgotten ones (rows), a matrix for each method."""
-    rows, columns = len(heat.forgotten), len(heat.generated)
-    width, height = max(2.6, 0.24 * columns + 1.2), max(0.8, 0.24 * rows)
-    figure, axes = new_figure(
-        width + 1.6, (height + 0.5) * len(heat.methods) + 1.4, 1, heat.title, rows=len(heat.methods)
-    )
+    """Draw accuracy of generated names (columns) after forgotten ones (rows), a matrix for each method with a
+    row for each name that it was run on.
+    """
+    columns, tall = len(heat.generated), [len(rows) for rows in heat.rows.values()]
+    width, height = max(2.6, 0.24 * columns + 1.2), sum(0.24 * rows + 0.45 for rows in tall)
+    figure, axes = new_figure(width + 1.6, height + 1.4, 1, heat.title, rows=len(tall), heights=tall)
     flat = list(axes.flat)
     look: dict[str, Any] = {"cmap": "cividis", "vmin": 0, "vmax": 100, "interpolation": "nearest"}
     for ax, (method, matrix) in zip(flat, heat.methods.items(), strict=True):
         image = ax.imshow(matrix, aspect="equal", **look)  # a name that was not drawn stays blank
-        ax.set_title(on_screen(method), fontsize=9, family=fonts(), parse_math=False)
+        ax.set_title(drawable(method), fontsize=9, family=fonts(method), parse_math=False)
         ax.tick_params(length=0)
         ax.set_xticks([])
-        name_ticks(ax.yaxis, heat.forgotten)
+        name_ticks(ax.yaxis, heat.rows[method])
     name_ticks(flat[-1].xaxis, heat.generated)
-    figure.colorbar(image, ax=axes, label="accuracy, % (rows forgotten, columns generated)", shrink=0.8)
-    save(figure, path)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("accuracy, %\n(rows forgotten, columns generated)", fontsize=8)
+    save(figure, path, VECTOR)

@@ -13,7 +13,7 @@ from typing import Any
 from razor_cli.errors import headline
 from razor_cli.runs.folder import Run
 from razor_cli.runs.reading import parse_rows
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import flipped, preset_settings, shown
 
 TITLE = "RAZOR's propositions as measurements"

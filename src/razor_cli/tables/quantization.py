@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import KEY, Line, half_width, mean_cell, panel, plural
 from razor_cli.tables.selection import (
     UNEDITED,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import flipped, preset_settings, shown
 from razor_cli.tables.reached import MISSING, SHOWN, values_of
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document
+from razor_cli.tables.document import Document
 
 ALL = "all"
 TABLES = {  # name: (what it shows, module, function, further argument)

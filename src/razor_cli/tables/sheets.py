@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from razor_cli.config.conf_files import option_of
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.canvas_printed import FAMILY
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.drawn import SHARES
+from razor_cli.tables.hints import not_run
 from razor_cli.tables.layout import mean_cell
 from razor_cli.tables.selection import UNEDITED, by_model, sample, usable, versions
 
@@ -131,7 +131,7 @@ def build(runs: Sequence[Run], name: str) -> Document:
     if missing or not panels:
         nothing: list[tuple[str, ...]] = [*missing]
         if not nothing:
-            nothing.append(("", "", f"no run recorded: razor-run experiment={shape.experiment}"))
+            nothing.append(("", "", not_run(shape.experiment)))
         panels.append(Panel(title="Not measured", columns=("scenario", "method", "command"), rows=nothing))
     notes = [
         "Rows of the figures: the unedited model, then every method; columns: prompts of the target, of the "
@@ -156,5 +156,4 @@ def _missing(shape: Shape, runs: Sequence[Run]) -> Iterable[tuple[str, str, str]
     there = {(r.record.scenario, r.record.method.partition("_")[0]) for r in runs}
     for scenario, method in shape.wanted:
         if (scenario, method) not in there:
-            words = f"scenario={scenario} method={option_of('method', method)}"
-            yield scenario, method, f"no run recorded: razor-run experiment={shape.experiment} {words}"
+            yield scenario, method, not_run(shape.experiment, scenario=scenario, method=method)

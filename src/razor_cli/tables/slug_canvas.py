@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.canvas_costs import MEMORY_NOTE, is_fresh, measures_of, samples_of
 from razor_cli.tables.canvas_printed import (
     CARRIED,
@@ -22,6 +21,7 @@ from razor_cli.tables.canvas_printed import (
     slide,
     titled,
 )
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.drawn import BENCHMARK
 from razor_cli.tables.layout import KEY, Line, panel
 from razor_cli.tables.selection import Measure, Sample, by_model, left_out, sample, usable, versions
@@ -119,7 +119,7 @@ def _panel(where: str, runs: Sequence[Run], costly: Sequence[Run]) -> Panel:
             samples = {**_samples(own, distances), **(samples_of(measured, costs) if measured else {})}
             lines.append(Line(labels=(method, preset), name=preset, samples=samples, printed=printed))
         if not done:
-            why = missing(NAME, method, model=STAND_INS[MODEL])
+            why = missing(NAME, method, runs, model=STAND_INS[MODEL])
             lines.append(Line(labels=(method, ""), printed=printed, why=why))
     title = f"SD v1.5 as published | {where}"
     return panel(title, ("method", "preset"), lines, measures, against=())

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.hints import not_run
 from razor_cli.tables.layout import DOUBTFUL, KEY, Line, panel, plural
 from razor_cli.tables.selection import Measure, by_model, left_out, published, sample, usable, versions
 
@@ -132,7 +133,7 @@ def _panels(
             lines += list(_lines(preset, "edit", own, cells))
             controls += list(_lines(f"control of {preset}", "control", own, role="control"))
         if not done:
-            why = f"no run recorded: razor-run experiment=table3 scenario={scenario} method={presets[0]}"
+            why = not_run("table3", runs, scenario=scenario, method=presets[0])
             lines += [
                 Line(
                     labels=(name, width), group=width, printed=cells[width], doubtful=doubtful(width), why=why
@@ -176,5 +177,5 @@ def _lines(
             samples=samples,
             printed=(printed or {}).get(label, {}),
             doubtful=doubtful(label),
-            why=f"not run: quantization={width} was not asked for",
+            why=not_run("table3", runs, scenario=runs[0].record.scenario, method=runs[0].record.method),
         )

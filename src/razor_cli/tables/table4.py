@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.canvas_printed import (
     CARRIED,
     FAMILY,
@@ -23,6 +22,7 @@ from razor_cli.tables.canvas_printed import (
     table4,
     titled,
 )
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.drawn import BENCHMARK
 from razor_cli.tables.layout import KEY, Line, panel
 from razor_cli.tables.selection import Measure, by_model, left_out, sample, usable, versions
@@ -80,6 +80,5 @@ def _methods(published_model: str, task: str, runs: Sequence[Run]) -> Iterable[L
             samples = {m.key: sample(own, m) for m in MEASURES}
             yield Line(labels=(method, preset), name=preset, samples=samples, printed=printed)
         if not done:
-            model = STAND_INS.get(published_model, runs[0].record.model if runs else "")
-            why = missing("table4", method, scenario=task, model=model)
+            why = missing("table4", method, runs, scenario=task, model=STAND_INS.get(published_model, ""))
             yield Line(labels=(method, ""), printed=printed, why=why)

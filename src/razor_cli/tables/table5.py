@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.canvas_costs import MEMORY_NOTE, costs_of, is_fresh, measures_of, samples_of
 from razor_cli.tables.canvas_printed import (
     FAMILY,
@@ -24,6 +23,7 @@ from razor_cli.tables.canvas_printed import (
     table5,
     titled,
 )
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import ABSENT, KEY, Line, mean_cell, panel, plural, units
 from razor_cli.tables.selection import by_model, left_out, sample, usable, versions
 from razor_cli.tables.table4 import MEASURES
@@ -83,7 +83,7 @@ def _costs(title: str, runs: Sequence[Run]) -> Panel:
             labels = (method, preset, today)
             lines.append(Line(labels=labels, name=preset, samples=samples_of(own, measures), printed=printed))
         if not done:
-            why = missing("table5", method, model=STAND_INS[MODEL])
+            why = missing("table5", method, runs, model=STAND_INS[MODEL])
             lines.append(Line(labels=(method, "", today), printed=printed, why=why))
     heads = ("method", "preset", "authors' code today ↓ s")
     return panel(f"Costs as published | {title}", heads, lines, measures, against=("razor",))

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.hints import not_run
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.selection import Measure, by_model, flips, published, sample, usable, versions
 from razor_cli.tables.table3 import MEASURES, OTHERS
@@ -141,15 +142,15 @@ def _panel(scenario: str, model: str, preset: str, runs: list[Run]) -> Panel:
     kept = [
         r for r in kept if (r.record.target, r.record.seed) in ablated
     ]  # the full row: the same targets and seeds
-    lines = [_line("unedited", preset, kept, "base", {}, "base")]
+    lines = [_line("unedited", preset, kept, "base", {}, runs, "base")]
     for variant in VARIANTS:
         own = [r for r in kept if variant_of(r) == variant.name]
         if own or (variant.printed and printed):
-            lines.append(_line(variant.name, preset, own, "edit", printed.get(variant.printed, {})))
+            lines.append(_line(variant.name, preset, own, "edit", printed.get(variant.printed, {}), runs))
     full = [r for r in kept if variant_of(r) == FULL]
-    lines.append(_line("full", preset, full, "edit", printed.get(FULL, {})))
+    lines.append(_line("full", preset, full, "edit", printed.get(FULL, {}), runs))
     if more := [r for r in kept if variant_of(r) == ATTEMPTS]:
-        lines.append(_line(ATTEMPTS, preset, more, "edit", {}))
+        lines.append(_line(ATTEMPTS, preset, more, "edit", {}, runs))
     targets = sorted({r.record.target for r in kept})
     beside = "CIFAR-10 as published | " if printed else ""
     title = f"{beside}{model}, {scenario}, preset {preset}: {plural(len(targets), 'target', targets)}"
@@ -157,13 +158,20 @@ def _panel(scenario: str, model: str, preset: str, runs: list[Run]) -> Panel:
 
 
 def _line(
-    name: str, preset: str, runs: list[Run], state: str, printed: dict[str, str], role: str = "method"
+    name: str,
+    preset: str,
+    runs: list[Run],
+    state: str,
+    printed: dict[str, str],
+    beside: list[Run],
+    role: str = "method",
 ) -> Line:
+    """Return a row; `beside` are the runs of its panel."""
     samples = {m.key: sample(runs, m, state=state) for m in (*MEASURES, *COST)}
     why = (
         "the preset has no such term"
         if name == "w/o mismatch" and preset == "razor"
-        else "no run recorded: razor-run experiment=table7"
+        else not_run("table7", beside, scenario=beside[0].record.scenario, method=preset)
     )
     return Line(labels=(name, preset), role=role, name=name, samples=samples, printed=printed, why=why)
 
@@ -171,5 +179,5 @@ def _line(
 def _unmeasured() -> list[Line]:
     rows = [(v.name, v.printed) for v in VARIANTS if v.printed] + [("full", FULL)]
     printed = {r["variant"]: r for r in published("razor_table7")}
-    why = "no run recorded: razor-run experiment=table7"
+    why = not_run("table7", scenario="class", method="razor")
     return [Line(labels=(name, "razor"), printed=printed[text], why=why) for name, text in rows]

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from razor_cli.config.conf_files import option_of
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.hints import not_run
 from razor_cli.tables.layout import DOUBTFUL, KEY, Line, panel, plural
 from razor_cli.tables.selection import (
     UNEDITED,
@@ -77,6 +77,11 @@ def chosen(runs: Sequence[Run], kind: str, targets: Sequence[str] = (), *, plain
     ]
 
 
+def own_target(runs: Sequence[Run]) -> str:
+    """Return the target of runs on a user's own pictures, which an experiment does not list."""
+    return runs[0].record.target if runs and is_own(runs[0]) else ""
+
+
 def _is_series(runs: Sequence[Run]) -> bool:
     sized = any(c.startswith("data.n_forget=") for c in conditions(runs[0]))
     return sized and {r.record.method for r in runs} <= set(METHODS["nhl+kl"])
@@ -100,8 +105,7 @@ def _panel(shape: Shape, model: str, runs: list[Run], printed: dict[str, dict[st
             made = line(preset, [r for r in runs if r.record.method == preset], columns, "edit", cells)
             lines.append(replace(made, doubtful=CELLS.get((shape.file, name), ())))
         if not done:
-            preset = option_of("method", presets[0])
-            why = f"no run recorded: razor-run experiment={shape.experiment} method={preset}"
+            why = not_run(shape.experiment, runs, target=own_target(runs), method=presets[0])
             wrong = CELLS.get((shape.file, name), ())
             lines.append(Line(labels=(presets[0], cells["method"]), printed=cells, doubtful=wrong, why=why))
     known = {p for presets in METHODS.values() for p in presets} | set(UNEDITED)
@@ -156,13 +160,13 @@ def levels(runs: Sequence[Run]) -> Document:
     panels = []
     for model in models:
         lines = []
+        model_runs = [r for found in by_level.values() for r in by_model(found).get(model, [])]
         for level, runs_of in by_level.items():
             own = [r for r in by_model(runs_of).get(model, [])]
             nhl = [r for r in own if r.record.method == NHL]
             for name, state, key, found in (("unedited", "base", "clip", nhl), (NHL, "edit", "nhl+kl", nhl)):
                 made = line(name, found, columns, state, printed[level, key], role="base")
-                preset = option_of("method", NHL)
-                why = f"no run recorded: razor-run experiment=tan_{LEVEL_FILES[level]} method={preset}"
+                why = not_run(f"tan_{LEVEL_FILES[level]}", model_runs, target=own_target(own), method=NHL)
                 wrong = CELLS.get(("tan_table3", key, level), ())
                 lines.append(replace(made, labels=(level, name), group=level, why=why, doubtful=wrong))
         where = f"{model}, emoji by Unicode group" if model else "nothing measured"

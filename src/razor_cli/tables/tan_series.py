@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.selection import UNEDITED, Measure, by_model, published, sample
 from razor_cli.tables.tan import chosen, line, taxonomy

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from razor_cli.config.conf_files import labelled
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
 from razor_cli.tables.compare import METHODS
+from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import flipped, preset_settings, shown
 from razor_cli.tables.reached import MISSING, SHOWN, values_of
 from razor_cli.tables.selection import conditions, versions

@@ -8,7 +8,7 @@ from itertools import groupby
 from razor_cli.report.layout import Turns, layout_of
 from razor_cli.report.turned import Turned, turned
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 
 TITLE = "Several targets in one run"
 NONE = "–"

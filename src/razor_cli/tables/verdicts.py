@@ -10,7 +10,7 @@ from razor_cli.metrics.bounds import Bound, demand, parse_bounds
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.verdict import Finding, Outcome, judge
 from razor_cli.runs.folder import Run
-from razor_cli.tables.base import Document, Panel
+from razor_cli.tables.document import Document, Panel
 
 TITLE = "Verdicts, run by run"
 NONE = "–"

@@ -12,7 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from razor_cli.contract.family import Key, Say
+from razor_cli.contract.family import Say
+from razor_cli.contract.place import Key
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.gallery import Gallery, embed, pixels_of
 from razor_cli.dual.measures import Features

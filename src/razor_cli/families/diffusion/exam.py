@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from razor_cli.contract.family import Key, Place, Say
+from razor_cli.contract.family import Say
+from razor_cli.contract.place import Key, Place
 from razor_cli.data.shots import DrawnSets
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.families.diffusion.answers import Answers
@@ -134,13 +135,13 @@ class DrawnExam:
             pictures=pictures[rows] if keep and rows else None,
         )
 
-    def scores(self, found: Mapping[Key, Answers], seed: int) -> dict[Place, list[Score]]:
+    def scores(self, found: Mapping[Key, Answers], seed: int) -> dict[Key | Place, list[Score]]:
         """Return the scores of every state and quantization, with drops from base and quantized base, and of
         every state under each probe.
         """
         said = {key: answers.arrays() for key, answers in found.items()}
         data = self._data_features()
-        scores: dict[Place, list[Score]] = {}
+        scores: dict[Key | Place, list[Score]] = {}
         for (state, scheme), answers in found.items():
             quantized = scheme != "none"
             now = Scorer(
@@ -160,7 +161,9 @@ class DrawnExam:
                 *self._quality(answers, found[BASE], data, seed),
                 *(self._judges() if (state, scheme) == BASE else ()),
             ]
-        return scores if self.prober is None else scores | self.prober.scores(found, seed)
+        if self.prober is not None:
+            scores.update(self.prober.scores(found, seed))
+        return scores
 
     def _quality(self, now: Answers, base: Answers, data: Tensor | None, seed: int) -> Iterator[Score]:
         """Yield FID to the unedited model's pictures and to those of the data, and CLIPScore."""

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from razor_cli.atomic import staged
 from razor_cli.data.shots import BENCHMARK, DrawnSets, Shot
-from razor_cli.escape import in_json, on_screen
-from razor_cli.figure import fonts, new_figure, own_settings, save
+from razor_cli.escape import in_json
+from razor_cli.figure import drawable, fonts, new_figure, own_settings, save
 from razor_cli.runs.folder import write_atomic
 
 CELL = 1.05  # inches of a picture
@@ -99,13 +99,13 @@ def draw(path: Path, sets: DrawnSets, shown: Sequence[Shown], states: Mapping[st
                 ax.spines[:].set_visible(False)
                 if line == 0:
                     shot = sets.evaluation[shown[column].row]
-                    ax.set_title(_wrapped(shot), fontsize=6.5, family=fonts(), parse_math=False)
+                    ax.set_title(_wrapped(shot), fontsize=6.5, family=fonts(shot.prompt), parse_math=False)
                 if place == 0:
-                    told = TITLES[section].format(target=on_screen(sets.target)) if line == 0 else ""
+                    told = TITLES[section].format(target=drawable(sets.target)) if line == 0 else ""
                     ax.set_ylabel(
                         f"{told}\n{state}" if told else state,
                         fontsize=8,
-                        family=fonts(),
+                        family=fonts(told),
                         parse_math=False,
                         rotation=0,
                         horizontalalignment="right",
@@ -116,5 +116,5 @@ def draw(path: Path, sets: DrawnSets, shown: Sequence[Shown], states: Mapping[st
 
 def _wrapped(shot: Shot) -> str:
     """Return a prompt in a few short lines, and the seed."""
-    lines = textwrap.wrap(on_screen(shot.prompt), LINE, max_lines=LINES, placeholder=" …")
+    lines = textwrap.wrap(drawable(shot.prompt), LINE, max_lines=LINES, placeholder=" …")
     return "\n".join([*lines, f"seed {shot.seed}"])

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from razor_cli.contract.family import Key, Place, Say
+from razor_cli.contract.family import Say
+from razor_cli.contract.place import Key, Place
 from razor_cli.data.shots import BENCHMARK, DrawnSets, Shots
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.answers import Answers
@@ -197,8 +198,9 @@ class Prober:
                 if scheme == FULL
             }
             for state, own in said.items():
+                place = Place(state, FULL, probe, step)
                 if why := self.refused.get(probe):
-                    scores[state, FULL, probe, step] = [missing("ua", self.panel.prefix + BENCHMARK, why)]
+                    scores[place] = [missing("ua", self.panel.prefix + BENCHMARK, why)]
                     continue
                 now = Scorer(
                     protocol=protocol,
@@ -207,7 +209,7 @@ class Prober:
                     seed=seed,
                     draws=self.settings.bootstrap_draws,
                 )
-                scores[state, FULL, probe, step] = list(now.forgetting())
+                scores[place] = list(now.forgetting())
         return scores
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from razor_cli.atomic import staged
-from razor_cli.contract.family import Key
+from razor_cli.contract.place import Key
 from razor_cli.families.llava.answers import Answers
 
 COLUMNS = (

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from razor_cli.contract.family import Key, Say
+from razor_cli.contract.family import Say
+from razor_cli.contract.place import Key
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.families.llava import persons

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from razor_cli.data.sets import Pairs
-from razor_cli.escape import on_screen
 from razor_cli.families.llava.album import OfPairs, called
 from razor_cli.families.llava.answers import GRID, NEAR, OTHERS, OWN, Answers
 from razor_cli.families.llava.benchmarks.items import AskModel, Item, Record, answered, record_of
 from razor_cli.families.llava.losses_drift import NEUTRAL
-from razor_cli.figure import fonts, new_figure, own_settings, save
+from razor_cli.figure import drawable, fonts, new_figure, own_settings, save
 
 TITLES = {OWN: "Target: {target}", NEAR: "Near it", OTHERS: "Others"}
 LETTERS, LINES = 26, 2  # of an answer: letters in a line, and lines
@@ -84,13 +83,10 @@ class Grid:
             return
         images = self.album.load(pictures)
         widths = [PICTURE, QUESTION, *[ANSWER] * len(known)]
-        figure, axes = new_figure(
-            sum(widths), ROW * len(pictures) + 0.7, 1, f"Forgetting {target}: answers before and after"
-        )
+        title = f"Forgetting {target}: answers before and after"
+        figure, axes = new_figure(sum(widths), ROW * len(pictures) + 0.7, 1, title)
         figure.clear()
-        figure.suptitle(
-            on_screen(f"Forgetting {target}: answers before and after"), fontsize=11, family=fonts()
-        )
+        figure.suptitle(drawable(title), fontsize=11, family=fonts(title), parse_math=False)
         axes = figure.subplots(len(pictures), len(widths), squeeze=False, width_ratios=widths)
         for line, (key, image) in enumerate(zip(pictures, images, strict=True)):
             rows = [n for n, i in enumerate(self.items) if i.picture == key]
@@ -111,7 +107,7 @@ def _picture(ax: Any, image: Any, section: str) -> None:
     ax.imshow(image, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-    ax.set_title(on_screen(section), fontsize=7, family=fonts(), parse_math=False, loc="left")
+    ax.set_title(drawable(section), fontsize=7, family=fonts(section), parse_math=False, loc="left")
 
 
 def _words(ax: Any, texts: Sequence[str], letters: int, title: str) -> None:
@@ -120,13 +116,13 @@ def _words(ax: Any, texts: Sequence[str], letters: int, title: str) -> None:
     if title:
         ax.set_title(title, fontsize=8, family=fonts(), loc="left", fontweight="bold", pad=16)
     for number, text in enumerate(texts):
-        lines = textwrap.wrap(on_screen(text) or "(nothing)", letters, max_lines=LINES, placeholder=" …")
+        lines = textwrap.wrap(drawable(text) or "(nothing)", letters, max_lines=LINES, placeholder=" …")
         ax.text(
             0,
             1 - (number + 0.5) / len(texts),
             "\n".join(lines),
             fontsize=6.5,
-            family=fonts(),
+            family=fonts(text),
             parse_math=False,
             verticalalignment="center",
             transform=ax.transAxes,
