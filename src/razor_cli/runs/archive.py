@@ -48,7 +48,7 @@ def _tables(known: Known) -> dict[str, Any]:
     if known.index is None:
         return tables | parts
     live = [run.place for run in known.indexed]
-    tables[f"{HIDDEN}_live"] = pa.table({"place": pa.array(live, pa.int32())})
+    tables[f"{HIDDEN}_live"] = typed.table_of([{"place": p} for p in live], {"place": pa.int32()})
     held = known.index.log_columns
     whole = not fresh and len(live) == len(known.index.entries)
     for (name, part), wanted in zip(parts.items(), columns, strict=True):
@@ -86,13 +86,11 @@ def _runs(known: Known) -> pa.Table:
         else:
             rows.append(typed.run_row(run.record))
             overrides.append(run.record.overrides)
-    table = typed.runs_of(rows)
-    table = table.append_column(
-        "folder", pa.array([on_screen(str(r.folder)) for r in known.runs], typed.TEXT)
-    )
-    for key, values in typed.set_keys(overrides, [row["settings"] for row in rows]).items():
-        table = table.append_column(key, values)
-    return table
+    keys = typed.set_keys(overrides, [row["settings"] for row in rows])
+    for i, (row, run) in enumerate(zip(rows, known.runs, strict=True)):
+        row |= {"folder": on_screen(str(run.folder)), **{key: own[i] for key, (_, own) in keys.items()}}
+    kinds = {key: kind for key, (kind, _) in keys.items()}
+    return typed.table_of(rows, typed.RUN_TYPES | {"folder": typed.TEXT} | kinds)
 
 
 def render(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str) -> str:

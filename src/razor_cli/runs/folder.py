@@ -118,6 +118,14 @@ class Run:
         return [row for row in self.measured if not row.attack]
 
     @cached_property
+    def values(self) -> dict[tuple[str, str, str, str], float | None]:
+        """The values of `scores` by state, quantization, metric and variant."""
+        return {
+            (r.state, r.quantization, r.score.metric, r.score.variant): r.score.value
+            for r in reversed(self.scores)  # of two under one name the first one counts
+        }
+
+    @cached_property
     def measured(self) -> list[ScoreRow]:
         """All rows of scores.csv, those of attacks included."""
         return parsed(read_scores, self.read(SCORES), self.folder, SCORES)

@@ -138,10 +138,8 @@ def _insert(
     columns = connection.execute(f"select * from {HIDDEN}.edit_log limit 0").description or []
     for name in of_logs.keys() - {c[0] for c in columns}:
         connection.execute(f"alter table {HIDDEN}.edit_log add column {quoted(name)} double")
-    kinds = TABLES["runs"]
-    of_runs = pa.table({name: pa.array([r[name] for r in rows], kind) for name, kind in kinds.items()})
     tables = {
-        "runs": of_runs,
+        "runs": typed.table_of(rows, TABLES["runs"]),
         "scores": typed.together(scores, TABLES["scores"]),
         "edit_log": typed.together(logs, of_logs),
     }

@@ -62,7 +62,7 @@ def known_runs(
     index = None if check else next(filter(None, map(opened, where)), None)
     spoiled: dict[Path, str] = {}
     if len(stamps.keys() - _holding(index, stamps).keys()) >= MANY:
-        index, spoiled = _renewed(output_dir, index, where[0], stamps, check=check)
+        index, spoiled = _renewed(output_dir, index, where[0], stamps, anew=check)
     if index is not None:
         index.wanted = wanted
     try:

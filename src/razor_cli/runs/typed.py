@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
+from pyarrow import json as json_lines
 
-from razor_cli.escape import in_json
+from razor_cli.escape import finite, in_json
 from razor_cli.runs.folder import EDIT_LOG, SCORES, Run
 from razor_cli.runs.reading import parsed
 from razor_cli.runs.records import RunRecord
@@ -104,13 +105,33 @@ def log_columns(heads: Sequence[Sequence[str]]) -> list[str]:
 
 def together(tables: Sequence[pa.Table], columns: Mapping[str, pa.DataType]) -> pa.Table:
     """Return tables one below the other, with these columns; what one of them lacks is null."""
-    schema = pa.schema(list(columns.items()))
-    return pa.concat_tables([_with(table, schema) for table in tables] or [schema.empty_table()])
+    return pa.concat_tables([_with(table, columns) for table in tables] or [_empty(columns)])
 
 
-def _with(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def _with(table: pa.Table, columns: Mapping[str, pa.DataType]) -> pa.Table:
     rows, own = table.num_rows, set(table.column_names)
-    return pa.table([table[f.name] if f.name in own else pa.nulls(rows, f.type) for f in schema], schema)
+    found = [table[name] if name in own else pa.nulls(rows, kind) for name, kind in columns.items()]
+    return pa.Table.from_arrays(found, names=list(columns))
+
+
+def _empty(columns: Mapping[str, pa.DataType]) -> pa.Table:
+    return pa.Table.from_arrays([pa.nulls(0, kind) for kind in columns.values()], names=list(columns))
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, pa.DataType]) -> pa.Table:
+    """Return rows as a table with these columns. It goes by JSON, because Arrow's own way from Python's
+    values imports pandas, which takes longer than all else that a query does.
+    """
+    if not rows:
+        return _empty(columns)
+    text = "\n".join(json.dumps({name: row[name] for name in columns}, ensure_ascii=False) for row in rows)
+    data = text.encode(errors="replace")
+    table = json_lines.read_json(
+        io.BytesIO(data),
+        read_options=json_lines.ReadOptions(use_threads=False, block_size=len(data) + 1),
+        parse_options=json_lines.ParseOptions(explicit_schema=pa.schema(list(columns.items()))),
+    )
+    return table.select(list(columns))
 
 
 def run_row(record: RunRecord) -> dict[str, Any]:
@@ -128,13 +149,10 @@ def run_row(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def runs_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Return rows of runs as columns."""
-    return pa.table({name: pa.array([r[name] for r in rows], kind) for name, kind in RUN_TYPES.items()})
-
-
-def set_keys(overrides: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> dict[str, pa.Array]:
-    """Return a column for every key that a command line or grid set in one of the runs.
+def set_keys(
+    overrides: Sequence[Mapping[str, Any]], settings: Sequence[str]
+) -> dict[str, tuple[pa.DataType, list[Any]]]:
+    """Return type and values of a column for every key that a command line or grid set in one of the runs.
 
     `overrides` is what each of them set, `settings` all its settings as JSON.
     """
@@ -153,15 +171,13 @@ def _setting(settings: Mapping[str, Any], overrides: Mapping[str, Any], key: str
     return overrides.get(key) if found is None or isinstance(found, Mapping) else found
 
 
-def _column(values: Sequence[object]) -> pa.Array:
-    """Return values as a column of one type: numbers, truth values, or else text."""
+def _column(values: Sequence[Any]) -> tuple[pa.DataType, list[Any]]:
+    """Return values as those of a column of one type: numbers, truth values, or else text."""
     there = [v for v in values if v is not None]
     if all(isinstance(v, bool) for v in there):
-        return pa.array(values, TRUTH)
+        return TRUTH, list(values)
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in there):
-        whole = all(isinstance(v, int) and abs(v) < 2**63 for v in there)
-        return pa.array(
-            values if whole else [v if v is None else float(v) for v in values],  # type: ignore[arg-type]
-            WHOLE if whole else NUMBER,
-        )
-    return pa.array([v if v is None or isinstance(v, str) else in_json(v) for v in values], TEXT)
+        if all(isinstance(v, int) and abs(v) < 2**63 for v in there):
+            return WHOLE, list(values)
+        return NUMBER, [v if v is None else finite(float(v)) for v in values]
+    return TEXT, [v if v is None or isinstance(v, str) else in_json(v) for v in values]
