@@ -273,3 +273,5 @@ def why_unread(run: Run, *, rows: bool = False) -> str:
         return f"its record is of run {named}" if (named := run.record.run_id) != run.run_id else ""
     except RazorError as error:
         return error.what
+    except OSError as error:  # it was removed, or moved, meanwhile
+        return f"it cannot be read: {error.strerror}"

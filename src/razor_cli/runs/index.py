@@ -1,7 +1,7 @@
 """The index: what recorded runs hold, in one file beside them, so that thousands are asked without opening
 each.
 
-    <output_dir>/runs/.index.duckdb
+    <output_dir>/runs/.index-<hash of its bytes>.duckdb
 
 It is made from the run folders alone. A run's part counts as long as every file of its folder has the name,
 size and times of change that it had when its bytes were held against `DONE`. A file that is damaged, or was
@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -32,7 +33,7 @@ from razor_cli.runs.rows import ScoreRow
 if TYPE_CHECKING:
     import duckdb
 
-FILE = ".index.duckdb"
+FILES = ".index-*.duckdb"  # the star is the beginning of its SHA-256: what is damaged has another
 HIDDEN = "razor_index"  # what the database calls it; no query may
 BLOCK = 64  # runs whose scores are read at once
 MADE_BY = ("index", "indexing", "typed", "rows", "records", "reading", "folder", "voucher")  # sources
@@ -75,14 +76,13 @@ def _files(folder: Path, before: str) -> Iterator[tuple[str, int, int, int]]:
 
 
 def places(output_dir: Path) -> list[Path]:
-    """Return where the index of a results folder may lie: beside the runs, or where these cannot be written
-    to, in the user's cache folder first.
+    """Return the folders where the index of a results folder may lie: beside the runs, or where these cannot
+    be written to, first in the user's cache folder.
     """
     runs = output_dir / "runs"
     if os.access(runs, os.W_OK):
-        return [runs / FILE]
-    name = hashlib.sha256(os.fsencode(runs.resolve())).hexdigest()[:32]
-    return [cache_dir() / "indexes" / f"{name}.duckdb", runs / FILE]
+        return [runs]
+    return [cache_dir() / "indexes" / hashlib.sha256(os.fsencode(runs.resolve())).hexdigest()[:32], runs]
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ class Index:
 
     connection: duckdb.DuckDBPyConnection
     entries: dict[str, Entry]  # by the run's folder, as it is called below runs/
+    path: Path
     wanted: Callable[[str, str], bool] | None = None  # of scores, by metric and variant; None: all
     _rows: dict[tuple[int, bool], dict[int, list[ScoreRow]]] = field(default_factory=dict)
 
@@ -210,18 +211,37 @@ class Indexed(Run):
         return parse_rows(self._index.texts[self._entry.place][1])
 
 
-def opened(path: Path) -> Index | None:
-    """Return the index of that place, or None where there is none that this code made whole."""
-    if not path.is_file():
-        return None
+def opened(folder: Path) -> Index | None:
+    """Return the index that lies in a folder, or None where there is none that this code made, and whole."""
+    for _ in range(2):  # another process may put its own in the place of one that was just found
+        if (found := next(filter(None, map(_opened, found_in(folder))), None)) is not None:
+            return found
+    return None
+
+
+def found_in(folder: Path) -> list[Path]:
+    """Return the files of a folder that are called like an index, the last one first."""
+    with suppress(OSError):
+        return sorted(folder.glob(FILES), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return []  # another process put its own in its place
+
+
+def name_of(path: Path) -> str:
+    """Return what an index is called."""
+    with path.open("rb") as file:
+        return FILES.replace("*", hashlib.file_digest(file, "sha256").hexdigest()[:32])
+
+
+def _opened(path: Path) -> Index | None:
     import duckdb
 
     connection = duckdb.connect(":memory:")
     try:
-        attach(connection, path, "(read_only)")
-        if is_ours(connection):
-            return Index(connection, _entries(connection))
-    except (duckdb.Error, ValueError, TypeError):  # damaged, of another version, or something else
+        if name_of(path) == path.name:
+            attach(connection, path, "(read_only)")
+            if is_ours(connection):
+                return Index(connection, _entries(connection), path)
+    except (OSError, duckdb.Error):  # gone meanwhile, or of another version of the database
         pass
     connection.close()
     return None

@@ -16,7 +16,7 @@ import pyarrow as pa
 from razor_cli.atomic import staged
 from razor_cli.runs import typed
 from razor_cli.runs.folder import SURVIVAL
-from razor_cli.runs.index import HIDDEN, Stamp, attach, form, is_ours
+from razor_cli.runs.index import HIDDEN, Stamp, attach, form, found_in, name_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -42,43 +42,39 @@ def settled(found: Stamp) -> bool:
     return time.time_ns() - found.changed > SETTLED
 
 
-def write(path: Path, stamps: Mapping[str, Stamp], fresh: Fresh, *, anew: bool = False) -> bool:
-    """Write an index of the run folders that have these stamps: what of the one in its place still holds,
-    unless it is made `anew`, and the `fresh` runs. Tell whether it was
-    written: with no room, or no right to, it is not, and nothing depends on it.
+def write(folder: Path, old: Path | None, stamps: Mapping[str, Stamp], fresh: Fresh) -> bool:
+    """Write an index of the run folders that have these stamps: what still holds of the `old` one, and the
+    `fresh` runs. Tell whether it was written: with nothing new, no room or no right to, it is not, and
+    nothing depends on it.
     """
     import duckdb
 
-    with suppress(OSError, duckdb.Error), staged(path) as part:
+    with suppress(OSError, duckdb.Error), staged(folder / "new.duckdb") as part:
         with duckdb.connect(":memory:") as connection:
-            number = _taken_over(connection, None if anew else path, part, stamps)
-            _fill(connection, number, stamps, fresh)
+            number = _taken_over(connection, old, part, stamps)
+            if not (count := _fill(connection, number, stamps, fresh)):
+                return False
             connection.execute(f"checkpoint {HIDDEN}")
             connection.execute(f"detach {HIDDEN}")
-        part.replace(path)
-        return True
+        before = found_in(folder)
+        part.replace(goal := folder / name_of(part))
+        for path in before:
+            if path != goal:
+                path.unlink(missing_ok=True)
+        return count > 0
     return False
 
 
 def _taken_over(
-    connection: DuckDBPyConnection, path: Path | None, part: Path, stamps: Mapping[str, Stamp]
+    connection: DuckDBPyConnection, old: Path | None, part: Path, stamps: Mapping[str, Stamp]
 ) -> int:
-    """Attach a copy of the index that lies there, without what no longer holds, or else a new one; return
-    the next run's number.
+    """Attach a copy of an index, without what no longer holds, or else a new one; return the next run's
+    number.
     """
-    import duckdb
-
-    if path is not None and path.is_file():
-        shutil.copyfile(path, part)
-        try:
-            attach(connection, part)
-            if is_ours(connection):
-                return _cleared(connection, stamps)
-        except duckdb.Error:
-            pass
-        with suppress(duckdb.Error):
-            connection.execute(f"detach {HIDDEN}")
-        part.unlink()
+    if old is not None:
+        shutil.copyfile(old, part)  # whoever opened it found it whole, and nobody changes it
+        attach(connection, part)
+        return _cleared(connection, stamps)
     attach(connection, part)
     connection.execute(f"create table {HIDDEN}.about as select ?::varchar as form", [form()])
     for name, types in TABLES.items():
@@ -94,18 +90,13 @@ def _cleared(connection: DuckDBPyConnection, stamps: Mapping[str, Stamp]) -> int
     return max((place for place, *_ in found), default=-1) + 1
 
 
-def _fill(
-    connection: DuckDBPyConnection,
-    number: int,
-    stamps: Mapping[str, Stamp],
-    fresh: Fresh,
-) -> None:
-    known = {f for (f,) in connection.execute(f"select folder from {HIDDEN}.runs").fetchall()}
-    waiting = iter(fresh)
+def _fill(connection: DuckDBPyConnection, number: int, stamps: Mapping[str, Stamp], fresh: Fresh) -> int:
+    """Put runs into the index that is attached, and return how many there were."""
+    waiting, count = iter(fresh), 0
     while batch := list(islice(waiting, AT_ONCE)):
-        new = [(folder, run) for folder, run in batch if folder not in known]  # another process may be first
-        _insert(connection, number, stamps, new)
-        number += len(new)
+        _insert(connection, number + count, stamps, batch)
+        count += len(batch)
+    return count
 
 
 def _insert(

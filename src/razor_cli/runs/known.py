@@ -62,7 +62,7 @@ def known_runs(
     index = None if check else next(filter(None, map(opened, where)), None)
     spoiled: dict[Path, str] = {}
     if len(stamps.keys() - _holding(index, stamps).keys()) >= MANY:
-        index, spoiled = _renewed(output_dir, index, where[0], stamps, anew=check)
+        index, spoiled = _renewed(output_dir, index, where[0], stamps)
     if index is not None:
         index.wanted = wanted
     try:
@@ -89,7 +89,7 @@ def _holding(index: Index | None, stamps: Mapping[str, Stamp]) -> dict[str, Entr
 
 
 def _renewed(
-    output_dir: Path, index: Index | None, path: Path, stamps: Mapping[str, Stamp], *, anew: bool
+    output_dir: Path, index: Index | None, place: Path, stamps: Mapping[str, Stamp]
 ) -> tuple[Index | None, dict[Path, str]]:
     """Return an index that holds what is new as well, and why folders that were read for it cannot be."""
     from razor_cli.runs.indexing import settled, write
@@ -106,7 +106,8 @@ def _renewed(
             elif is_settled and stamp(run.folder) == stamps[folder]:
                 yield folder, run
 
-    if write(path, stamps, read(), anew=anew) and (found := opened(path)) is not None:
+    old = None if index is None else index.path
+    if write(place, old, stamps, read()) and (found := opened(place)) is not None:
         if index is not None:
             index.close()
         return found, spoiled
@@ -141,6 +142,8 @@ def _why(run: Run, *, rows: bool) -> str:
         _ = run.score_table, run.log_table
     except RazorError as error:
         return error.what
+    except OSError as error:  # it was removed, or moved, meanwhile
+        return f"it cannot be read: {error.strerror}"
     return ""
 
 
