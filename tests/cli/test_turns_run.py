@@ -12,7 +12,7 @@ from tiny_sd import paired_clip, tiny_sd15
 from razor_cli.config import command_line, compose
 from razor_cli.engine.turns import Turns
 from razor_cli.run import execute
-from razor_cli.runs.folder import find_run
+from razor_cli.runs.known import find_run
 from razor_cli.screen import Screen
 from razor_cli.tables.turns import build
 from razor_cli.weights.patch import verify

@@ -20,7 +20,7 @@ from razor_cli.printing import say
 from razor_cli.progress import Progress
 from razor_cli.report.terminal import print_report
 from razor_cli.runs.archive import answer, render
-from razor_cli.runs.folder import find_run
+from razor_cli.runs.known import find_run
 from razor_cli.screen import Screen
 from razor_cli.tables.base import render as rendered
 from razor_cli.tables.document import Document, Panel

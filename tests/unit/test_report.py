@@ -22,7 +22,8 @@ from razor_cli.progress import Progress
 from razor_cli.report.blocks import chunks
 from razor_cli.report.cells import heading, interval, number
 from razor_cli.report.terminal import print_report
-from razor_cli.runs.folder import Run, find_run
+from razor_cli.runs.folder import Run
+from razor_cli.runs.known import find_run
 
 WIDTHS = (80, 100, 140)
 STATES = [f"{state}{width}" for state in ("base", "control", "edit") for width in ("", " int8", " int4")]

@@ -20,7 +20,8 @@ from rich.console import Console
 from razor_cli.errors import RunError, UserError
 from razor_cli.metrics.score import Score
 from razor_cli.report.terminal import print_report
-from razor_cli.runs.folder import Run, complete_runs, find_run, is_complete, open_run, write_atomic
+from razor_cli.runs.folder import Run, complete_runs, is_complete, open_run, write_atomic
+from razor_cli.runs.known import find_run
 from razor_cli.runs.records import Identity, RunRecord
 
 ID = "0123456789abcdef"

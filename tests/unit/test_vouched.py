@@ -17,7 +17,8 @@ from rich.console import Console
 from razor_cli.errors import UserError
 from razor_cli.main import razor_command
 from razor_cli.report.terminal import print_report
-from razor_cli.runs.folder import Run, complete_runs, find_run, is_complete, open_run
+from razor_cli.runs.folder import Run, complete_runs, is_complete, open_run
+from razor_cli.runs.known import find_run
 from razor_cli.runs.records import FORMAT
 from razor_cli.tables.figures import matrices
 from razor_cli.tables.registry import TABLES

@@ -41,8 +41,8 @@ def judge(
     With exit_on=rejected or exit_on=undecided it ends with code 3 where a run's verdict does not pass.
     """
     from razor_cli.printing import note
-    from razor_cli.runs.folder import complete_runs, find_run
     from razor_cli.runs.judged import exit_code
+    from razor_cli.runs.known import find_run, known_runs
     from razor_cli.screen import Screen
 
     bounds, exit_on = _read(changes or [])
@@ -53,7 +53,16 @@ def judge(
         _print_line(console, found, verdict)
         _print_reasons(console, found, verdict)
         raise typer.Exit(exit_code(exit_on, verdict.decision if verdict else None))
-    runs = complete_runs(output_dir, note)
+    with known_runs(output_dir, note) as known:
+        raise typer.Exit(_judge_all(console, known.runs, bounds, exit_on))
+
+
+def _judge_all(
+    console: Console, runs: Sequence[Run], bounds: Mapping[str, Any], exit_on: ExitOn | None
+) -> int:
+    """Print a line for each run, and return what the command ends with."""
+    from razor_cli.runs.judged import exit_code
+
     _known_somewhere(runs, bounds)
     counts: Counter[str] = Counter()
     code = 0
@@ -65,7 +74,7 @@ def judge(
         code = max(code, exit_code(exit_on, decision))
     told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
     console.print(f"{len(runs)} runs{': ' + told if told else ''}", highlight=False)
-    raise typer.Exit(code)
+    return code
 
 
 def _read(words: Sequence[str]) -> tuple[dict[str, Any], ExitOn | None]:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from razor_cli.commands.options import CHECK
+
 
 class Format(StrEnum):
     """How the result is printed."""
@@ -22,6 +24,7 @@ def query(
     sql: Annotated[str, typer.Argument(help="one select over the views scores, runs and edit_log")],
     output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
     form: Annotated[Format, typer.Option("--format", help="table, csv, json or markdown")] = Format.TABLE,
+    check: Annotated[bool, typer.Option("--check", help=CHECK)] = False,
 ) -> None:
     """Ask over all complete runs. Views: scores (a row per number), runs (a row per run), edit_log (a row per
     step).
@@ -29,7 +32,7 @@ def query(
     from razor_cli.printing import note, put
     from razor_cli.runs.archive import answer, render
 
-    columns, rows = answer(output_dir, sql, note)
+    columns, rows = answer(output_dir, sql, note, check=check)
     if form is not Format.TABLE:
         put(render(columns, rows, form.value))
         return

@@ -17,7 +17,7 @@ def show(
     """Print the report of a recorded run; nothing is computed."""
     from razor_cli.printing import note
     from razor_cli.report.terminal import print_report
-    from razor_cli.runs.folder import find_run
+    from razor_cli.runs.known import find_run
     from razor_cli.runs.voucher import flaw
     from razor_cli.screen import Screen
 

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from razor_cli.commands.options import CHECK
 from razor_cli.printing import note, put, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from razor_cli.runs.folder import Run
 
 SCORES = "scores"
+READ_ALL = ("measured", "verdicts")  # tables of whatever was measured, or of whatever a bound is about
 
 
 def tables(
@@ -37,16 +41,13 @@ def tables(
     into: Annotated[
         Path | None, typer.Option(help="write a Markdown page's tables, between its markers, anew")
     ] = None,
+    check: Annotated[bool, typer.Option("--check", help=CHECK)] = False,
 ) -> None:
     """Lay recorded runs beside the published numbers; what was not run is named, with the command that runs
     it.
     """
-    from razor_cli.runs.folder import complete_runs
-    from razor_cli.tables.base import render
-    from razor_cli.tables.index import INDEX
-    from razor_cli.tables.registry import ALL, TABLES, builder
+    from razor_cli.runs.known import known_runs
     from razor_cli.tables.score_file import load
-    from razor_cli.tables.selection import of_this_format
     from razor_cli.writable import require_writable
 
     if name is None and into is None:
@@ -55,17 +56,40 @@ def tables(
     _refuse(name, form, into)
     if form is None:
         require_writable(*_goal(name, into, out, output_dir))
-    runs, notes = of_this_format(load(scores) if scores else complete_runs(output_dir, note, rows=True))
+    if scores:
+        _answer(load(scores), name, form, into, out, output_dir)
+        return
+    with known_runs(output_dir, note, rows=True, check=check, wanted=_wanted(name)) as known:
+        _answer(known.runs, name, form, into, out, output_dir)
+
+
+def _wanted(name: str | None) -> Callable[[str, str], bool] | None:
+    """Return which scores a table reads, for what is asked of the index; None: every one."""
+    from razor_cli.tables.scores_read import is_read
+
+    return is_read if name not in (None, "all", *READ_ALL) else None
+
+
+def _answer(
+    every: Sequence[Run], name: str | None, form: str | None, into: Path | None, out: Path | None, home: Path
+) -> None:
+    """Print or write what was asked for, from runs."""
+    from razor_cli.tables.base import render
+    from razor_cli.tables.index import INDEX
+    from razor_cli.tables.registry import ALL, TABLES, builder
+    from razor_cli.tables.selection import of_this_format
+
+    runs, notes = of_this_format(every)
     for left_out in notes:
         note(left_out)
     if into is not None:
         _fill(into, runs)
     elif name == SCORES:
-        _save(out or output_dir / "tables" / "scores.csv.gz", runs)
+        _save(out or home / "tables" / "scores.csv.gz", runs)
     elif form is not None:
         put(render(builder(str(name))(runs), form))
     else:
-        folder = out or output_dir / "tables"
+        folder = out or home / "tables"
         for each in TABLES if name == ALL else [str(name)]:
             written, text, undrawn = write(each, runs, folder)
             if name != ALL:

@@ -20,7 +20,7 @@ from razor_cli.grid.cost import RECORDED, Estimate, estimate
 from razor_cli.grid.points import Job, Refused, leaving_out, left_out
 from razor_cli.grid.recorded import Recorded
 from razor_cli.printing import note
-from razor_cli.runs.folder import complete_runs
+from razor_cli.runs.known import known_runs
 from razor_cli.runs.records import RunRecord
 
 MISSING = 2  # exit code
@@ -38,7 +38,10 @@ class Row:
 
 def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console: Console) -> int:
     """Print the plan of a grid; return 0, or 2 if something is missing."""
-    records = [run.record for folder in _folders(jobs) for run in complete_runs(folder, note)]
+    records: list[RunRecord] = []
+    for folder in _folders(jobs):
+        with known_runs(folder, note) as known:
+            records += [run.record for run in known.runs]
     absent = {m: m.missing() for m in {job.experiment.model for job in jobs}}
     done = Recorded(records)
     rows = [_row(job, records, done, absent[job.experiment.model]) for job in jobs]

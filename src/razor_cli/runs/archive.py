@@ -4,159 +4,93 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 
-from razor_cli.errors import UserError
-from razor_cli.escape import in_csv, in_json, in_markdown
-from razor_cli.runs.folder import EDIT_LOG, SCORES, Run, complete_runs
-from razor_cli.runs.records import RunRecord
-from razor_cli.runs.rows import EVENT_COLUMNS, SCORE_COLUMNS
+from razor_cli.escape import in_csv, in_json, in_markdown, on_screen
+from razor_cli.runs import typed
+from razor_cli.runs.folder import Run
+from razor_cli.runs.index import HIDDEN, Indexed
+from razor_cli.runs.indexing import quoted
+from razor_cli.runs.known import Known, known_runs, no_runs
 from razor_cli.runs.sql import ask
-
-NUMBERS = {"value", "n", "ci_low", "ci_high", "seed", "step"}
-RUN_COLUMNS = (
-    "run_id",
-    "model",
-    "stand_in",
-    "scenario",
-    "data",
-    "target",
-    "method",
-    "seed",
-    "verdict",
-    "components",
-    "edit_seconds",
-    "run_seconds",
-    "peak_rss_mb",
-    "patch_bytes",
-    "forwards",
-    "backwards",
-    "evaluations",
-    "weights_hash",
-    "code_version",
-    "started",
-    "finished",
-    "settings",
-    "format",
-    "folder",
-)
 
 
 def answer(
-    output_dir: Path, sql: str, tell: Callable[[str], None] = lambda _: None
+    output_dir: Path, sql: str, tell: Callable[[str], None] = lambda _: None, *, check: bool = False
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return the column names and rows of one select; `tell` is given a note on each run that is left out.
+    What the index knows is not read again, unless `check` has every byte held against `DONE`.
 
     Raises UserError for anything but one reading statement, for SQL that does not parse or run, and where no
     run is recorded.
     """
-    runs = complete_runs(output_dir, tell, rows=True)
-    if not runs:
-        raise UserError(
-            f"no complete run is recorded under '{output_dir}'",
-            fix="run razor-run first, or give --output-dir",
-        )
-    return ask({"scores": scores_frame(runs), "runs": runs_frame(runs), "edit_log": log_frame(runs)}, sql)
+    with known_runs(output_dir, tell, rows=True, check=check) as known:
+        if not known.runs:
+            raise no_runs(output_dir)
+        return ask(_tables(known), sql, known.index.connection if known.index else None)
 
 
-def scores_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return every row of every scores.csv."""
-    texts = {c: str for c in SCORE_COLUMNS if c not in NUMBERS}
-    empty = {
-        c: [""] for c in NUMBERS
-    }  # only in numbers is an empty cell a missing one; a target may be called "None"
-    files: dict[str, list[str]] = {}
-    for run in runs:  # those with the same columns are read as one
-        head, _, body = run.read(SCORES).partition("\n")
-        files.setdefault(head, []).append(body)
-    parts = [
-        pd.read_csv(
-            io.StringIO("\n".join([head, "".join(bodies)])),
-            dtype=texts,
-            keep_default_na=False,
-            na_values=empty,
-        )
-        for head, bodies in files.items()
-    ]
-    frame = pd.concat(parts, ignore_index=True)
-    frame["stand_in"] = frame["stand_in"] == "true"
-    frame = frame.reindex(columns=list(SCORE_COLUMNS))  # files of format 1 lack the last ones
-    frame["attack"], frame["step"] = frame["attack"].fillna(""), frame["step"].astype("Int64")
-    return frame
+def _tables(known: Known) -> dict[str, Any]:
+    """Return the three tables, and what two of them are made of where the index holds a part."""
+    fresh = [run for run in known.runs if isinstance(run, typed.Typed)]
+    columns = dict.fromkeys(typed.SCORE_TYPES), dict.fromkeys(typed.log_columns(list(map(_log, known.runs))))
+    log_types = {name: typed.log_type(name) for name in columns[1]}
+    parts = {
+        "scores": typed.together([r.score_table for r in fresh], typed.SCORE_TYPES),
+        "edit_log": typed.together([r.log_table for r in fresh], log_types),
+    }
+    tables: dict[str, Any] = {"runs": _runs(known)}
+    if known.index is None:
+        return tables | parts
+    live = [run.place for run in known.indexed]
+    tables[f"{HIDDEN}_live"] = typed.table_of([{"place": p} for p in live], {"place": pa.int32()})
+    held = known.index.log_columns
+    whole = not fresh and len(live) == len(known.index.entries)
+    for (name, part), wanted in zip(parts.items(), columns, strict=True):
+        shown = ", ".join(map(quoted, wanted))
+        own = shown if name == "scores" else ", ".join(quoted(c) for c in wanted if c in held)
+        sql = f"select {own} from {HIDDEN}.{name}"
+        if not whole:
+            tables[f"{HIDDEN}_{name}"] = part
+            sql += f" where place in (select place from {HIDDEN}_live) union all by name from {HIDDEN}_{name}"
+        tables[name] = f"select {shown} from ({sql})"
+    return tables
 
 
-def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
+def _log(run: Run) -> Sequence[str]:
+    """Return the columns of a run's log."""
+    if isinstance(run, Indexed):
+        return run.log_columns
+    assert isinstance(run, typed.Typed)
+    return run.log_table.column_names  # type: ignore[no-any-return]
+
+
+def _runs(known: Known) -> pa.Table:
     """Return one row per run, with a column for every key that a command line or grid set in one of them."""
-    rows = []
-    for run in runs:
-        r = run.record
-        rows.append(
-            {
-                **r.model_dump(
-                    include={"run_id", "model", "stand_in", "scenario", "data", "target", "method", "seed"}
-                ),
-                "verdict": r.verdict.decision.value if r.verdict else None,
-                "components": ", ".join(c.name for c in r.components),
-                "edit_seconds": r.cost.seconds,
-                **r.cost.model_dump(
-                    include={
-                        "run_seconds",
-                        "peak_rss_mb",
-                        "patch_bytes",
-                        "forwards",
-                        "backwards",
-                        "evaluations",
-                    }
-                ),
-                **r.provenance.model_dump(include={"weights_hash", "code_version", "started", "finished"}),
-                "settings": in_json(r.settings),
-                "format": r.format,
-                "folder": str(run.folder),
-            }
-        )
-    frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
-    for key in sorted({k for run in runs for k in run.record.overrides} - set(RUN_COLUMNS)):
-        frame[key] = _column([_setting(run.record, key) for run in runs])
-    return frame
-
-
-def _setting(record: RunRecord, key: str) -> object:
-    """Return what a run's settings say of a key, whether or not it was set for this run; of a group, which
-    option was chosen.
-    """
-    found: object = record.settings
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return record.overrides.get(key) if found is None or isinstance(found, Mapping) else found
-
-
-def _column(values: Sequence[object]) -> pd.Series[Any]:
-    """Return values as a column of one type: numbers, truth values, or else text."""
-    there = [v for v in values if v is not None]
-    if all(isinstance(v, bool) for v in there):
-        return pd.Series(values, dtype="boolean")
-    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in there):
-        return pd.Series(values, dtype="Int64" if all(isinstance(v, int) for v in there) else "Float64")
-    text = [v if v is None or isinstance(v, str) else in_json(v) for v in values]
-    return pd.Series(text, dtype=object)
-
-
-def log_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return every step of every edit; metrics before and after stand in columns before_<metric> and
-    after_<metric>.
-    """
-    texts = {c: str for c in ("run_id", "action", "component", "kind", "tower", "note")}
-    parts = [pd.read_csv(io.StringIO(r.read(EDIT_LOG)), dtype=texts) for r in runs]
-    kept = [p for p in parts if len(p)]
-    return (
-        pd.concat(kept, ignore_index=True)
-        if kept
-        else pd.DataFrame({c: pd.Series(dtype=str) for c in EVENT_COLUMNS})
-    )
+    said: dict[int, tuple[Any, ...]] = {}
+    if known.index is not None:
+        names = ", ".join(typed.RUN_TYPES)
+        found = known.index.connection.execute(f"select place, overrides, {names} from {HIDDEN}.runs")
+        said = {place: rest for place, *rest in found.fetchall()}
+    rows, overrides = [], []
+    for run in known.runs:
+        if isinstance(run, Indexed):
+            own, *rest = said[run.place]
+            rows.append(dict(zip(typed.RUN_TYPES, rest, strict=True)))
+            overrides.append(json.loads(own))
+        else:
+            rows.append(typed.run_row(run.record))
+            overrides.append(run.record.overrides)
+    keys = typed.set_keys(overrides, [row["settings"] for row in rows])
+    for i, (row, run) in enumerate(zip(rows, known.runs, strict=True)):
+        row |= {"folder": on_screen(str(run.folder)), **{key: own[i] for key, (_, own) in keys.items()}}
+    kinds = {key: kind for key, (kind, _) in keys.items()}
+    return typed.table_of(rows, typed.RUN_TYPES | {"folder": typed.TEXT} | kinds)
 
 
 def render(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str) -> str:

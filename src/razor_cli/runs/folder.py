@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import yaml  # type: ignore[import-untyped]
 
 from razor_cli.atomic import exchanged, staged
-from razor_cli.errors import RazorError, RunError, UserError
+from razor_cli.errors import RazorError, RunError
 from razor_cli.runs import voucher
 from razor_cli.runs.leftovers import locked, settle_caches, settle_run, sweep_partials
 from razor_cli.runs.reading import parse_record, parse_rows, parsed
@@ -47,7 +47,7 @@ RUN_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Run:
-    """One run: complete and readable, or being written. Opened with `open_run`, found with `find_run`."""
+    """One run: complete and readable, or being written. `open_run` and `known.find_run` give one."""
 
     def __init__(self, folder: Path, *, partial: Path | None = None) -> None:
         self.folder = folder  # the final place, also while the files still lie in `partial`
@@ -116,6 +116,14 @@ class Run:
     def scores(self) -> list[ScoreRow]:
         """The rows of scores.csv on states as they are, in file order."""
         return [row for row in self.measured if not row.attack]
+
+    @cached_property
+    def values(self) -> dict[tuple[str, str, str, str], float | None]:
+        """The values of `scores` by state, quantization, metric and variant."""
+        return {
+            (r.state, r.quantization, r.score.metric, r.score.variant): r.score.value
+            for r in reversed(self.scores)  # of two under one name the first one counts
+        }
 
     @cached_property
     def measured(self) -> list[ScoreRow]:
@@ -246,14 +254,14 @@ def complete_runs(
     for folder in sorted(p.parent for p in (Path(output_dir) / "runs").glob(f"*/*/*/{DONE}")):
         if ".partial-" in folder.name:  # of a job that runs now, or was killed
             continue
-        if why := _flaw(run := Run(folder), rows=rows):
+        if why := why_unread(run := Run(folder), rows=rows):
             tell(f"left out: {folder}: {why}")
         else:
             found.append(run)
     return found
 
 
-def _flaw(run: Run, *, rows: bool = False) -> str:
+def why_unread(run: Run, *, rows: bool = False) -> str:
     """Return why a run folder cannot be read, or nothing; with `rows` it is read whole."""
     if not RUN_ID.fullmatch(run.run_id):
         return "it is not called like a run"
@@ -265,35 +273,5 @@ def _flaw(run: Run, *, rows: bool = False) -> str:
         return f"its record is of run {named}" if (named := run.record.run_id) != run.run_id else ""
     except RazorError as error:
         return error.what
-
-
-def find_run(output_dir: Path, name: str, tell: Callable[[str], None] = _untold) -> Run:
-    """Return the run called `name`: a folder, the beginning of a run id, or `latest`.
-
-    Raises UserError when there is no such run, when it is not complete, or when the beginning fits several.
-    `tell` is given a note on each folder that is left out.
-    """
-    if (folder := Path(name)).is_dir():
-        run = Run(folder.resolve())
-        if why := _flaw(run):
-            raise UserError(f"'{name}' holds no complete run", found=why, fix=voucher.AGAIN)
-        return run
-    left_out: list[str] = []
-    runs = complete_runs(output_dir, left_out.append)
-    for note in left_out:
-        tell(note)
-    if not runs:
-        raise UserError(
-            f"no complete run is recorded under '{output_dir}'",
-            fix="run razor-run first, or give --output-dir",
-        )
-    if name == "latest":
-        return max(runs, key=lambda r: (r.record.provenance.finished, r.run_id))
-    fitting = [r for r in runs if r.run_id.startswith(name.lower())]
-    if len(fitting) == 1:
-        return fitting[0]
-    known = ", ".join(r.run_id for r in (fitting or runs)[:12])
-    problem = "fits several runs" if fitting else f"is the beginning of no run id under '{output_dir}'"
-    raise UserError(
-        f"'{name}' {problem}", found=known, fix="give a longer beginning, the run's folder, or latest"
-    )
+    except OSError as error:  # it was removed, or moved, meanwhile
+        return f"it cannot be read: {error.strerror}"

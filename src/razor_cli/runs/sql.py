@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
 import duckdb
-import pandas as pd
 
 from razor_cli.errors import UserError, nearest
+from razor_cli.runs.index import HIDDEN
 
 READING = ("SELECT", "MULTI")  # the second is what a pivot becomes whose values are not named
 PIVOTS = ("PIVOT", "PIVOT_WIDER")
@@ -21,21 +22,27 @@ STARTS = ("SELECT", "WITH", "FROM", "VALUES", "TABLE", "UNPIVOT", "(", *PIVOTS) 
 TABLE_FUNCTIONS = ("generate_series", "histogram", "json_each", "json_tree", "range", "repeat", "unnest")
 CHANCE = ("gen_random_uuid", "random", "setseed", "uuid", "uuidv4", "uuidv7")
 ASKING = ("current_setting", "getenv", "getvariable", "query", "query_table")
-CATALOGUE = re.compile(r"(duckdb|pg|pragma|sqlite)_|information_schema$")
+CATALOGUE = re.compile(rf"(duckdb|pg|pragma|sqlite)_|information_schema$|{HIDDEN}")
 LONGEST = 100_000  # characters
 Answer = tuple[list[str], list[tuple[Any, ...]]]
 
 
-def ask(tables: Mapping[str, pd.DataFrame], sql: str) -> Answer:
-    """Return the column names and rows of one select over tables.
+def ask(tables: Mapping[str, Any], sql: str, database: duckdb.DuckDBPyConnection | None = None) -> Answer:
+    """Return the column names and rows of one select over tables: frames of pandas, tables of Arrow, or
+    selects over those before them and over what is attached to the `database`, which stays open. No query
+    may name what has a name that begins with HIDDEN.
 
     Raises UserError for anything but one reading statement, and for SQL that does not parse or run.
     """
-    with duckdb.connect(":memory:") as connection:
+    with nullcontext(database) if database else duckdb.connect(":memory:") as connection:
         for name, frame in tables.items():
+            if isinstance(frame, str):
+                connection.execute(f"create view {name} as {frame}")
+                continue
             connection.register(f"{name}_frame", frame)
             connection.execute(f"create table {name} as select * from {name}_frame")
             connection.unregister(f"{name}_frame")
+        columns = {name: _columns(connection, name) for name in tables if not name.startswith(HIDDEN)}
         forbidden = _forbidden(connection)
         connection.execute("set temp_directory = ''")  # what does not fit into memory goes into no file
         connection.execute("set enable_external_access = false")  # no files, no network, no extensions
@@ -46,7 +53,11 @@ def ask(tables: Mapping[str, pd.DataFrame], sql: str) -> Answer:
             result = connection.execute(sql)
             return [d[0] for d in result.description or []], result.fetchall()
         except (duckdb.Error, ValueError, OverflowError, MemoryError) as error:  # dates before year 1, halves
-            raise _refused(error, tables) from error  # of a character: what Python cannot hold
+            raise _refused(error, columns) from error  # of a character: what Python cannot hold
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:
+    return [c[0] for c in connection.execute(f"select * from {name} limit 0").description or []]
 
 
 def _forbidden(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
@@ -104,12 +115,12 @@ def _tokens(sql: str) -> Iterator[str]:
             yield text
 
 
-def _refused(error: Exception, tables: Mapping[str, pd.DataFrame]) -> UserError:
+def _refused(error: Exception, tables: Mapping[str, Sequence[str]]) -> UserError:
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    names = [*tables, *(c for f in tables.values() for c in f.columns)]
+    names = [*tables, *(c for f in tables.values() for c in f)]
     asked = re.search(r'column "([^"]+)"|name ([^ !]+)', lines[0])
     near = nearest(asked[1] or asked[2], names, 1) if asked else []
-    columns = "; ".join(f"{name}({', '.join(map(str, frame.columns))})" for name, frame in tables.items())
+    columns = "; ".join(f"{name}({', '.join(own)})" for name, own in tables.items())
     return UserError(
         f"the query cannot be answered: {lines[0]}",
         allowed=columns,

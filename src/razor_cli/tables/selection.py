@@ -233,15 +233,7 @@ def _value(run: Run, measure: Measure, state: str, quantization: str) -> float |
         return _number(getattr(run.record.cost, name, None)) if state == "edit" else None
     if place == "survival":
         return _number(survival(run, quantization).get(name)) if state == "edit" else None
-    for row in run.scores:
-        if (row.state, row.quantization, row.score.metric, row.score.variant) == (
-            state,
-            quantization,
-            measure.metric,
-            measure.variant,
-        ):
-            return row.score.value
-    return None
+    return run.values.get((state, quantization, measure.metric, measure.variant))
 
 
 def survival(run: Run, scheme: str) -> dict[str, str]:

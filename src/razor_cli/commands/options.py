@@ -1,0 +1,3 @@
+"""Options that several commands have."""
+
+CHECK = "hold every byte of every run against its DONE, and make the index anew"
