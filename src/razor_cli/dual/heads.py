@@ -10,8 +10,9 @@ from torch import Tensor
 
 from razor_cli.dual.encoder import Encoder
 from razor_cli.dual.gallery import own_prompt
-from razor_cli.dual.samples import CHUNK, Samples
+from razor_cli.dual.samples import Samples
 from razor_cli.dual.view import Tower
+from razor_cli.engine.probe import rows_fit
 
 # Label space of retain cross-entropy; beyond it, other prompts than class prompts come from the batch.
 JOINT_LIMIT = 512
@@ -122,5 +123,7 @@ class JointSpace:
         """Return retain image embeddings [n, d] and the scaled class embeddings [k, d] at the weights as they
         are now.
         """
-        parts = [self.encoder.encode_text(part) for part in self.head.tokens.split(CHUNK)]
+        tokens, encode = self.head.tokens, self.encoder.encode_text
+        size = rows_fit(self.encoder.model.budget, "texts looked at", encode, tokens)
+        parts = [encode(part) for part in tokens.split(size)]
         return self.retain.embedded(), self.encoder.scale * torch.cat(parts)

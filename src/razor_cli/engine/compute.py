@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from razor_cli.config.settings import Experiment, composed
+from razor_cli.contract.budget import budget_of
 from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import Change, Companions, Exam, Family, Key, Place
 from razor_cli.contract.sets import Sets
@@ -49,6 +50,7 @@ class Job:
 def compute(job: Job) -> None:
     """Compute everything of one run and record it; nothing is visible under the run's name before the end."""
     e, run, family, sets = job.experiment, job.run, job.family, job.sets
+    family.within(budget_of(e.memory, family.device, e.jobs))
     run.write_config(composed(e))
     lab = _lab(job)
     companions = family.companions(sets.target)  # one that does not fit is found before the work

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from razor_cli.contract.budget import Budget
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.cost import Cost
@@ -50,6 +51,7 @@ class Clip:
     beside: CompanionFiles = field(default_factory=CompanionFiles)
     salt: str = ""  # hash of what else decides answers: configuration, tokenizer, processor
     device: str = "cpu"
+    budget: Budget | None = None
     _hash: str | None = field(default=None, init=False)
     _preparation: str | None = field(default=None, init=False)
 
@@ -124,6 +126,10 @@ class Clip:
     def dual(self, tower: str = "") -> Clip:
         """Return the two towers: the model itself."""
         return self
+
+    def within(self, budget: Budget) -> None:
+        """Keep to a budget from now on."""
+        self.budget = budget
 
     def companions(self, target: str) -> Companions:
         """Return the models that a run on this target is held against."""
