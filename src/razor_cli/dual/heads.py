@@ -64,6 +64,15 @@ class Head:
                 self._frozen = self.encoder.encode_text(self.tokens)
         return self._frozen
 
+    @torch.no_grad()
+    def rows(self) -> Tensor:
+        """Return the embedding of every text at the weights as they are now, without gradients and as many at
+        once as fit.
+        """
+        encode = self.encoder.encode_text
+        size = rows_fit(self.encoder.model.budget, "texts looked at", encode, self.tokens)
+        return torch.cat([encode(part) for part in self.tokens.split(size)])
+
     def logits(self, images: Tensor, template: int | None = None, rows: Tensor | None = None) -> Tensor:
         """Return scale * <v, T_c> [n, k] for image embeddings [n, d]; differentiable through both towers and
         the scale.
@@ -123,7 +132,4 @@ class JointSpace:
         """Return retain image embeddings [n, d] and the scaled class embeddings [k, d] at the weights as they
         are now.
         """
-        tokens, encode = self.head.tokens, self.encoder.encode_text
-        size = rows_fit(self.encoder.model.budget, "texts looked at", encode, tokens)
-        parts = [encode(part) for part in tokens.split(size)]
-        return self.retain.embedded(), self.encoder.scale * torch.cat(parts)
+        return self.retain.embedded(), self.encoder.scale * self.head.rows()

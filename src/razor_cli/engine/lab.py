@@ -161,9 +161,8 @@ class Lab:
     def chunk(self, most: int) -> int:
         """Return how many examples a further gradient of like losses takes at once, at most `most`."""
         budget = self.family.budget
-        known = (
-            [f.at_once for what, f in budget.fits.items() if what.startswith("gradient")] if budget else []
-        )
+        fits = budget.fits if budget else {}
+        known = [f.at_once for what, f in fits.items() if what.startswith("gradient")]
         return min([most, *known])
 
     def _parts(self, loss: Loss) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -64,10 +65,8 @@ def _refuse(_held: Tensor) -> Tensor:
 def held_by(compute: Callable[[], object]) -> int:
     """Return the most bytes that a computation holds before it begins a pass backward, or ends."""
     with Watch() as watch, torch.autograd.graph.saved_tensors_hooks(lambda t: t, _refuse):
-        try:
+        with suppress(_BackwardError):
             compute()
-        except _BackwardError:
-            pass
     return watch.peak
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from razor_cli.config.quantization import BACKENDS, BNB, Quantization, check_scheme
-from razor_cli.contract.components import parameters, swapped
+from razor_cli.contract.components import parameters
 from razor_cli.contract.family import Family
 from razor_cli.weights.rounding import Rounded, check_finite, rtn_asymmetric, rtn_symmetric
 from razor_cli.weights.scope import quantized_names
@@ -136,10 +136,11 @@ def quantized(
             transposed = family.quantizable().transposed
             modules = {f"{name}.weight" for name in replaced}
             in_place = [name for name in names if name not in modules]
-            values = {
-                name: _round(name, live[name], scheme, settings, transposed).values for name in in_place
-            }
-            stack.enter_context(swapped(family, values))
+
+            def rounded(name: str, weight: Tensor) -> Tensor:
+                return _round(name, weight, scheme, settings, transposed).values
+
+            stack.enter_context(replaced(family, in_place, rounded))
             if replaced:
                 stack.enter_context(replaced_linears(family.module, replaced, scheme))
         yield QuantizedWeights(
