@@ -82,8 +82,8 @@ def swapped(model: Moduled, values: Mapping[str, Tensor]) -> AbstractContextMana
 
 @contextmanager
 def replaced(model: Moduled, names: Iterable[str], value: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
-    """Hold what `value` makes of each named parameter in its place, one after the other, and restore the exact
-    former bits on leaving.
+    """Hold what `value` makes of each named parameter in its place, one after the other, and restore the
+    exact former bits on leaving.
     """
     live = parameters_named(model, names)
     undo: dict[str, Tensor] = {}
@@ -94,8 +94,8 @@ def replaced(model: Moduled, names: Iterable[str], value: Callable[[str, Tensor]
             held.copy_(new)
         yield
     finally:
-        for name, value in undo.items():
-            live[name].copy_(value)
+        for name, former in reversed(undo.items()):  # two names may be one tensor
+            live[name].copy_(former)
 
 
 def home_of(components: Iterable[Component]) -> dict[str, str]:

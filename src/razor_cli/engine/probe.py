@@ -64,9 +64,9 @@ def _refuse(_held: Tensor) -> Tensor:
 
 def held_by(compute: Callable[[], object]) -> int:
     """Return the most bytes that a computation holds before it begins a pass backward, or ends."""
-    with Watch() as watch, torch.autograd.graph.saved_tensors_hooks(lambda t: t, _refuse):
-        with suppress(_BackwardError):
-            compute()
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: t, _refuse)
+    with Watch() as watch, hooks, suppress(_BackwardError):
+        compute()
     return watch.peak
 
 

@@ -28,6 +28,7 @@ from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.companions import load_companions
 from razor_cli.families.clip.fit import weights_digest
 from razor_cli.families.clip.preparation import preparation_of
+from razor_cli.weights.resident import page_out
 
 if TYPE_CHECKING:
     from razor_cli.families.clip.exam import ClipExam
@@ -147,6 +148,7 @@ class Clip:
         """Return the hash of the checkpoint as stored, and of the architecture."""
         if self._hash is None:
             self._hash = weights_digest(self.architecture, self.stored, self.salt)
+            page_out(self.stored.values())
         return self._hash
 
     def preparation(self) -> str:
