@@ -1,6 +1,7 @@
 """Peak memory of whole runs at full size and random weights, held against a plain pass of the same chunk.
 
-    python scripts/bench_memory.py [--models ViT-B-32-quickgelu:8 ...] [--pictures 32] [--memory auto] [--output DIR]
+    python scripts/bench_memory.py [--models ARCHITECTURE:GB ...] [--pictures 32] [--memory 11GB]
+        [--output DIR]
 
 Each measure is a process of its own, whose peak of resident memory is read when it ends. A model is an
 architecture of open_clip, or clip_tiny, and behind a colon the GB that a run of it may end with. The second
