@@ -1,10 +1,10 @@
 """RAZOR and SLUG on a GPU at full size and random weights: time and memory beside a plain pass, bf16 beside
 fp32, and the same edit as on the CPU.
 
-    python scripts/bench_gpu.py [--models ViT-B-32-quickgelu ViT-L-14-quickgelu] [--pictures 256] [--device cuda]
+    python scripts/bench_gpu.py [--models ARCHITECTURE ...] [--pictures 256] [--few 16] [--device cuda]
 
-A model is an architecture of open_clip, or clip_tiny. Both methods take gradients of so many forget and retain
-pictures. fp32 is without TF32, so that the edit on the CPU, of a few pictures, is held against the same
+A model is an architecture of open_clip, or clip_tiny. Both methods take gradients of so many forget and as
+many retain pictures. fp32 is without TF32, so that the edit on the CPU, of a few pictures, is held against the same
 arithmetic. Exit code 1 if a number misses its aim, 2 where the device is not there. `--device cpu` tries the
 script out on a machine without one; its memory is then that of the process and says little.
 """
@@ -214,7 +214,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if args.device == "cuda" and not torch.cuda.is_available():
         print(
             "no CUDA device is there: nothing was measured\n"
-            "  fix: run it on a machine with a GPU, or try the script out with --device cpu --models clip_tiny",
+            "  fix: take a machine with a GPU, or try the script out: --device cpu --models clip_tiny",
             file=sys.stderr,
         )
         return 2
