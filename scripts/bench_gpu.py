@@ -4,9 +4,9 @@ fp32, and the same edit as on the CPU.
     python scripts/bench_gpu.py [--models ARCHITECTURE ...] [--pictures 256] [--few 16] [--device cuda]
 
 A model is an architecture of open_clip, or clip_tiny. Both methods take gradients of so many forget and as
-many retain pictures. fp32 is without TF32, so that the edit on the CPU, of a few pictures, is held against the same
-arithmetic. Exit code 1 if a number misses its aim, 2 where the device is not there. `--device cpu` tries the
-script out on a machine without one; its memory is then that of the process and says little.
+many retain pictures. fp32 is without TF32, so that the edit on the CPU, of a few pictures, is held against
+the same arithmetic. Exit code 1 if a number misses its aim, 2 where the device is not there. `--device cpu`
+tries the script out on a machine without one; its memory is then that of the process and says little.
 """
 
 from __future__ import annotations
