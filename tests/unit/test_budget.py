@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,7 @@ def test_a_power_of_two_fits_and_too_little_is_said(monkeypatch: pytest.MonkeyPa
 
 def test_a_probe_sees_what_a_pass_forward_keeps_and_goes_no_further() -> None:
     sizes = (64, 256, 256)
-    hidden = [
-        layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.Sigmoid())
-    ]
+    hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.Sigmoid())]
     net, x = nn.Sequential(*hidden, nn.Linear(256, 64)), torch.randn(1000, 64)
     layer = 1000 * 256 * 4
     assert held_by(lambda: net(x).sum().backward()) == 3 * layer  # what enters a sigmoid dies behind it
