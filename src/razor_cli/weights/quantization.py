@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from razor_cli.config.quantization import BACKENDS, BNB, Quantization, check_scheme
-from razor_cli.contract.components import parameters
+from razor_cli.contract.components import parameters, replaced
 from razor_cli.contract.family import Family
 from razor_cli.weights.rounding import Rounded, check_finite, rtn_asymmetric, rtn_symmetric
 from razor_cli.weights.scope import quantized_names
