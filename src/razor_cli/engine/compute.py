@@ -50,7 +50,6 @@ class Job:
 def compute(job: Job) -> None:
     """Compute everything of one run and record it; nothing is visible under the run's name before the end."""
     e, run, family, sets = job.experiment, job.run, job.family, job.sets
-    family.within(budget_of(e.memory, family.device, e.jobs))
     run.write_config(composed(e))
     lab = _lab(job)
     companions = family.companions(sets.target)  # one that does not fit is found before the work
@@ -115,6 +114,7 @@ def discard_steps(job: Job) -> None:
 def _lab(job: Job) -> Lab:
     e = job.experiment
     fast = e.engine == "fast"
+    job.family.within(budget_of(e.memory, job.family.device, e.jobs))
     return Lab(
         family=job.family,
         sets=job.sets,
