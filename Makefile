@@ -18,7 +18,7 @@ SD_TINY := src/razor_cli/families/diffusion/standins/sd_tiny
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types suite test-slow bench tables standins wheel-check clean
+.PHONY: help run test lint types suite test-slow bench bench-gpu tables standins wheel-check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ bench: .venv/.ready ## speed ratios, cost of every method in gradient passes, th
 	$(BIN)/python scripts/bench.py $(ARGS)
 	$(BIN)/python scripts/bench_uce.py
 	$(BIN)/python scripts/bench_sd.py
+	$(BIN)/python scripts/bench_memory.py
+
+bench-gpu: .venv/.ready ## on a GPU: RAZOR and SLUG at full size, time and memory beside a plain pass, the same edit as on the CPU
+	$(BIN)/python scripts/bench_gpu.py $(ARGS)
 
 tables: .venv/.ready ## the papers' tables and figures from recorded runs (RUN=1 runs what is missing; SEEDS=0,1,2 TARGETS=1 JOBS=2 CIFAR=DIR)
 ifdef RUN

@@ -55,7 +55,7 @@ Reach = tuple[float, float, float]
 @torch.no_grad()
 def embedded(model: Clip, pairs: Pairs) -> Tensor:
     """Return the unit embeddings of all pictures [n, dim]."""
-    return torch.cat([normalize(model.encode_image(b.pixels), dim=-1) for b in batches(model, pairs, 128)])
+    return torch.cat([normalize(model.encode_image(b.pixels[:]), dim=-1) for b in batches(model, pairs, 128)])
 
 
 @torch.no_grad()

@@ -27,6 +27,9 @@ class Part(tuple[tuple[int, int], ...]):
     def captioned(self, caption: str) -> Part:
         return self  # words are the captions
 
+    def widest(self, count: int) -> Part:
+        return self.head(count)
+
     def fingerprint(self) -> str:
         return str(self)
 

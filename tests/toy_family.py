@@ -88,6 +88,7 @@ class Toy:
     module: nn.Module
     stored: Mapping[str, Tensor]
     digest: str
+    budget: Any = None
     label, stand_in, device = "toy", True, "cpu"
 
     def storage_dtype(self, name: str) -> torch.dtype:
@@ -120,6 +121,9 @@ class Toy:
     def quantizable(self) -> Quantizable:
         names = dict.fromkeys([c.name for c in self.components()], "text")
         return Quantizable(linear={"text": [*names]}, counted={"text": DEPTH}, blocks=names, home=names)
+
+    def within(self, budget: Any) -> None:
+        self.budget = budget
 
     def companions(self, target: str) -> Companions:
         return Companions()

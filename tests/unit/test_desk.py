@@ -40,7 +40,7 @@ def test_a_batch_holds_its_own_pictures_captions_and_labels(monkeypatch: pytest.
         drawn.tokens[drawn.rows], model.tokenize([sets.retain.captions[i] for i in index.tolist()])
     )
     assert [sets.class_names[c] for c in drawn.labels.tolist()] == [p.concept for p in pictures]
-    monkeypatch.setattr("razor_cli.dual.samples.KEPT_BYTES", 10)  # too large to keep: loaded for each batch
+    monkeypatch.setattr("razor_cli.dual.pixels.KEPT", 10)  # too large to keep: loaded for each batch
     assert torch.equal(Samples(desk, sets.retain).take(index).pixels, drawn.pixels)
 
 

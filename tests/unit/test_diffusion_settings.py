@@ -107,19 +107,6 @@ def test_too_little_memory_names_what_helps(tmp_path: Path, monkeypatch: pytest.
     assert opened(folder, device=Device.CPU, **small).problems() == []
 
 
-def test_free_memory_is_what_system_and_container_leave(tmp_path: Path) -> None:
-    proc, group = tmp_path / "meminfo", tmp_path / "group"
-    assert memory.free_memory(proc, group) is None
-    proc.write_text("MemTotal: 9 kB\nMemAvailable: 4 kB\n")
-    assert memory.free_memory(proc, group) == 4096
-    group.mkdir()
-    (group / "memory.max").write_text("3000\n")
-    (group / "memory.current").write_text("1000\n")
-    assert memory.free_memory(proc, group) == 2000
-    (group / "memory.max").write_text("max\n")
-    assert memory.free_memory(proc, group) == 4096
-
-
 def test_a_paired_clip_must_be_that_of_its_encoder(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "m", SD15)
     assert DUAL not in opened(folder).offers

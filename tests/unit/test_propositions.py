@@ -178,7 +178,8 @@ def test_the_blended_direction_is_the_methods_own(clip: Clip, base: str, normali
     loop = Loop(method, Lab(family=clip, sets=SETS))
     forget, retain = loop.lab.gradients(method.plan)
     extra = method.lambda_mismatch if method.forget_loss == "cosine" else 0.0
-    for s in loop._scored(loop.components, forget, retain):
+    loop._gradients = forget, retain
+    for s in loop._scored(loop.components):
         c, weight = s.component, method.lambda_forget * method.rho + extra
         found = step_claims.blended(c.views(forget), c.views(retain), weight, method.lambda_retain, normalize)
         for mine, own in zip(found, loop.blend.direction(s, forget, retain, {}), strict=True):

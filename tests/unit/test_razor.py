@@ -81,7 +81,8 @@ def phi(s: Saliency) -> float:
 def test_the_one_component_is_the_most_salient(clip: Clip) -> None:
     method = preset("razor_bounded", **ONE, step="fixed", step_size=0.1)
     loop = Loop(method, Lab(family=clip, sets=SETS))
-    scored = loop._scored(loop.components, *loop.lab.gradients(method.plan))
+    loop._gradients = loop.lab.gradients(method.plan)
+    scored = loop._scored(loop.components)
     assert run(method, clip, SETS).components == [max(scored, key=phi).component.name]
 
 

@@ -188,7 +188,8 @@ def test_the_blend_is_equation_seven(clip32: Clip, normalize: str, direction: st
     method = preset("razor_bounded", normalize=normalize, forget_direction=direction, **weights)
     loop = Loop(method, Lab(family=clip32, sets=SETS))
     forget, retain = loop.lab.gradients(method.plan)
-    for s in loop._scored(loop.components[::5], forget, retain):
+    loop._gradients = forget, retain
+    for s in loop._scored(loop.components[::5]):
         found = torch.cat([v.reshape(-1) for v in loop.blend.direction(s, forget, retain, {})])
         g_f, g_r = s.component.vector(forget), s.component.vector(retain)
         unit_f, unit_r = g_f / g_f.norm(), g_r / g_r.norm()

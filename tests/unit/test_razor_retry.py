@@ -153,7 +153,7 @@ def test_a_second_attempt_that_is_no_better_leaves_the_first_edit() -> None:
 
 def test_a_second_attempt_works_where_memory_keeps_no_activations(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = razor(**UNREACHABLE, retries=STRICT)
-    monkeypatch.setattr(board, "KEPT_BYTES", 1)
+    monkeypatch.setattr(board, "kept_bytes", lambda _: 1)
     assert same(computed(**UNREACHABLE, retries=STRICT), kept)
 
 

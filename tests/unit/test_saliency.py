@@ -166,7 +166,8 @@ def test_every_selector_names_what_it_ranks_by(clip: Clip) -> None:
             preset("razor_paper", selector=selector, tau_mode="topk", tau=3),
             Lab(family=clip, sets=sets),
         )
-        scored = loop._scored(loop.components, *loop.lab.gradients(loop.method.plan))
+        loop._gradients = loop.lab.gradients(loop.method.plan)
+        scored = loop._scored(loop.components)
         names[selector] = [s.component.name for s in chosen(loop.method, scored, loop.generator)]
         key = {
             "gradient_norm": lambda s: -s.forget_norm,

@@ -95,6 +95,7 @@ def test_any_changed_value_changes_the_digest_and_what_changes_no_number_does_no
         "debug",
         "threads",
         "cache_gb",
+        "memory",
         "fail_fast",
         "grid",
         "dry_run",

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from razor_cli.config.amounts import AUTO, bytes_of
 from razor_cli.config.schema import class_path, plain
 from razor_cli.config.several import check_targets
 from razor_cli.data.ask import DataSettings
@@ -34,6 +35,7 @@ UNRECORDED = (  # change no number: not in the run id
     "debug",
     "threads",
     "cache_gb",
+    "memory",
     "allow_code",
     "fail_fast",
     "grid",
@@ -126,6 +128,7 @@ class Options:
     debug: bool = False  # show the traceback of a failure
     threads: int | None = None  # CPU threads; null: as torch decides
     cache_gb: float = 20.0  # what gradients and embeddings of unedited models may take on disk
+    memory: str = AUTO  # what a run may take where it computes
     allow_code: list[str] = field(default_factory=list)  # packages from outside that `_target_` may name
     patch_names_target: bool = False  # the patch names the target instead of its hash
 
@@ -144,6 +147,7 @@ class Options:
             raise ConfigError("threads must be at least 1", allowed=">= 1 or null", found=self.threads)
         if not self.cache_gb >= 0:
             raise ConfigError("cache_gb must not be negative", allowed=">= 0", found=self.cache_gb)
+        bytes_of(self.memory)
         if self.jobs < 1:
             raise ConfigError("jobs must be at least 1", allowed=">= 1", found=self.jobs)
 

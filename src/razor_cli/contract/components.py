@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -75,18 +75,27 @@ def parameters_named(model: Moduled, names: Iterable[str]) -> dict[str, Tensor]:
     return {name: model.module.get_parameter(name).data for name in names}
 
 
-@contextmanager
-def swapped(model: Moduled, values: Mapping[str, Tensor]) -> Iterator[None]:
+def swapped(model: Moduled, values: Mapping[str, Tensor]) -> AbstractContextManager[None]:
     """Hold `values` in place of the named parameters, and restore the exact former bits on leaving."""
-    live = parameters_named(model, values)
-    undo = {name: live[name].clone() for name in values}
+    return replaced(model, values, lambda name, _: values[name])
+
+
+@contextmanager
+def replaced(model: Moduled, names: Iterable[str], value: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
+    """Hold what `value` makes of each named parameter in its place, one after the other, and restore the
+    exact former bits on leaving.
+    """
+    live = parameters_named(model, names)
+    undo: dict[str, Tensor] = {}
     try:
-        for name, value in values.items():
-            live[name].copy_(value)
+        for name, held in live.items():
+            new = value(name, held)
+            undo[name] = held.clone()
+            held.copy_(new)
         yield
     finally:
-        for name, value in undo.items():
-            live[name].copy_(value)
+        for name, former in reversed(undo.items()):  # two names may be one tensor
+            live[name].copy_(former)
 
 
 def home_of(components: Iterable[Component]) -> dict[str, str]:

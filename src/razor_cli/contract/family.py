@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from razor_cli.contract.budget import Budget
     from razor_cli.contract.choices import Direction, Granularity, Towers
     from razor_cli.contract.components import Component
     from razor_cli.contract.cost import Cost
@@ -206,6 +207,7 @@ class Family(Protocol):
 
     label: str  # in tables
     stand_in: bool
+    budget: Budget | None  # what it may take; None: nobody said
 
     @property
     def device(self) -> str:
@@ -228,6 +230,10 @@ class Family(Protocol):
 
     def weights_hash(self) -> str:
         """Return the hash of the weights as stored, the same as their settings give without loading."""
+        ...
+
+    def within(self, budget: Budget) -> None:
+        """Keep to a budget from now on: it says how many examples are taken at once."""
         ...
 
     def preparation(self) -> str:

@@ -29,6 +29,10 @@ class Part(Protocol):
         """Return the examples with this caption in place of each one's own."""
         ...
 
+    def widest(self, count: int) -> Part:
+        """Return `count` of the examples that take the most memory, as far as their listing tells."""
+        ...
+
     def fingerprint(self) -> str:
         """Return a hash of what the examples are."""
         ...

@@ -77,6 +77,12 @@ class Pairs:
         """Return the pictures with this caption in place of each one's own."""
         return replace(self, pictures=tuple(replace(p, caption=caption) for p in self.pictures))
 
+    def widest(self, count: int) -> Pairs:
+        """Return `count` pictures with the longest captions, in their order."""
+        lengths = [len(c) for c in self.captions]
+        chosen = sorted(sorted(range(len(self)), key=lambda i: -lengths[i])[:count])
+        return replace(self, pictures=tuple(self.pictures[i] for i in chosen))
+
     def fingerprint(self) -> str:
         """Return a SHA-256 of keys, views, captions and labels. File sources put the content hash into the
         key, and a caption made from a template tells the label.

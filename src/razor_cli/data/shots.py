@@ -51,6 +51,10 @@ class Shots(tuple[Shot, ...]):
         """Return them in an order that the seed draws."""
         return Shots(random.Random(seed).sample(self, len(self)))
 
+    def widest(self, count: int) -> Shots:
+        """Return the first `count`: all take the same."""
+        return self.head(count)
+
     def fingerprint(self) -> str:
         """Return a SHA-256 of prompts, seeds, labels and templates."""
         return _digest([[s.prompt, s.seed, s.labels, s.template] for s in self])

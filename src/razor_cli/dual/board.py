@@ -18,14 +18,12 @@ from razor_cli.contract.components import Component, swapped
 from razor_cli.contract.cost import Cost
 from razor_cli.data.sets import ConceptSets
 from razor_cli.dual.criteria import FORGET_METRICS, Metrics, all_metrics, forget_metrics, upper_bounds
-from razor_cli.dual.gallery import Gallery, chunked, embed, pixels_of
+from razor_cli.dual.gallery import Gallery, at_once, embed
 from razor_cli.dual.goals import GOALS
 from razor_cli.dual.measures import Features, traced_hits
+from razor_cli.dual.pixels import Pixels, kept_bytes, pixels_of
 from razor_cli.dual.replay import run_prefix, run_suffix
 from razor_cli.dual.view import DualEncoder, Tower
-
-CHUNK = 128
-KEPT_BYTES = 1 << 30  # activations kept for replay, per tower
 
 
 class DualBoard:
@@ -38,13 +36,16 @@ class DualBoard:
     def __init__(self, model: DualEncoder, sets: ConceptSets, cost: Cost, *, fast: bool) -> None:
         self.model, self.cost, self.fast, self.goals = model, cost, fast, GOALS
         self.gallery = Gallery(sets=sets, judged=sets.validation, suites=False)
-        self.inputs = {
-            Tower.VISION: chunked(pixels_of(model, self.gallery.parts()), CHUNK),
-            Tower.TEXT: chunked(model.tokenize(self.gallery.texts), CHUNK),
+        inputs: dict[Tower, Pixels] = {
+            Tower.VISION: pixels_of(model, self.gallery.parts()),
+            Tower.TEXT: model.tokenize(self.gallery.texts),
         }
+        self.chunk = {tower: at_once(model, tower, rows) for tower, rows in inputs.items()}
+        self.inputs = {tower: rows.split(self.chunk[tower]) for tower, rows in inputs.items()}
         self.n_forget = len(sets.validation.forget)
         pictures = self.n_forget + len(sets.validation.retain)
-        self.half = min(pictures, max(self.n_forget, CHUNK * (-(-pictures // CHUNK) // 2)))
+        chunk = self.chunk[Tower.VISION]
+        self.half = min(pictures, max(self.n_forget, chunk * (-(-pictures // chunk) // 2)))
         self._labels: tuple[Gallery, Tensor] | None = None  # both label lists of a taxonomy, and their tokens
         self._saved: dict[Tower, dict[int, list[Any]]] = {Tower.VISION: {}, Tower.TEXT: {}}
         self.embedded = {tower: self._encode(tower, 0) for tower in Tower}
@@ -147,9 +148,9 @@ class DualBoard:
     @torch.no_grad()
     def _keep(self, tower: Tower, layer: int) -> None:
         saved = self._saved[tower]
-        saved[layer] = [run_prefix(self.model, tower, chunk, layer) for chunk in self.inputs[tower]]
+        saved[layer] = [run_prefix(self.model, tower, chunk[:], layer) for chunk in self.inputs[tower]]
         self._count(tower, layer / len(self.model.blocks(tower)))
-        while len(saved) > 1 and sum(_size(s) for s in saved.values()) > KEPT_BYTES:
+        while len(saved) > 1 and sum(_size(s) for s in saved.values()) > kept_bytes(self.model.budget):
             del saved[next(iter(saved))]
 
     @torch.no_grad()
@@ -159,7 +160,7 @@ class DualBoard:
         Whole chunks keep their composition, so that the same weights give the same bits however a trial is
         cut.
         """
-        chunks = self.inputs[tower]
+        chunks, size = self.inputs[tower], self.chunk[tower]
         total = sum(len(c) for c in chunks)
         stop = total if stop is None else min(stop, total)
         self._count(tower, (1 - layer / len(self.model.blocks(tower))) * (stop - start) / total)
@@ -168,11 +169,11 @@ class DualBoard:
             raise RuntimeError(f"activations entering block {layer} of the {tower} tower were not prepared")
         rows = [self.embedded[tower][:0]] if start >= stop else []
         for number, chunk in enumerate(chunks):
-            low, high = max(start - number * CHUNK, 0), min(stop - number * CHUNK, len(chunk))
+            low, high = max(start - number * size, 0), min(stop - number * size, len(chunk))
             if low >= high:
                 continue
             if saved is None:
-                rows.append(embed(self.model, tower, chunk[low:high], CHUNK))
+                rows.append(embed(self.model, tower, chunk[low:high], size))
             else:
                 rows.append(run_suffix(self.model, tower, chunk[low:high], layer, saved[number][low:high]))
         return torch.cat(rows)

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from razor_cli.data.prompts import DOMAINS, spoken
 from razor_cli.data.sets import ConceptSets, Judged, Pairs, Suite, Taxonomy, overlap
 from razor_cli.dual.measures import Features, SuiteFeatures, TracedFeatures
+from razor_cli.dual.pixels import Pixels
 from razor_cli.dual.view import DualEncoder, Tower
+from razor_cli.engine.probe import rows_fit
 from razor_cli.errors import RunError
-
-LOADED = 256  # pictures that are decoded at a time
 
 
 @dataclass(kw_only=True)
@@ -184,25 +184,21 @@ def own_prompt(concept: str, domain: str, sets: ConceptSets) -> str:
     return DOMAINS[domain].zero_shot[0].format(spoken(concept, domain))
 
 
-def chunked(rows: Tensor, size: int) -> list[Tensor]:
-    """Split inputs into batches of at most `size` rows."""
-    return list(rows.split(size))
-
-
-def pixels_of(
-    model: DualEncoder, parts: Sequence[Pairs], tick: Callable[[str], None] = lambda _: None
-) -> Tensor:
-    """Load and preprocess all pictures of several sets: [n, 3, H, W]."""
-    blocks = []
-    for pairs in parts:
-        tick(f"loading {len(pairs)} pictures")
-        for start in range(0, len(pairs), LOADED):  # decoded photographs take more memory than pixels
-            blocks.append(model.preprocess(pairs.load(start, min(start + LOADED, len(pairs)))))
-    return torch.cat(blocks)
-
-
 @torch.no_grad()
-def embed(model: DualEncoder, tower: Tower, inputs: Tensor, size: int = 128) -> Tensor:
-    """Return embeddings of all inputs of one tower, in batches."""
-    encode = model.encode_image if tower is Tower.VISION else model.encode_text
-    return torch.cat([encode(chunk) for chunk in chunked(inputs, size)])
+def embed(model: DualEncoder, tower: Tower, inputs: Pixels, size: int | None = None) -> Tensor:
+    """Return embeddings of all inputs of one tower, in batches of `size`; None: as the model's budget
+    allows.
+    """
+    size = size or at_once(model, tower, inputs)
+    encode = _encoder(model, tower)
+    return torch.cat([encode(chunk[:]) for chunk in inputs.split(size)])
+
+
+def at_once(model: DualEncoder, tower: Tower, inputs: Pixels) -> int:
+    """Return how many inputs go through a tower at once without gradients."""
+    what = "pictures looked at" if tower is Tower.VISION else "texts looked at"
+    return rows_fit(model.budget, what, _encoder(model, tower), inputs)
+
+
+def _encoder(model: DualEncoder, tower: Tower) -> Callable[[Tensor], Tensor]:
+    return model.encode_image if tower is Tower.VISION else model.encode_text

@@ -7,51 +7,69 @@ batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from razor_cli.contract.budget import AT_ONCE
 from razor_cli.contract.family import Named
 from razor_cli.data.sets import Pairs
-from razor_cli.dual.crops import training_crops
 from razor_cli.dual.losses import info_nce
+from razor_cli.dual.pixels import Listed, Pixels
 from razor_cli.dual.view import DualEncoder
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # (images [n, d], texts [n, d]) -> scalar
+# (images [n, d], texts) -> scalar; texts are each picture's own [n, d], or the same ones for all of them
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class PictureLoss:
+    """A loss that is a mean over pictures, each compared with its caption, or with the same `texts`."""
+
+    of: Loss
+    texts: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Pixels [n, 3, H, W], distinct token rows [k, L], and the row of each picture's caption [n]."""
+    """Pixels [n, 3, H, W], distinct token rows [k, L], and the row of each picture's caption [n]; None: the
+    texts are those of all pictures together.
+    """
 
-    pixels: Tensor
+    pixels: Pixels
     tokens: Tensor
-    rows: Tensor
+    rows: Tensor | None
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.pixels)
+
+    def texts(self, embedded: Tensor, part: slice = slice(None)) -> Tensor:
+        """Return what a loss compares the pictures of a part with, from the rows' embeddings [k, d]."""
+        return embedded if self.rows is None else embedded[self.rows[part]]
 
 
-def batches(model: DualEncoder, pairs: Pairs, size: int) -> Iterator[Batch]:
-    """Yield batches in order; every distinct caption of a batch is tokenised once. A rest of one picture is
-    left out.
+def batches(
+    model: DualEncoder, pairs: Pairs, size: int, texts: Sequence[str] | None = None
+) -> Iterator[Batch]:
+    """Yield batches in order; every distinct caption of a batch is tokenised once, `texts` stand in the place
+    of captions. A rest of one picture is left out. Of a large batch pixels are loaded when they are used.
     """
     captions = pairs.captions
+    shared = None if texts is None else model.tokenize(texts)
     for start in range(0, len(pairs), size):
         stop = min(start + size, len(pairs))
         if stop - start == 1 and start > 0:  # one pair has no negatives
             return
         numbers: dict[str, int] = {}
         rows = [numbers.setdefault(c, len(numbers)) for c in captions[start:stop]]
-        images = pairs.load(start, stop)
-        if pairs.crops is not None:
-            images = training_crops(model, images, pairs.crops, start)
+        listed = Listed(model, [pairs], start, stop)
         yield Batch(
-            pixels=model.preprocess(images),
-            tokens=model.tokenize(list(numbers)),
-            rows=torch.tensor(rows),
+            pixels=listed if len(listed) > AT_ONCE else listed[:],
+            tokens=model.tokenize(list(numbers)) if shared is None else shared,
+            rows=torch.tensor(rows) if shared is None else None,
         )
 
 
@@ -67,110 +85,135 @@ def trainable(model: DualEncoder, params: Collection[str] | None = None) -> Name
     }
 
 
+class Sum:
+    """Gradients of some parameters, added up where a pass backward leaves them: no pass holds its own
+    beside the sum.
+    """
+
+    def __init__(self, params: Named) -> None:
+        self.params = params
+
+    def add(self, value: Tensor, *more: Tensor) -> None:
+        """Add the gradient of a value; that for the tensors `more` goes to their own `grad`."""
+        if value.requires_grad:
+            torch.autograd.backward(value, inputs=[*self.params.values(), *more])
+
+    def over(self, count: int) -> Named:
+        """Return the sum over a count; zeros for parameters that had no part in it."""
+        found = {}
+        for name, param in self.params.items():
+            found[name] = torch.zeros_like(param) if param.grad is None else param.grad.div_(count)
+            param.grad = None
+        return found
+
+
+@contextmanager
+def summing(model: DualEncoder, only: Collection[str] | None) -> Iterator[Sum]:
+    """Give a sum of gradients; whatever gradients parameters had are theirs again afterwards."""
+    params = trainable(model, only)
+    before = {n: p.grad for n, p in params.items()}
+    for param in params.values():
+        param.grad = None
+    try:
+        yield Sum(params)
+    finally:
+        for name, param in params.items():
+            param.grad = before[name]
+
+
 def batch_gradient(
     model: DualEncoder, batch: Batch, loss: Loss, only: Collection[str] | None = None
 ) -> Named:
     """Return the gradient of one batch's loss for the parameters `only`; zeros where one has no
     part in it.
     """
-    params = trainable(model, only)
-    with torch.enable_grad():
-        images = model.encode_image(batch.pixels)
-        texts = model.encode_text(batch.tokens)[batch.rows]
-        value = loss(images, texts)
-    found = torch.autograd.grad(value, list(params.values()), allow_unused=True)
-    return {
-        n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(params.items(), found, strict=True)
-    }
+    with summing(model, only) as total:
+        _whole(model, batch, loss, total)
+        return total.over(1)
 
 
 def cached_gradient(
-    model: DualEncoder, batch: Batch, loss: Loss, chunk: int, only: Collection[str] | None = None
+    model: DualEncoder,
+    batch: Batch,
+    loss: Loss,
+    chunk: int,
+    only: Collection[str] | None = None,
+    *,
+    separable: bool = False,
 ) -> Named:
-    """Return the same gradient as `batch_gradient` in memory bounded by `chunk` pictures (gradient caching,
-    Gao et al. 2021).
+    """Return the same gradient as `batch_gradient` in memory bounded by `chunk` pictures."""
+    with summing(model, only) as total:
+        _in_parts(model, batch, loss, chunk, total, separable)
+        return total.over(1)
+
+
+def _whole(model: DualEncoder, batch: Batch, loss: Loss, total: Sum) -> None:
+    with torch.enable_grad():
+        value = loss(model.encode_image(batch.pixels[:]), batch.texts(model.encode_text(batch.tokens)))
+    total.add(value)
+
+
+def _in_parts(model: DualEncoder, batch: Batch, loss: Loss, chunk: int, total: Sum, separable: bool) -> None:
+    """Add the gradient of a batch, `chunk` pictures and texts at once (gradient caching, Gao et al. 2021).
 
     First all embeddings without a graph, then the loss's gradient with respect to them, then each chunk again
-    with a graph, against its share of that gradient.
+    with a graph, against its share of that gradient. A loss that is a mean over pictures is `separable`: its
+    pictures go through the tower once.
     """
-    params = trainable(model, only)
-    parts = [slice(i, i + chunk) for i in range(0, len(batch), chunk)]
+    parts = [slice(i, min(i + chunk, len(batch))) for i in range(0, len(batch), chunk)]
     with torch.no_grad():
-        images = torch.cat([model.encode_image(batch.pixels[p]) for p in parts])
-        texts = model.encode_text(batch.tokens)
-    images.requires_grad_()
+        texts = torch.cat([model.encode_text(t) for t in batch.tokens.split(chunk)])
+        images = None if separable else torch.cat([model.encode_image(batch.pixels[p]) for p in parts])
     texts.requires_grad_()
-    with torch.enable_grad():
-        value = loss(images, texts[batch.rows])
-    to_images, to_texts = torch.autograd.grad(value, [images, texts])
-    total = {n: torch.zeros_like(p) for n, p in params.items()}
-    text_parts = [slice(i, i + chunk) for i in range(0, len(batch.tokens), chunk)]
-    work: list[tuple[Callable[[Tensor], Tensor], Tensor, Tensor]]
-    work = [(model.encode_image, batch.pixels[p], to_images[p]) for p in parts]
-    work += [(model.encode_text, batch.tokens[p], to_texts[p]) for p in text_parts]
-    for encode, inputs, seed in work:
+    if images is None:
+        for p in parts:
+            with torch.enable_grad():
+                value = loss(model.encode_image(batch.pixels[p]), batch.texts(texts, p))
+                value = value * ((p.stop - p.start) / len(batch))
+            total.add(value, texts)
+    else:
+        images.requires_grad_()
         with torch.enable_grad():
-            surrogate = (encode(inputs) * seed).sum()
-        found = torch.autograd.grad(surrogate, list(params.values()), allow_unused=True)
-        for name, gradient in zip(params, found, strict=True):
-            if gradient is not None:
-                total[name] += gradient
-    return total
-
-
-def split_gradient(
-    model: DualEncoder, batch: Batch, loss: Loss, chunk: int, only: Collection[str] | None = None
-) -> Named:
-    """Return the gradient of a loss that is a mean over pictures, chunk by chunk, each weighted by its size.
-
-    This serves losses that encode texts of their own, which gradient caching would not differentiate.
-    """
-    total: Named = {}
-    for start in range(0, len(batch), chunk):
-        part = Batch(
-            pixels=batch.pixels[start : start + chunk],
-            tokens=batch.tokens,
-            rows=batch.rows[start : start + chunk],
-        )
-        share = len(part) / len(batch)
-        for name, gradient in batch_gradient(model, part, loss, only).items():
-            total[name] = total[name].add_(gradient, alpha=share) if name in total else gradient * share
-    return total
+            value = loss(images, batch.texts(texts))
+        to_images, texts.grad = torch.autograd.grad(value, [images, texts], allow_unused=True)
+        for p in parts if to_images is not None else ():
+            with torch.enable_grad():
+                value = (model.encode_image(batch.pixels[p]) * to_images[p]).sum()
+            total.add(value)
+    if (to_texts := texts.grad) is None:
+        return
+    for tokens, seed in zip(batch.tokens.split(chunk), to_texts.split(chunk), strict=True):
+        with torch.enable_grad():
+            value = (model.encode_text(tokens) * seed).sum()
+        total.add(value)
 
 
 def set_gradient(
     model: DualEncoder,
     pairs: Pairs,
-    loss: Loss,
+    loss: Loss | PictureLoss,
     size: int,
     chunk: int,
     tick: Callable[[int], None],
     *,
-    separable: bool = False,
     only: Collection[str] | None = None,
 ) -> Named:
     """Return the mean of the batch gradients over a set, for the parameters `only` (None: all but the logit
     scale); `tick(n)` is told of every n pictures done.
 
-    Batches above `chunk` are computed exactly in parts; `separable` says that the loss is a mean over
-    pictures.
+    Batches with more than `chunk` pictures or texts are computed exactly in parts.
     """
-    in_parts = split_gradient if separable else cached_gradient
-    total: Named = {}
-    count = 0
-    for batch in batches(model, pairs, size):
-        if len(batch) <= chunk:
-            part = batch_gradient(model, batch, loss, only)
-        else:
-            part = in_parts(model, batch, loss, chunk, only)
-        for name, gradient in part.items():
-            if name in total:
-                total[name] += gradient
+    count, mean = 0, isinstance(loss, PictureLoss)
+    of, texts = (loss.of, loss.texts) if isinstance(loss, PictureLoss) else (loss, None)
+    with summing(model, only) as total:
+        for batch in batches(model, pairs, size, texts):
+            if max(len(batch), len(batch.tokens)) <= chunk:
+                _whole(model, batch, of, total)
             else:
-                total[name] = gradient.clone()
-        count += 1
-        tick(len(batch))
-    return {name: value / count for name, value in total.items()}
+                _in_parts(model, batch, of, chunk, total, mean)
+            count += 1
+            tick(len(batch))
+        return total.over(count) if count else {}
 
 
 def retain_loss(scale: float) -> Loss:

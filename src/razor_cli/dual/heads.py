@@ -10,8 +10,9 @@ from torch import Tensor
 
 from razor_cli.dual.encoder import Encoder
 from razor_cli.dual.gallery import own_prompt
-from razor_cli.dual.samples import CHUNK, Samples
+from razor_cli.dual.samples import Samples
 from razor_cli.dual.view import Tower
+from razor_cli.engine.probe import rows_fit
 
 # Label space of retain cross-entropy; beyond it, other prompts than class prompts come from the batch.
 JOINT_LIMIT = 512
@@ -62,6 +63,15 @@ class Head:
             with torch.no_grad():
                 self._frozen = self.encoder.encode_text(self.tokens)
         return self._frozen
+
+    @torch.no_grad()
+    def rows(self) -> Tensor:
+        """Return the embedding of every text at the weights as they are now, without gradients and as many at
+        once as fit.
+        """
+        encode = self.encoder.encode_text
+        size = rows_fit(self.encoder.model.budget, "texts looked at", encode, self.tokens)
+        return torch.cat([encode(part) for part in self.tokens.split(size)])
 
     def logits(self, images: Tensor, template: int | None = None, rows: Tensor | None = None) -> Tensor:
         """Return scale * <v, T_c> [n, k] for image embeddings [n, d]; differentiable through both towers and
@@ -122,5 +132,4 @@ class JointSpace:
         """Return retain image embeddings [n, d] and the scaled class embeddings [k, d] at the weights as they
         are now.
         """
-        parts = [self.encoder.encode_text(part) for part in self.head.tokens.split(CHUNK)]
-        return self.retain.embedded(), self.encoder.scale * torch.cat(parts)
+        return self.retain.embedded(), self.encoder.scale * self.head.rows()

@@ -16,7 +16,7 @@ from torch import Tensor
 from razor_cli.contract.choices import Direction
 from razor_cli.contract.family import RETAIN, Change, Named, Tick
 from razor_cli.data.sets import ConceptSets, Pairs
-from razor_cli.dual.gradients import batches, retain_loss, set_gradient
+from razor_cli.dual.gradients import PictureLoss, batches, retain_loss, set_gradient
 from razor_cli.dual.losses import (
     concept_cross_entropy,
     concept_margin,
@@ -86,7 +86,8 @@ class DualLoss:
             return self._drift(part, size, params, tick, chunk)
         if self.name in HEAD_LOSSES:
             return self._concept(part, size, params, tick, chunk)
-        loss = forget_cosine if self.name == COSINE else retain_loss(self.model.scale)
+        mean = self.name == COSINE
+        loss = PictureLoss(forget_cosine) if mean else retain_loss(self.model.scale)
         return set_gradient(self.model, part, loss, size, chunk, _both(tick), only=params)
 
     def _concept(self, part: Pairs, size: int, params: Collection[str], tick: Tick, chunk: int) -> Named:
@@ -94,23 +95,24 @@ class DualLoss:
         pictures.
         """
         more = [self.sets.generic_prompt] if self.name in NEUTRAL else []
-        tokens = self.model.tokenize([*(self.sets.prompts[n] for n in self.sets.class_names), *more])
+        prompts = [*(self.sets.prompts[n] for n in self.sets.class_names), *more]
         names, scale, total = self.sets.forget_names, self.model.scale, Named()
         for target, name in enumerate(names):
             own = part if len(names) == 1 else part.of(name)
             if not len(own):
                 continue
 
-            def loss(images: Tensor, _texts: Tensor, target: int = target) -> Tensor:
-                prompts = self.model.encode_text(tokens)
-                return HEAD_LOSSES[self.name](images, prompts, target, scale, len(names))
+            def loss(images: Tensor, texts: Tensor, target: int = target) -> Tensor:
+                return HEAD_LOSSES[self.name](images, texts, target, scale, len(names))
 
-            found = set_gradient(self.model, own, loss, size, chunk, _both(tick), separable=True, only=params)
+            mean = PictureLoss(loss, prompts)
+            found = set_gradient(self.model, own, mean, size, chunk, _both(tick), only=params)
             share = len(own) / len(part)
             if len(names) == 1:
-                total = found
-            else:
-                total = {n: share * g + total[n] if n in total else share * g for n, g in found.items()}
+                return found
+            for n in list(found):
+                mine = found.pop(n).mul_(share)
+                total[n] = mine.add_(total[n]) if n in total else mine
         return total
 
     def _drift(self, part: Pairs, size: int, params: Collection[str], tick: Tick, chunk: int) -> Named:
@@ -119,7 +121,7 @@ class DualLoss:
             raise RuntimeError(f"{self.name} compares with the unedited weights: it must be anchored")
         print_ = part.fingerprint()
         if print_ not in self._anchors:
-            self._anchors[print_] = self._base_cosines(part, tick)
+            self._anchors[print_] = self._base_cosines(part, tick, chunk)
         before, position, form = self._anchors[print_], 0, self.name.removeprefix(MISMATCH)
 
         def loss(images: Tensor, texts: Tensor) -> Tensor:
@@ -128,14 +130,14 @@ class DualLoss:
             position += len(images)
             return mismatch(pair_cosines(images, texts), now, form)
 
-        return set_gradient(self.model, part, loss, size, chunk, _both(tick), only=params)
+        return set_gradient(self.model, part, PictureLoss(loss), size, chunk, _both(tick), only=params)
 
-    def _base_cosines(self, part: Pairs, tick: Tick) -> Tensor:
+    def _base_cosines(self, part: Pairs, tick: Tick, chunk: int) -> Tensor:
         assert self.base is not None
         with torch.no_grad(), self.base.held(self.model):  # type: ignore[arg-type]
             rows = [
-                pair_cosines(self.model.encode_image(b.pixels), self.model.encode_text(b.tokens)[b.rows])
-                for b in batches(self.model, part, 128)
+                pair_cosines(self.model.encode_image(b.pixels[:]), b.texts(self.model.encode_text(b.tokens)))
+                for b in batches(self.model, part, chunk)
             ]
         tick(len(part), 0)
         return torch.cat(rows)

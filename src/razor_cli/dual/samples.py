@@ -10,9 +10,8 @@ from torch import Tensor
 
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.encoder import Encoder
-
-KEPT_BYTES = 1 << 30  # pixels of a set are kept in memory up to this size, else loaded for every batch
-CHUNK = 128  # pictures of a pass without gradients
+from razor_cli.dual.pixels import Listed, pixels_of
+from razor_cli.engine.probe import rows_fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +55,8 @@ class Samples:
     @cached_property
     def _kept(self) -> Tensor | None:
         """Pixels of the whole set, if they are not too many."""
-        first = self.encoder.model.preprocess(self.pairs.load(0, 1))
-        if first.numel() * first.element_size() * len(self) > KEPT_BYTES:
-            return None
-        parts = [
-            self.encoder.model.preprocess(self.pairs.load(i, i + CHUNK)) for i in range(0, len(self), CHUNK)
-        ]
-        return torch.cat(parts).to(self.encoder.model.device)
+        found = pixels_of(self.encoder.model, [self.pairs])
+        return found.to(self.encoder.model.device) if isinstance(found, Tensor) else None
 
     def pixels(self, index: Tensor) -> Tensor:
         """Return pixels [n, 3, H, W] of the rows `index` [n]."""
@@ -109,9 +103,10 @@ class Samples:
     def embedded(self) -> Tensor:
         """Return image embeddings [n, d] at the weights as they are now, without gradients."""
         self.encoder.lab.cost.forwards += len(self)
-        rows = (
-            [self.encoder.encode_image(self.pixels(i)) for i in torch.arange(len(self)).split(CHUNK)]
-            if len(self)
-            else []
+        if not len(self):
+            return torch.zeros(0, 1)
+        listed = Listed(self.encoder.model, [self.pairs], 0, len(self))
+        size = rows_fit(self.encoder.model.budget, "pictures looked at", self.encoder.encode_image, listed)
+        return torch.cat(
+            [self.encoder.encode_image(self.pixels(i)) for i in torch.arange(len(self)).split(size)]
         )
-        return torch.cat(rows) if rows else torch.zeros(0, 1)

@@ -11,6 +11,7 @@ from typing import Protocol
 from PIL import Image
 from torch import Tensor, nn
 
+from razor_cli.contract.budget import Budget
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component
 
@@ -27,6 +28,7 @@ class DualEncoder(Protocol):
 
     label: str  # model's name in tables
     device: str
+    budget: Budget | None  # what it may take; None: nobody said
 
     @property
     def module(self) -> nn.Module:

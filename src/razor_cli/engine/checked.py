@@ -18,8 +18,15 @@ SUM = "crc32"
 
 def write_checked(path: Path, tensors: Mapping[str, Tensor], **texts: str) -> None:
     """Write tensors and texts with their checksum."""
-    # Tensors may share storage, which the format refuses.
-    held = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    held: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        whole = own.untyped_storage()
+        if whole.data_ptr() in storages or whole.nbytes() != own.nbytes:
+            own = own.clone()  # tensors may share storage, which the format refuses
+        storages.add(own.untyped_storage().data_ptr())
+        held[name] = own
     save_file(held, path, metadata={**texts, SUM: checksum(held, texts)})
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from razor_cli.config.settings import Experiment, composed
+from razor_cli.contract.budget import budget_of
 from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import Change, Companions, Exam, Family
 from razor_cli.contract.place import Key, Place
@@ -113,6 +114,7 @@ def discard_steps(job: Job) -> None:
 def _lab(job: Job) -> Lab:
     e = job.experiment
     fast = e.engine == "fast"
+    job.family.within(budget_of(e.memory, job.family.device, e.jobs))
     return Lab(
         family=job.family,
         sets=job.sets,

@@ -13,13 +13,16 @@ from typing import Any, cast
 import torch
 
 from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.components import parameters_named
 from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import Board, Family, Loss, Named, Say, TwoTowered
 from razor_cli.contract.method import GradientPlan
 from razor_cli.contract.sets import Part
 from razor_cli.engine.cache import TensorCache, content_key
+from razor_cli.engine.probe import gradient_fit
 from razor_cli.runs.provenance import peak_rss_mb
 
+SETS = 2  # gradients that a method holds together: g_f and g_r
 ENGINE = 3  # raise when a change here alters gradients or answers, so that cached ones are not taken for new
 
 
@@ -135,7 +138,8 @@ class Lab:
             self.say(f"gradients: {done} of {len(part)} pictures")
 
         def compute() -> Named:
-            return loss.gradient(part, size, self.editable, tick, chunk=chunk)
+            at_once = self._at_once(f"gradient of {name}", loss, part, chunk)
+            return loss.gradient(part, size, self.editable, tick, chunk=at_once)
 
         if not at_base or self.cache is None:
             return compute()
@@ -143,6 +147,23 @@ class Lab:
         found, hit = self.cache.get(content_key(parts), compute)
         self.cost.gradient_cache_hits += hit
         return {n: v.to(self.family.device) for n, v in found.items()}  # from disk they come to the CPU
+
+    def _at_once(self, what: str, loss: Loss, part: Part, most: int) -> int:
+        """Return how many examples a gradient takes at once; no result depends on it."""
+        budget = self.family.budget
+        if budget is None or budget.total is None or not len(part):
+            return most
+        live = parameters_named(self.family, self.editable)
+        sets = SETS if self.cache is not None else 2 * SETS  # those at the unedited weights are kept as well
+        held = sets * sum(v.nbytes for v in live.values()) + SETS * budget.kept  # and what a scoreboard keeps
+        return gradient_fit(budget, what, loss, part, self.editable, held=held, most=most)
+
+    def chunk(self, most: int) -> int:
+        """Return how many examples a further gradient of like losses takes at once, at most `most`."""
+        budget = self.family.budget
+        fits = budget.fits if budget else {}
+        known = [f.at_once for what, f in fits.items() if what.startswith("gradient")]
+        return min([most, *known])
 
     def _parts(self, loss: Loss) -> dict[str, object]:
         return unedited(self.family) | {"editable": self.editable, "loss": dict(loss.key)}

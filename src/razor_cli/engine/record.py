@@ -18,7 +18,7 @@ from razor_cli.contract.sets import Sets
 from razor_cli.metrics.score import Score
 from razor_cli.runs import provenance
 from razor_cli.runs.judged import verdict_of
-from razor_cli.runs.records import CostRecord, Identity, RunRecord, edited_components
+from razor_cli.runs.records import CostRecord, Identity, MemoryRecord, RunRecord, edited_components
 from razor_cli.weights.adapter import write_adapter
 from razor_cli.weights.patch import write_patch
 from razor_cli.weights.survival import Survival, sized, survival_notes
@@ -71,6 +71,7 @@ class Done:
             overrides=e.overrides,
             provenance=origin,
             cost=cost,
+            memory=MemoryRecord.of(self.family.budget) if self.family.budget else None,
             verdict=verdict_of(plain, e.scenario.acceptance),
             components=sized(parts, self.family, weights_of(edit)),
             notes=[*self.sets.notes, *self.notes, *edit.notes, *survival_notes(self.survival)],

@@ -102,14 +102,18 @@ class Blend:
         if plain and self.loss.drifts:
             if moved and m.mismatch_at is MismatchAt.CURRENT:
                 params, tick = component.params, self.lab.tick
-                now = self.loss.gradient(sets.forget, m.forget_batch, params, tick, chunk=BATCH)
+                now = self.loss.gradient(
+                    sets.forget, m.forget_batch, params, tick, chunk=self.lab.chunk(BATCH)
+                )
                 g_f = component.views(now)
             return [-v for v in g_f]
         parts = {"forget": [sets.forget], "retain": [sets.retain], "both": [sets.forget, sets.retain]}
         drift = self._anchored(base)
         found = [
             component.views(
-                drift.gradient(p.head(DRIFT_PAIRS), BATCH, component.params, self.lab.tick, chunk=BATCH)
+                drift.gradient(
+                    p.head(DRIFT_PAIRS), BATCH, component.params, self.lab.tick, chunk=self.lab.chunk(BATCH)
+                )
             )
             for p in parts[m.mismatch_set.value]
         ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from torch import Tensor
 
@@ -13,15 +14,25 @@ State = tuple[dict[str, Tensor], list[Component], list[Component]]  # values, ac
 
 
 class Body:
-    """Edited values in storage dtype, held in the live parameters; `original` are those of the checkpoint."""
+    """Edited values in storage dtype, held in the live parameters; `original` are those of the checkpoint, of
+    what has been changed.
+    """
 
-    def __init__(self, family: Family, components: Sequence[Component]) -> None:
+    def __init__(self, family: Family) -> None:
         self.family = family
-        touched = parameters_named(family, (p for c in components for p in c.params))
-        self.original = {n: value.clone() for n, value in touched.items()}
+        self.original: dict[str, Tensor] = {}
         self.values: dict[str, Tensor] = {}
         self.active: list[Component] = []
         self.moved: list[Component] = []
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Restore every bit of the model on leaving."""
+        try:
+            yield
+        finally:
+            for name, value in parameters_named(self.family, self.original).items():
+                value.copy_(self.original[name])
 
     @property
     def state(self) -> State:
@@ -43,6 +54,8 @@ class Body:
         """Move parameters to `values`, and count `components` among what has moved."""
         live = parameters_named(self.family, values)
         for name, value in values.items():
+            if name not in self.original:
+                self.original[name] = live[name].clone()
             live[name].copy_(value)
             self.values[name] = value.to(self.family.storage_dtype(name))
         known = {c.name for c in self.moved}

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 
 from torch import Tensor
 
-from razor_cli.contract.components import Component, swapped
+from razor_cli.contract.components import Component
 from razor_cli.contract.edit import Edit, Event
 from razor_cli.contract.family import Metrics, Named
 from razor_cli.engine.changes import Weights
@@ -43,12 +42,13 @@ class Loop:
         self.log: list[Event] = []
         self.notes: list[str] = []
         self._moved_since = False
+        self._first: tuple[Named, Named] | None = None  # at the unedited weights
+        self._gradients: tuple[Named, Named] | None = None  # at the weights of the last step or renewal
 
     def run(self) -> Edit:
         """Compute the edit."""
-        with self.lab.timed(), ExitStack() as stack:
-            self.body = Body(self.family, self.components)
-            stack.enter_context(swapped(self.family, self.body.original))  # restores every bit at the end
+        self.body = Body(self.family)
+        with self.lab.timed(), self.body.borrowed():
             self._plan, self._first = self.method.plan, self.lab.gradients(self.method.plan)
             self._set_aims()
             self.notes += [NOTHING_TO_FORGET] if self.aim.idle else []
@@ -76,14 +76,16 @@ class Loop:
             self.only = {"wanted": self.near.looked_at}
 
     def _attempt(self) -> None:
-        self._gradients = self._first  # those of an attempt before need no room any more
-        if self._plan != self.method.plan:  # the weights are the unedited ones here
-            self._plan, self._first = (
-                self.method.plan,
-                (self.lab.forget_gradient(self.method.plan), self._first[1]),
-            )
+        """Search an edit from the unedited weights, by their gradients."""
+        plan = self.method.plan
+        self._gradients = None  # those of an attempt before need no room any more
+        if self._first is None:  # given up for those of other weights; the disk has them
+            self._plan, self._first = plan, self.lab.gradients(plan)
+        elif self._plan != plan:
+            retain, self._first = self._first[1], None
+            self._plan, self._first = plan, (self.lab.forget_gradient(plan), retain)
         self._gradients, self._moved_since = self._first, False
-        self._stage_two(*self._gradients)
+        self._stage_two()
         if self.method.step is Step.SEARCH:
             self._grow()
             self._finish()
@@ -131,27 +133,27 @@ class Loop:
             self.lab.board.prepare(touched)
             self.lab.board.commit(touched)
 
-    def _stage_two(self, forget: Named, retain: Named) -> None:
-        rated = self._scored(self.stages[0], forget, retain)
+    def _stage_two(self) -> None:
+        rated = self._scored(self.stages[0])
         found = chosen(self.method, rated, self.generator)
         self.lab.say(f"selected {len(found)} of {len(rated)} components")
         for s in found:
             self.log.append(s.event(len(self.log), "select"))
-        (self._together if self.method.order is Order.JOINT else self._one_by_one)(found, forget, retain)
+        (self._together if self.method.order is Order.JOINT else self._one_by_one)(found)
 
-    def _one_by_one(self, found: Sequence[Saliency], forget: Named, retain: Named) -> None:
+    def _one_by_one(self, found: Sequence[Saliency]) -> None:
         """Search a step for each component, the most salient first (Algorithm 1)."""
         for rank, selected in enumerate(found):
             s = selected
             if rank and self.method.refresh_gradients:
-                forget, retain = self._renewed()
-                s = self._scored([selected.component], forget, retain)[0]
-            self._step([s], forget, retain, self._share(rank), f"component {rank + 1} of {len(found)}")
+                self._renew()
+                s = self._scored([selected.component])[0]
+            self._step([s], self._share(rank), f"component {rank + 1} of {len(found)}")
             self.body.active.append(s.component)
             if self._done():
                 return
 
-    def _together(self, found: Sequence[Saliency], forget: Named, retain: Named) -> None:
+    def _together(self, found: Sequence[Saliency]) -> None:
         """Search one relative step for all components at once; again along renewed gradients, if there are to
         be any.
 
@@ -162,12 +164,10 @@ class Loop:
         self.body.active += [s.component for s in found]
         for number in range(self.method.joint_rounds if self.method.refresh_gradients else 1):
             if number:
-                forget, retain = self._renewed()
-            group = self._scored([s.component for s in found], forget, retain)
+                self._renew()
+            group = self._scored([s.component for s in found])
             self._step(
                 group,
-                forget,
-                retain,
                 self._share(number),
                 f"joint round {number + 1}",
                 self.method.joint_decay**number / len(group),
@@ -194,10 +194,10 @@ class Loop:
             if self.near.met(self.lab.board.current):
                 return
             self.lab.say(f"growth round {number + 1} of {len(rounds)}")
-            forget, retain = self._renewed()
+            self._renew()
             names = {c.name for c in self.body.active}
             outside = [c for c in stage if c.name not in names]
-            rated = self._scored(outside, forget, retain)
+            rated = self._scored(outside)
             ranking = ranks(self.method, rated, self.generator)
             best = max(range(len(rated)), key=ranking.__getitem__, default=None)
             if best is None or rated[best].phi <= 0:
@@ -209,19 +209,22 @@ class Loop:
             self.log.append(rated[best].event(len(self.log), "grow"))
             group = [rated[best]]
             if self.method.grow_update is GrowUpdate.ALL_ACTIVE:
-                group = self._scored(self.body.active, forget, retain) + group
-            self._step(group, forget, retain, 1.0, f"growth round {number + 1}")
+                group = self._scored(self.body.active) + group
+            self._step(group, 1.0, f"growth round {number + 1}")
             self.body.active.append(rated[best].component)
         if not self.near.met(self.lab.board.current):
             missed = f"Target not met after {len(rounds)} growth rounds"
             self._stop("guiding goals not met in the rounds there are" if self.method.guide else missed)
 
-    def _renewed(self) -> tuple[Named, Named]:
-        """Return the gradients at the weights as they are now; a refused step left weights and gradients as
-        they were.
+    def _renew(self) -> None:
+        """Take the gradients at the weights as they are now; a refused step left both as they were. Those
+        before are let go first, and those of the unedited weights where the disk keeps them.
         """
         if self._moved_since:
             anew = self.method.grow_draw is GrowDraw.ANEW
+            self._gradients = None
+            if self.lab.cache is not None:
+                self._first = None
             self._gradients = self.lab.gradients(
                 self.method.plan,
                 at_base=False,
@@ -229,7 +232,6 @@ class Loop:
                 draw=len(self.log) if anew else None,
             )
             self._moved_since = False
-        return self._gradients
 
     def _stop(self, reason: str) -> None:
         self.notes += [reason] if reason not in self.notes else []
@@ -237,14 +239,17 @@ class Loop:
             Event(step=len(self.log), action="stop", after=dict(self.lab.board.current), note=reason)
         )
 
-    def _scored(self, components: Sequence[Component], forget: Named, retain: Named) -> list[Saliency]:
-        return scored(self.method, self.family, components, forget, retain)
+    def _scored(self, components: Sequence[Component]) -> list[Saliency]:
+        return scored(self.method, self.family, components, *self._held())
+
+    def _held(self) -> tuple[Named, Named]:
+        """Return (g_f, g_r) as they were taken last; nobody else holds them, so that they can be let go."""
+        assert self._gradients is not None
+        return self._gradients
 
     def _step(
         self,
         group: Sequence[Saliency],
-        forget: Named,
-        retain: Named,
         share: float,
         what: str,
         reach: float = 1.0,
@@ -255,7 +260,7 @@ class Loop:
         started = time.perf_counter()
         board, components = self.lab.board, [s.component for s in group]
         base = {n: self.body.original[n] for n in self.body.values}
-        directions = [self.blend.direction(s, forget, retain, base, self._moved_since) for s in group]
+        directions = [self.blend.direction(s, *self._held(), base, self._moved_since) for s in group]
         before = dict(board.current)
         units = [unit(self.method, s, d) for s, d in zip(group, directions, strict=True)]
 

@@ -12,7 +12,6 @@ from razor_cli.contract.family import Named
 from razor_cli.data.sets import ConceptSets
 from razor_cli.dual.desk import Desk
 from razor_cli.dual.heads import JOINT_LIMIT, Head
-from razor_cli.dual.samples import CHUNK
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.objective import Objective, Step
 from razor_cli.errors import ConfigError, DataError
@@ -158,8 +157,8 @@ def averaged(head: Head) -> Tensor:
     """Return class embeddings [k, d], normalised means over all templates, at the weights as they are now, in
     bounded memory.
     """
-    rows = torch.cat([head.encoder.encode_text(part) for part in head.tokens.split(CHUNK)])
-    return F.normalize(torch.stack([part.mean(dim=0) for part in rows.split(head.counts)]), dim=-1)
+    rows = head.rows().split(head.counts)
+    return F.normalize(torch.stack([part.mean(dim=0) for part in rows]), dim=-1)
 
 
 def signal_of(method: Taught, sets: ConceptSets) -> RetainSignal:

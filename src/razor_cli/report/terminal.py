@@ -14,7 +14,7 @@ from razor_cli.report.cells import Words, print_fields, table
 from razor_cli.report.layout import layout_of, plain
 from razor_cli.runs.folder import DONE, Run
 from razor_cli.runs.judged import Acceptance, by_bounds
-from razor_cli.runs.records import Decision, RunRecord, Verdict
+from razor_cli.runs.records import Decision, MemoryRecord, RunRecord, Verdict
 
 COMPONENTS_SHOWN = 12
 STYLES = {Decision.ACCEPTED: "bold green", Decision.REJECTED: "bold red", Decision.UNDECIDED: "bold yellow"}
@@ -105,7 +105,17 @@ def _print_cost(console: Console, words: Words, record: RunRecord) -> None:
     )
     whole = f"{cost.run_seconds:.1f} s in all, peak memory {cost.peak_rss_mb:,.0f} MB, {patch}"
     console.print(Text("Cost", style="bold"))
-    print_fields(console, words, [("edit", edit), ("passes", passes), ("run", whole)])
+    fields = [("edit", edit), ("passes", passes), ("run", whole)]
+    if record.memory is not None:
+        fields.append(("memory", _memory(record.memory)))
+    print_fields(console, words, fields)
+
+
+def _memory(memory: MemoryRecord) -> str:
+    """Return in one line what a run could take, and how many examples were taken at once by it."""
+    budget = "unknown" if memory.budget_mb is None else f"{memory.budget_mb / 1024:.1f} GB"
+    taken = [f"{what} {f.at_once} at once, {f.each_mb:,.1f} MB each" for what, f in memory.chosen.items()]
+    return "; ".join([f"budget {budget} ({memory.asked})", *taken])
 
 
 def print_verdict(console: Console, words: Words, record: RunRecord, verdict: Verdict | None) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from razor_cli.runs.provenance import Provenance
 
 if TYPE_CHECKING:  # methods.base needs torch, which reading a record must not
+    from razor_cli.contract.budget import Budget
     from razor_cli.contract.cost import Cost
     from razor_cli.contract.edit import Event
 
@@ -81,6 +82,43 @@ class CostRecord(BaseModel):
         return cls(**asdict(cost), run_seconds=run_seconds, peak_rss_mb=peak_rss_mb, patch_bytes=patch_bytes)
 
 
+class Fitted(BaseModel):
+    """How many examples were taken at once; `each_mb` is what one was seen to take, `fixed_mb` what all of
+    them take together. Memory in MB.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at_once: int
+    each_mb: float
+    fixed_mb: float
+
+
+class MemoryRecord(BaseModel):
+    """What a run could take where it computed, as the settings asked for it, and what was chosen by it, by
+    what was taken at once.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    asked: str
+    budget_mb: float | None  # None: nothing told how much there was
+    chosen: dict[str, Fitted] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, budget: Budget) -> MemoryRecord:
+        """Return the record of a budget."""
+        mb = 2**20
+        return cls(
+            asked=budget.asked,
+            budget_mb=None if budget.total is None else budget.total / mb,
+            chosen={
+                what: Fitted(at_once=fit.at_once, each_mb=fit.each / mb, fixed_mb=fit.fixed / mb)
+                for what, fit in budget.fits.items()
+            },
+        )
+
+
 class Decision(StrEnum):
     """How a run ends when its scenario declares acceptance thresholds."""
 
@@ -112,6 +150,7 @@ class RunRecord(Identity):
     overrides: dict[str, object] = Field(default_factory=dict)  # keys that its command line or grid set
     provenance: Provenance
     cost: CostRecord
+    memory: MemoryRecord | None = None  # of runs from before there was a budget
     verdict: Verdict | None = None
     components: list[EditedComponent] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)

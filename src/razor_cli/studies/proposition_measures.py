@@ -68,7 +68,7 @@ def cosines(model: DualEncoder, pairs: Pairs) -> Tensor:
     parts = []
     for batch in batches(model, pairs, BATCH):
         parts.append(
-            pair_cosines(model.encode_image(batch.pixels), model.encode_text(batch.tokens)[batch.rows])
+            pair_cosines(model.encode_image(batch.pixels[:]), batch.texts(model.encode_text(batch.tokens)))
         )
     return torch.cat(parts)
 
@@ -171,16 +171,16 @@ def pair_losses(
     retain = []
     for batch in batches(model, judged.retain, method.retain_batch or max(1, len(judged.retain))):
         images, texts = (  # of all N_r in one batch, bounded parts at a time
-            torch.cat([encode(part) for part in rows.split(BATCH)])
+            torch.cat([encode(part[:]) for part in rows.split(BATCH)])
             for encode, rows in ((model.encode_image, batch.pixels), (model.encode_text, batch.tokens))
         )
-        logits = model.scale * images @ texts[batch.rows].T
+        logits = model.scale * images @ batch.texts(texts).T
         retain.append(-(logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()) / 2)
     if method.forget_loss == "cosine":
         return 1 - cosines(model, judged.forget), torch.cat(retain)
     prompts = model.encode_text(model.tokenize([sets.prompts[n] for n in sets.class_names]))
     names = sets.forget_names
-    images = torch.cat([model.encode_image(b.pixels) for b in batches(model, judged.forget, BATCH)])
+    images = torch.cat([model.encode_image(b.pixels[:]) for b in batches(model, judged.forget, BATCH)])
     head = HEAD_LOSSES[method.forget_loss]
     concepts = judged.forget.concepts[: len(images)]
     forget = [

@@ -16,6 +16,7 @@ import torch
 
 from razor_cli.bench import sets_of
 from razor_cli.config.settings import Experiment, deciding, resolved
+from razor_cli.contract.budget import budget_of
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.edit import Edit
 from razor_cli.contract.family import ANSWERS, DENOISER, Named
@@ -67,6 +68,7 @@ def measured(experiment: Experiment, stage: Stage) -> tuple[Path, bool]:
     if path.is_file() and not experiment.force:
         return path, False
     cache = shared_cache(experiment.output_dir, experiment.cache_gb * 2**30)
+    family.within(budget_of(experiment.memory, family.device, experiment.jobs))
     lab = Lab(family=family, sets=sets, settings=experiment.metrics, cache=cache, seed=experiment.seed)
     findings, edit = of_target(lab, method, stage, by_pairs=not m.offers & {DENOISER, ANSWERS})
     origin = provenance.collect(

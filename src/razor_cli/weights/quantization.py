@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from razor_cli.config.quantization import BACKENDS, BNB, Quantization, check_scheme
-from razor_cli.contract.components import parameters, swapped
+from razor_cli.contract.components import parameters, replaced
 from razor_cli.contract.family import Family
 from razor_cli.weights.rounding import Rounded, check_finite, rtn_asymmetric, rtn_symmetric
 from razor_cli.weights.scope import quantized_names
@@ -116,7 +116,7 @@ def quantized(
     check_scheme(scheme)
     with ExitStack() as stack:
         names: list[str] = []
-        replaced: list[str] = []
+        in_modules: list[str] = []
         live = parameters(family)
         if scheme != "none":
             names = quantized_names(
@@ -130,24 +130,25 @@ def quantized(
             if settings.bnb_modules and BACKENDS[scheme] == BNB:
                 from razor_cli.weights.bitsandbytes import plain_linears, replaced_linears
 
-                replaced = plain_linears(family.module, names)
+                in_modules = plain_linears(family.module, names)
             for name in names:
                 check_finite(live[name], name)
             transposed = family.quantizable().transposed
-            modules = {f"{name}.weight" for name in replaced}
+            modules = {f"{name}.weight" for name in in_modules}
             in_place = [name for name in names if name not in modules]
-            values = {
-                name: _round(name, live[name], scheme, settings, transposed).values for name in in_place
-            }
-            stack.enter_context(swapped(family, values))
-            if replaced:
-                stack.enter_context(replaced_linears(family.module, replaced, scheme))
+
+            def rounded(name: str, weight: Tensor) -> Tensor:
+                return _round(name, weight, scheme, settings, transposed).values
+
+            stack.enter_context(replaced(family, in_place, rounded))
+            if in_modules:
+                stack.enter_context(replaced_linears(family.module, in_modules, scheme))
         yield QuantizedWeights(
             scheme=scheme,
             backend=BACKENDS[scheme],
             n_tensors=len(names),
             n_weights=sum(live[name].numel() for name in names),
-            n_modules=len(replaced),
+            n_modules=len(in_modules),
             bytes_before=sum(live[name].nbytes for name in names),
             bytes_after=sum(_stored_bytes(live[name], scheme, settings) for name in names),
         )

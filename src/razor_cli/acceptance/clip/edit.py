@@ -140,7 +140,7 @@ class _Bench:
         """Return the mean of <v_i, t_i> over the forget pairs with `values` in place."""
         with swapped(self.model, values):
             rows = [
-                pair_cosines(self.model.encode_image(b.pixels), self.model.encode_text(b.tokens)[b.rows])
+                pair_cosines(self.model.encode_image(b.pixels[:]), b.texts(self.model.encode_text(b.tokens)))
                 for b in self.batches
             ]
         return float(torch.cat(rows).double().mean())

@@ -15,8 +15,9 @@ from torch import Tensor
 from razor_cli.contract.family import Say
 from razor_cli.contract.place import Key
 from razor_cli.data.sets import ConceptSets, Pairs
-from razor_cli.dual.gallery import Gallery, embed, pixels_of
+from razor_cli.dual.gallery import Gallery, embed
 from razor_cli.dual.measures import Features
+from razor_cli.dual.pixels import pixels_of
 from razor_cli.dual.view import DualEncoder, Tower
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.families.clip.oracle import WHOLE

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from razor_cli.contract.budget import Budget
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.cost import Cost
@@ -27,6 +28,7 @@ from razor_cli.families.clip.companions import load_companions
 from razor_cli.families.clip.fit import weights_digest
 from razor_cli.families.clip.preparation import preparation_of
 from razor_cli.weights.beside import CompanionFiles
+from razor_cli.weights.resident import page_out
 
 if TYPE_CHECKING:
     from razor_cli.families.clip.exam import ClipExam
@@ -50,6 +52,7 @@ class Clip:
     beside: CompanionFiles = field(default_factory=CompanionFiles)
     salt: str = ""  # hash of what else decides answers: configuration, tokenizer, processor
     device: str = "cpu"
+    budget: Budget | None = None
     _hash: str | None = field(default=None, init=False)
     _preparation: str | None = field(default=None, init=False)
 
@@ -125,6 +128,10 @@ class Clip:
         """Return the two towers: the model itself."""
         return self
 
+    def within(self, budget: Budget) -> None:
+        """Keep to a budget from now on."""
+        self.budget = budget
+
     def companions(self, target: str) -> Companions:
         """Return the models that a run on this target is held against."""
         return load_companions(self, target, self.beside)
@@ -141,6 +148,7 @@ class Clip:
         """Return the hash of the checkpoint as stored, and of the architecture."""
         if self._hash is None:
             self._hash = weights_digest(self.architecture, self.stored, self.salt)
+            page_out(self.stored.values())
         return self._hash
 
     def preparation(self) -> str:

@@ -18,6 +18,7 @@ from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_
 from razor_cli.families.clip.standins import DEFAULT
 from razor_cli.weights.beside import CompanionFiles
 from razor_cli.weights.checkpoint import read_state
+from razor_cli.weights.resident import page_out
 
 
 def load(
@@ -42,6 +43,7 @@ def load(
         model = load_open_clip(name, architecture or "", weights)
     model.module.to(place)
     model.device, model.beside = place, files or CompanionFiles()
+    page_out(model.stored.values())
     return model
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from razor_cli.config.schema import checked_settings
+from razor_cli.contract.budget import free_memory
 from razor_cli.contract.choices import Device
 from razor_cli.contract.family import DUAL
 from razor_cli.contract.goals import Goals
@@ -29,7 +30,7 @@ from razor_cli.families.diffusion.files import (
     PipelineFiles,
 )
 from razor_cli.families.diffusion.kinds import Draws, Kind
-from razor_cli.families.diffusion.memory import BYTES, GIB, free_memory
+from razor_cli.families.diffusion.memory import BYTES, GIB
 from razor_cli.families.diffusion.refusals import refusals
 from razor_cli.families.diffusion.spec import DiffusionSpec, no_float16_with_t5
 from razor_cli.families.diffusion.spelling import trunk

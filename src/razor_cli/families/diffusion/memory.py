@@ -5,7 +5,6 @@ Imports no torch until a speed is asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,20 +132,6 @@ def _bytes(count: int) -> str:
 def without_gpu(devices: Path = Path("/dev")) -> bool:
     """Tell whether this machine has no GPU for certain; torch is not asked, which takes a second."""
     return devices.is_dir() and not any((devices / name).exists() for name in GPUS)
-
-
-def free_memory(proc: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return the bytes that this process may still take, by the system and by a container's limit; None where
-    neither tells.
-    """
-    found = []
-    with suppress(OSError, ValueError, IndexError):
-        lines = proc.read_text(encoding="utf-8").splitlines()
-        found.append(1024 * int(next(x for x in lines if x.startswith("MemAvailable:")).split()[1]))
-    with suppress(OSError, ValueError):
-        limit = int((group / "memory.max").read_text(encoding="utf-8"))
-        found.append(max(0, limit - int((group / "memory.current").read_text(encoding="utf-8"))))
-    return min(found, default=None)
 
 
 def cost(files: PipelineFiles, work: Work, need: Need, device: str, sampler: Sampler) -> Estimate:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from razor_cli.contract.budget import Budget
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters, swapped
 from razor_cli.contract.family import Companions, Quantizable
@@ -47,6 +48,7 @@ class OpenedPipeline:
     paired: Mapping[str, Paired] = field(default_factory=dict)
     draws: Draws = field(default_factory=Draws)
     against: Callable[[str], Against] = lambda target: Against()  # for a target, what it is held against
+    budget: Budget | None = None
     device: str = field(init=False)
     layouts: tuple[TowerLayout, ...] = field(init=False)
     contexts: Contexts = field(init=False)
@@ -96,6 +98,12 @@ class OpenedPipeline:
                 fix="give the CLIP that the text encoder comes from: model.companion=DIR",
             )
         return self.paired[name]
+
+    def within(self, budget: Budget) -> None:
+        """Keep to a budget from now on."""
+        self.budget = budget
+        for pair in self.paired.values():
+            pair.budget = budget
 
     @contextmanager
     def at_base(self) -> Iterator[None]:

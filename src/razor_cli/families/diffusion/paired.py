@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from razor_cli.contract.budget import Budget
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
 from razor_cli.dual.components import TowerLayout
@@ -61,6 +62,7 @@ class Paired:
     source: str = ""  # what the CLIP's folder is called
     digest: str = ""  # hash of the CLIP's files
     preparation: str = ""  # hash of what it makes of made-up input
+    budget: Budget | None = None
 
     @property
     def encoder(self) -> Any:

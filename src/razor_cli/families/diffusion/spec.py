@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from razor_cli.contract.budget import free_memory
 from razor_cli.contract.choices import Device
 from razor_cli.contract.family import BOARD, DENOISER, DUAL
 from razor_cli.contract.goals import Goals
@@ -35,7 +36,6 @@ from razor_cli.families.diffusion.memory import (
     Need,
     check_memory,
     cost,
-    free_memory,
     memory_note,
     needed,
     without_gpu,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from razor_cli.config.schema import checked_settings
+from razor_cli.contract.budget import free_memory
 from razor_cli.contract.choices import Device
 from razor_cli.contract.goals import Goals
 from razor_cli.contract.handed import Handed
@@ -17,7 +18,7 @@ from razor_cli.contract.handed_over import HandedOver
 from razor_cli.errors import ConfigError, WeightsError
 from razor_cli.families.diffusion.choices import Precision, no_float16
 from razor_cli.families.diffusion.companion_files import folder_hash
-from razor_cli.families.diffusion.memory import BYTES, GIB, free_memory
+from razor_cli.families.diffusion.memory import BYTES, GIB
 from razor_cli.families.llava.files import LlavaFiles
 from razor_cli.families.llava.kinds import Candidates, Pool, Tiles, Variant
 from razor_cli.families.llava.refusals import companion_problems, filled, settings_refusals

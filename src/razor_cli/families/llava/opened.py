@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from razor_cli.contract.budget import Budget
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters, swapped
 from razor_cli.contract.family import Change, Companions, Quantizable
@@ -40,6 +41,7 @@ class OpenedLlava:
     digest: str  # hash of all its files
     beside: str = ""  # hash of the paired CLIP's files
     min_alignment: float = 0.5
+    budget: Budget | None = None
     _checked: set[str] = field(default_factory=set, init=False, repr=False)
     _preparation: str | None = field(default=None, init=False)
 
@@ -97,6 +99,10 @@ class OpenedLlava:
     def dual(self, tower: str = "") -> SharedTower:
         """Return the image tower with the text tower of its CLIP."""
         return self.shared
+
+    def within(self, budget: Budget) -> None:
+        """Keep to a budget from now on."""
+        self.budget = self.shared.budget = budget
 
     def aligned(self, sets: ConceptSets) -> SharedTower:
         """Return the two towers after a check on the retain pictures of `sets` that they fit. Raises

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from razor_cli.contract.budget import free_memory
 from razor_cli.contract.choices import Device
 from razor_cli.contract.family import ANSWERS, BOARD, CLASSES, DUAL
 from razor_cli.contract.goals import Goals
@@ -14,7 +15,6 @@ from razor_cli.contract.spec import Estimate, Work
 from razor_cli.errors import ConfigError, Problem, WeightsError
 from razor_cli.families.diffusion.choices import Precision, no_float16
 from razor_cli.families.diffusion.companion_files import folder_hash
-from razor_cli.families.diffusion.memory import free_memory
 from razor_cli.families.llava.choices import FORGET_LOSSES, GOALS, MISMATCHES, RETAIN_LOSSES
 from razor_cli.families.llava.files import LlavaFiles, read_folder
 from razor_cli.families.llava.kinds import Candidates, Language, Pool, Tiles

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from razor_cli.contract.budget import Budget
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
 from razor_cli.data.sets import ConceptSets
@@ -43,6 +44,7 @@ class SharedTower:
         tiles: Tiles = Tiles.BASE,
     ) -> None:
         self.label, self.editable, self.pool, self.tiles = label, editable, pool, tiles
+        self.budget: Budget | None = None
         self.tower, self.processor, self.companion = llava.model.vision_tower, processor, companion
         self.read = deepest(llava.config.vision_feature_layer, llava.config.vision_config.num_hidden_layers)
         self.next = hasattr(llava.config, "image_grid_pinpoints")
