@@ -113,15 +113,15 @@ def weights_of(name: str) -> int:
 
 def examine(name: str, full: int, work: Path) -> dict[str, Any]:
     """Return what an architecture does from its weights' file to a patch, or why it is refused. Raises
-    whatever does not hold. `full`: at full size up to so many million weights.
+    whatever does not hold. `full`: at full size up to so many million weights, 0: small.
     """
     config = configuration_of(name)
     found: dict[str, Any] = {"name": name, **described(config)}
     if (why := refusal(config)) is not None and not config["text_cfg"].get("hf_model_name"):
         return {**found, "refused": why[0]}
     found["needs"] = needed(config)
-    whole = weights_of(name)
-    at_full = whole <= full and not found["needs"]
+    whole = weights_of(name) if full else 0
+    at_full = bool(full) and whole <= full and not found["needs"]
     own = config if at_full else small(name)
     write_hub(work / "hub", own)
     if (why := refusal(own)) is not None:
@@ -130,7 +130,7 @@ def examine(name: str, full: int, work: Path) -> dict[str, Any]:
     if not at_full:
         register(work / "configs", label, own)
     weights = work / "weights.safetensors"
-    found |= {"weights": write_weights(own, weights), "whole": whole * 10**6, "full": at_full}
+    found |= {"weights": write_weights(own, weights), "full": at_full}
     model = load_open_clip(name, label, str(weights))
     found["components"], found["never"] = listed(model)
     found["replays"] = check_replay(model)
@@ -161,7 +161,7 @@ def needed(config: dict[str, Any]) -> list[str]:
 
 
 def listed(model: Clip) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the number of components by granularity, and of parameters never edited at the head by reason."""
+    """Return how many components there are by granularity, and parameters never edited, by reason."""
     counts = {}
     for granularity in Granularity:
         for projections in (False, True):
