@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architectures.md"
 OUT = ROOT / "outputs" / "architectures"
-FULL, MEMORY_GB, SECONDS = 70, 12, 900
+FULL, MEMORY_GB, SECONDS = 45, 12, 900
 
 
 def tried(name: str, full: int) -> dict[str, Any]:

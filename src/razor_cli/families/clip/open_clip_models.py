@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transform import PreprocessCfg
 from torch import Tensor
@@ -27,9 +28,10 @@ from razor_cli.families.clip.architectures import (
 )
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import salt_of
-from razor_cli.families.clip.fit import fill
+from razor_cli.families.clip.fit import fill, fitted
 from razor_cli.families.clip.open_clip_build import build, layouts_of
 from razor_cli.families.clip.open_clip_folder import check_followed, folder_config, pictures_of
+from razor_cli.families.clip.served import is_plain
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
 from razor_cli.families.clip.tokens import LARGEST, check_tokenizer, within
@@ -80,13 +82,20 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
     check_followed(path, architecture, config)
     tokenizer = _tokenizer(architecture, config, weights)
     stored = read_state(path)
+    what = f"model.weights='{path.name}' in model.architecture={architecture}"
     try:
+        if architecture.startswith(FOLDER) and not is_plain(config):
+            with torch.device("meta"):  # without memory: a tower named in a file may be of any size
+                hollow = build(config)
+            fitted(hollow, stored, what)
         module = build(config, folder_preprocess(architecture))
+    except WeightsError:
+        raise
     except Exception as error:  # a folder's configuration may say anything
         raise WeightsError(
             f"model.architecture={architecture}: open_clip cannot build it", found=headline(error)
         ) from error
-    fill(module, stored, f"model.weights='{path.name}' in model.architecture={architecture}")
+    fill(module, stored, what)
     tokenizer = _checked(module, tokenizer, f"model.architecture={architecture}")
     transform = _transform(module, preprocessing(architecture, path, weights, module.visual.image_size))
     model = open_clip_view(
