@@ -194,7 +194,7 @@ def edited(model: Clip, towers: Towers, work: Path) -> Edit:
     """Return RAZOR's edit of some towers after one gradient pass, with a fixed step."""
     node = settings_of("method", "razor/bounded", "clip") | EDIT | {"towers": towers.value}
     problems: list[Any] = []
-    method = built(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
+    method: Any = built(locate(node["_target_"], PLACES["method"], "method"), node, "method", problems)
     if problems:
         raise RuntimeError(str(problems[0]))
     edit: Edit = method.edit(Lab(family=model, sets=sets_of(), cache=TensorCache(work / "gradients")))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transform import PreprocessCfg
 from torch import Tensor
@@ -22,16 +21,14 @@ from razor_cli.families.clip.architectures import (
     check_served,
     configuration_of,
     fetched_tokenizer,
-    folder_preprocess,
     library_name,
     tokenizer_folder,
 )
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import salt_of
-from razor_cli.families.clip.fit import fill, fitted
-from razor_cli.families.clip.open_clip_build import build, layouts_of
+from razor_cli.families.clip.fit import fill
+from razor_cli.families.clip.open_clip_build import build_for, layouts_of
 from razor_cli.families.clip.open_clip_folder import check_followed, folder_config, pictures_of
-from razor_cli.families.clip.served import is_plain
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
 from razor_cli.families.clip.tokens import LARGEST, check_tokenizer, within
@@ -83,18 +80,7 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
     tokenizer = _tokenizer(architecture, config, weights)
     stored = read_state(path)
     what = f"model.weights='{path.name}' in model.architecture={architecture}"
-    try:
-        if architecture.startswith(FOLDER) and not is_plain(config):
-            with torch.device("meta"):  # without memory: a tower named in a file may be of any size
-                hollow = build(config)
-            fitted(hollow, stored, what)
-        module = build(config, folder_preprocess(architecture))
-    except WeightsError:
-        raise
-    except Exception as error:  # a folder's configuration may say anything
-        raise WeightsError(
-            f"model.architecture={architecture}: open_clip cannot build it", found=headline(error)
-        ) from error
+    module = build_for(architecture, config, stored, what)
     fill(module, stored, what)
     tokenizer = _checked(module, tokenizer, f"model.architecture={architecture}")
     transform = _transform(module, preprocessing(architecture, path, weights, module.visual.image_size))
