@@ -1,4 +1,5 @@
 """Cut the towers of a CLIP model into components, from the parameter names of open_clip and of transformers.
+Towers of another build are cut by what their modules are (dual/found.py).
 
 Head h of width d, heads H, dh = d/H owns the q, k and v rows h*dh:(h+1)*dh (weights and biases) and the same
 columns of the output projection; the output bias is shared by all heads and belongs to none of them.
@@ -6,8 +7,9 @@ columns of the output projection; the output bias is shared by all heads and bel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from razor_cli.dual.view import Tower
 # SLUG's candidate rule: whole tensors, but none whose name contains one of these (SLUG code,
 # unlearn_slug.py).
 NOT_CANDIDATES = ("bias", "logit_scale", "position", "embedding")
+DECODER = "text_decoder."  # of CoCa: it writes captions, and no embedding goes through it
 SHORT: Mapping[str, str] = {Tower.VISION: "visual"}  # towers whose components are called otherwise
 
 
@@ -42,6 +45,57 @@ HUGGING_FACE = BlockNames(
 )
 
 
+class Layout(Protocol):
+    """Where one tower's parameters are, and how it is cut."""
+
+    @property
+    def tower(self) -> str:
+        """Return what the tower is called: vision, text."""
+        ...
+
+    @property
+    def layers(self) -> int:
+        """Return the number of blocks that a forward pass can be entered at."""
+        ...
+
+    @property
+    def block_modules(self) -> Sequence[str]:
+        """Return the names of those blocks, first to last."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """Return the names of all modules that components are cut from."""
+        ...
+
+    @property
+    def projections(self) -> Sequence[str]:
+        """Return the tower's last matrices, which are components only where that is asked for."""
+        ...
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a parameter is of this tower."""
+        ...
+
+    def layer_of(self, name: str) -> int:
+        """Return the block a parameter is in; -1 before the first, the number of blocks after the last."""
+        ...
+
+    def matrices(self) -> list[str]:
+        """Return the attention and MLP weights: what quantization covers."""
+        ...
+
+    def groups(self) -> Iterator[Sequence[str]]:
+        """Yield the weights that move together: q, k and v, both matrices of an MLP."""
+        ...
+
+    def listed(
+        self, params: Mapping[str, Tensor], granularity: Granularity, include_projections: bool
+    ) -> Iterator[Component]:
+        """Yield disjoint components in architecture order."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class TowerLayout:
     """Where one tower's parameters are: prefix of its blocks, their number, width and heads, and its
@@ -60,7 +114,11 @@ class TowerLayout:
 
     def owns(self, name: str) -> bool:
         """Tell whether a parameter is of this tower."""
-        return name.startswith(self.root) if self.root else tower_of(name) == self.tower
+        return (
+            name.startswith(self.root)
+            if self.root
+            else tower_of(name) == self.tower and not name.startswith(DECODER)
+        )
 
     def block(self, layer: int) -> str:
         """Return the name prefix of one block."""
@@ -77,6 +135,48 @@ class TowerLayout:
                 *(m + ".weight" for m in names.mlp),
             )
         ]
+
+    @property
+    def projections(self) -> list[str]:
+        """Return the projection, where there is one."""
+        return [self.projection] if self.projection else []
+
+    @property
+    def block_modules(self) -> list[str]:
+        """Return the names of the blocks, first to last."""
+        return [f"{self.prefix}{layer}" for layer in range(self.layers)]
+
+    @property
+    def parts(self) -> list[str]:
+        """Return the names of all modules that components are cut from: the blocks."""
+        return self.block_modules
+
+    def layer_of(self, name: str) -> int:
+        """Return the block a parameter is in; -1 before the first, the number of blocks after the last."""
+        return layer_of(name, self)
+
+    def matrices(self) -> list[str]:
+        """Return the attention and MLP weights of all blocks."""
+        return [w for layer in range(self.layers) for w in self.weights(layer)]
+
+    def groups(self) -> Iterator[list[str]]:
+        """Yield the weights of a block that move together: q, k and v, both matrices of its MLP."""
+        for layer in range(self.layers):
+            yield [f"{self.block(layer)}{q}weight" for q in self.names.qkv]
+            yield [f"{self.block(layer)}{m}.weight" for m in self.names.mlp]
+
+    def listed(
+        self, params: Mapping[str, Tensor], granularity: Granularity, include_projections: bool
+    ) -> Iterator[Component]:
+        """Yield disjoint components in architecture order."""
+        if granularity is Granularity.TENSOR:
+            yield from _tensors(self, params, include_projections)
+            return
+        for layer in range(self.layers):
+            yield from _block_components(self, layer, granularity)
+        if include_projections:
+            for last in self.projections:
+                yield Component(last, "tensor", self.tower, self.layers, (Slice(last),))
 
 
 def head_slices(layout: TowerLayout, layer: int, head: int) -> tuple[Slice, ...]:
@@ -106,7 +206,7 @@ def mlp_slices(layout: TowerLayout, layer: int) -> tuple[Slice, ...]:
 
 
 def list_components(
-    layouts: tuple[TowerLayout, ...],
+    layouts: Sequence[Layout],
     params: Mapping[str, Tensor],
     granularity: Granularity,
     towers: Towers,
@@ -115,17 +215,7 @@ def list_components(
     """Return disjoint components in architecture order, vision first."""
     found: list[Component] = []
     for layout in (x for x in layouts if towers.include(x.tower)):
-        if granularity is Granularity.TENSOR:
-            found += _tensors(layout, params, include_projections)
-            continue
-        for layer in range(layout.layers):
-            found += _block_components(layout, layer, granularity)
-        if include_projections and layout.projection:
-            found.append(
-                Component(
-                    layout.projection, "tensor", layout.tower, layout.layers, (Slice(layout.projection),)
-                )
-            )
+        found += layout.listed(params, granularity, include_projections)
     return found
 
 
@@ -154,7 +244,7 @@ def _tensors(
         yield Component(name, "tensor", layout.tower, layer_of(name, layout), (Slice(name),))
 
 
-def every_tensor(layouts: tuple[TowerLayout, ...], params: Mapping[str, Tensor]) -> list[Component]:
+def every_tensor(layouts: Sequence[Layout], params: Mapping[str, Tensor]) -> list[Component]:
     """Return one component for each parameter, named like it: what methods that train whole towers change.
 
     The logit scale belongs to neither tower; it is listed behind the text tower.
@@ -165,7 +255,7 @@ def every_tensor(layouts: tuple[TowerLayout, ...], params: Mapping[str, Tensor])
             n,
             "tensor",
             tower_of(n),
-            layer_of(n, by_tower[tower_of(n)]) if n != "logit_scale" else -1,
+            by_tower[tower_of(n)].layer_of(n) if n != "logit_scale" else -1,
             (Slice(n),),
         )
         for n in params
@@ -187,18 +277,13 @@ def layer_of(name: str, layout: TowerLayout) -> int:
     return layout.layers if is_after else -1
 
 
-def siblings_of(
-    component: Component, every: list[Component], layouts: tuple[TowerLayout, ...]
-) -> list[Component]:
+def siblings_of(component: Component, every: list[Component], layouts: Sequence[Layout]) -> list[Component]:
     """Return the weights of a block that move together with one: q, k and v, or both matrices of an MLP, in
     the order of `every`; the component alone where it is neither.
     """
     for layout in layouts:
-        if layout.tower == component.tower and 0 <= component.layer < layout.layers:
-            block, names = layout.block(component.layer), layout.names
-            qkv = {f"{block}{q}weight" for q in names.qkv}
-            mlp = {f"{block}{m}.weight" for m in names.mlp}
-            for group in (qkv, mlp):
+        if layout.tower == component.tower:
+            for group in map(set, layout.groups()):
                 if component.name in group:
                     return [c for c in every if c.name in group]
     return [component]

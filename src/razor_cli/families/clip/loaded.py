@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MODEL = "clip_tiny"
 SERVED = "an open_clip model (open_clip.create_model…), or a CLIPModel of transformers"
 BESIDE = ("tokenizer", "preprocess", "processor")
-LIBRARIES = {"open_clip": ("CLIP", "CustomTextCLIP"), "transformers": ("CLIPModel",)}
+LIBRARIES = {"open_clip": ("CLIP", "CustomTextCLIP", "CoCa"), "transformers": ("CLIPModel",)}
 
 
 @dataclass(frozen=True, kw_only=True)

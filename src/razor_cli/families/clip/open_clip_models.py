@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from open_clip.tokenizer import SimpleTokenizer
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transform import PreprocessCfg
 from torch import Tensor
 
-from razor_cli.dual.components import OPEN_CLIP, TowerLayout
-from razor_cli.dual.view import Tower
 from razor_cli.errors import WeightsError, headline, nearest
 from razor_cli.families.clip.architectures import (
     FOLDER,
@@ -24,12 +22,12 @@ from razor_cli.families.clip.architectures import (
     configuration_of,
     fetched_tokenizer,
     library_name,
-    not_served,
     tokenizer_folder,
 )
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
+from razor_cli.families.clip.open_clip_build import build_for, layouts_of
 from razor_cli.families.clip.open_clip_folder import check_followed, folder_config, pictures_of
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
@@ -81,13 +79,9 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
     check_followed(path, architecture, config)
     tokenizer = _tokenizer(architecture, config, weights)
     stored = read_state(path)
-    try:
-        module = open_clip.create_model(library_name(architecture), load_weights=False, pretrained_text=False)
-    except Exception as error:  # a folder's configuration may say anything
-        raise WeightsError(
-            f"model.architecture={architecture}: open_clip cannot build it", found=headline(error)
-        ) from error
-    fill(module, stored, f"model.weights='{path.name}' in model.architecture={architecture}")
+    what = f"model.weights='{path.name}' in model.architecture={architecture}"
+    module = build_for(architecture, config, stored, what)
+    fill(module, stored, what)
     tokenizer = _checked(module, tokenizer, f"model.architecture={architecture}")
     transform = _transform(module, preprocessing(architecture, path, weights, module.visual.image_size))
     model = open_clip_view(
@@ -99,14 +93,22 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
 
 def _tokenizer(architecture: str, config: Mapping[str, Any], weights: str | None) -> Any:
     """Return the tokenizer of an architecture, from this machine only."""
-    named = config["text_cfg"].get("hf_tokenizer_name")
+    text = config["text_cfg"]
+    named = text.get("hf_tokenizer_name")
     folder = tokenizer_folder(architecture, weights) if named else None
-    keywords: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False} if named else {}
     try:
-        if not named and not architecture.startswith(FOLDER):
-            return _own_tokenizer(library_name(architecture))
-        return open_clip.get_tokenizer(
-            f"{FOLDER}{folder}" if folder else library_name(architecture), **keywords
+        if not named:
+            own = library_name(architecture)
+            return open_clip.get_tokenizer(own) if architecture.startswith(FOLDER) else _own_tokenizer(own)
+        # By folder, not by name: a hub's cache that holds a tokenizer and no config.json cannot be read by
+        # name
+        return HFTokenizer(
+            str(folder or fetched_tokenizer(architecture, weights)[0].parent),
+            context_length=text.get("context_length", 77),
+            tokenizer_mode=text.get("tokenizer_mode"),
+            local_files_only=True,
+            trust_remote_code=False,
+            **(text.get("tokenizer_kwargs") or {}),
         )
     except Exception as error:  # the library's own, of files that are damaged or missing
         raise WeightsError(
@@ -131,7 +133,8 @@ def _transform(module: Any, said: Mapping[str, Any]) -> Any:
 def _checked(module: Any, tokenizer: Any, what: str) -> Any:
     """Return a tokenizer after its ids were held against the text tower that reads them."""
     text = getattr(module, "text", module)
-    found = within(tokenizer, text.token_embedding.num_embeddings, what)
+    rows = text.token_embedding.num_embeddings if hasattr(text, "token_embedding") else text.vocab_size
+    found = within(tokenizer, rows, what)
     pooled, end = (
         getattr(module, f"text_{n}", None) or getattr(text, n, None) for n in ("pool_type", "eos_id")
     )
@@ -256,38 +259,16 @@ def open_clip_view(
     *,
     stand_in: bool,
 ) -> Clip:
-    """Return an open_clip module behind the family's face. Raises WeightsError for towers without heads."""
-    names = {n for n, _ in module.named_parameters()}
-    text_prefix = f"{'text.' if 'text.token_embedding.weight' in names else ''}transformer.resblocks."
-    if not {f"{p}0.attn.in_proj_weight" for p in ("visual.transformer.resblocks.", text_prefix)} <= names:
-        raise not_served(architecture)
-    text_projection = next((n for n in ("text_projection", "text.text_projection") if n in names), None)
-    specs = (
-        (Tower.VISION, "visual.transformer.resblocks.", "visual.proj"),
-        (Tower.TEXT, text_prefix, text_projection),
-    )
-    layouts = []
-    for tower, prefix, projection in specs:
-        blocks = list(module.get_submodule(prefix.rstrip(".")).children())
-        attention = blocks[0].attn
-        layouts.append(
-            TowerLayout(
-                tower=tower,
-                prefix=prefix,
-                layers=len(blocks),
-                width=attention.embed_dim,
-                heads=attention.num_heads,
-                projection=projection if projection in names else None,
-                names=OPEN_CLIP,
-            )
-        )
+    """Return an open_clip module behind the family's face. Raises WeightsError for towers whose parts cannot
+    be told.
+    """
     trims = can_trim(module)
     tokenizer = _checked(module, tokenizer, f"model={label}")
     return Clip(
         label=label,
         stand_in=stand_in,
         module=module.eval(),
-        layouts=(layouts[0], layouts[1]),
+        layouts=layouts_of(module),
         transform=transform,
         image_features=module.encode_image,
         text_features=encoder_of_trimmed(module) if trims else module.encode_text,
