@@ -48,7 +48,7 @@ from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.data.sources.emoji import Emoji
 from razor_cli.data.sources.portraits import Portraits
 
-OTHERS = {"sd": "standin_run", "sd3": "standin_sd3", "judges": "standin_judges", "llava": "standin_llava"}
+OTHERS = {"sd": "standin_run", "sd3": "standin_sd3", "judges": "standin_judges", "llava": "standin_llava", "siglip": "standin_siglip"}
 CHECKPOINT_EVERY = 200
 AIMS = {
     "identity": 97.0,
