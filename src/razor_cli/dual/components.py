@@ -1,4 +1,5 @@
-"""Cut the towers of a CLIP model into components, from the parameter names of open_clip and of transformers.
+"""Cut the towers of a CLIP model into components, from the parameter names of open_clip and of transformers. Towers
+of another build are cut by what their modules are (dual/found.py).
 
 Head h of width d, heads H, dh = d/H owns the q, k and v rows h*dh:(h+1)*dh (weights and biases) and the same
 columns of the output projection; the output bias is shared by all heads and belongs to none of them.
@@ -6,8 +7,9 @@ columns of the output projection; the output bias is shared by all heads and bel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
@@ -40,6 +42,52 @@ HUGGING_FACE = BlockNames(
     out="self_attn.out_proj",
     mlp=("mlp.fc1", "mlp.fc2"),
 )
+
+
+class Layout(Protocol):
+    """Where one tower's parameters are, and how it is cut."""
+
+    @property
+    def tower(self) -> str:
+        """Return what the tower is called: vision, text."""
+        ...
+
+    @property
+    def layers(self) -> int:
+        """Return the number of blocks that a forward pass can be entered at."""
+        ...
+
+    @property
+    def block_modules(self) -> Sequence[str]:
+        """Return the names of those blocks, first to last."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """Return the names of all modules that components are cut from."""
+        ...
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a parameter is of this tower."""
+        ...
+
+    def layer_of(self, name: str) -> int:
+        """Return the block a parameter is in; -1 before the first, the number of blocks after the last."""
+        ...
+
+    def matrices(self) -> list[str]:
+        """Return the attention and MLP weights: what quantization covers."""
+        ...
+
+    def groups(self) -> Iterator[Sequence[str]]:
+        """Yield the weights that move together: q, k and v, both matrices of an MLP."""
+        ...
+
+    def listed(
+        self, params: Mapping[str, Tensor], granularity: Granularity, include_projections: bool
+    ) -> Iterator[Component]:
+        """Yield disjoint components in architecture order."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +126,42 @@ class TowerLayout:
             )
         ]
 
+    @property
+    def block_modules(self) -> list[str]:
+        """Return the names of the blocks, first to last."""
+        return [f"{self.prefix}{layer}" for layer in range(self.layers)]
+
+    @property
+    def parts(self) -> list[str]:
+        """Return the names of all modules that components are cut from: the blocks."""
+        return self.block_modules
+
+    def layer_of(self, name: str) -> int:
+        """Return the block a parameter is in; -1 before the first, the number of blocks after the last."""
+        return layer_of(name, self)
+
+    def matrices(self) -> list[str]:
+        """Return the attention and MLP weights of all blocks."""
+        return [w for layer in range(self.layers) for w in self.weights(layer)]
+
+    def groups(self) -> Iterator[list[str]]:
+        """Yield the weights of a block that move together: q, k and v, both matrices of its MLP."""
+        for layer in range(self.layers):
+            yield [f"{self.block(layer)}{q}weight" for q in self.names.qkv]
+            yield [f"{self.block(layer)}{m}.weight" for m in self.names.mlp]
+
+    def listed(
+        self, params: Mapping[str, Tensor], granularity: Granularity, include_projections: bool
+    ) -> Iterator[Component]:
+        """Yield disjoint components in architecture order."""
+        if granularity is Granularity.TENSOR:
+            yield from _tensors(self, params, include_projections)
+            return
+        for layer in range(self.layers):
+            yield from _block_components(self, layer, granularity)
+        if include_projections and (last := self.projection):
+            yield Component(last, "tensor", self.tower, self.layers, (Slice(last),))
+
 
 def head_slices(layout: TowerLayout, layer: int, head: int) -> tuple[Slice, ...]:
     """Return the slices that one attention head owns."""
@@ -106,7 +190,7 @@ def mlp_slices(layout: TowerLayout, layer: int) -> tuple[Slice, ...]:
 
 
 def list_components(
-    layouts: tuple[TowerLayout, ...],
+    layouts: Sequence[Layout],
     params: Mapping[str, Tensor],
     granularity: Granularity,
     towers: Towers,
@@ -115,17 +199,7 @@ def list_components(
     """Return disjoint components in architecture order, vision first."""
     found: list[Component] = []
     for layout in (x for x in layouts if towers.include(x.tower)):
-        if granularity is Granularity.TENSOR:
-            found += _tensors(layout, params, include_projections)
-            continue
-        for layer in range(layout.layers):
-            found += _block_components(layout, layer, granularity)
-        if include_projections and layout.projection:
-            found.append(
-                Component(
-                    layout.projection, "tensor", layout.tower, layout.layers, (Slice(layout.projection),)
-                )
-            )
+        found += layout.listed(params, granularity, include_projections)
     return found
 
 
@@ -154,7 +228,7 @@ def _tensors(
         yield Component(name, "tensor", layout.tower, layer_of(name, layout), (Slice(name),))
 
 
-def every_tensor(layouts: tuple[TowerLayout, ...], params: Mapping[str, Tensor]) -> list[Component]:
+def every_tensor(layouts: Sequence[Layout], params: Mapping[str, Tensor]) -> list[Component]:
     """Return one component for each parameter, named like it: what methods that train whole towers change.
 
     The logit scale belongs to neither tower; it is listed behind the text tower.
@@ -165,7 +239,7 @@ def every_tensor(layouts: tuple[TowerLayout, ...], params: Mapping[str, Tensor])
             n,
             "tensor",
             tower_of(n),
-            layer_of(n, by_tower[tower_of(n)]) if n != "logit_scale" else -1,
+            by_tower[tower_of(n)].layer_of(n) if n != "logit_scale" else -1,
             (Slice(n),),
         )
         for n in params
@@ -188,17 +262,14 @@ def layer_of(name: str, layout: TowerLayout) -> int:
 
 
 def siblings_of(
-    component: Component, every: list[Component], layouts: tuple[TowerLayout, ...]
+    component: Component, every: list[Component], layouts: Sequence[Layout]
 ) -> list[Component]:
     """Return the weights of a block that move together with one: q, k and v, or both matrices of an MLP, in
     the order of `every`; the component alone where it is neither.
     """
     for layout in layouts:
-        if layout.tower == component.tower and 0 <= component.layer < layout.layers:
-            block, names = layout.block(component.layer), layout.names
-            qkv = {f"{block}{q}weight" for q in names.qkv}
-            mlp = {f"{block}{m}.weight" for m in names.mlp}
-            for group in (qkv, mlp):
+        if layout.tower == component.tower:
+            for group in map(set, layout.groups()):
                 if component.name in group:
                     return [c for c in every if c.name in group]
     return [component]

@@ -12,13 +12,20 @@ from razor_cli.contract.family import Quantizable
 from razor_cli.dual.view import DualEncoder, Tower
 
 
-def quantizable_of(model: DualEncoder, linear: Mapping[Tower, Sequence[str]]) -> Quantizable:
-    """Return what covers a model whose towers have these attention and MLP weights."""
+def quantizable_of(
+    model: DualEncoder,
+    linear: Mapping[Tower, Sequence[str]],
+    parts: Mapping[Tower, Sequence[nn.Module]] | None = None,
+) -> Quantizable:
+    """Return what covers a model whose towers have these attention and MLP weights in their `parts` (None: in their
+    blocks).
+    """
     projections = projections_of(model)
+    inside = {t: model.blocks(t) for t in Tower} if parts is None else parts
     return Quantizable(
         linear={t: tuple(names) for t, names in linear.items()},
-        counted={t: expected_count(model, t) for t in Tower},
-        blocks=block_parameters(model),
+        counted={t: expected_count(inside[t]) for t in Tower},
+        blocks=block_parameters(model, inside),
         home=home_of(model.components(Granularity.TENSOR, Towers.BOTH, True)),
         convolutions={Tower.VISION: conv_weights(model)},
         projections={t: [n for n, tower in projections.items() if tower == t] for t in Tower},
@@ -26,12 +33,10 @@ def quantizable_of(model: DualEncoder, linear: Mapping[Tower, Sequence[str]]) ->
     )
 
 
-def expected_count(model: DualEncoder, tower: Tower) -> int:
-    """Return how many attention and MLP matrices the tower's blocks hold, counted from their modules and not
-    by name.
-    """
+def expected_count(parts: Sequence[nn.Module]) -> int:
+    """Return how many attention and MLP matrices a tower's parts hold, counted from their modules and not by name."""
     count = 0
-    for block in model.blocks(tower):
+    for block in parts:
         for module in block.modules():
             if isinstance(module, nn.MultiheadAttention):  # its out_proj is counted as the Linear it is
                 count += 1 if module.in_proj_weight is not None else 3
@@ -39,9 +44,9 @@ def expected_count(model: DualEncoder, tower: Tower) -> int:
     return count
 
 
-def block_parameters(model: DualEncoder) -> dict[str, str]:
-    """Return the tower of every parameter that lies in a transformer block, by the model's names."""
-    owner = {id(p): tower for tower in Tower for block in model.blocks(tower) for p in block.parameters()}
+def block_parameters(model: DualEncoder, parts: Mapping[Tower, Sequence[nn.Module]]) -> dict[str, str]:
+    """Return the tower of every parameter that lies in a tower's parts, by the model's names."""
+    owner = {id(p): tower for tower in Tower for part in parts[tower] for p in part.parameters()}
     return {name: owner[id(p)] for name, p in model.module.named_parameters() if id(p) in owner}
 
 

@@ -11,8 +11,10 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
-from razor_cli.errors import ConfigError, WeightsError, nearest
+from razor_cli.errors import ConfigError
+from razor_cli.families.clip.architectures import configuration_of
 from razor_cli.families.clip.files import Library
+from razor_cli.families.clip.open_clip_build import build
 from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 
@@ -40,11 +42,5 @@ def _module(model: ClipSpec) -> torch.nn.Module:
         config = json.loads((stand_in_folder(name) / f"{name}.json").read_text(encoding="utf-8"))
         made: torch.nn.Module = open_clip.model.CLIP(**config)
         return made
-    architecture = model.full_architecture or ""
-    if open_clip.get_model_config(architecture) is None:
-        near = ", ".join(nearest(architecture, open_clip.list_models()))
-        raise WeightsError(
-            f"model.architecture: open_clip has no '{architecture}'", found=near and f"near: {near}"
-        )
-    module: torch.nn.Module = open_clip.create_model(architecture, pretrained=None)
+    module: torch.nn.Module = build(configuration_of(model.full_architecture or ""))
     return module

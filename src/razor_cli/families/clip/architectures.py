@@ -13,13 +13,12 @@ from typing import Any
 
 from razor_cli.errors import WeightsError, nearest
 from razor_cli.families.clip.files import BESIDE_WEIGHTS, beside_weights, of_open_clip
+from razor_cli.families.clip.served import refusal
 from razor_cli.families.clip.sizes import check_open_clip
 from razor_cli.weights.json_file import read_json
 
 HUB, FOLDER = "hf-hub:", "local-dir:"  # what open_clip puts before names that are none of its own
 FOLDER_CONFIG = "open_clip_config.json"
-# Blocks whose attention has further parts: no head of theirs can be told by the slices of one matrix.
-OTHER_BLOCKS = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc")
 TOKENIZER_SETTINGS = ("clean", "strip_sep_token")  # those that open_clip's own configurations use
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
@@ -65,6 +64,13 @@ def files_of(architecture: str) -> list[Path]:
     return of_open_clip(architecture)
 
 
+def folder_preprocess(architecture: str) -> dict[str, Any]:
+    """Return what a folder says of how pictures are prepared; nothing for an architecture of open_clip's own."""
+    if not architecture.startswith(FOLDER):
+        return {}
+    return dict(read_json(_folder_of(architecture) / FOLDER_CONFIG).get("preprocess_cfg") or {})
+
+
 def library_name(architecture: str) -> str:
     """Return what open_clip itself calls an architecture: it does not know `~`."""
     return f"{FOLDER}{_folder_of(architecture)}" if architecture.startswith(FOLDER) else architecture
@@ -85,28 +91,13 @@ def _of_folder(folder: Path) -> dict[str, Any]:
         )
     if not isinstance(config["text_cfg"].get("hf_tokenizer_name") or "", str):
         raise WeightsError(f"{file}: text_cfg.hf_tokenizer_name is not a name")
-    if serves(config):
-        check_open_clip(file, config)
+    check_open_clip(file, config)
     return config
 
 
 def serves(config: Mapping[str, Any]) -> bool:
-    """Tell whether both towers are plain transformers whose heads are slices of their matrices."""
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    plain = not vision.get("timm_model_name") and isinstance(vision.get("layers", 12), int)
-    blocks = all(
-        part.get("block_type") in (None, "default") and not any(part.get(name) for name in OTHER_BLOCKS)
-        for part in (vision, text)
-    )
-    return plain and blocks and not text.get("hf_model_name")
-
-
-def not_served(architecture: str) -> WeightsError:
-    """Return what is said of an architecture that is not served."""
-    return WeightsError(
-        f"model.architecture={architecture}: its towers are not both transformers with attention heads",
-        fix="choose a ViT architecture, for example model.architecture=ViT-B-32-quickgelu",
-    )
+    """Tell whether the blocks of both towers are known, and what they are built from is on this machine."""
+    return refusal(config) is None
 
 
 def check_served(architecture: str, weights: str | None = None) -> dict[str, Any]:
@@ -114,8 +105,8 @@ def check_served(architecture: str, weights: str | None = None) -> dict[str, Any
     Raises WeightsError for every other.
     """
     config = configuration_of(architecture)
-    if not serves(config):
-        raise not_served(architecture)
+    if (why := refusal(config)) is not None:
+        raise WeightsError(f"model.architecture={architecture} is not served: {why[0]}", fix=why[1])
     repository = config["text_cfg"].get("hf_tokenizer_name")
     if repository and tokenizer_folder(architecture, weights) is None and not _is_cached(repository):
         raise WeightsError(

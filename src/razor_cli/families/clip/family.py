@@ -19,7 +19,7 @@ from razor_cli.contract.cost import Cost
 from razor_cli.contract.family import Change, Companions, Quantizable, Say
 from razor_cli.data.sets import ConceptSets
 from razor_cli.dual.board import DualBoard
-from razor_cli.dual.components import TowerLayout, every_tensor, list_components, siblings_of
+from razor_cli.dual.components import Layout, every_tensor, list_components, siblings_of
 from razor_cli.dual.named_losses import DualLoss, dual_loss
 from razor_cli.dual.quantizable import quantizable_of
 from razor_cli.dual.view import Tower
@@ -39,7 +39,7 @@ class Clip:
     label: str
     stand_in: bool
     module: nn.Module
-    layouts: tuple[TowerLayout, TowerLayout]  # vision, text
+    layouts: tuple[Layout, Layout]  # vision, text
     image_features: Callable[[Tensor], Tensor]
     text_features: Callable[[Tensor], Tensor]
     transform: Callable[[Image.Image], Tensor]
@@ -61,7 +61,7 @@ class Clip:
     def blocks(self, tower: Tower) -> Sequence[nn.Module]:
         """Return the transformer blocks of a tower."""
         layout = self.layouts[0 if tower is Tower.VISION else 1]
-        return list(self.module.get_submodule(layout.prefix.rstrip(".")).children())
+        return [self.module.get_submodule(name) for name in layout.block_modules]
 
     def components(
         self, granularity: Granularity, towers: Towers, include_projections: bool = False
@@ -93,12 +93,12 @@ class Clip:
 
     def linear_weights(self, tower: Tower) -> list[str]:
         """Return the names of all attention and MLP weights of a tower's blocks."""
-        layout = self.layouts[0 if tower is Tower.VISION else 1]
-        return [w for layer in range(layout.layers) for w in layout.weights(layer)]
+        return self.layouts[0 if tower is Tower.VISION else 1].matrices()
 
     def quantizable(self) -> Quantizable:
         """Return what quantization covers."""
-        return quantizable_of(self, {t: self.linear_weights(t) for t in Tower})
+        parts = {t: [self.module.get_submodule(n) for n in x.parts] for t, x in zip(Tower, self.layouts, strict=True)}
+        return quantizable_of(self, {t: self.linear_weights(t) for t in Tower}, parts)
 
     def siblings(self, component: Component) -> list[Component]:
         """Return the tensors of a block that belong together with one, itself included."""

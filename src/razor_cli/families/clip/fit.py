@@ -16,11 +16,35 @@ UNSTORED = ("position_ids", "attn_mask")  # buffers that old files hold and nobo
 
 
 def fill(module: nn.Module, stored: Mapping[str, Tensor], what: str, fix: str = OTHER_ARCHITECTURE) -> None:
-    """Copy a checkpoint into a module in fp32; raises WeightsError as `fitted` does."""
+    """Copy a checkpoint into a module in fp32, running statistics of batch norms included; raises WeightsError as
+    `fitted` does, and for statistics that are not stored.
+    """
     found = fitted(module, stored, what, fix)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.copy_(found[name])
+        for name, buffer in statistics_of(module).items():
+            buffer.copy_(_statistic(stored, name, buffer, what))
+
+
+def statistics_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return the running means and variances of a module's batch norms: they decide answers and are no
+    parameters.
+    """
+    return {n: b for n, b in module.named_buffers() if n.endswith(("running_mean", "running_var"))}
+
+
+def _statistic(stored: Mapping[str, Tensor], name: str, buffer: Tensor, what: str) -> Tensor:
+    value = stored.get(name)
+    if value is None or value.shape != buffer.shape or not value.is_floating_point() or not is_finite(value):
+        found = "nothing" if value is None else f"{value.dtype} {tuple(value.shape)}"
+        raise WeightsError(
+            f"{what}: a running statistic of a batch norm does not fit",
+            allowed=f"finite numbers {tuple(buffer.shape)}",
+            found=f"{name}: {found}",
+            fix="save the weights again, with everything in the model's state",
+        )
+    return value
 
 
 def fitted(

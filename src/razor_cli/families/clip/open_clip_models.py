@@ -15,21 +15,20 @@ from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transform import PreprocessCfg
 from torch import Tensor
 
-from razor_cli.dual.components import OPEN_CLIP, TowerLayout
-from razor_cli.dual.view import Tower
 from razor_cli.errors import WeightsError, headline, nearest
 from razor_cli.families.clip.architectures import (
     FOLDER,
     check_served,
     configuration_of,
     fetched_tokenizer,
+    folder_preprocess,
     library_name,
-    not_served,
     tokenizer_folder,
 )
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
+from razor_cli.families.clip.open_clip_build import build, layouts_of
 from razor_cli.families.clip.open_clip_folder import check_followed, folder_config, pictures_of
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
@@ -82,7 +81,7 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
     tokenizer = _tokenizer(architecture, config, weights)
     stored = read_state(path)
     try:
-        module = open_clip.create_model(library_name(architecture), load_weights=False, pretrained_text=False)
+        module = build(config, folder_preprocess(architecture))
     except Exception as error:  # a folder's configuration may say anything
         raise WeightsError(
             f"model.architecture={architecture}: open_clip cannot build it", found=headline(error)
@@ -131,7 +130,8 @@ def _transform(module: Any, said: Mapping[str, Any]) -> Any:
 def _checked(module: Any, tokenizer: Any, what: str) -> Any:
     """Return a tokenizer after its ids were held against the text tower that reads them."""
     text = getattr(module, "text", module)
-    found = within(tokenizer, text.token_embedding.num_embeddings, what)
+    rows = text.token_embedding.num_embeddings if hasattr(text, "token_embedding") else text.vocab_size
+    found = within(tokenizer, rows, what)
     pooled, end = (
         getattr(module, f"text_{n}", None) or getattr(text, n, None) for n in ("pool_type", "eos_id")
     )
@@ -256,38 +256,16 @@ def open_clip_view(
     *,
     stand_in: bool,
 ) -> Clip:
-    """Return an open_clip module behind the family's face. Raises WeightsError for towers without heads."""
-    names = {n for n, _ in module.named_parameters()}
-    text_prefix = f"{'text.' if 'text.token_embedding.weight' in names else ''}transformer.resblocks."
-    if not {f"{p}0.attn.in_proj_weight" for p in ("visual.transformer.resblocks.", text_prefix)} <= names:
-        raise not_served(architecture)
-    text_projection = next((n for n in ("text_projection", "text.text_projection") if n in names), None)
-    specs = (
-        (Tower.VISION, "visual.transformer.resblocks.", "visual.proj"),
-        (Tower.TEXT, text_prefix, text_projection),
-    )
-    layouts = []
-    for tower, prefix, projection in specs:
-        blocks = list(module.get_submodule(prefix.rstrip(".")).children())
-        attention = blocks[0].attn
-        layouts.append(
-            TowerLayout(
-                tower=tower,
-                prefix=prefix,
-                layers=len(blocks),
-                width=attention.embed_dim,
-                heads=attention.num_heads,
-                projection=projection if projection in names else None,
-                names=OPEN_CLIP,
-            )
-        )
+    """Return an open_clip module behind the family's face. Raises WeightsError for towers whose parts cannot be
+    told.
+    """
     trims = can_trim(module)
     tokenizer = _checked(module, tokenizer, f"model={label}")
     return Clip(
         label=label,
         stand_in=stand_in,
         module=module.eval(),
-        layouts=(layouts[0], layouts[1]),
+        layouts=layouts_of(module),
         transform=transform,
         image_features=module.encode_image,
         text_features=encoder_of_trimmed(module) if trims else module.encode_text,

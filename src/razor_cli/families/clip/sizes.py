@@ -71,23 +71,29 @@ def check_claims(file: Path, towers: list[tuple[int, int, int]], tables: int) ->
 
 
 def check_open_clip(file: Path, config: Mapping[str, Any]) -> None:
-    """Raise WeightsError for a configuration of open_clip with two plain transformers whose sizes cannot be
-    those of the weights beside it.
+    """Raise WeightsError for a configuration of open_clip whose sizes cannot be those of the weights beside it: of
+    the towers that are its own transformers, as those of other libraries are built by name.
     """
     vision, text = (Part(file, name, config[name]) for name in ("vision_cfg", "text_cfg"))
-    towers = []
-    for part, width in ((vision, 768), (text, 512)):
+    own_images = not vision.values.get("timm_model_name") and isinstance(vision.values.get("layers", 12), int)
+    own_texts = not text.values.get("hf_model_name")
+    towers, tables = [], 0
+    for part, width, own in ((vision, 768, own_images), (text, 512, own_texts)):
         ratio = part.values.get("mlp_ratio", 4.0)
         if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio < MOST:
             raise WeightsError(
                 f"{file}: {part.name}.mlp_ratio is not a ratio", allowed="a number > 0", found=repr(ratio)
             )
-        found = part.size("width", width)
-        towers.append((part.size("layers", 12), found, int(found * ratio)))
-    tables = text.size("vocab_size", 49408) + text.size("context_length", 77)
-    vision.size("head_width", 64)
-    text.size("heads", 8)
-    check_claims(file, towers, tables * towers[1][1] + vision.image_weights(towers[0][1], 16))
+        if own:
+            found = part.size("width", width)
+            towers.append((part.size("layers", 12), found, int(found * ratio)))
+    if own_texts:
+        tables += (text.size("vocab_size", 49408) + text.size("context_length", 77)) * text.size("width", 512)
+        text.size("heads", 8)
+    if own_images:
+        tables += vision.image_weights(vision.size("width", 768), 16)
+        vision.size("head_width", 64)
+    check_claims(file, towers, tables)
 
 
 def check_hugging_face(file: Path, config: Mapping[str, Any]) -> None:

@@ -1,0 +1,80 @@
+"""An open_clip module from its configuration, with weights yet to come: nothing is fetched and nothing is said of
+random weights. Its towers as they are cut into components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict
+from typing import Any
+
+import open_clip
+from open_clip.model import set_model_preprocess_cfg
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+from torch import nn
+
+from razor_cli.dual.components import OPEN_CLIP, Layout, TowerLayout
+from razor_cli.dual.found import find_tower
+from razor_cli.dual.view import Tower
+from razor_cli.families.clip.served import hf_folder
+
+VISION_BLOCKS = "visual.transformer.resblocks."
+
+
+def build(config: Mapping[str, Any], preprocess: Mapping[str, Any] | None = None) -> Any:
+    """Return the module that a configuration of open_clip describes, as `open_clip.create_model` builds it in fp32.
+
+    That function warns of random weights where the weights are read by somebody else, and asks the hub for text
+    towers of transformers; this one takes their configuration from the hub's cache. `preprocess` is what is known
+    of how pictures are prepared. Raises whatever the library raises over a configuration that it cannot build.
+    """
+    own = deepcopy(dict(config))
+    vision, text = own["vision_cfg"], own["text_cfg"]
+    custom = own.pop("custom_text", False)
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
+    if name := text.get("hf_model_name"):
+        text |= {"hf_model_name": str(hf_folder(str(name)) or name), "hf_model_pretrained": False}
+        custom = True
+    kinds = open_clip.CoCa if "multimodal_cfg" in own else open_clip.CustomTextCLIP
+    module = (kinds if custom else open_clip.CLIP)(**own)
+    said = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess or {}))
+    if hasattr(module.visual, "image_size"):
+        said["size"] = module.visual.image_size
+    set_model_preprocess_cfg(module, said)
+    return module
+
+
+def layouts_of(module: Any) -> tuple[Layout, Layout]:
+    """Return where the towers of an open_clip module are, vision first. Raises WeightsError for one whose parts
+    cannot be told.
+    """
+    names = {n for n, _ in module.named_parameters()}
+    root = "text." if any(n.startswith("text.") for n in names) else ""
+    text_blocks = f"{root}transformer.resblocks."
+    plain = f"{VISION_BLOCKS}0.attn.in_proj_weight" in names and getattr(module.visual, "attn_pool", None) is None
+    vision = (
+        _plain(module, Tower.VISION, VISION_BLOCKS, "visual.proj", names)
+        if plain
+        else find_tower(module, Tower.VISION, "visual.")
+    )
+    if f"{text_blocks}0.attn.in_proj_weight" in names:
+        return vision, _plain(module, Tower.TEXT, text_blocks, f"{root}text_projection", names)
+    # What a block of transformers gives back differs with the library's version and with its kind
+    return vision, find_tower(module, Tower.TEXT, root, replays=False)
+
+
+def _plain(module: nn.Module, tower: Tower, prefix: str, projection: str, names: set[str]) -> TowerLayout:
+    blocks: list[Any] = list(module.get_submodule(prefix.rstrip(".")).children())
+    attention = blocks[0].attn
+    return TowerLayout(
+        tower=tower,
+        prefix=prefix,
+        layers=len(blocks),
+        width=attention.embed_dim,
+        heads=attention.num_heads,
+        projection=projection if projection in names else None,
+        names=OPEN_CLIP,
+    )
+
