@@ -12,7 +12,7 @@ from razor_cli.data.sets import ConceptSets
 from razor_cli.dual.view import DualEncoder
 from razor_cli.engine.choices import Precision
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.train_settings import SCALE, Training
+from razor_cli.engine.train_settings import BIAS, SCALE, Training
 
 
 class Encoder:
@@ -46,3 +46,8 @@ class Encoder:
     def scale(self) -> Tensor:
         """Return exp(logit_scale), differentiable where it trains."""
         return dict(self.model.module.named_parameters())[SCALE].exp()
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Return logit_bias, differentiable where it trains; None of a model without the sigmoid loss."""
+        return dict(self.model.module.named_parameters()).get(BIAS)

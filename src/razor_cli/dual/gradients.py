@@ -16,8 +16,9 @@ from torch import Tensor
 from razor_cli.contract.family import Named
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.crops import training_crops
-from razor_cli.dual.losses import info_nce
+from razor_cli.dual.losses import contrastive
 from razor_cli.dual.view import DualEncoder
+from razor_cli.engine.train_settings import BIAS, SCALE
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # (images [n, d], texts [n, d]) -> scalar
 
@@ -57,13 +58,13 @@ def batches(model: DualEncoder, pairs: Pairs, size: int) -> Iterator[Batch]:
 
 def trainable(model: DualEncoder, params: Collection[str] | None = None) -> Named:
     """Return the parameters that have gradients taken: those of `params`, in the model's order; None: all but
-    the logit scale.
+    the logit scale and its bias.
     """
     wanted = None if params is None else set(params)
     return {
         n: p
         for n, p in model.module.named_parameters()
-        if (n != "logit_scale" if wanted is None else n in wanted)
+        if (n not in (SCALE, BIAS) if wanted is None else n in wanted)
     }
 
 
@@ -173,6 +174,6 @@ def set_gradient(
     return {name: value / count for name, value in total.items()}
 
 
-def retain_loss(scale: float) -> Loss:
-    """Return InfoNCE at a fixed scale."""
-    return lambda images, texts: info_nce(images, texts, scale)
+def retain_loss(scale: float, bias: float | None = None) -> Loss:
+    """Return InfoNCE at a fixed scale, or the sigmoid loss at a fixed scale and bias."""
+    return lambda images, texts: contrastive(images, texts, scale, bias)

@@ -1,6 +1,6 @@
 """The losses of a model with two towers by name, with their gradients: what a lab hands to methods.
 
-Forget losses are written so that ascending them forgets. `retain` is the symmetric InfoNCE of retain pairs;
+Forget losses are written so that ascending them forgets. `retain` is the contrastive loss of retain pairs (InfoNCE, or the sigmoid loss of a model with a bias);
 the three mismatch losses compare pairs' cosines with those under the unedited weights.
 """
 
@@ -68,6 +68,8 @@ class DualLoss:
     def key(self) -> Mapping[str, object]:
         """Return what a gradient depends on beyond weights and pictures."""
         parts: dict[str, object] = {"name": self.name, "scale": self.model.scale}
+        if self.model.bias is not None:
+            parts |= {"bias": self.model.bias}
         if self.name in HEAD_LOSSES:
             parts |= {"prompts": self.sets.prompts, "classes": self.sets.class_names}
         if self.name in NEUTRAL:
@@ -86,7 +88,7 @@ class DualLoss:
             return self._drift(part, size, params, tick, chunk)
         if self.name in HEAD_LOSSES:
             return self._concept(part, size, params, tick, chunk)
-        loss = forget_cosine if self.name == COSINE else retain_loss(self.model.scale)
+        loss = forget_cosine if self.name == COSINE else retain_loss(self.model.scale, self.model.bias)
         return set_gradient(self.model, part, loss, size, chunk, _both(tick), only=params)
 
     def _concept(self, part: Pairs, size: int, params: Collection[str], tick: Tick, chunk: int) -> Named:

@@ -38,6 +38,11 @@ class DualEncoder(Protocol):
         """Return exp(logit_scale)."""
         ...
 
+    @property
+    def bias(self) -> float | None:
+        """Return what a model trained with the sigmoid loss adds to scaled cosines (SigLIP), None for InfoNCE."""
+        ...
+
     def blocks(self, tower: Tower) -> Sequence[nn.Module]:
         """Return the transformer blocks of a tower, first to last."""
         ...
