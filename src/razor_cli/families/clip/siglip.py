@@ -1,0 +1,175 @@
+"""SigLIP folders of transformers: both towers, the attention that pools a picture, texts padded to the context.
+
+Zhai et al. 2023 (SigLIP), Tschannen et al. 2025 (SigLIP 2, of one resolution: the same module).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from razor_cli.dual.components import Layout
+from razor_cli.dual.found import find_tower
+from razor_cli.dual.structure import read_block
+from razor_cli.dual.view import Tower
+from razor_cli.errors import WeightsError
+from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.files import salt_of
+from razor_cli.families.clip.fit import fill
+from razor_cli.families.clip.hf_files import check_folder, read_config, read_processor
+from razor_cli.families.clip.hf_kinds import KINDS, SIGLIP
+from razor_cli.families.clip.hugging_face import named, prepared_by, worded
+from razor_cli.families.clip.tokens import check_tokenizer, within
+from razor_cli.weights.checkpoint import read_state
+from razor_cli.weights.json_file import read_json
+
+POOL = "vision_model.head"
+PIECES = "spiece.model"
+NEEDED_FOR_PIECES = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}  # module -> package
+
+
+def load_siglip(label: str, folder: Path, weights: Path | None = None, *, stand_in: str = "") -> Clip:
+    """Load a SigLIP folder (config.json, tokenizer, picture processor), with the weights in it or of another file.
+    `stand_in` is the name of an embedded one.
+    """
+    from transformers import SiglipImageProcessor
+
+    check_folder(folder, KINDS)
+    path = weights or folder
+    stored, module = read_state(path), empty_siglip(folder)
+    fill(module, stored, f"model.weights='{path.name}'", "config.json and weights must be of one model")
+    settings = read_processor(folder, module.config.vision_config.image_size, SIGLIP)
+    transform = prepared_by(SiglipImageProcessor(**settings))
+    view = siglip_view(label, module, tokenizer_of(folder), transform, stored, path.name)
+    view.salt = salt_of(folder)
+    if stand_in:
+        view.stand_in, view.architecture = True, stand_in
+    return view
+
+
+def empty_siglip(folder: Path) -> Any:
+    """Return the module that a folder's config.json describes, with random weights."""
+    from transformers import SiglipModel
+
+    with worded(folder, "describes a model that transformers cannot build"):
+        return SiglipModel(_config(folder))
+
+
+def siglip_view(
+    label: str,
+    module: Any,
+    tokenizer: Any,
+    transform: Callable[[Image.Image], Tensor],
+    stored: Mapping[str, Tensor],
+    source: str,
+) -> Clip:
+    """Return a SigLIP of transformers behind the family's face. Raises WeightsError for one without pooling, and for
+    a tokenizer that is not the model's.
+    """
+    vision, text = module.config.vision_config, module.config.text_config
+    what = f"model.weights='{source}'"
+    if not module.vision_model.use_head:
+        raise WeightsError(f"{what}: the image tower pools nothing", found="vision_config.vision_use_head false")
+    checked = within(lambda texts: padded(tokenizer, texts, text.max_position_embeddings), text.vocab_size, what)
+    check_tokenizer(checked, what, unknown=tokenizer.unk_token_id)
+    return Clip(
+        label=label,
+        stand_in=False,
+        module=module.eval(),
+        layouts=layouts_of(module),
+        image_features=lambda x: module.get_image_features(pixel_values=x).pooler_output,
+        text_features=lambda t: module.get_text_features(input_ids=t).pooler_output,
+        transform=transform,
+        tokenizer=checked,
+        stored=stored,
+        source=source,
+        architecture=_named(vision),
+    )
+
+
+def padded(tokenizer: Any, texts: list[str], length: int) -> Tensor:
+    """Return the ids of texts, every one padded to the context [n, length].
+
+    The text tower is not causal and has no mask: what stands behind a text is seen by every word of it, and the last
+    place is what the text is read by. A shorter padding would be another text.
+    """
+    ids: Tensor = tokenizer(
+        texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+    )["input_ids"]
+    return ids
+
+
+def layouts_of(module: Any) -> tuple[Layout, Layout]:
+    """Return where both towers are. The attention that pools a picture has heads and an MLP of its own."""
+    vision = find_tower(module, Tower.VISION, "vision_model.")
+    pool = read_block(module.get_submodule(POOL), POOL)
+    return replace(vision, pool=(pool,), projections=()), find_tower(module, Tower.TEXT, "text_model.")
+
+
+def siglip_name(folder: Path) -> str:
+    """Return what a folder's model is called, from its config.json."""
+    check_folder(folder, KINDS)
+    return _named(_config(folder).vision_config)
+
+
+def is_siglip(folder: Path) -> bool:
+    """Tell whether a folder's config.json speaks of a SigLIP; files that cannot be read are judged by others."""
+    file = folder / "config.json"
+    return file.is_file() and read_json(file).get("model_type") in ("siglip", "siglip2")
+
+
+def _named(vision: Any) -> str:
+    return named(vision).replace("hf-clip", "hf-siglip")
+
+
+def _config(folder: Path) -> Any:
+    from transformers import SiglipConfig
+
+    with worded(folder, "describes a model that transformers cannot build"):
+        return SiglipConfig.from_dict(read_config(folder, KINDS))
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """Return a folder's tokenizer as transformers reads it. Raises WeightsError, with the packages that are missing,
+    for one of sentencepiece that cannot be read here.
+    """
+    from transformers import AutoTokenizer
+
+    check_pieces(folder)
+    quiet = logging.getLogger("transformers")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)  # it warns of a class that another version wrote, and follows it
+    try:
+        with worded(folder, "holds a tokenizer that transformers cannot read"):
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    finally:
+        quiet.setLevel(level)
+
+
+def check_pieces(folder: Path) -> None:
+    """Raise WeightsError, naming the packages, for a folder whose tokenizer only sentencepiece can read."""
+    file = folder / "tokenizer_config.json"
+    said = read_json(file).get("tokenizer_class") if file.is_file() else None
+    if not (folder / PIECES).is_file() or ((folder / "tokenizer.json").is_file() and said != "SiglipTokenizer"):
+        return
+    missing = [package for module, package in NEEDED_FOR_PIECES.items() if not _is_there(module)]
+    if missing:
+        raise WeightsError(
+            f"the folder {folder} has a tokenizer of sentencepiece ({PIECES}), which is not installed",
+            found=f"missing: {', '.join(missing)}",
+            fix=f"pip install {' '.join(missing)}",
+        )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
