@@ -1,22 +1,25 @@
-"""The proof that components cover two towers: every parameter is owned once, or never edited for a stated reason."""
+"""The proof that components cover two towers: every parameter is owned once, or never edited for a stated
+reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from razor_cli.contract.choices import Granularity, Towers
-from razor_cli.contract.components import Component, Slice
-from razor_cli.dual.components import NOT_CANDIDATES, Layout
+from razor_cli.contract.components import Component
+from razor_cli.dual.components import DECODER, NOT_CANDIDATES, Layout
 from razor_cli.dual.view import DualEncoder
 from razor_cli.errors import RunError
 
-DECODER = "text_decoder."  # of CoCa: writes captions, and no embedding goes through it
 OUTER = ("logit_scale", "logit_bias")
 POSITIONS = ("position", "pos_embed", "embed", "token", "latent", "query", "probe", "relative_attention_bias")
 SCALES = ("gamma", "scale")
+PER_PAIR = ("rel_pos", "relative_position")  # weights of an attention that go by pairs of places
 
 
 def never_edited(
@@ -27,76 +30,82 @@ def never_edited(
 ) -> dict[str, str]:
     """Return why each parameter that no component of both towers owns is never edited, in the model's order.
 
-    Raises RunError for a number that two components own, a parameter that is owned in part, and one that is not
-    owned without a reason: the model's parts were not all found.
+    Raises RunError for a number that two components own, a parameter that is owned in part, and one that is
+    not owned without a reason: the model's parts were not all found.
     """
     components = model.components(granularity, Towers.BOTH, include_projections)
     owned = _owned(model.module, components)
-    reasons: dict[str, str] = {}
+    whole = model.components(Granularity.ATTN_MLP, Towers.BOTH)
+    shared = {param for component in whole if component.kind == "attn" for param in component.params}
+    reasons = _Reasons(module=model.module, layouts=layouts, granularity=granularity, shared=shared)
+    found: dict[str, str] = {}
     for name, parameter in model.module.named_parameters():
-        if name in owned:
-            if owned[name] != parameter.numel():
-                raise RunError(f"components own {owned[name]} of the {parameter.numel()} numbers of {name}")
-            continue
-        why = _reason(model.module, name, layouts, granularity, include_projections)
-        if why is None:
-            raise RunError(
-                f"no component of granularity {granularity} owns {name}, and nothing says why",
-                fix="choose another architecture (docs/architectures.md)",
-            )
-        reasons[name] = why
-    return reasons
+        if name not in owned:
+            found[name] = reasons.of(name)
+        elif owned[name] != parameter.numel():
+            raise RunError(f"components own {owned[name]} of the {parameter.numel()} numbers of {name}")
+    return found
 
 
 def _owned(module: nn.Module, components: Sequence[Component]) -> dict[str, int]:
     """Return how many numbers of each parameter components own. Raises RunError for one owned twice."""
-    seen: dict[str, torch.Tensor] = {}
     shapes = {n: p.shape for n, p in module.named_parameters()}
-    whole: dict[str, Slice] = {}
-    counts: dict[str, int] = {}
+    lines: dict[str, tuple[int | None, torch.Tensor]] = {}  # of each parameter: cut along what, taken by whom
     for component in components:
         for part in component.slices:
-            if part.dim is None and part.param not in counts:  # the usual case, without a map of its numbers
-                whole[part.param] = part
-                counts[part.param] = shapes[part.param].numel()
-                continue
-            if part.dim is not None and part.param not in whole:
-                taken = seen.setdefault(part.param, torch.zeros(shapes[part.param][part.dim], dtype=torch.bool))
-                lines = taken[part.start : part.stop]
-                if not bool(lines.any()):
-                    lines.fill_(True)
-                    each = shapes[part.param].numel() // shapes[part.param][part.dim]
-                    counts[part.param] = int(taken.sum()) * each
-                    continue
-            raise RunError(f"two components own the same numbers of {part.param}", found=component.name)
-    return counts
+            length = 1 if part.dim is None else shapes[part.param][part.dim]
+            dim, taken = lines.setdefault(part.param, (part.dim, torch.zeros(length, dtype=torch.bool)))
+            own = taken if part.dim is None else taken[part.start : part.stop]
+            if dim != part.dim or bool(own.any()):
+                raise RunError(f"two components own the same numbers of {part.param}", found=component.name)
+            own.fill_(True)
+    return {n: int(taken.sum()) * (shapes[n].numel() // len(taken)) for n, (_, taken) in lines.items()}
 
 
-def _reason(
-    module: nn.Module, name: str, layouts: Sequence[Layout], granularity: Granularity, with_projections: bool
-) -> str | None:
-    owner, _, own = name.rpartition(".")
-    kind = type(module.get_submodule(owner)).__name__
-    inside = any(f"{name}.".startswith(f"{part}.") for layout in layouts for part in layout.parts)
-    layout = next(layout for layout in layouts if layout.owns(name))
-    if granularity is Granularity.TENSOR and any(word in name for word in NOT_CANDIDATES):
-        return "its name: SLUG takes no bias, position, embedding or scale"
-    tests: Mapping[str, bool] = {
-        "temperature of the loss": name in OUTER,
-        "writes captions; no embedding goes through it": name.startswith(DECODER),
-        "normalisation": "norm" in kind.lower() or "norm" in own,
-        "embedding or position": kind == "Embedding" or any(w in own for w in POSITIONS) and "proj" not in own,
-        "scale of a branch": any(own.startswith(w) for w in SCALES),
-        "shared by all heads": inside and granularity is Granularity.HEAD_MLP,
-        "projection, taken with include_projections": not inside and not with_projections and _is_last(name, layout),
-        "before the first block": not inside and layout.layer_of(name) < 0,
-        "between stages of blocks": not inside and 0 <= layout.layer_of(name) < layout.layers,
-        "bias behind the blocks": not inside and own == "bias",
-        "behind the blocks": not inside and kind in {"Conv2d", "Linear"},
-    }
-    return next((why for why, holds in tests.items() if holds), None)
+@dataclass(frozen=True, kw_only=True)
+class _Reasons:
+    """Why a parameter is never edited, by what its module is and where it stands."""
 
+    module: nn.Module
+    layouts: Sequence[Layout]
+    granularity: Granularity
+    shared: Collection[str]  # what attentions own, whatever their heads do
 
-def _is_last(name: str, layout: Layout) -> bool:
-    named = getattr(layout, "projections", None) or (getattr(layout, "projection", None),)
-    return name in named
+    def of(self, name: str) -> str:
+        """Return the reason. Raises RunError where there is none."""
+        if name in OUTER:
+            return "temperature of the loss"
+        if name.startswith(DECODER):
+            return "writes captions; no embedding goes through it"
+        if self.granularity is Granularity.TENSOR and any(word in name for word in NOT_CANDIDATES):
+            return "its name: SLUG takes no bias, position, embedding or scale"
+        layout = next(layout for layout in self.layouts if layout.owns(name))
+        inside = any(name.startswith(f"{part}.") for part in layout.parts)
+        why = self._kind(name) or (None if inside else self._place(name, layout))
+        if why is None:
+            raise RunError(
+                f"no component of granularity {self.granularity} owns {name}, and nothing says why",
+                fix="choose another architecture (docs/architectures.md)",
+            )
+        return why
+
+    def _kind(self, name: str) -> str | None:
+        owner, _, own = name.rpartition(".")
+        kind = type(self.module.get_submodule(owner)).__name__
+        if "norm" in kind.lower() or "norm" in own:
+            return "normalisation"
+        if kind == "Embedding" or (any(w in own for w in POSITIONS) and "proj" not in own):
+            return "embedding or position"
+        if own.startswith(SCALES):
+            return "scale of a branch"
+        if name in self.shared and (own == "bias" or any(w in name for w in PER_PAIR)):
+            return "shared by all heads"
+        return None
+
+    def _place(self, name: str, layout: Layout) -> str:
+        if name in layout.projections:
+            return "projection: include_projections takes it"
+        layer = layout.layer_of(name)
+        if layer < 0:
+            return "before the first block"
+        return "between stages of blocks" if layer < layout.layers else "behind the blocks"

@@ -1,5 +1,5 @@
-"""Cut the towers of a CLIP model into components, from the parameter names of open_clip and of transformers. Towers
-of another build are cut by what their modules are (dual/found.py).
+"""Cut the towers of a CLIP model into components, from the parameter names of open_clip and of transformers.
+Towers of another build are cut by what their modules are (dual/found.py).
 
 Head h of width d, heads H, dh = d/H owns the q, k and v rows h*dh:(h+1)*dh (weights and biases) and the same
 columns of the output projection; the output bias is shared by all heads and belongs to none of them.
@@ -20,6 +20,7 @@ from razor_cli.dual.view import Tower
 # SLUG's candidate rule: whole tensors, but none whose name contains one of these (SLUG code,
 # unlearn_slug.py).
 NOT_CANDIDATES = ("bias", "logit_scale", "position", "embedding")
+DECODER = "text_decoder."  # of CoCa: it writes captions, and no embedding goes through it
 SHORT: Mapping[str, str] = {Tower.VISION: "visual"}  # towers whose components are called otherwise
 
 
@@ -67,6 +68,11 @@ class Layout(Protocol):
         """Return the names of all modules that components are cut from."""
         ...
 
+    @property
+    def projections(self) -> Sequence[str]:
+        """Return the tower's last matrices, which are components only where that is asked for."""
+        ...
+
     def owns(self, name: str) -> bool:
         """Tell whether a parameter is of this tower."""
         ...
@@ -108,7 +114,11 @@ class TowerLayout:
 
     def owns(self, name: str) -> bool:
         """Tell whether a parameter is of this tower."""
-        return name.startswith(self.root) if self.root else tower_of(name) == self.tower
+        return (
+            name.startswith(self.root)
+            if self.root
+            else tower_of(name) == self.tower and not name.startswith(DECODER)
+        )
 
     def block(self, layer: int) -> str:
         """Return the name prefix of one block."""
@@ -125,6 +135,11 @@ class TowerLayout:
                 *(m + ".weight" for m in names.mlp),
             )
         ]
+
+    @property
+    def projections(self) -> list[str]:
+        """Return the projection, where there is one."""
+        return [self.projection] if self.projection else []
 
     @property
     def block_modules(self) -> list[str]:
@@ -159,8 +174,9 @@ class TowerLayout:
             return
         for layer in range(self.layers):
             yield from _block_components(self, layer, granularity)
-        if include_projections and (last := self.projection):
-            yield Component(last, "tensor", self.tower, self.layers, (Slice(last),))
+        if include_projections:
+            for last in self.projections:
+                yield Component(last, "tensor", self.tower, self.layers, (Slice(last),))
 
 
 def head_slices(layout: TowerLayout, layer: int, head: int) -> tuple[Slice, ...]:
@@ -261,9 +277,7 @@ def layer_of(name: str, layout: TowerLayout) -> int:
     return layout.layers if is_after else -1
 
 
-def siblings_of(
-    component: Component, every: list[Component], layouts: Sequence[Layout]
-) -> list[Component]:
+def siblings_of(component: Component, every: list[Component], layouts: Sequence[Layout]) -> list[Component]:
     """Return the weights of a block that move together with one: q, k and v, or both matrices of an MLP, in
     the order of `every`; the component alone where it is neither.
     """

@@ -1,4 +1,6 @@
-"""A tower whose parts were found from its modules, as components. What no component owns is named with the reason."""
+"""A tower whose parts were found from its modules, as components. What no component owns is named with the
+reason.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,16 @@ from torch import Tensor, nn
 
 from razor_cli.contract.choices import Granularity
 from razor_cli.contract.components import Component, Slice
-from razor_cli.dual.components import NOT_CANDIDATES, SHORT, tower_of
+from razor_cli.dual.components import DECODER, NOT_CANDIDATES, SHORT, tower_of
 from razor_cli.dual.structure import Block, around, attentions_of, blocks_of, read_block
 from razor_cli.dual.view import Tower
 from razor_cli.errors import WeightsError
 
 STEM = ("stem", "patch_embed")  # of a tower: what stands before its blocks, perhaps with blocks of its own
-PROJECTIONS = ("proj", "text_projection")  # parameters that are no module's weight, beside linear layers at the end
+PROJECTIONS = (
+    "proj",
+    "text_projection",
+)  # parameters that are no module's weight, beside linear layers at the end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,7 @@ class FoundTower:
 
     def owns(self, name: str) -> bool:
         """Tell whether a parameter is of this tower."""
-        return tower_of(name) is self.tower
+        return tower_of(name) is self.tower and not name.startswith(DECODER)
 
     def layer_of(self, name: str) -> int:
         """Return the block to begin from where a parameter changes; -1 before the first."""
@@ -84,7 +89,7 @@ class FoundTower:
             yield Component(name, "tensor", self.tower, self.layer_of(name), (Slice(name),))
 
     def groups(self) -> Iterator[tuple[str, ...]]:
-        """Yield the matrices of a block that move together: those that make q, k and v, and those of the MLP."""
+        """Yield the matrices of a block that move together: of q, k and v, of the MLP, convolutions."""
         for block in (*self.stem, *self.body, *self.pool):
             if block.attention is not None:
                 yield tuple(n for n, _ in block.attention.inputs if "bias" not in n)
@@ -92,9 +97,7 @@ class FoundTower:
             yield tuple(n for n in block.conv if not n.endswith("bias"))
 
 
-def _cut(
-    block: Block, stem: str, tower: Tower, layer: int, granularity: Granularity
-) -> Iterator[Component]:
+def _cut(block: Block, stem: str, tower: Tower, layer: int, granularity: Granularity) -> Iterator[Component]:
     attention, mlp, conv = block.attention, block.mlp, block.conv
     if granularity is Granularity.BLOCK:
         names = (*(attention.params if attention else ()), *mlp, *conv)
@@ -111,8 +114,8 @@ def _cut(
 
 
 def find_tower(module: nn.Module, tower: Tower, root: str, *, replays: bool = True) -> FoundTower:
-    """Return the parts of the tower below `root` ("visual."). Raises WeightsError for one without blocks, and for
-    weights in blocks that no part owns.
+    """Return the parts of the tower below `root` ("visual."). Raises WeightsError for one without blocks, and
+    for weights in blocks that no part owns.
     """
     top = module.get_submodule(root.rstrip("."))
     found = blocks_of(top)
@@ -143,8 +146,8 @@ def find_tower(module: nn.Module, tower: Tower, root: str, *, replays: bool = Tr
 
 
 def _is_projection(top: nn.Module, name: str, is_behind: bool, inside: tuple[str, ...]) -> bool:
-    """Tell whether a parameter is the tower's last matrix: a linear layer behind all blocks, or a parameter of the
-    tower itself that is called so.
+    """Tell whether a parameter is the tower's last matrix: a linear layer behind all blocks, or a parameter
+    of the tower itself that is called so.
     """
     if name in PROJECTIONS:
         return True

@@ -17,8 +17,8 @@ def quantizable_of(
     linear: Mapping[Tower, Sequence[str]],
     parts: Mapping[Tower, Sequence[nn.Module]] | None = None,
 ) -> Quantizable:
-    """Return what covers a model whose towers have these attention and MLP weights in their `parts` (None: in their
-    blocks).
+    """Return what covers a model whose towers have these attention and MLP weights in their `parts` (None: in
+    their blocks).
     """
     projections = projections_of(model)
     inside = {t: model.blocks(t) for t in Tower} if parts is None else parts
@@ -34,7 +34,9 @@ def quantizable_of(
 
 
 def expected_count(parts: Sequence[nn.Module]) -> int:
-    """Return how many attention and MLP matrices a tower's parts hold, counted from their modules and not by name."""
+    """Return how many attention and MLP matrices a tower's parts hold, counted from their modules and not by
+    name.
+    """
     count = 0
     for block in parts:
         for module in block.modules():

@@ -1,8 +1,8 @@
 """The blocks of a tower, found from its modules: which library built it does not matter.
 
-A block is an item of a sequence whose class calls itself one. In it, attention is a module that counts heads and has
-input matrices and one output matrix whose sizes go with that count; other linear layers are its MLP; convolutions
-outside of that MLP are its convolutions.
+A block is an item of a sequence whose class calls itself one. In it, attention is a module that counts heads
+and has input matrices and one output matrix whose sizes go with that count; other linear layers are its MLP;
+convolutions outside of that MLP are its convolutions.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from torch import nn
 from razor_cli.contract.components import Slice
 from razor_cli.errors import WeightsError
 
-BLOCK = re.compile(r"(Block|Bottleneck|Layer)$")
-NO_BLOCKS = ("MobileOneBlock",)  # one reparametrized convolution: a part of blocks, of stems and of what lies between
+BLOCK = re.compile(r"Block|Bottleneck|Layer$")
+NO_BLOCKS = (
+    "MobileOneBlock",
+)  # one reparametrized convolution: a part of blocks, of stems and of what lies between
 COUNTS = ("num_heads", "num_attention_heads", "n_heads")
-# Input matrices of an attention by their names inside it, with how many of q, k and v lie in them one upon another.
+# Input matrices of an attention by their names inside it, with how many of q, k and v lie in them one upon
+# another.
 INPUTS: Mapping[str, int] = {
     "in_proj_weight": 3,
     "in_proj_bias": 3,
@@ -37,8 +40,8 @@ OUTPUTS = ("out_proj.weight", "proj.weight", "c_proj.weight", "o.weight", "outpu
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """One attention: `inputs` are (parameter, parts) whose rows are `parts` times all heads, the output matrix has
-    a column for each row of one part, `shared` belongs to no head.
+    """One attention: `inputs` are (parameter, parts) whose rows are `parts` times all heads, the output
+    matrix has a column for each row of one part, `shared` belongs to no head.
     """
 
     heads: int
@@ -111,8 +114,8 @@ def heads_of(module: nn.Module) -> int:
 
 
 def read_block(block: nn.Module, name: str) -> Block:
-    """Return the parts of a block whose full name is `name`. Raises WeightsError for more than one attention in it,
-    or one whose heads are not slices of its matrices.
+    """Return the parts of a block whose full name is `name`. Raises WeightsError for more than one attention
+    in it, or one whose heads are not slices of its matrices.
     """
     inside = attentions_of(block)
     if len(inside) > 1:
@@ -139,8 +142,8 @@ def read_block(block: nn.Module, name: str) -> Block:
 
 
 def _kind(block: nn.Module, path: str, module: nn.Module) -> str | None:
-    """Return mlp or conv for a layer with weights of its own, None for other modules. A convolution is of an MLP
-    where a module around it calls itself one.
+    """Return mlp or conv for a layer with weights of its own, None for other modules. A convolution is of an
+    MLP where a module around it calls itself one.
     """
     if isinstance(module, nn.Linear):
         return "mlp"
@@ -152,7 +155,7 @@ def _kind(block: nn.Module, path: str, module: nn.Module) -> str | None:
 
 
 def read_attention(attention: nn.Module, stem: str, block: nn.Module) -> Attention:
-    """Return an attention's matrices by full names. Raises WeightsError where heads are not slices of them."""
+    """Return the parts of an attention by full names; WeightsError where heads are no slices."""
     params = dict(attention.named_parameters())
     heads = heads_of(attention)
     output = next(n for n in OUTPUTS if n in params)
@@ -188,8 +191,8 @@ def _unreadable(what: str, found: str) -> WeightsError:
 
 
 def around(root: nn.Module, blocks: Mapping[str, nn.Module]) -> Iterator[tuple[str, int]]:
-    """Yield every parameter of a tower with how many of `blocks` begin before it or around it, in the order in which
-    modules were built.
+    """Yield every parameter of a tower with how many of `blocks` begin before it or around it, in the order
+    in which modules were built.
     """
     starts = list(blocks)
     passed = 0

@@ -65,7 +65,7 @@ def files_of(architecture: str) -> list[Path]:
 
 
 def folder_preprocess(architecture: str) -> dict[str, Any]:
-    """Return what a folder says of how pictures are prepared; nothing for an architecture of open_clip's own."""
+    """Return what a folder says of how pictures are prepared; nothing for other architectures."""
     if not architecture.startswith(FOLDER):
         return {}
     return dict(read_json(_folder_of(architecture) / FOLDER_CONFIG).get("preprocess_cfg") or {})

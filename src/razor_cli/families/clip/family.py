@@ -104,7 +104,10 @@ class Clip:
 
     def quantizable(self) -> Quantizable:
         """Return what quantization covers."""
-        parts = {t: [self.module.get_submodule(n) for n in x.parts] for t, x in zip(Tower, self.layouts, strict=True)}
+        parts = {
+            t: [self.module.get_submodule(n) for n in x.parts]
+            for t, x in zip(Tower, self.layouts, strict=True)
+        }
         return quantizable_of(self, {t: self.linear_weights(t) for t in Tower}, parts)
 
     def siblings(self, component: Component) -> list[Component]:

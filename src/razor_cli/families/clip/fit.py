@@ -16,8 +16,8 @@ UNSTORED = ("position_ids", "attn_mask")  # buffers that old files hold and nobo
 
 
 def fill(module: nn.Module, stored: Mapping[str, Tensor], what: str, fix: str = OTHER_ARCHITECTURE) -> None:
-    """Copy a checkpoint into a module in fp32, running statistics of batch norms included; raises WeightsError as
-    `fitted` does, and for statistics that are not stored.
+    """Copy a checkpoint into a module in fp32, running statistics of batch norms included; raises
+    WeightsError as `fitted` does, and for statistics that are not stored.
     """
     found = fitted(module, stored, what, fix)
     with torch.no_grad():

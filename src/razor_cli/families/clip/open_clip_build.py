@@ -1,5 +1,5 @@
-"""An open_clip module from its configuration, with weights yet to come: nothing is fetched and nothing is said of
-random weights. Its towers as they are cut into components.
+"""An open_clip module from its configuration, with weights yet to come: nothing is fetched and nothing is
+said of random weights. Its towers as they are cut into components.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ VISION_BLOCKS = "visual.transformer.resblocks."
 
 
 def build(config: Mapping[str, Any], preprocess: Mapping[str, Any] | None = None) -> Any:
-    """Return the module that a configuration of open_clip describes, as `open_clip.create_model` builds it in fp32.
+    """Return the module that a configuration of open_clip describes, as `open_clip.create_model` builds it in
+    fp32.
 
-    That function warns of random weights where the weights are read by somebody else, and asks the hub for text
-    towers of transformers; this one takes their configuration from the hub's cache. `preprocess` is what is known
-    of how pictures are prepared. Raises whatever the library raises over a configuration that it cannot build.
+    That function warns of random weights where the weights are read by somebody else, and asks the hub for
+    text towers of transformers; this one takes their configuration from the hub's cache. `preprocess` is what
+    is known of how pictures are prepared. Raises whatever the library raises over a configuration that it
+    cannot build.
     """
     own = deepcopy(dict(config))
     vision, text = own["vision_cfg"], own["text_cfg"]
@@ -47,13 +49,15 @@ def build(config: Mapping[str, Any], preprocess: Mapping[str, Any] | None = None
 
 
 def layouts_of(module: Any) -> tuple[Layout, Layout]:
-    """Return where the towers of an open_clip module are, vision first. Raises WeightsError for one whose parts
-    cannot be told.
+    """Return where the towers of an open_clip module are, vision first. Raises WeightsError for one whose
+    parts cannot be told.
     """
     names = {n for n, _ in module.named_parameters()}
     root = "text." if any(n.startswith("text.") for n in names) else ""
     text_blocks = f"{root}transformer.resblocks."
-    plain = f"{VISION_BLOCKS}0.attn.in_proj_weight" in names and getattr(module.visual, "attn_pool", None) is None
+    plain = (
+        f"{VISION_BLOCKS}0.attn.in_proj_weight" in names and getattr(module.visual, "attn_pool", None) is None
+    )
     vision = (
         _plain(module, Tower.VISION, VISION_BLOCKS, "visual.proj", names)
         if plain
@@ -78,4 +82,3 @@ def _plain(module: nn.Module, tower: Tower, prefix: str, projection: str, names:
         projection=next((n for n in named if n in names), None),
         names=OPEN_CLIP,
     )
-

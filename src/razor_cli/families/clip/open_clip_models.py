@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from open_clip.tokenizer import SimpleTokenizer
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transform import PreprocessCfg
 from torch import Tensor
 
@@ -98,14 +98,22 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
 
 def _tokenizer(architecture: str, config: Mapping[str, Any], weights: str | None) -> Any:
     """Return the tokenizer of an architecture, from this machine only."""
-    named = config["text_cfg"].get("hf_tokenizer_name")
+    text = config["text_cfg"]
+    named = text.get("hf_tokenizer_name")
     folder = tokenizer_folder(architecture, weights) if named else None
-    keywords: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False} if named else {}
     try:
-        if not named and not architecture.startswith(FOLDER):
-            return _own_tokenizer(library_name(architecture))
-        return open_clip.get_tokenizer(
-            f"{FOLDER}{folder}" if folder else library_name(architecture), **keywords
+        if not named:
+            own = library_name(architecture)
+            return open_clip.get_tokenizer(own) if architecture.startswith(FOLDER) else _own_tokenizer(own)
+        # By folder, not by name: a hub's cache that holds a tokenizer and no config.json cannot be read by
+        # name
+        return HFTokenizer(
+            str(folder or fetched_tokenizer(architecture, weights)[0].parent),
+            context_length=text.get("context_length", 77),
+            tokenizer_mode=text.get("tokenizer_mode"),
+            local_files_only=True,
+            trust_remote_code=False,
+            **(text.get("tokenizer_kwargs") or {}),
         )
     except Exception as error:  # the library's own, of files that are damaged or missing
         raise WeightsError(
@@ -266,8 +274,8 @@ def open_clip_view(
     *,
     stand_in: bool,
 ) -> Clip:
-    """Return an open_clip module behind the family's face. Raises WeightsError for towers whose parts cannot be
-    told.
+    """Return an open_clip module behind the family's face. Raises WeightsError for towers whose parts cannot
+    be told.
     """
     trims = can_trim(module)
     tokenizer = _checked(module, tokenizer, f"model={label}")

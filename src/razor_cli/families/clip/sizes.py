@@ -71,8 +71,8 @@ def check_claims(file: Path, towers: list[tuple[int, int, int]], tables: int) ->
 
 
 def check_open_clip(file: Path, config: Mapping[str, Any]) -> None:
-    """Raise WeightsError for a configuration of open_clip whose sizes cannot be those of the weights beside it: of
-    the towers that are its own transformers, as those of other libraries are built by name.
+    """Raise WeightsError for a configuration of open_clip whose sizes cannot be those of the weights beside
+    it: of the towers that are its own transformers, as those of other libraries are built by name.
     """
     vision, text = (Part(file, name, config[name]) for name in ("vision_cfg", "text_cfg"))
     own_images = not vision.values.get("timm_model_name") and isinstance(vision.values.get("layers", 12), int)
