@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ IDLE = (
     "_valid_kwargs_names do_convert_rgb data_format input_data_format device return_tensors "
     "disable_grouping image_seq_length default_to_square pad_size"
 ).split()
+PIECES = "spiece.model"
+NEEDED_FOR_PIECES = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}  # module -> package
 TOWERS = ("clip",)  # whose towers other families take; only this family's own models may be of another kind
 FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
@@ -47,6 +50,8 @@ def read_config(folder: Path, kinds: Collection[str] = TOWERS) -> dict[str, Any]
         if not all(isinstance(values, dict) for values in given):
             raise WeightsError(f"{file}: {part} is not a configuration", found=repr(given)[:80])
         config[part] = {**given[0], **given[1]}
+    if config["vision_config"].get("vision_use_head", True) is not True:  # only a SigLIP has this
+        raise WeightsError(f"{file}: the image tower pools nothing", found="vision_config.vision_use_head false")
     check_hugging_face(file, config, KINDS[kind].sizes)
     return config
 
@@ -85,6 +90,29 @@ def check_tokenizer_files(folder: Path, kind: Kind = CLIP) -> None:
         raise WeightsError(
             f"{file}: tokenizer_class is not followed", allowed=", ".join(kind.tokenizers), found=repr(named)
         )
+    check_pieces(folder, named)
+
+
+def check_pieces(folder: Path, named: object) -> None:
+    """Raise WeightsError, naming the packages, for a folder whose tokenizer only sentencepiece can read; `named` is
+    its class.
+    """
+    if not (folder / PIECES).is_file() or ((folder / "tokenizer.json").is_file() and named != "SiglipTokenizer"):
+        return
+    missing = [package for module, package in NEEDED_FOR_PIECES.items() if not _is_there(module)]
+    if missing:
+        raise WeightsError(
+            f"the folder {folder} has a tokenizer of sentencepiece ({PIECES}), which is not installed",
+            found=f"missing: {', '.join(missing)}",
+            fix=f"pip install {' '.join(missing)}",
+        )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
 
 
 def read_processor(folder: Path, image_size: int, kind: Kind = CLIP) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from razor_cli.dual.components import Layout
 from razor_cli.dual.found import find_tower
 from razor_cli.dual.structure import read_block
 from razor_cli.dual.view import Tower
-from razor_cli.errors import WeightsError
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
@@ -31,8 +29,6 @@ from razor_cli.weights.checkpoint import read_state
 from razor_cli.weights.json_file import read_json
 
 POOL = "vision_model.head"
-PIECES = "spiece.model"
-NEEDED_FOR_PIECES = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}  # module -> package
 
 
 def load_siglip(label: str, folder: Path, weights: Path | None = None, *, stand_in: str = "") -> Clip:
@@ -70,13 +66,11 @@ def siglip_view(
     stored: Mapping[str, Tensor],
     source: str,
 ) -> Clip:
-    """Return a SigLIP of transformers behind the family's face. Raises WeightsError for one without pooling, and for
-    a tokenizer that is not the model's.
+    """Return a SigLIP of transformers behind the family's face. Raises WeightsError for a tokenizer that is not the
+    model's.
     """
     vision, text = module.config.vision_config, module.config.text_config
     what = f"model.weights='{source}'"
-    if not module.vision_model.use_head:
-        raise WeightsError(f"{what}: the image tower pools nothing", found="vision_config.vision_use_head false")
     checked = within(lambda texts: padded(tokenizer, texts, text.max_position_embeddings), text.vocab_size, what)
     check_tokenizer(checked, what, unknown=tokenizer.unk_token_id)
     return Clip(
@@ -137,12 +131,9 @@ def _config(folder: Path) -> Any:
 
 
 def tokenizer_of(folder: Path) -> Any:
-    """Return a folder's tokenizer as transformers reads it. Raises WeightsError, with the packages that are missing,
-    for one of sentencepiece that cannot be read here.
-    """
+    """Return a folder's tokenizer as transformers reads it. Raises WeightsError for one that it cannot read."""
     from transformers import AutoTokenizer
 
-    check_pieces(folder)
     quiet = logging.getLogger("transformers")
     level = quiet.level
     quiet.setLevel(logging.ERROR)  # it warns of a class that another version wrote, and follows it
@@ -151,25 +142,3 @@ def tokenizer_of(folder: Path) -> Any:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     finally:
         quiet.setLevel(level)
-
-
-def check_pieces(folder: Path) -> None:
-    """Raise WeightsError, naming the packages, for a folder whose tokenizer only sentencepiece can read."""
-    file = folder / "tokenizer_config.json"
-    said = read_json(file).get("tokenizer_class") if file.is_file() else None
-    if not (folder / PIECES).is_file() or ((folder / "tokenizer.json").is_file() and said != "SiglipTokenizer"):
-        return
-    missing = [package for module, package in NEEDED_FOR_PIECES.items() if not _is_there(module)]
-    if missing:
-        raise WeightsError(
-            f"the folder {folder} has a tokenizer of sentencepiece ({PIECES}), which is not installed",
-            found=f"missing: {', '.join(missing)}",
-            fix=f"pip install {' '.join(missing)}",
-        )
-
-
-def _is_there(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package around it
-        return False
