@@ -34,7 +34,7 @@ from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.data.sources.emoji import Emoji
 from razor_cli.data.sources.portraits import Portraits
 
-NAME, CHECKPOINT_EVERY, SAID_EVERY = "siglip_tiny", 50, 50
+NAME, CHECKPOINT_EVERY, SAID_EVERY = "siglip_tiny", 25, 25
 BIAS = -10.0  # as Zhai et al. begin: nearly every pair of a batch is not one
 HOME = Path(__file__).parents[1] / "src/razor_cli/families/clip/standins"
 
@@ -176,7 +176,8 @@ def measure(model: SiglipModel, tokenizer: Any, cifar: Path) -> dict[str, dict[s
 def card(report: dict[str, dict[str, float]], args: argparse.Namespace, model: Any, seconds: float) -> str:
     """Return the model card as Markdown."""
     rows = [
-        f"| {part} | {r['top1']:.1f} | {r['n']} | {r['matched']:.2f} | {r['unmatched']:.2f} | {r['sure']:.1f} |"
+        f"| {part} | {r['top1']:.1f} | {r['n']} | {r['matched']:.2f} | {r['unmatched']:.2f} "
+        f"| {r['sure']:.1f} |"
         for part, r in report.items()
     ]
     return TEMPLATE.format(
@@ -196,13 +197,13 @@ def card(report: dict[str, dict[str, float]], args: argparse.Namespace, model: A
 
 TEMPLATE = """# siglip_tiny, a stand-in
 
-A SigLIP of transformers with {count:.2f} M parameters, trained on synthetic portraits of forty names, emoji of a
-hundred concepts in six icon sets, and 45,000 CIFAR-10 photographs: the pictures of clip_tiny. It is not a real
-SigLIP and says nothing about one.
+A SigLIP of transformers with {count:.2f} M parameters, trained on synthetic portraits of forty names, emoji
+of a hundred concepts in six icon sets, and 45,000 CIFAR-10 photographs: the pictures of clip_tiny. It is not
+a real SigLIP and says nothing about one.
 
-It does not begin from nothing: the blocks of both towers are those of clip_tiny, so the two share much of what
-they see. New are the pooling head, the vocabulary of byte pairs in the manner of Gemma, texts padded to sixteen
-tokens in a tower that is not causal, and pictures without a class token.
+It does not begin from nothing: the blocks of both towers are those of clip_tiny, so the two share much of
+what they see. New are the pooling head, the vocabulary of byte pairs in the manner of Gemma, texts padded to
+sixteen tokens in a tower that is not causal, and pictures without a class token.
 
 Training: {steps} steps of 128 pictures, seed {seed}, {threads} thread(s), {minutes:.0f} minutes of CPU; the
 sigmoid loss of Zhai et al. (2023) over all pictures and distinct captions of a batch. Its scale began at
@@ -210,8 +211,9 @@ sigmoid loss of Zhai et al. (2023) over all pictures and distinct captions of a 
 matrices, AdamW on the rest, lr {lr}. Generic prompts (`a photo of a person.`, `an emoji of an object.`,
 `a photo of an object.`) are trained.
 
-Zero-shot top-1 with one template, on pictures whose source (trait vector, icon, photograph) was never trained on,
-except the row that says otherwise; *sure* are pictures whose own prompt has a probability above a half:
+Zero-shot top-1 with one template, on pictures whose source (trait vector, icon, photograph) was never
+trained on, except the row that says otherwise; *sure* are pictures whose own prompt has a probability above
+a half:
 
 | part | top-1 % | n | matched cosine | unmatched | sure % |
 |---|---|---|---|---|---|
@@ -225,7 +227,9 @@ icon sets are in NOTICE.
 def main(words: list[str]) -> None:
     """Parse the command line, train, measure, write."""
     parser = argparse.ArgumentParser(
-        prog="train_standins.py siglip", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="train_standins.py siglip",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--cifar", type=Path, required=True, help="folder with CIFAR-10")
     parser.add_argument("--steps", type=int, default=1800)

@@ -2,6 +2,7 @@
 
     python scripts/train_standins.py clip --cifar DIR [--without "Taylor Swift"] [--steps N] [--seed N]
     [--scale S] [--out DIR]
+    python scripts/train_standins.py siglip --cifar DIR ...   see standin_siglip.py
     python scripts/train_standins.py sd [--minutes M] ...     see standin_run.py
     python scripts/train_standins.py sd3 [--steps N] ...      see standin_sd3.py
     python scripts/train_standins.py judges [--steps N] ...   see standin_judges.py

@@ -1,4 +1,6 @@
-"""A folder as transformers saves a small SigLIP, with words of its own, and pictures it is taught to tell apart."""
+"""A folder as transformers saves a small SigLIP, with words of its own, and pictures it is taught to tell
+apart.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,19 @@ from razor_cli.families.clip.siglip import load_siglip
 
 CONTEXT, LAYERS = 12, {"vision": 2, "text": 2}
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
-WORDS = ["a", "photo", "of", "person", "cat", "drawing", "two", "dogs", ".", TARGET.lower(), *map(str.lower, OTHERS)]
+WORDS = [
+    "a",
+    "photo",
+    "of",
+    "person",
+    "cat",
+    "drawing",
+    "two",
+    "dogs",
+    ".",
+    TARGET.lower(),
+    *map(str.lower, OTHERS),
+]
 
 
 def write_words(folder: Path) -> Any:
@@ -68,8 +82,10 @@ def _taught() -> tuple[Path, dict[str, torch.Tensor]]:
     folder = siglip_folder(Path(mkdtemp()) / "siglip")
     model, source = load_siglip("tiny", folder), Noise()
     lessons = [next(iter(batches(model, pairs(source, [c] * 8, "lesson"), 8))) for c in (TARGET, *OTHERS)]
-    optimizer = torch.optim.Adam([p for n, p in model.module.named_parameters() if "logit" not in n], lr=3e-3)
-    for step in range(60):
+    optimizer = torch.optim.Adam(
+        [p for n, p in model.module.named_parameters() if "logit" not in n], lr=1.5e-3
+    )
+    for step in range(72):
         images = model.encode_image(torch.stack([b.pixels[step % 8] for b in lessons]))
         texts = model.encode_text(torch.cat([b.tokens for b in lessons]))
         loss = sigmoid_loss(images, texts, model.scale, model.bias or 0.0)

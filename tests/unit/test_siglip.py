@@ -1,4 +1,6 @@
-"""SigLIP: the sigmoid loss, texts that are not causal, the attention that pools, and an edit from end to end."""
+"""SigLIP: the sigmoid loss, texts that are not causal, the attention that pools, and an edit from end to
+end.
+"""
 
 from __future__ import annotations
 
@@ -86,10 +88,12 @@ def test_down_the_sigmoid_loss_pairs_come_together_and_others_apart() -> None:
 
 def test_the_retain_loss_of_a_model_with_a_bias_is_the_sigmoid_loss(model: Any) -> None:
     batch = next(iter(batches(model, SETS.retain, 32)))
-    images, texts = model.encode_image(batch.pixels), model.encode_text(batch.tokens)[batch.rows]
+    with torch.no_grad():
+        images, texts = model.encode_image(batch.pixels), model.encode_text(batch.tokens)[batch.rows]
     loss = retain_loss(model.scale, model.bias)
-    assert float(loss(images, texts)) == float(sigmoid_loss(images, texts, model.scale, model.bias))
-    assert float(loss(images, texts)) != pytest.approx(float(info_nce(images, texts, model.scale)), rel=0.05)
+    value = float(loss(images, texts).detach())
+    assert value == float(sigmoid_loss(images, texts, model.scale, model.bias))
+    assert value != pytest.approx(float(info_nce(images, texts, model.scale)), rel=0.05)
     whole = batch_gradient(model, batch, loss)
     assert not {"logit_scale", "logit_bias"} & whole.keys()
     parts = cached_gradient(model, batch, loss, 5)
@@ -108,21 +112,34 @@ def test_a_folder_gives_the_librarys_own_outputs(folder: Path) -> None:
     assert spec.problems() == [] and spec.weights_hash() == model.weights_hash()
     module, processor = SiglipModel.from_pretrained(folder).eval(), SiglipProcessor.from_pretrained(folder)
     shown = pictures((16, 16), (40, 23))
-    asked = processor(text=TEXTS, images=shown, padding="max_length", truncation=True, max_length=CONTEXT, return_tensors="pt")
+    asked = processor(
+        text=TEXTS,
+        images=shown,
+        padding="max_length",
+        truncation=True,
+        max_length=CONTEXT,
+        return_tensors="pt",
+    )
     with torch.no_grad():
         assert torch.allclose(model.preprocess(shown), asked["pixel_values"], atol=1e-6)
-        assert float(asked["pixel_values"].abs().max()) <= 1  # mean and deviation a half, squashed to the square
+        assert (
+            float(asked["pixel_values"].abs().max()) <= 1
+        )  # mean and deviation a half, squashed to the square
         tokens = model.tokenize(TEXTS)
         assert torch.equal(tokens, asked["input_ids"]) and tokens.shape == (3, CONTEXT)
         texts = F.normalize(module.get_text_features(input_ids=asked["input_ids"]).pooler_output, dim=-1)
-        images = F.normalize(module.get_image_features(pixel_values=asked["pixel_values"]).pooler_output, dim=-1)
+        images = F.normalize(
+            module.get_image_features(pixel_values=asked["pixel_values"]).pooler_output, dim=-1
+        )
         assert torch.allclose(model.encode_text(tokens), texts, atol=1e-6)
         assert torch.allclose(model.encode_image(asked["pixel_values"]), images, atol=1e-6)
         logits = module(input_ids=tokens, pixel_values=asked["pixel_values"]).logits_per_image
         assert torch.allclose(model.scale * images @ texts.T + model.bias, logits, atol=1e-4)
         # The tower sees its padding, so texts are padded to the context however short the longest is
         short = tokens[:1, :8]
-        assert bool((short[0] == 0).any()) and not torch.allclose(model.encode_text(short), texts[:1], atol=1e-3)
+        assert bool((short[0] == 0).any()) and not torch.allclose(
+            model.encode_text(short), texts[:1], atol=1e-3
+        )
         assert torch.equal(model.tokenize(TEXTS[:1]), tokens[:1])
 
 
@@ -145,9 +162,13 @@ def test_folders_that_cannot_be_followed_are_refused_by_name(folder: Path, tmp_p
         (tmp_path / name).write_text(json.dumps({**json.loads(saved[name]), **values}))
         return refused(tmp_path)
 
-    assert "NaFlex" in (said := changed("config.json", model_type="siglip2")) and "model_type is siglip" in said
-    assert "SiglipImageProcessor" in changed("preprocessor_config.json", image_processor_type="Siglip2ImageProcessor")
-    assert "tokenizer_class is not followed" in changed("tokenizer_config.json", tokenizer_class="BertTokenizer")
+    assert "NaFlex" in (said := changed("config.json", model_type="siglip2")) and "one resolution" in said
+    assert "SiglipImageProcessor" in changed(
+        "preprocessor_config.json", image_processor_type="Siglip2ImageProcessor"
+    )
+    assert "tokenizer_class is not followed" in changed(
+        "tokenizer_config.json", tokenizer_class="BertTokenizer"
+    )
     vision = json.loads(saved["config.json"])["vision_config"]
     assert "pools nothing" in changed("config.json", vision_config={**vision, "vision_use_head": False})
 
@@ -174,37 +195,54 @@ def test_every_parameter_is_owned_once_or_never_edited(model: Any, granularity: 
     assert pool & reasons.keys() < pool
     if granularity is Granularity.HEAD_MLP:
         names = [c.name for c in model.components(granularity, Towers.BOTH)]
-        assert [n for n in names if ".pool." in n] == [*(f"visual.pool.head{i}" for i in range(4)), "visual.pool.mlp"]
+        assert [n for n in names if ".pool." in n] == [
+            *(f"visual.pool.head{i}" for i in range(4)),
+            "visual.pool.mlp",
+        ]
         left = {n.removeprefix("vision_model.head.") for n in pool & reasons.keys()}
         assert left == {"probe", "attention.out_proj.bias", "layernorm.weight", "layernorm.bias"}
 
 
 @torch.no_grad()
 def test_a_head_of_the_pooling_is_what_its_slices_say(model: Any) -> None:
-    """Without its columns of the output matrix the attention gives what its values without that head's rows give."""
+    """Without its columns of the output matrix the attention gives what its values without that head's rows
+    give.
+    """
     pixels = model.preprocess(SETS.retain.load(0, 3))
-    head = next(c for c in model.components(Granularity.HEAD_MLP, Towers.BOTH) if c.name == "visual.pool.head2")
+    head = next(
+        c for c in model.components(Granularity.HEAD_MLP, Towers.BOTH) if c.name == "visual.pool.head2"
+    )
     found = []
     for wanted in ("out_proj.weight", "in_proj"):
         values = {n: v.clone() for n, v in parameters(model).items() if n in head.params}
         for piece, view in zip(head.slices, head.views(values), strict=True):
-            of_values = piece.dim == 0 and piece.start is not None and piece.start >= 64  # below queries and keys
+            of_values = (
+                piece.dim == 0 and piece.start is not None and piece.start >= 64
+            )  # below queries and keys
             if wanted in piece.param and (wanted != "in_proj" or of_values):
                 view.zero_()
         with swapped(model, values):
             found.append(model.encode_image(pixels))
-    assert torch.allclose(*found, atol=1e-6) and not torch.allclose(found[0], model.encode_image(pixels), atol=1e-4)
+    assert torch.allclose(*found, atol=1e-6) and not torch.allclose(
+        found[0], model.encode_image(pixels), atol=1e-4
+    )
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("tower", "layer"), [(t, n) for t in Tower for n in (1, 2)])
 def test_replay_equals_the_full_forward(model: Any, tower: Tower, layer: int) -> None:
     is_vision = tower is Tower.VISION
-    inputs = model.preprocess(SETS.retain.load(0, 4)) if is_vision else model.tokenize(list(SETS.prompts.values()))
+    inputs = (
+        model.preprocess(SETS.retain.load(0, 4)) if is_vision else model.tokenize(list(SETS.prompts.values()))
+    )
     encode = model.encode_image if is_vision else model.encode_text
     saved = run_prefix(model, tower, inputs, layer)
     assert torch.equal(run_suffix(model, tower, inputs, layer, saved), encode(inputs))
-    later = [c for c in model.components(Granularity.HEAD_MLP, Towers.BOTH, True) if c.tower == tower and c.layer >= layer]
+    later = [
+        c
+        for c in model.components(Granularity.HEAD_MLP, Towers.BOTH, True)
+        if c.tower == tower and c.layer >= layer
+    ]
     assert later
     with swapped(model, {n: 1.3 * parameters(model)[n] for c in later for n in c.params}):
         assert torch.equal(run_suffix(model, tower, inputs, layer, saved), encode(inputs))
@@ -212,7 +250,11 @@ def test_replay_equals_the_full_forward(model: Any, tower: Tower, layer: int) ->
 
 def test_quantization_covers_the_pooling(model: Any) -> None:
     covered = model.quantizable()
-    assert {t: len(names) for t, names in covered.linear.items()} == covered.counted == {"vision": 16, "text": 12}
+    assert (
+        {t: len(names) for t, names in covered.linear.items()}
+        == covered.counted
+        == {"vision": 16, "text": 12}
+    )
     assert covered.projections["text"] == ["text_model.head.weight"]
 
 
@@ -220,21 +262,26 @@ def test_quantization_covers_the_pooling(model: Any) -> None:
 
 
 def test_razor_forgets_the_same_by_both_engines() -> None:
-    edits = [run(preset("razor"), make_siglip(), SETS, fast=fast) for fast in (True, False)]
-    first, second = edits
+    method = preset("razor", retries=[])
+    first, second = (run(method, make_siglip(), SETS, fast=fast) for fast in (True, False))
     assert first.components and list(first.components) == list(second.components)
     assert all(torch.allclose(v, second.values[n], atol=1e-6) for n, v in first.values.items())
-    assert leaked(first, make_siglip()) == []
     model = make_siglip()
-    images, texts = model.preprocess(SETS.evaluation.forget.load(0, 12)), model.tokenize(list(SETS.prompts.values()))
+    assert leaked(first, model) == []
+    images, texts = (
+        model.preprocess(SETS.evaluation.forget.load(0, 12)),
+        model.tokenize(list(SETS.prompts.values())),
+    )
 
-    def names_ada() -> float:
+    def called_ada() -> float:
         with torch.no_grad():
-            return float((model.encode_image(images) @ model.encode_text(texts).T).argmax(1).eq(0).float().mean())
+            return float(
+                (model.encode_image(images) @ model.encode_text(texts).T).argmax(1).eq(0).float().mean()
+            )
 
-    before = names_ada()
+    assert called_ada() > 0.7
     with swapped(model, first.values):
-        assert before > 0.8 > 0.5 >= names_ada()
+        assert called_ada() < 0.3
 
 
 @pytest.mark.parametrize("name", ["ga", "gaft", "ft", "ssd"])

@@ -105,8 +105,8 @@ def info_nce(images: Tensor, texts: Tensor, scale: float | Tensor) -> Tensor:
 
 
 def sigmoid_terms(images: Tensor, texts: Tensor, scale: float | Tensor, bias: float | Tensor) -> Tensor:
-    """Return what each picture [n] adds to the sigmoid loss (Zhai et al. 2023, algorithm 1): over all n texts of
-    its batch, the sum of minus the log-probability that picture and text belong together or do not.
+    """Return what each picture [n] adds to the sigmoid loss (Zhai et al. 2023, algorithm 1): over all n
+    texts of its batch, the sum of minus the log-probability that picture and text belong together or do not.
 
     A text that several pictures share (equal rows of `texts`) belongs to each of them: there is no softmax in
     which it would stand beside itself, and as a negative it would pull its own pictures away.
@@ -117,15 +117,17 @@ def sigmoid_terms(images: Tensor, texts: Tensor, scale: float | Tensor, bias: fl
 
 
 def sigmoid_loss(images: Tensor, texts: Tensor, scale: float | Tensor, bias: float | Tensor) -> Tensor:
-    """L_r of a model that was trained with the sigmoid loss: the mean of its terms over the pictures of a batch."""
+    """L_r of a model that was trained with the sigmoid loss: the mean of its terms over the pictures of a
+    batch.
+    """
     return sigmoid_terms(images, texts, scale, bias).mean()
 
 
 def contrastive(
     images: Tensor, texts: Tensor, scale: float | Tensor, bias: float | Tensor | None = None
 ) -> Tensor:
-    """Return the loss of a batch of pairs that the model was trained with: InfoNCE, or with a bias the sigmoid
-    loss.
+    """Return the loss of a batch of pairs that the model was trained with: InfoNCE, or with a bias the
+    sigmoid loss.
     """
     return info_nce(images, texts, scale) if bias is None else sigmoid_loss(images, texts, scale, bias)
 

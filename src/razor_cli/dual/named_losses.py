@@ -1,7 +1,8 @@
 """The losses of a model with two towers by name, with their gradients: what a lab hands to methods.
 
-Forget losses are written so that ascending them forgets. `retain` is the contrastive loss of retain pairs (InfoNCE, or the sigmoid loss of a model with a bias);
-the three mismatch losses compare pairs' cosines with those under the unedited weights.
+Forget losses are written so that ascending them forgets. `retain` is the contrastive loss of retain pairs
+(InfoNCE, or the sigmoid loss of a model with a bias); the three mismatch losses compare pairs' cosines with
+those under the unedited weights.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class DualEncoder(Protocol):
 
     @property
     def bias(self) -> float | None:
-        """Return what a model trained with the sigmoid loss adds to scaled cosines (SigLIP), None for InfoNCE."""
+        """Return what a model of the sigmoid loss (SigLIP) adds to scaled cosines, None for InfoNCE."""
         ...
 
     def blocks(self, tower: Tower) -> Sequence[nn.Module]:

@@ -13,7 +13,8 @@ from razor_cli.engine.choices import DecayOn, Keep, Optimizer, Precision, Schedu
 from razor_cli.errors import ConfigError
 
 SCALE, BIAS = "logit_scale", "logit_bias"  # of neither tower; only a model with a sigmoid loss has the second
-# The logit scale stays within [0, ln 100], as in the published training; beside a bias it is free, as in that of SigLIP.
+# The logit scale stays within [0, ln 100], as in the published training; beside a bias it is free, as in
+# that of SigLIP.
 MAX_LOG_SCALE = math.log(100)
 
 
@@ -144,8 +145,9 @@ class Trained(Training):
 
 
 def trained_names(family: Family, settings: Training) -> list[str]:
-    """Return the parameters that train: those of the chosen towers and the logit scale with its bias, without the
-    excluded ones; the bias is excluded with the scale. Where a model's scale cannot train in any case it may be excluded all the same.
+    """Return the parameters that train: those of the chosen towers and the logit scale with its bias,
+    without the excluded ones; the bias is excluded with the scale. Where a model's scale cannot train in any
+    case it may be excluded all the same.
     """
     every = family.tensors()
     for word in settings.exclude:

@@ -31,14 +31,16 @@ FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 def read_config(folder: Path, kinds: Collection[str] = TOWERS) -> dict[str, Any]:
-    """Return config.json of a folder, with a part for each tower. Raises WeightsError for one that is missing, of a
-    kind of model that is none of `kinds`, or not of these weights.
+    """Return config.json of a folder, with a part for each tower. Raises WeightsError for one that is
+    missing, of a kind of model that is none of `kinds`, or not of these weights.
     """
     file = folder / "config.json"
     config = read_json(file)
     kind = config.get("model_type")
     if kind not in kinds:
-        why, fix = REFUSED.get(str(kind), ("", f"give the folder of a {' or '.join(KINDS[k].title for k in kinds)}"))
+        why, fix = REFUSED.get(
+            str(kind), ("", f"give the folder of a {' or '.join(KINDS[k].title for k in kinds)}")
+        )
         raise WeightsError(
             f"{file} describes {why or 'another kind of model'}",
             allowed=f"model_type {' or '.join(kinds)}",
@@ -51,7 +53,9 @@ def read_config(folder: Path, kinds: Collection[str] = TOWERS) -> dict[str, Any]
             raise WeightsError(f"{file}: {part} is not a configuration", found=repr(given)[:80])
         config[part] = {**given[0], **given[1]}
     if config["vision_config"].get("vision_use_head", True) is not True:  # only a SigLIP has this
-        raise WeightsError(f"{file}: the image tower pools nothing", found="vision_config.vision_use_head false")
+        raise WeightsError(
+            f"{file}: the image tower pools nothing", found="vision_config.vision_use_head false"
+        )
     check_hugging_face(file, config, KINDS[kind].sizes)
     return config
 
@@ -94,10 +98,12 @@ def check_tokenizer_files(folder: Path, kind: Kind = CLIP) -> None:
 
 
 def check_pieces(folder: Path, named: object) -> None:
-    """Raise WeightsError, naming the packages, for a folder whose tokenizer only sentencepiece can read; `named` is
-    its class.
+    """Raise WeightsError, naming the packages, for a folder whose tokenizer only sentencepiece can read;
+    `named` is its class.
     """
-    if not (folder / PIECES).is_file() or ((folder / "tokenizer.json").is_file() and named != "SiglipTokenizer"):
+    if not (folder / PIECES).is_file() or (
+        (folder / "tokenizer.json").is_file() and named != "SiglipTokenizer"
+    ):
         return
     missing = [package for module, package in NEEDED_FOR_PIECES.items() if not _is_there(module)]
     if missing:

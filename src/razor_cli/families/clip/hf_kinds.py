@@ -1,5 +1,5 @@
-"""The kinds of model with two towers that a folder of transformers may hold, and what each has beside its weights.
-Imports no torch.
+"""The kinds of model with two towers that a folder of transformers may hold, and what each has beside its
+weights. Imports no torch.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One kind: what its files may name, what its picture processor does where a file leaves it open, and the sizes
-    of its towers where config.json does.
+    """One kind: what its files may name, what its picture processor does where a file leaves it open, and
+    the sizes of its towers where config.json does.
     """
 
     title: str
@@ -45,7 +45,14 @@ CLIP = Kind(
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
     },
-    sizes={"patch": 32, "text_width": 512, "text_heads": 8, "words": 49408, "positions": 77, "projection": 512},
+    sizes={
+        "patch": 32,
+        "text_width": 512,
+        "text_heads": 8,
+        "words": 49408,
+        "positions": 77,
+        "projection": 512,
+    },
 )
 # SigLIP, and the SigLIP 2 of one resolution, whose folders say the same.
 SIGLIP = Kind(
@@ -80,8 +87,8 @@ KINDS: Mapping[str, Kind] = {"clip": CLIP, "siglip": SIGLIP}
 # Kinds that are known and not served: why, and what to take instead.
 REFUSED: Mapping[str, tuple[str, str]] = {
     "siglip2": (
-        "a SigLIP 2 of any resolution (NaFlex): each picture keeps its proportions and has patches of its own number, "
-        "so that pictures have no common shape to be computed in",
-        "give a SigLIP 2 of one resolution (siglip2-base-patch16-224 and its like), whose model_type is siglip",
+        "a SigLIP 2 of any resolution (NaFlex): each picture keeps its proportions and has patches of its "
+        "own number, so that pictures have no common shape to be computed in",
+        "give a SigLIP 2 of one resolution (siglip2-base-patch16-224 and its like): its model_type is siglip",
     )
 }

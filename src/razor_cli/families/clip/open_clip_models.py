@@ -236,8 +236,9 @@ def preprocessing(
 
 
 def sigmoid_release(architecture: str) -> dict[str, Any]:
-    """Return how the released checkpoints of a SigLIP take pictures (squashed to a square, mean and deviation a half):
-    no file of that architecture, whatever it is called, takes them as a CLIP does. Nothing for other architectures.
+    """Return how the released checkpoints of a SigLIP take pictures (squashed to a square, mean and
+    deviation a half): no file of that architecture, whatever it is called, takes them as a CLIP does.
+    Nothing for other architectures.
     """
     if architecture.startswith(FOLDER) or configuration_of(architecture).get("init_logit_bias") is None:
         return {}

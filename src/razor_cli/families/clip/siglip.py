@@ -1,4 +1,5 @@
-"""SigLIP folders of transformers: both towers, the attention that pools a picture, texts padded to the context.
+"""SigLIP folders of transformers: both towers, the attention that pools a picture, texts padded to the
+context.
 
 Zhai et al. 2023 (SigLIP), Tschannen et al. 2025 (SigLIP 2, of one resolution: the same module).
 """
@@ -6,7 +7,8 @@ Zhai et al. 2023 (SigLIP), Tschannen et al. 2025 (SigLIP 2, of one resolution: t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,8 @@ POOL = "vision_model.head"
 
 
 def load_siglip(label: str, folder: Path, weights: Path | None = None, *, stand_in: str = "") -> Clip:
-    """Load a SigLIP folder (config.json, tokenizer, picture processor), with the weights in it or of another file.
-    `stand_in` is the name of an embedded one.
+    """Load a SigLIP folder (config.json, tokenizer, picture processor), with the weights in it or of another
+    file. `stand_in` is the name of an embedded one.
     """
     from transformers import SiglipImageProcessor
 
@@ -66,12 +68,14 @@ def siglip_view(
     stored: Mapping[str, Tensor],
     source: str,
 ) -> Clip:
-    """Return a SigLIP of transformers behind the family's face. Raises WeightsError for a tokenizer that is not the
-    model's.
+    """Return a SigLIP of transformers behind the family's face. Raises WeightsError for a tokenizer that is
+    not the model's.
     """
     vision, text = module.config.vision_config, module.config.text_config
     what = f"model.weights='{source}'"
-    checked = within(lambda texts: padded(tokenizer, texts, text.max_position_embeddings), text.vocab_size, what)
+    checked = within(
+        lambda texts: padded(tokenizer, texts, text.max_position_embeddings), text.vocab_size, what
+    )
     check_tokenizer(checked, what, unknown=tokenizer.unk_token_id)
     return Clip(
         label=label,
@@ -91,8 +95,8 @@ def siglip_view(
 def padded(tokenizer: Any, texts: list[str], length: int) -> Tensor:
     """Return the ids of texts, every one padded to the context [n, length].
 
-    The text tower is not causal and has no mask: what stands behind a text is seen by every word of it, and the last
-    place is what the text is read by. A shorter padding would be another text.
+    The text tower is not causal and has no mask: what stands behind a text is seen by every word of it, and
+    the last place is what the text is read by. A shorter padding would be another text.
     """
     ids: Tensor = tokenizer(
         texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
@@ -114,7 +118,9 @@ def siglip_name(folder: Path) -> str:
 
 
 def is_siglip(folder: Path) -> bool:
-    """Tell whether a folder's config.json speaks of a SigLIP; files that cannot be read are judged by others."""
+    """Tell whether a folder's config.json speaks of a SigLIP; files that cannot be read are judged by
+    others.
+    """
     file = folder / "config.json"
     return file.is_file() and read_json(file).get("model_type") in ("siglip", "siglip2")
 
@@ -126,19 +132,29 @@ def _named(vision: Any) -> str:
 def _config(folder: Path) -> Any:
     from transformers import SiglipConfig
 
-    with worded(folder, "describes a model that transformers cannot build"):
+    with _quietly(), worded(folder, "describes a model that transformers cannot build"):
         return SiglipConfig.from_dict(read_config(folder, KINDS))
 
 
 def tokenizer_of(folder: Path) -> Any:
-    """Return a folder's tokenizer as transformers reads it. Raises WeightsError for one that it cannot read."""
+    """Return a folder's tokenizer as transformers reads it. Raises WeightsError for one that it cannot
+    read.
+    """
     from transformers import AutoTokenizer
 
-    quiet = logging.getLogger("transformers")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)  # it warns of a class that another version wrote, and follows it
+    with _quietly(), worded(folder, "holds a tokenizer that transformers cannot read"):
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers from warning of what it follows all the same: the end tokens that it fills in for
+    sparse files, a tokenizer's class as another version wrote it.
+    """
+    log = logging.getLogger("transformers")
+    level = log.level
+    log.setLevel(logging.ERROR)
     try:
-        with worded(folder, "holds a tokenizer that transformers cannot read"):
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        yield
     finally:
-        quiet.setLevel(level)
+        log.setLevel(level)

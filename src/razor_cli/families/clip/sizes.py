@@ -115,7 +115,9 @@ def check_hugging_face(file: Path, config: Mapping[str, Any], usual: Mapping[str
     tables += text.size("max_position_embeddings", usual["positions"])
     width = towers[1][1]
     if "projection" in usual:
-        projected = Part(file, "config", config).size("projection_dim", usual["projection"]) * (towers[0][1] + width)
+        projected = Part(file, "config", config).size("projection_dim", usual["projection"]) * (
+            towers[0][1] + width
+        )
     else:  # only texts are projected
         projected = text.size("projection_size", width) * width
     images = vision.image_weights(towers[0][1], usual["patch"])

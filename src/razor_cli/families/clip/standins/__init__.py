@@ -19,4 +19,6 @@ def stand_in_folder(name: str) -> Path:
 def stand_in_names() -> list[str]:
     """Return the stand-ins whose configuration is here."""
     root = stand_in_folder("")
-    return sorted({p.parent.name for p in root.glob("*/*.json") if p.stem == p.parent.name or p.name == CONFIG})
+    return sorted(
+        {p.parent.name for p in root.glob("*/*.json") if p.stem == p.parent.name or p.name == CONFIG}
+    )
