@@ -49,7 +49,13 @@ from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.data.sources.emoji import Emoji
 from razor_cli.data.sources.portraits import Portraits
 
-OTHERS = {"sd": "standin_run", "sd3": "standin_sd3", "judges": "standin_judges", "llava": "standin_llava", "siglip": "standin_siglip"}
+OTHERS = {
+    "siglip": "standin_siglip",
+    "sd": "standin_run",
+    "sd3": "standin_sd3",
+    "judges": "standin_judges",
+    "llava": "standin_llava",
+}
 CHECKPOINT_EVERY = 200
 AIMS = {
     "identity": 97.0,
