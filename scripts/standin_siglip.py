@@ -166,8 +166,8 @@ def measure(model: SiglipModel, tokenizer: Any, cifar: Path) -> dict[str, dict[s
     says so.
     """
     return {
-        "identity": accuracy(model, tokenizer, Portraits(), "evaluation", 120),
-        "CIFAR-10": accuracy(model, tokenizer, Cifar10(cifar), "evaluation", 1000),
+        "identity": accuracy(model, tokenizer, Portraits(), "evaluation", 30),
+        "CIFAR-10": accuracy(model, tokenizer, Cifar10(cifar), "evaluation", 100),
         "emoji, new views of trained icons": accuracy(model, tokenizer, Emoji(), "seen", 12),
         "emoji, icon set never trained": accuracy(model, tokenizer, Emoji(), "evaluation", 12),
     }
