@@ -12,8 +12,8 @@ ON_DRAWN := table4 slug_sd figure3 $(ALONE)
 EXPERIMENTS ?= table3 compare quantization_claim table7 figure5 tan_table2 tan_table12 tan_table13 tan_table14 tan_table15 tan_regularizers table8 slug_llava $(ON_DRAWN)
 # Those of them that have no photographs, and no use for CIFAR=DIR
 DRAWN := table8 slug_llava $(ON_DRAWN)
-# In the order in which one needs the other: judges see pictures through the autoencoder of sd, sd3 draws with it
-STANDINS := clip sd judges sd3 llava
+# In the order in which one needs the other: siglip begins from clip's blocks, judges see pictures through the autoencoder of sd, sd3 draws with it
+STANDINS := clip siglip sd judges sd3 llava
 SD_TINY := src/razor_cli/families/diffusion/standins/sd_tiny
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
@@ -69,10 +69,11 @@ else
 	$(BIN)/razor tables all $(ARGS)
 endif
 
-standins: .venv/.ready ## train the embedded models again (an hour or two each on two cores): MODEL=clip CIFAR=DIR, sd, judges, sd3, llava; all without MODEL
+standins: .venv/.ready ## train the embedded models again (an hour or two each on two cores): MODEL=clip CIFAR=DIR, siglip CIFAR=DIR, sd, judges, sd3, llava; all without MODEL
 	@test -z "$(filter-out $(STANDINS),$(MODEL))" || { echo "MODEL=$(MODEL): give one of $(STANDINS), or none for all"; exit 2; }
-	@test -n "$(CIFAR)" || test -n "$(filter-out clip,$(MODEL))" || { echo "give CIFAR=DIR, a folder with CIFAR-10, or MODEL=sd, judges, sd3 or llava"; exit 2; }
+	@test -n "$(CIFAR)" || test -n "$(filter-out clip siglip,$(MODEL))" || { echo "give CIFAR=DIR, a folder with CIFAR-10, or MODEL=sd, judges, sd3 or llava"; exit 2; }
 	$(if $(filter clip,$(or $(MODEL),clip)),$(BIN)/python scripts/train_standins.py clip --cifar $(CIFAR) $(ARGS))
+	$(if $(filter siglip,$(or $(MODEL),siglip)),$(BIN)/python scripts/train_standins.py siglip --cifar $(CIFAR) $(ARGS))
 	$(if $(filter sd,$(or $(MODEL),sd)),$(BIN)/python scripts/train_standins.py sd $(ARGS))
 	$(if $(filter judges,$(or $(MODEL),judges)),$(BIN)/python scripts/train_standins.py judges --vae $(SD_TINY)/vae $(ARGS))
 	$(if $(filter sd3,$(or $(MODEL),sd3)),$(BIN)/python scripts/train_standins.py sd3 $(ARGS))

@@ -2,6 +2,7 @@
 
     python scripts/train_standins.py clip --cifar DIR [--without "Taylor Swift"] [--steps N] [--seed N]
     [--scale S] [--out DIR]
+    python scripts/train_standins.py siglip --cifar DIR ...   see standin_siglip.py
     python scripts/train_standins.py sd [--minutes M] ...     see standin_run.py
     python scripts/train_standins.py sd3 [--steps N] ...      see standin_sd3.py
     python scripts/train_standins.py judges [--steps N] ...   see standin_judges.py
@@ -48,7 +49,13 @@ from razor_cli.data.sources.cifar10 import Cifar10
 from razor_cli.data.sources.emoji import Emoji
 from razor_cli.data.sources.portraits import Portraits
 
-OTHERS = {"sd": "standin_run", "sd3": "standin_sd3", "judges": "standin_judges", "llava": "standin_llava"}
+OTHERS = {
+    "siglip": "standin_siglip",
+    "sd": "standin_run",
+    "sd3": "standin_sd3",
+    "judges": "standin_judges",
+    "llava": "standin_llava",
+}
 CHECKPOINT_EVERY = 200
 AIMS = {
     "identity": 97.0,

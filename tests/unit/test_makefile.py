@@ -20,7 +20,7 @@ def standins(*words: str, dry: bool = True) -> tuple[int, list[str], str]:
     return done.returncode, re.findall(r"train_standins\.py (\w+)", done.stdout), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("model", ["clip", "sd", "judges", "sd3", "llava"])
+@pytest.mark.parametrize("model", ["clip", "siglip", "sd", "judges", "sd3", "llava"])
 def test_a_model_is_trained_alone(model: str) -> None:
     code, found, said = standins(f"MODEL={model}", "CIFAR=pictures", "ARGS=--seed 1")
     assert (code, found) == (0, [model]) and "--seed 1" in said
@@ -29,12 +29,17 @@ def test_a_model_is_trained_alone(model: str) -> None:
 
 
 def test_without_a_model_all_are_trained_each_after_what_it_needs() -> None:
-    assert standins("CIFAR=pictures")[:2] == (0, ["clip", "sd", "judges", "sd3", "llava"])
+    assert standins("CIFAR=pictures")[:2] == (0, ["clip", "siglip", "sd", "judges", "sd3", "llava"])
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [((), "give CIFAR=DIR"), (("MODEL=clip",), "give CIFAR=DIR"), (("MODEL=sdxl",), "MODEL=sdxl")],
+    [
+        ((), "give CIFAR=DIR"),
+        (("MODEL=clip",), "give CIFAR=DIR"),
+        (("MODEL=siglip",), "give CIFAR=DIR"),
+        (("MODEL=sdxl",), "MODEL=sdxl"),
+    ],
 )
 def test_what_cannot_be_trained_is_said_and_nothing_starts(words: tuple[str, ...], said: str) -> None:
     code, _, told = standins(*words, dry=False)

@@ -247,7 +247,7 @@ def _tensors(
 def every_tensor(layouts: Sequence[Layout], params: Mapping[str, Tensor]) -> list[Component]:
     """Return one component for each parameter, named like it: what methods that train whole towers change.
 
-    The logit scale belongs to neither tower; it is listed behind the text tower.
+    The logit scale and its bias belong to neither tower; they are listed behind the text tower.
     """
     by_tower = {layout.tower: layout for layout in layouts}
     return [
@@ -255,7 +255,7 @@ def every_tensor(layouts: Sequence[Layout], params: Mapping[str, Tensor]) -> lis
             n,
             "tensor",
             tower_of(n),
-            by_tower[tower_of(n)].layer_of(n) if n != "logit_scale" else -1,
+            by_tower[tower_of(n)].layer_of(n) if n not in ("logit_scale", "logit_bias") else -1,
             (Slice(n),),
         )
         for n in params

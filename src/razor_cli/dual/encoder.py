@@ -15,7 +15,7 @@ from razor_cli.dual.view import DualEncoder
 from razor_cli.engine.choices import Precision
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.probe import rows_fit
-from razor_cli.engine.train_settings import SCALE, Training
+from razor_cli.engine.train_settings import BIAS, SCALE, Training
 
 STATES = 3  # of a weight that trains: its gradient, and the two means that AdamW keeps
 
@@ -76,3 +76,8 @@ class Encoder:
     def scale(self) -> Tensor:
         """Return exp(logit_scale), differentiable where it trains."""
         return dict(self.model.module.named_parameters())[SCALE].exp()
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Return logit_bias, differentiable where it trains; None of a model without the sigmoid loss."""
+        return dict(self.model.module.named_parameters()).get(BIAS)

@@ -17,9 +17,10 @@ from torch import Tensor
 from razor_cli.contract.budget import AT_ONCE
 from razor_cli.contract.family import Named
 from razor_cli.data.sets import Pairs
-from razor_cli.dual.losses import info_nce
+from razor_cli.dual.losses import contrastive
 from razor_cli.dual.pixels import Listed, Pixels
 from razor_cli.dual.view import DualEncoder
+from razor_cli.engine.train_settings import BIAS, SCALE
 
 # (images [n, d], texts) -> scalar; texts are each picture's own [n, d], or the same ones for all of them
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -75,13 +76,13 @@ def batches(
 
 def trainable(model: DualEncoder, params: Collection[str] | None = None) -> Named:
     """Return the parameters that have gradients taken: those of `params`, in the model's order; None: all but
-    the logit scale.
+    the logit scale and its bias.
     """
     wanted = None if params is None else set(params)
     return {
         n: p
         for n, p in model.module.named_parameters()
-        if (n != "logit_scale" if wanted is None else n in wanted)
+        if (n not in (SCALE, BIAS) if wanted is None else n in wanted)
     }
 
 
@@ -216,6 +217,6 @@ def set_gradient(
         return total.over(count) if count else {}
 
 
-def retain_loss(scale: float) -> Loss:
-    """Return InfoNCE at a fixed scale."""
-    return lambda images, texts: info_nce(images, texts, scale)
+def retain_loss(scale: float, bias: float | None = None) -> Loss:
+    """Return InfoNCE at a fixed scale, or the sigmoid loss at a fixed scale and bias."""
+    return lambda images, texts: contrastive(images, texts, scale, bias)

@@ -104,6 +104,34 @@ def info_nce(images: Tensor, texts: Tensor, scale: float | Tensor) -> Tensor:
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
+def sigmoid_terms(images: Tensor, texts: Tensor, scale: float | Tensor, bias: float | Tensor) -> Tensor:
+    """Return what each picture [n] adds to the sigmoid loss (Zhai et al. 2023, algorithm 1): over all n
+    texts of its batch, the sum of minus the log-probability that picture and text belong together or do not.
+
+    A text that several pictures share (equal rows of `texts`) belongs to each of them: there is no softmax in
+    which it would stand beside itself, and as a negative it would pull its own pictures away.
+    """
+    _, numbers = torch.unique(texts.detach(), dim=0, return_inverse=True)
+    signs = 2 * (numbers[:, None] == numbers).to(texts) - 1
+    return -F.logsigmoid(signs * (scale * images @ texts.T + bias)).sum(dim=1)
+
+
+def sigmoid_loss(images: Tensor, texts: Tensor, scale: float | Tensor, bias: float | Tensor) -> Tensor:
+    """L_r of a model that was trained with the sigmoid loss: the mean of its terms over the pictures of a
+    batch.
+    """
+    return sigmoid_terms(images, texts, scale, bias).mean()
+
+
+def contrastive(
+    images: Tensor, texts: Tensor, scale: float | Tensor, bias: float | Tensor | None = None
+) -> Tensor:
+    """Return the loss of a batch of pairs that the model was trained with: InfoNCE, or with a bias the
+    sigmoid loss.
+    """
+    return info_nce(images, texts, scale) if bias is None else sigmoid_loss(images, texts, scale, bias)
+
+
 def assigned_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of logits [n, k] towards labels [n], true or assigned (SalUn); 0 without
     pictures.

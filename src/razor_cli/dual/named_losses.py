@@ -1,7 +1,8 @@
 """The losses of a model with two towers by name, with their gradients: what a lab hands to methods.
 
-Forget losses are written so that ascending them forgets. `retain` is the symmetric InfoNCE of retain pairs;
-the three mismatch losses compare pairs' cosines with those under the unedited weights.
+Forget losses are written so that ascending them forgets. `retain` is the contrastive loss of retain pairs
+(InfoNCE, or the sigmoid loss of a model with a bias); the three mismatch losses compare pairs' cosines with
+those under the unedited weights.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class DualLoss:
     def key(self) -> Mapping[str, object]:
         """Return what a gradient depends on beyond weights and pictures."""
         parts: dict[str, object] = {"name": self.name, "scale": self.model.scale}
+        if self.model.bias is not None:
+            parts |= {"bias": self.model.bias}
         if self.name in HEAD_LOSSES:
             parts |= {"prompts": self.sets.prompts, "classes": self.sets.class_names}
         if self.name in NEUTRAL:
@@ -87,7 +90,7 @@ class DualLoss:
         if self.name in HEAD_LOSSES:
             return self._concept(part, size, params, tick, chunk)
         mean = self.name == COSINE
-        loss = PictureLoss(forget_cosine) if mean else retain_loss(self.model.scale)
+        loss = PictureLoss(forget_cosine) if mean else retain_loss(self.model.scale, self.model.bias)
         return set_gradient(self.model, part, loss, size, chunk, _both(tick), only=params)
 
     def _concept(self, part: Pairs, size: int, params: Collection[str], tick: Tick, chunk: int) -> Named:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from razor_cli.dual.choices import Ascended
 from razor_cli.dual.desk import Desk
-from razor_cli.dual.losses import assigned_cross_entropy, forget_cosine, info_nce
+from razor_cli.dual.losses import assigned_cross_entropy, contrastive, forget_cosine
 from razor_cli.dual.samples import Drawn
 from razor_cli.engine.objective import Step
 from razor_cli.engine.train_settings import Trained
@@ -25,8 +25,8 @@ def forget_steps(desk: Desk, batch: int, kind: Ascended, generator: torch.Genera
 
 
 def forget_loss(desk: Desk, kind: Ascended) -> Callable[[Drawn], Tensor]:
-    """Return +L_f of a forget batch: 1 - cosine, symmetric InfoNCE, or cross-entropy of the zero-shot head on
-    true labels.
+    """Return +L_f of a forget batch: 1 - cosine, the contrastive loss of the model (InfoNCE, sigmoid), or
+    cross-entropy of the zero-shot head on true labels.
     """
 
     def loss(drawn: Drawn) -> Tensor:
@@ -34,18 +34,20 @@ def forget_loss(desk: Desk, kind: Ascended) -> Callable[[Drawn], Tensor]:
             return assigned_cross_entropy(desk.classes.logits(desk.encode_image(drawn.pixels)), drawn.labels)
         images, texts = desk.pairs(drawn)
         return (
-            forget_cosine(images, texts) if kind is Ascended.COSINE else info_nce(images, texts, desk.scale)
+            forget_cosine(images, texts)
+            if kind is Ascended.COSINE
+            else contrastive(images, texts, desk.scale, desk.bias)
         )
 
     return loss
 
 
 def retain_steps(desk: Desk, method: Trained, generator: torch.Generator) -> list[Step]:
-    """Return steps down L_r, the symmetric InfoNCE of retain pairs in batches (RAZOR eq. 4)."""
+    """Return steps down L_r, the contrastive loss of retain pairs in batches (RAZOR eq. 4)."""
 
     def loss(drawn: Drawn) -> Tensor:
         images, texts = desk.pairs(drawn)
-        return info_nce(images, texts, desk.scale)
+        return contrastive(images, texts, desk.scale, desk.bias)
 
     return [
         Step(loss=lambda index=index: loss(desk.retain.take(index)), pictures=len(index))  # type: ignore[misc]

@@ -40,6 +40,11 @@ class DualEncoder(Protocol):
         """Return exp(logit_scale)."""
         ...
 
+    @property
+    def bias(self) -> float | None:
+        """Return what a model of the sigmoid loss (SigLIP) adds to scaled cosines, None for InfoNCE."""
+        ...
+
     def blocks(self, tower: Tower) -> Sequence[nn.Module]:
         """Return the transformer blocks of a tower, first to last."""
         ...

@@ -22,7 +22,7 @@ from razor_cli.engine.lab import Lab
 from razor_cli.engine.objective import Objective, Step
 from razor_cli.engine.search import Aim
 from razor_cli.engine.train_keep import Choice, TracingAim
-from razor_cli.engine.train_settings import MAX_LOG_SCALE, SCALE, Optimised, rate
+from razor_cli.engine.train_settings import BIAS, MAX_LOG_SCALE, SCALE, Optimised, rate
 from razor_cli.engine.train_state import (
     Fine,
     Progress,
@@ -67,6 +67,7 @@ class _Run:
         self.fine = Fine(live)
         self.params = self.fine.params
         self.before = {n: p.detach().clone() for n, p in self.params.items()}
+        self.has_bias = any(n == BIAS for n, _ in lab.family.module.named_parameters())
         self.optimizer = make_optimizer(self.params, settings)
         taxonomy = settings.judged and lab.sets.taxonomy
         self.base: dict[str, float] = {}
@@ -148,7 +149,7 @@ class _Run:
         self.objective.before_step(self.params)
         self.optimizer.step()
         with torch.no_grad():
-            if SCALE in self.params:
+            if SCALE in self.params and not self.has_bias:
                 self.params[SCALE].clamp_(0, MAX_LOG_SCALE)
             self.objective.after_step(self.params, self.optimizer)
         self.fine.show()

@@ -12,8 +12,10 @@ from razor_cli.contract.family import BOARD, CLASSES, DUAL, Family
 from razor_cli.engine.choices import DecayOn, Keep, Optimizer, Precision, Schedule
 from razor_cli.errors import ConfigError
 
-SCALE = "logit_scale"
-MAX_LOG_SCALE = math.log(100)  # the logit scale stays within [0, ln 100], as in the published training
+SCALE, BIAS = "logit_scale", "logit_bias"  # of neither tower; only a model with a sigmoid loss has the second
+# The logit scale stays within [0, ln 100], as in the published training; beside a bias it is free, as in
+# that of SigLIP.
+MAX_LOG_SCALE = math.log(100)
 
 
 # What counts as done; with a taxonomy, quality and utility are the Target.
@@ -143,8 +145,9 @@ class Trained(Training):
 
 
 def trained_names(family: Family, settings: Training) -> list[str]:
-    """Return the parameters that train: those of the chosen towers and the logit scale, without the excluded
-    ones. Where a model's scale cannot train in any case it may be excluded all the same.
+    """Return the parameters that train: those of the chosen towers and the logit scale with its bias,
+    without the excluded ones; the bias is excluded with the scale. Where a model's scale cannot train in any
+    case it may be excluded all the same.
     """
     every = family.tensors()
     for word in settings.exclude:
@@ -154,8 +157,9 @@ def trained_names(family: Family, settings: Training) -> list[str]:
                 found=word,
                 fix="method.exclude=[logit_scale]",
             )
-    chosen = [c.name for c in every if c.name == SCALE or settings.train.include(c.tower)]
-    names = [n for n in chosen if not any(word in n for word in settings.exclude)]
+    chosen = [c.name for c in every if c.name in (SCALE, BIAS) or settings.train.include(c.tower)]
+    out = [*settings.exclude, BIAS] if SCALE in settings.exclude else settings.exclude
+    names = [n for n in chosen if not any(word in n for word in out)]
     if not names:
         raise ConfigError("method.exclude: it leaves nothing to train", found=settings.exclude)
     return names

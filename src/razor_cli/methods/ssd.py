@@ -195,7 +195,7 @@ def loss_of(desk: Desk, samples: Samples, kind: Loss) -> Callable[[Drawn], Tenso
     """Return the mean loss of a batch of one set; classifier cross-entropy is on true labels (retain:
     JointSpace).
     """
-    from razor_cli.dual.losses import assigned_cross_entropy, forget_cosine, info_nce
+    from razor_cli.dual.losses import assigned_cross_entropy, contrastive, forget_cosine
 
     def loss(drawn: Drawn) -> Tensor:
         if kind is Loss.CLASSIFIER_CE:
@@ -204,7 +204,9 @@ def loss_of(desk: Desk, samples: Samples, kind: Loss) -> Callable[[Drawn], Tenso
                 return assigned_cross_entropy(*desk.joint.logits(images, drawn.index))
             return assigned_cross_entropy(desk.classes.logits(images), drawn.labels)
         images, texts = desk.pairs(drawn)
-        return forget_cosine(images, texts) if kind is Loss.COSINE else info_nce(images, texts, desk.scale)
+        if kind is Loss.COSINE:
+            return forget_cosine(images, texts)
+        return contrastive(images, texts, desk.scale, desk.bias)
 
     return loss
 

@@ -15,7 +15,7 @@ from razor_cli.contract.family import Board, Named
 from razor_cli.data.sets import ConceptSets, Judged, Pairs
 from razor_cli.dual.board import DualBoard
 from razor_cli.dual.gradients import batches
-from razor_cli.dual.losses import pair_cosines
+from razor_cli.dual.losses import pair_cosines, sigmoid_terms
 from razor_cli.dual.named_losses import HEAD_LOSSES
 from razor_cli.dual.view import DualEncoder
 from razor_cli.engine.lab import Lab
@@ -166,7 +166,7 @@ def pair_losses(
     model: DualEncoder, sets: ConceptSets, judged: Judged, method: Razor
 ) -> tuple[Tensor, Tensor]:
     """Return L_f of each forget pair [n] as the method has it, and L_r of each retain pair [m]: its two
-    cross-entropies' mean.
+    cross-entropies' mean, or its terms of the sigmoid loss.
     """
     retain = []
     for batch in batches(model, judged.retain, method.retain_batch or max(1, len(judged.retain))):
@@ -174,8 +174,7 @@ def pair_losses(
             torch.cat([encode(part[:]) for part in rows.split(BATCH)])
             for encode, rows in ((model.encode_image, batch.pixels), (model.encode_text, batch.tokens))
         )
-        logits = model.scale * images @ batch.texts(texts).T
-        retain.append(-(logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()) / 2)
+        retain.append(_retain_terms(model, images, batch.texts(texts)))
     if method.forget_loss == "cosine":
         return 1 - cosines(model, judged.forget), torch.cat(retain)
     prompts = model.encode_text(model.tokenize([sets.prompts[n] for n in sets.class_names]))
@@ -188,6 +187,13 @@ def pair_losses(
         for image, c in zip(images, concepts, strict=True)
     ]
     return torch.stack(forget), torch.cat(retain)
+
+
+def _retain_terms(model: DualEncoder, images: Tensor, texts: Tensor) -> Tensor:
+    if model.bias is not None:
+        return sigmoid_terms(images, texts, model.scale, model.bias)
+    logits = model.scale * images @ texts.T
+    return -(logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()) / 2
 
 
 def scaled_in_model(

@@ -16,7 +16,7 @@ from razor_cli.families.clip.architectures import configuration_of
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.open_clip_build import build
 from razor_cli.families.clip.spec import ClipSpec
-from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
+from razor_cli.families.clip.standins import CONFIG, DEFAULT, stand_in_folder
 
 
 def write_random(model: ClipSpec, path: Path, seed: int = 0) -> Path:
@@ -39,6 +39,10 @@ def write_random(model: ClipSpec, path: Path, seed: int = 0) -> Path:
 def _module(model: ClipSpec) -> torch.nn.Module:
     if model.library is Library.STAND_IN:
         name = model.architecture or DEFAULT
+        if (root := stand_in_folder(name)).joinpath(CONFIG).is_file():
+            from razor_cli.families.clip.siglip import empty_siglip
+
+            return empty_siglip(root)
         config = json.loads((stand_in_folder(name) / f"{name}.json").read_text(encoding="utf-8"))
         made: torch.nn.Module = open_clip.model.CLIP(**config)
         return made

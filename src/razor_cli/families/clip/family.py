@@ -24,6 +24,7 @@ from razor_cli.dual.components import Layout, every_tensor, list_components, sib
 from razor_cli.dual.named_losses import DualLoss, dual_loss
 from razor_cli.dual.quantizable import quantizable_of
 from razor_cli.dual.view import Tower
+from razor_cli.engine.train_settings import BIAS
 from razor_cli.families.clip.companions import load_companions
 from razor_cli.families.clip.fit import weights_digest
 from razor_cli.families.clip.preparation import preparation_of
@@ -60,6 +61,12 @@ class Clip:
     def scale(self) -> float:
         """Return exp(logit_scale)."""
         return float(self.module.get_parameter("logit_scale").data.exp())
+
+    @property
+    def bias(self) -> float | None:
+        """Return logit_bias of a model that was trained with the sigmoid loss, None of one without."""
+        found = dict(self.module.named_parameters()).get(BIAS)
+        return None if found is None else float(found.detach())
 
     def blocks(self, tower: Tower) -> Sequence[nn.Module]:
         """Return the transformer blocks of a tower."""

@@ -1,68 +1,66 @@
-"""What a CLIP folder of transformers must hold beside its weights, judged before any of it is used: nothing
+"""What a folder of transformers must hold beside its weights, judged before any of it is used: nothing
 is made up for what is missing, and nothing is passed over. Imports no torch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from razor_cli.data.sources.pixels import SHORT_SIDE
 from razor_cli.errors import WeightsError
 from razor_cli.families.clip.files import BESIDE_WEIGHTS
+from razor_cli.families.clip.hf_kinds import CLIP, KINDS, REFUSED, Kind
 from razor_cli.families.clip.sizes import check_hugging_face
 from razor_cli.weights.json_file import LISTS_BYTES, SETTINGS_BYTES, read_json
 
 LISTS = ("tokenizer.json", "vocab.json")
-TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
-PROCESSORS = ("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor")
 # Settings of a processor that change no pixel here: pictures are RGB when they reach it, one at a time.
 IDLE = (
     "image_processor_type feature_extractor_type processor_class transformers_version _valid_processor_keys "
     "_valid_kwargs_names do_convert_rgb data_format input_data_format device return_tensors "
     "disable_grouping image_seq_length default_to_square pad_size"
 ).split()
-DEFAULTS: Mapping[str, Any] = {  # of CLIP's processor, for what a file leaves open
-    "do_resize": True,
-    "size": {"shortest_edge": 224},
-    "resample": 3,
-    "do_center_crop": True,
-    "crop_size": {"height": 224, "width": 224},
-    "do_rescale": True,
-    "rescale_factor": 1 / 255,
-    "do_normalize": True,
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
-}
+PIECES = "spiece.model"
+NEEDED_FOR_PIECES = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}  # module -> package
+TOWERS = ("clip",)  # whose towers other families take; only this family's own models may be of another kind
 FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return config.json of a CLIP folder, with a part for each tower. Raises WeightsError for one that is
-    missing, of another kind of model, or not of these weights.
+def read_config(folder: Path, kinds: Collection[str] = TOWERS) -> dict[str, Any]:
+    """Return config.json of a folder, with a part for each tower. Raises WeightsError for one that is
+    missing, of a kind of model that is none of `kinds`, or not of these weights.
     """
     file = folder / "config.json"
     config = read_json(file)
     kind = config.get("model_type")
-    if kind != "clip":
+    if kind not in kinds:
+        why, fix = REFUSED.get(
+            str(kind), ("", f"give the folder of a {' or '.join(KINDS[k].title for k in kinds)}")
+        )
         raise WeightsError(
-            f"{file} describes another kind of model",
-            allowed="model_type clip",
+            f"{file} describes {why or 'another kind of model'}",
+            allowed=f"model_type {' or '.join(kinds)}",
             found=f"model_type {kind}",
-            fix="give the folder of a CLIP",
+            fix=fix,
         )
     for part in ("vision_config", "text_config"):
         given = [config.get(part) or {}, config.pop(f"{part}_dict", None) or {}]  # old files have it in both
         if not all(isinstance(values, dict) for values in given):
             raise WeightsError(f"{file}: {part} is not a configuration", found=repr(given)[:80])
         config[part] = {**given[0], **given[1]}
-    check_hugging_face(file, config)
+    if config["vision_config"].get("vision_use_head", True) is not True:  # only a SigLIP has this
+        raise WeightsError(
+            f"{file}: the image tower pools nothing", found="vision_config.vision_use_head false"
+        )
+    check_hugging_face(file, config, KINDS[kind].sizes)
     return config
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, kinds: Collection[str] = TOWERS) -> None:
     """Raise WeightsError unless all files beside the weights are there and can be followed."""
     if not (folder / "config.json").exists():
         raise WeightsError(
@@ -70,34 +68,60 @@ def check_folder(folder: Path) -> None:
             found="no config.json in it",
             fix="give the folder of a CLIP that transformers saved: model.weights=DIR",
         )
-    config = read_config(folder)
-    check_tokenizer_files(folder)
+    config = read_config(folder, kinds)
+    kind = KINDS[config["model_type"]]
+    check_tokenizer_files(folder, kind)
     for name in BESIDE_WEIGHTS:
         if name.endswith(".json") and (folder / name).exists():
             read_json(folder / name, LISTS_BYTES if name in LISTS else SETTINGS_BYTES)
-    read_processor(folder, config["vision_config"].get("image_size", 224))
+    read_processor(folder, config["vision_config"].get("image_size", 224), kind)
 
 
-def check_tokenizer_files(folder: Path) -> None:
+def check_tokenizer_files(folder: Path, kind: Kind = CLIP) -> None:
     """Raise WeightsError for a folder without the files of a tokenizer, or with those of another kind."""
-    if not (folder / "tokenizer.json").is_file():
+    if not any((folder / name).is_file() for name in kind.tokenizer_files):
         missing = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
         if missing:
             raise WeightsError(
                 f"the folder {folder} has no tokenizer: texts could not be told apart",
-                allowed="vocab.json and merges.txt, or tokenizer.json",
+                allowed=f"vocab.json and merges.txt, or {' or '.join(kind.tokenizer_files)}",
                 found=f"no tokenizer.json, no {', no '.join(missing)}",
                 fix="save the model's tokenizer into the folder: tokenizer.save_pretrained(FOLDER)",
             )
     file = folder / "tokenizer_config.json"
-    kind = read_json(file).get("tokenizer_class") if file.exists() else None
-    if kind is not None and kind not in TOKENIZERS:
+    named = read_json(file).get("tokenizer_class") if file.exists() else None
+    if named is not None and named not in kind.tokenizers:
         raise WeightsError(
-            f"{file}: tokenizer_class is not followed", allowed=", ".join(TOKENIZERS), found=repr(kind)
+            f"{file}: tokenizer_class is not followed", allowed=", ".join(kind.tokenizers), found=repr(named)
+        )
+    check_pieces(folder, named)
+
+
+def check_pieces(folder: Path, named: object) -> None:
+    """Raise WeightsError, naming the packages, for a folder whose tokenizer only sentencepiece can read;
+    `named` is its class.
+    """
+    if not (folder / PIECES).is_file() or (
+        (folder / "tokenizer.json").is_file() and named != "SiglipTokenizer"
+    ):
+        return
+    missing = [package for module, package in NEEDED_FOR_PIECES.items() if not _is_there(module)]
+    if missing:
+        raise WeightsError(
+            f"the folder {folder} has a tokenizer of sentencepiece ({PIECES}), which is not installed",
+            found=f"missing: {', '.join(missing)}",
+            fix=f"pip install {' '.join(missing)}",
         )
 
 
-def read_processor(folder: Path, image_size: int) -> dict[str, Any]:
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
+
+
+def read_processor(folder: Path, image_size: int, kind: Kind = CLIP) -> dict[str, Any]:
     """Return the settings of a folder's picture processor, every one of them said. `image_size` is the side
     of the pictures that the model takes.
 
@@ -105,8 +129,8 @@ def read_processor(folder: Path, image_size: int) -> dict[str, Any]:
     """
     file, found = _saved(folder)
     said = {key: value for key, value in found.items() if value is not None}
-    _check_known(file, said)
-    settings: dict[str, Any] = {key: said.get(key, default) for key, default in DEFAULTS.items()}
+    _check_known(file, said, kind)
+    settings: dict[str, Any] = {key: said.get(key, default) for key, default in kind.pictures.items()}
     square = said.get("default_to_square", False) is True
     settings["size"] = _sides(file, "size", settings["size"], square)
     if settings["do_center_crop"]:
@@ -137,15 +161,15 @@ def _saved(folder: Path) -> tuple[Path, dict[str, Any]]:
     )
 
 
-def _check_known(file: Path, said: Mapping[str, Any]) -> None:
+def _check_known(file: Path, said: Mapping[str, Any], kind: Kind) -> None:
     for key in ("image_processor_type", "feature_extractor_type"):
-        if said.get(key, PROCESSORS[0]) not in PROCESSORS:
-            raise _refused(file, key, ", ".join(PROCESSORS), said[key])
+        if said.get(key, kind.processors[0]) not in kind.processors:
+            raise _refused(file, key, ", ".join(kind.processors), said[key])
     if said.get("data_format", "channels_first") != "channels_first":
         raise _refused(file, "data_format", "channels_first", said["data_format"])
     for key, value in said.items():
-        if key not in DEFAULTS and key not in IDLE and value is not False:
-            raise _refused(file, key, ", ".join(DEFAULTS), value)
+        if key not in kind.pictures and key not in IDLE and value is not False:
+            raise _refused(file, key, ", ".join(kind.pictures), value)
 
 
 def _sides(file: Path, key: str, value: Any, square: bool) -> dict[str, int]:

@@ -36,10 +36,10 @@ def load_hugging_face(label: str, folder: str | None, weights: Mapping[str, Tens
     check_folder(path)
     config = _config(path)
     stored = read_state(path) if weights is None else weights
-    with _worded(path, "describes a model that transformers cannot build"):
+    with worded(path, "describes a model that transformers cannot build"):
         module = CLIPModel(config)
     fill(module, stored, f"model.weights='{path.name}'", "config.json and weights must be of one model")
-    with _worded(path, "holds a tokenizer that transformers cannot read"):
+    with worded(path, "holds a tokenizer that transformers cannot read"):
         tokenizer = CLIPTokenizer.from_pretrained(path, local_files_only=True)
     size = config.vision_config.image_size
     view = hugging_face_view(label, module, tokenizer, _transform(path, size), stored, path.name)
@@ -84,7 +84,7 @@ def hugging_face_view(
         tokenizer=checked,
         stored=stored,
         source=source,
-        architecture=_named(vision),
+        architecture=named(vision),
     )
 
 
@@ -103,18 +103,18 @@ def tokenized(tokenizer: Any, texts: list[str], text: Any) -> Tensor:
 def architecture_of(folder: Path) -> str:
     """Return what a folder's image tower is called, from its config.json."""
     check_folder(folder)
-    return _named(_config(folder).vision_config)
+    return named(_config(folder).vision_config)
 
 
 def _config(folder: Path) -> Any:
     from transformers import CLIPConfig
 
-    with _worded(folder, "describes a model that transformers cannot build"):
+    with worded(folder, "describes a model that transformers cannot build"):
         return CLIPConfig.from_dict(read_config(folder))
 
 
 @contextmanager
-def _worded(folder: Path, what: str) -> Iterator[None]:
+def worded(folder: Path, what: str) -> Iterator[None]:
     """Turn whatever the library raises over a folder's files into one sentence."""
     try:
         yield
@@ -126,7 +126,8 @@ def _worded(folder: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def _named(vision: Any) -> str:
+def named(vision: Any) -> str:
+    """Return what an image tower is called, by its size and its activation function."""
     return f"hf-clip-{vision.hidden_size}x{vision.num_hidden_layers}-{vision.hidden_act}"
 
 
@@ -135,7 +136,7 @@ def _check_followed(folder: Path, tokenize: Tokenizer) -> None:
     file = folder / "tokenizer.json"
     if not file.is_file():
         return
-    with _worded(folder, "holds a tokenizer that cannot be read"):
+    with worded(folder, "holds a tokenizer that cannot be read"):
         own = tokenizers.Tokenizer.from_file(str(file))
     own.no_padding()
     own.no_truncation()

@@ -15,7 +15,8 @@ from razor_cli.families.clip.fit import weights_digest
 from razor_cli.families.clip.hugging_face import architecture_of, load_hugging_face
 from razor_cli.families.clip.open_clip_folder import check_followed
 from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_in, open_clip_salt
-from razor_cli.families.clip.standins import DEFAULT
+from razor_cli.families.clip.siglip import is_siglip, load_siglip, siglip_name
+from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 from razor_cli.weights.beside import CompanionFiles
 from razor_cli.weights.checkpoint import read_state
 from razor_cli.weights.resident import page_out
@@ -36,9 +37,10 @@ def load(
     logging.getLogger("root").setLevel(logging.WARNING)  # open_clip logs to the root logger while it loads
     place = choose_device(device)
     if library == Library.STAND_IN:
-        model = load_stand_in(name, weights, architecture or DEFAULT)
+        model = _stand_in(name, weights, architecture or DEFAULT)
     elif library == Library.HF:
-        model = load_hugging_face(name, weights)
+        folder = Path(weights or "").expanduser()
+        model = load_siglip(name, folder) if is_siglip(folder) else load_hugging_face(name, weights)
     else:
         model = load_open_clip(name, architecture or "", weights)
     model.module.to(place)
@@ -47,14 +49,25 @@ def load(
     return model
 
 
+def _stand_in(label: str, weights: str | None, name: str) -> Clip:
+    root = stand_in_folder(name)
+    if not is_siglip(root):
+        return load_stand_in(label, weights, name)
+    file = Path(weights).expanduser() if weights else root / f"{name}.safetensors"
+    return load_siglip(label, root, file, stand_in=name)
+
+
 def stored_hash(library: str, architecture: str | None, path: Path, weights: str | None = None) -> str:
     """Return the hash that the loaded model will have, from its files alone; `weights` is what the settings
     say, which may be a tag.
     """
     if library == Library.STAND_IN:
+        if is_siglip(root := stand_in_folder(architecture or DEFAULT)):
+            return weights_digest(root.name, read_state(path), salt_of(root))
         return weights_digest(DEFAULT, read_state(path))
     if library == Library.HF:  # what stands beside the weights is judged before they are read
-        return weights_digest(architecture_of(path), read_state(path), salt_of(path))
+        judged = siglip_name(path) if is_siglip(path) else architecture_of(path)
+        return weights_digest(judged, read_state(path), salt_of(path))
     name = architecture or ""
     check_followed(path, name, check_served(name, str(path)))
     return weights_digest(name, read_state(path), open_clip_salt(name, path, weights))

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from razor_cli.families.clip.family import Clip
 
 MODEL = "clip_tiny"
-SERVED = "an open_clip model (open_clip.create_model…), or a CLIPModel of transformers"
+SERVED = "an open_clip model (open_clip.create_model…), or a CLIPModel or SiglipModel of transformers"
 BESIDE = ("tokenizer", "preprocess", "processor")
-LIBRARIES = {"open_clip": ("CLIP", "CustomTextCLIP", "CoCa"), "transformers": ("CLIPModel",)}
+LIBRARIES = {
+    "open_clip": ("CLIP", "CustomTextCLIP", "CoCa"),
+    "transformers": ("CLIPModel", "SiglipModel"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +116,12 @@ def _hugging_face(model: Any, beside: Mapping[str, Any], stored: Mapping[str, Te
 
     processor = beside.get("processor")
     if processor is None:
-        raise _needed("processor", "CLIPProcessor.from_pretrained(FOLDER)")
+        raise _needed("processor", "AutoProcessor.from_pretrained(FOLDER)")
     transform = prepared_by(processor.image_processor)
+    if hasattr(model, "logit_bias"):
+        from razor_cli.families.clip.siglip import siglip_view
+
+        return siglip_view("in_memory", model, processor.tokenizer, transform, stored, "memory")
     return hugging_face_view("in_memory", model, processor.tokenizer, transform, stored, "memory")
 
 

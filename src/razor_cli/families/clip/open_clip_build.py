@@ -92,6 +92,7 @@ def layouts_of(module: Any) -> tuple[Layout, Layout]:
 
 
 def _plain(module: nn.Module, tower: Tower, prefix: str, projection: str, names: set[str]) -> TowerLayout:
+    named = (projection, f"{projection}.weight")  # a parameter of the tower, or with a bias a layer
     blocks: list[Any] = list(module.get_submodule(prefix.rstrip(".")).children())
     attention = blocks[0].attn
     return TowerLayout(
@@ -100,6 +101,6 @@ def _plain(module: nn.Module, tower: Tower, prefix: str, projection: str, names:
         layers=len(blocks),
         width=attention.embed_dim,
         heads=attention.num_heads,
-        projection=projection if projection in names else None,
+        projection=next((n for n in named if n in names), None),
         names=OPEN_CLIP,
     )

@@ -225,9 +225,20 @@ def preprocessing(
     """
     if (folder_config(path) or {}).get("preprocess_cfg"):
         return pictures_of(path, image_size)
-    found = released_as(architecture, path, weights) or {}
+    found = released_as(architecture, path, weights) or sigmoid_release(architecture)
     names = ("mean", "std", "interpolation", "resize_mode")
     return {name: found[name] for name in names if found.get(name)}
+
+
+def sigmoid_release(architecture: str) -> dict[str, Any]:
+    """Return how the released checkpoints of a SigLIP take pictures (squashed to a square, mean and
+    deviation a half): no file of that architecture, whatever it is called, takes them as a CLIP does.
+    Nothing for other architectures.
+    """
+    if architecture.startswith(FOLDER) or configuration_of(architecture).get("init_logit_bias") is None:
+        return {}
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    return dict(open_clip.get_pretrained_cfg(architecture, tags[0])) if tags else {}
 
 
 def open_clip_salt(architecture: str, path: Path, weights: str | None) -> str:

@@ -35,8 +35,6 @@ def refusal(config: Mapping[str, Any]) -> tuple[str, str] | None:
     if (image := vision.get("timm_model_name")) and not str(image).startswith(TIMM):
         allowed = ", ".join(f"{begin}…" for begin in TIMM)
         return f"its image tower '{image}' is none of those of timm that were tried ({allowed})", other
-    if config.get("init_logit_bias") is not None:
-        return "it was trained with a sigmoid loss, with a bias beside the scale", other
     if name := text.get("hf_model_name"):
         return _hf_refusal(str(name), other)
     return None

@@ -12,7 +12,8 @@ from razor_cli.engine.estimate import Shape
 from razor_cli.families.clip.architectures import configuration_of
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.hf_files import read_config
-from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
+from razor_cli.families.clip.hf_kinds import KINDS
+from razor_cli.families.clip.standins import CONFIG, DEFAULT, stand_in_folder
 
 
 def shape_of(library: Library, architecture: str | None, weights: str | None) -> Shape:
@@ -29,10 +30,12 @@ def shape_of(library: Library, architecture: str | None, weights: str | None) ->
 
 def _vision(library: Library, architecture: str | None, weights: str | None) -> dict[str, Any]:
     if library is Library.STAND_IN:
-        file = stand_in_folder(DEFAULT) / f"{DEFAULT}.json"
-        return dict(json.loads(file.read_text())["vision_cfg"])
+        root = stand_in_folder(architecture or DEFAULT)
+        if not (root / CONFIG).is_file():
+            return dict(json.loads((root / f"{root.name}.json").read_text())["vision_cfg"])
+        library, weights = Library.HF, str(root)
     if library is Library.HF:
-        config = read_config(Path(str(weights)).expanduser())["vision_config"]
+        config = read_config(Path(str(weights)).expanduser(), KINDS)["vision_config"]
         named = {"width": "hidden_size", "layers": "num_hidden_layers"}
         return {**config, **{ours: config[key] for ours, key in named.items() if key in config}}
     return dict(configuration_of(architecture or "")["vision_cfg"])

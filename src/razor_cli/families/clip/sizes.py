@@ -96,9 +96,9 @@ def check_open_clip(file: Path, config: Mapping[str, Any]) -> None:
     check_claims(file, towers, tables)
 
 
-def check_hugging_face(file: Path, config: Mapping[str, Any]) -> None:
+def check_hugging_face(file: Path, config: Mapping[str, Any], usual: Mapping[str, int]) -> None:
     """Raise WeightsError for a configuration of transformers whose sizes cannot be those of the weights
-    beside it.
+    beside it. `usual` are the sizes that its kind of model has where the configuration leaves them open.
     """
     vision, text = (Part(file, n, config[n]) for n in ("vision_config", "text_config"))
     towers = [
@@ -107,14 +107,20 @@ def check_hugging_face(file: Path, config: Mapping[str, Any]) -> None:
             part.size("hidden_size", width),
             part.size("intermediate_size", 4 * width),
         )
-        for part, width in ((vision, 768), (text, 512))
+        for part, width in ((vision, 768), (text, usual["text_width"]))
     ]
     vision.size("num_attention_heads", 12)
-    text.size("num_attention_heads", 8)
-    tables = text.size("vocab_size", 49408) + text.size("max_position_embeddings", 77)
+    text.size("num_attention_heads", usual["text_heads"])
+    tables = text.size("vocab_size", usual["words"])
+    tables += text.size("max_position_embeddings", usual["positions"])
     width = towers[1][1]
-    projected = Part(file, "config", config).size("projection_dim", 512) * (towers[0][1] + width)
-    images = vision.image_weights(towers[0][1], 32)
+    if "projection" in usual:
+        projected = Part(file, "config", config).size("projection_dim", usual["projection"]) * (
+            towers[0][1] + width
+        )
+    else:  # only texts are projected
+        projected = text.size("projection_size", width) * width
+    images = vision.image_weights(towers[0][1], usual["patch"])
     if (file.parent / WITHOUT_TOWER).is_file():  # the image tower lies in another model's files
         towers, images = towers[1:], 0
     check_claims(file, towers, tables * width + projected + images)

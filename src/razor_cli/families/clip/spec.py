@@ -17,6 +17,7 @@ from razor_cli.errors import ConfigError, Problem, WeightsError
 from razor_cli.families.clip.architectures import check_served, fetched_tokenizer, files_of
 from razor_cli.families.clip.files import Library, beside_weights, weight_files
 from razor_cli.families.clip.hf_files import check_folder
+from razor_cli.families.clip.hf_kinds import KINDS
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 from razor_cli.runs.remembered import remember
 from razor_cli.weights.beside import CompanionFiles
@@ -62,7 +63,7 @@ class ClipSpec:
         if self.library is Library.HF and not self.weights:
             raise ConfigError(
                 "model.weights is needed",
-                allowed="a Hugging Face CLIP folder",
+                allowed="a Hugging Face folder of a CLIP or SigLIP",
                 found="null",
                 fix="model.weights=DIR",
             )
@@ -94,7 +95,7 @@ class ClipSpec:
             if self.library is Library.OPEN_CLIP:
                 check_served(self.full_architecture or "", self.weights)
             elif self.library is Library.HF and (folder := Path(self.weights or "").expanduser()).exists():
-                check_folder(folder)
+                check_folder(folder, KINDS)
         except WeightsError as error:
             return [Problem(what=error.what, allowed=error.allowed, found=error.found, fix=error.fix)]
         return []
@@ -147,7 +148,8 @@ class ClipSpec:
         """Return the weights, and further files that decide answers."""
         if self.library is Library.STAND_IN:
             root, name = stand_in_folder(self.architecture or DEFAULT), self.architecture or DEFAULT
-            return Path(self.weights).expanduser() if self.weights else root / f"{name}.safetensors", []
+            own = beside_weights(root)
+            return Path(self.weights).expanduser() if self.weights else root / f"{name}.safetensors", own
         path = Path(self.weights or "").expanduser()
         if self.library is Library.HF:
             return path, beside_weights(path)

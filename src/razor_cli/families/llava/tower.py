@@ -65,6 +65,11 @@ class SharedTower:
         return self.companion.scale
 
     @property
+    def bias(self) -> float | None:
+        """Return what the companion adds to scaled cosines."""
+        return self.companion.bias
+
+    @property
     def _first(self) -> Tensor:
         found: Tensor = self.tower.embeddings.patch_embedding.weight
         return found

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 DEFAULT = "clip_tiny"
+CONFIG = "config.json"  # of one that transformers builds; of open_clip's the file is called like the folder
 
 
 def stand_in_folder(name: str) -> Path:
@@ -18,4 +19,6 @@ def stand_in_folder(name: str) -> Path:
 def stand_in_names() -> list[str]:
     """Return the stand-ins whose configuration is here."""
     root = stand_in_folder("")
-    return sorted(p.parent.name for p in root.glob("*/*.json") if p.stem == p.parent.name)
+    return sorted(
+        {p.parent.name for p in root.glob("*/*.json") if p.stem == p.parent.name or p.name == CONFIG}
+    )
