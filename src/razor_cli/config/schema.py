@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from razor_cli.config.scalars import INVALID, is_finite, scalar
@@ -36,10 +37,11 @@ def together(problems: Sequence[Problem]) -> ConfigError:
     return ConfigError(f"{len(unique)} problems in the configuration" + "".join(listed))
 
 
-def hints(cls: type) -> dict[str, Any]:
+@cache
+def hints(cls: type) -> Mapping[str, Any]:
     """Return the type of every field that a configuration may set."""
     types = get_type_hints(cls)
-    return {f.name: types[f.name] for f in fields(cls) if f.init}
+    return MappingProxyType({f.name: types[f.name] for f in fields(cls) if f.init})
 
 
 def locate(target: object, place: str, key: str, allowed: Collection[str] = ()) -> type:

@@ -9,9 +9,10 @@ from typing import Any
 
 from razor_cli.config.quantization import Quantization
 from razor_cli.contract.components import parameters
-from razor_cli.contract.family import Change, Exam, Family, Say
+from razor_cli.contract.family import WEIGHTS, Change, Exam, Family, Say
 from razor_cli.contract.place import Key
 from razor_cli.engine.lab import unedited
+from razor_cli.engine.taken_over import Remembering
 from razor_cli.weights.quantization import quantized
 from razor_cli.weights.scope import quantized_names
 
@@ -54,8 +55,21 @@ class Evaluator:
                 with ExitStack() as stack:
                     stack.enter_context(change.held(self.family))
                     stack.enter_context(quantized(self.family, scheme, self.settings, edited))
-                    found = self.exam.measure(key, keep=scheme == "none")
+                    found = self._measured(change, key, keep=scheme == "none")
                 yield (state, scheme), found
+
+    def _measured(self, change: Change, key: Mapping[str, object] | None, *, keep: bool) -> Any:
+        """Return what the exam finds. A change that is no new weights acts where no hash of them sees it: its
+        state takes nothing over from others, nor they from it.
+        """
+        apart = change.kind != WEIGHTS and isinstance(self.exam, Remembering)
+        if apart:
+            self.exam.forget()
+        try:
+            return self.exam.measure(key, keep=keep)
+        finally:
+            if apart:
+                self.exam.forget()
 
     def _key(self, state: str, scheme: str, edited: Sequence[str]) -> dict[str, object] | None:
         """Return what a whole model's answers depend on beside the exam; the edit does, if it widens what is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -227,6 +227,13 @@ def unedited(family: Family, weights: str | None = None) -> dict[str, object]:
         "weights": weights or family.weights_hash(),
         "preparation": family.preparation(),
     }
+
+
+def surroundings(key: Mapping[str, object]) -> dict[str, object]:
+    """Return what of a whole model's key holds for whatever weights it has: the rest of the key says which
+    they are, as the hash of a part's own does.
+    """
+    return {part: key[part] for part in ("engine", "torch", "device", "preparation")}
 
 
 def shared_cache(output_dir: Path, limit: float | None = None) -> TensorCache:

@@ -60,6 +60,7 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
     available = groups(roots_of(asked.extra))
     every = [(p, tuple(f"{k}={v}" for k, v in p.items() if k in available)) for p in points(asked.blocks)]
     composed = _composed(asked, list(dict.fromkeys(chosen for _, chosen in every)))
+    said = {c: given(request.overrides) for c, (request, _, _) in composed.items()}
     sizes: dict[str, dict[str, int] | RazorError] = {}
     jobs: list[Job] = []
     refused: list[Refused] = []
@@ -73,7 +74,7 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
                 experiment = check(with_keys(cfg, keys), request.problems, request.skip, request.allowed)
             if not asked.name:
                 refuse_grid(experiment)
-            experiment = replace(experiment, overrides=given(request.overrides) | keys)
+            experiment = replace(experiment, overrides=said[chosen] | keys)
             pictures = _pictures(experiment, sizes)
             jobs.append(
                 Job(
