@@ -34,8 +34,8 @@ def check(
         str | None, typer.Option(help="a folder of yours, laid out like conf/: all methods in it are asked")
     ] = None,
 ) -> None:
-    """Ask of each method what every method must do: leave model and process as they were, change what it names,
-    follow its seed, look at no evaluation picture. Five edits on few pictures; nothing is recorded.
+    """Ask of each method what every method must do: leave model and process as they were, change what it
+    names, follow its seed, look at no evaluation picture. Five edits on few pictures; nothing is recorded.
 
     Exit code 1 where a method does not. With method=NAME one is asked, else all of --config-dir.
     """

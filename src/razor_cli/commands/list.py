@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from razor_cli.config import renamed
 from razor_cli.config.conf_files import (
     answers,
+    conf_dir,
     default_option,
     description,
     first_file,
@@ -44,19 +45,24 @@ class Kind(StrEnum):
 
 def table(kind: Kind, roots: Sequence[Path]) -> str:
     """Return the options of one group, one a line: name, what it is, the settings it makes first; `*` marks
-    the default.
+    the default, `+` one of the user's.
     """
     group = kind.group
     default = default_option(group)
     names = groups(roots)[group]
-    rows = [(f"{group}={name}", name == default, first_file(roots, group, name)) for name in names]
+    files = {name: first_file(roots, group, name) for name in names}
+    rows = [(f"{group}={name}", _mark(name == default, file), file) for name, file in files.items()]
     named = max(len(name) for name, _, _ in rows)
     said = max(len(description(file)) for _, _, file in rows)
     lines = [
-        f"{name:<{named}} {'*' if is_default else ' '} {description(file):<{said}}  {settings(_own(file))}"
-        for name, is_default, file in rows
+        f"{name:<{named}} {mark} {description(file):<{said}}  {settings(_own(file))}"
+        for name, mark, file in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _mark(is_default: bool, file: Path) -> str:
+    return "*" if is_default else " " if file.is_relative_to(conf_dir()) else "+"
 
 
 def _own(file: Path) -> dict[str, Any]:
@@ -137,4 +143,5 @@ def register(app: typer.Typer) -> None:
             print(whole(kind, name, roots))
             return
         for each in Kind if kind is None else [kind]:
-            print(f"{each.value} ({each.group}=NAME, * is the default)\n{table(each, roots)}\n")
+            yours = ", + is yours" if config_dir else ""
+            print(f"{each.value} ({each.group}=NAME, * is the default{yours})\n{table(each, roots)}\n")
