@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 from benchmark_files import write_celeba, write_compcars, write_imagenet, write_tar_shard
 from documented import ROOT
 from drawn_places import write_canvas
@@ -18,12 +17,15 @@ from fake_runs import fake_run
 from frozen import patch_file, write_base
 from ldm_names import one_file
 from loading_cases import hf_folder, open_clip_folder
-from pictures import write_folder
+from pictures import picture_bytes, write_cifar_parquet, write_folder
 from tiny_llava import tiny_companion, tiny_llava
 from tiny_sd import paired_clip, tiny_sd15
 
+from razor_cli.config.conf_files import settings_of
+from razor_cli.data.answers import answer_name
 from razor_cli.main import razor_command, run_command
-from razor_cli.runs.folder import Run
+from razor_cli.runs import voucher
+from razor_cli.runs.folder import DONE, Run, write_atomic
 from razor_cli.weights.checkpoint import read_state
 from razor_cli.weights.patch import write_patch
 
@@ -61,8 +63,9 @@ def _patch(base: Path, name: str, path: Path) -> None:
 
 
 def _models(home: Path) -> None:
-    base = write_base(home / "WEIGHTS")
-    safetensors.torch.save_file(safetensors.torch.load_file(base), home / "model.safetensors")
+    write_base(home / "model.safetensors")
+    (home / "WEIGHTS").mkdir()
+    shutil.copy(home / "model.safetensors", home / "WEIGHTS")
     shutil.copy(patch_file("0.1", "patch"), home / "patch.safetensors")
     sd = tiny_sd15(home / "stable-diffusion-v1-5")
     paired_clip(sd, home / "stable-diffusion-v1-5_clip")
@@ -75,6 +78,18 @@ def _models(home: Path) -> None:
     open_clip_folder(home / "open_clip_folder")
 
 
+def _recorded(home: Path) -> Run:
+    """Record a run with invented scores, the bounds of its scenario, and a patch of the weights that are
+    here.
+    """
+    bounds = settings_of("scenario", "identity", "clip")["acceptance"]
+    scenario = {"name": "identity", "acceptance": bounds}
+    run = fake_run(home / "outputs", more={"scenario": scenario})
+    shutil.copy(home / "patch.safetensors", run.folder / "patch.safetensors")
+    write_atomic(run.folder / DONE, voucher.voucher(run.folder, run.run_id))
+    return run
+
+
 def _data(home: Path) -> None:
     write_folder(home / "folder", PEOPLE)
     write_celeba(home / "celeba", PEOPLE)
@@ -83,8 +98,9 @@ def _data(home: Path) -> None:
     write_tar_shard(home / "laion", "00000", captions)
     write_canvas(home / "unlearncanvas", each=2)
     write_compcars(home / "compcars")
-    answers = home / "answers"
-    answers.mkdir()
+    (home / "answers").mkdir()
+    (home / f"answers/{answer_name('Van_Gogh', 'Cats', 188)}.jpg").write_bytes(picture_bytes(1, "JPEG"))
+    write_cifar_parquet(home / "prepared/cifar10")
     for name in ("judges", "docs/results"):
         (home / name).mkdir(parents=True)
     for name in ("style.pth", "dogs.csv", "cars.csv"):
@@ -97,8 +113,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("documented")
     _models(home)
     _data(home)
-    run = fake_run(home / "outputs")
-    shutil.copy(home / "patch.safetensors", run.folder / "patch.safetensors")
+    run = _recorded(home)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.setenv("RAZOR_CACHE", str(home / "cache"))

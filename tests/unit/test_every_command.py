@@ -69,6 +69,8 @@ def _folder(key: str, command: Command) -> str:
         return "stable-diffusion-v1-5" if draws else "llava-1.5-7b-hf" if answers else local
     if key == "model.companion":
         return "clip-vit-large-patch14-336"
+    if key == "data.cifar_root":
+        return "prepared/cifar10"
     kinds = ("celeba", "imagenet", "laion", "unlearncanvas", "answers")
     return next((k for k in kinds if k in command.line), "folder")
 
@@ -169,6 +171,8 @@ def applies(world: World, command: Command) -> None:
     made = "llava" if "llava" in command.line else "sd" if "v1-5" in command.line else ""
     patch = f"patch_{made}.safetensors" if made else str(world.run.path("patch.safetensors"))
     words = [patch if w.endswith("patch.safetensors") or w == "PATCH" else w for w in words]
+    if "EDITED.safetensors" in words:  # a file of weights, and not a folder with one
+        words = ["model.safetensors" if w == "WEIGHTS" else w for w in words]
     if "revert" in words:
         assert world.razor("patch", "apply", patch, "--base", "WEIGHTS", "--out", "EDITED")[0] == 0
     code, text = world.razor(*words)
@@ -186,6 +190,12 @@ def tables_in_pages(world: World, command: Command) -> None:
         assert (world.home / page).read_text() == (ROOT / page).read_text()
 
 
+def own_family(world: World, command: Command) -> None:
+    """Compose a run of the family that the tests bring along."""
+    words = ["allow_code=[toy_family,toy_data]", "model=toy", "target=owl"]
+    assert checked(read(words, extra=str(ROOT / "tests/toy_conf"))).target == "owl"
+
+
 def own_method(world: World, command: Command) -> None:
     """Give a command of the page on a method of one's own where its files are, as printed."""
     files(ROOT / "docs/own-method.md", world.home)
@@ -201,6 +211,7 @@ def of_latest(command: Command) -> Command:
 
 
 RULES: Mapping[str, Rule] = {  # the first pattern that a command's line begins with
+    r"razor-run --config-dir DIR allow_code=PACKAGE model=NAME": own_family,
     r"(\.venv/bin/)?razor-run .*--config-dir conf": lambda w, c: (
         files(ROOT / "docs/own-method.md", w.home),
         composed(w, c),
@@ -213,6 +224,7 @@ RULES: Mapping[str, Rule] = {  # the first pattern that a command's line begins 
     r"razor check( method=shrink)?$": by_help,  # test_own_method.py
     r"razor list methods": ends(0, saying="razor"),
     r"razor list ": ends(0),
+    r"razor judge all exit_on=undecided": ends(3, saying="UNDECIDED"),
     r"razor (show|judge) ": lambda w, c: ends(0)(
         w, Command(c.page, re.sub(r"\b(RUN|ID)\b", "latest", c.text))
     ),
@@ -227,11 +239,13 @@ RULES: Mapping[str, Rule] = {  # the first pattern that a command's line begins 
     r"razor propositions --recorded": ends(0),
     r"razor propositions ": ends(0, saying="dry_run: nothing was started", words=("dry_run=true",)),
     r"razor doctor --acceptance .*--random-weights": by_help,  # test_acceptance_full_size.py, slow
-    r"razor doctor --acceptance ": ends(2, saying="no weights"),
+    r"razor doctor --acceptance hf_clip ": ends(1, saying="not accepted"),  # untrained weights
+    r"razor doctor --acceptance .*=FILE": ends(2, saying="model.weights"),  # those of a tiny model
+    r"razor doctor --acceptance ": ends(2, saying="is not on this machine"),
     r"razor doctor": ends(0),
     r"razor data clean": ends(0, words=("--output-dir", "outputs")),
     r"razor data (check|inspect) ": ends(0),
-    r"razor data build compcars ": ends(0, saying="cars.csv"),
+    r"razor data build compcars ": ends(0, saying="cars.csv", words=("--min-pictures", "10")),
     r"razor data (build (imgnetdogs|levels)|judge|prepare)": by_help,
 }
 
