@@ -76,12 +76,10 @@ def run_grid(
     or one run, to be listed.
     """
     from razor_cli.grid import points as grid
-    from razor_cli.grid.blocks import read
     from razor_cli.screen import Screen
 
     with reading(arguments):
-        asked = read(arguments, name, blocks, extra, multirun=multirun)
-        jobs, refused = grid.check_all(asked)
+        asked, jobs, refused = grid.settled(arguments, name, blocks, extra, multirun=multirun)
     console = Screen()
     if is_on("dry_run", arguments) or any(job.experiment.dry_run for job in jobs):
         from razor_cli.grid.plan import plan

@@ -43,6 +43,7 @@ COMMANDS = {  # subcommand: (module, one line); the module is imported when its 
     "tables": ("razor_cli.commands.tables", "tables of the papers, published and measured side by side"),
     "propositions": ("razor_cli.commands.propositions", "the RAZOR paper's propositions, measured"),
     "patch": ("razor_cli.commands.patch", "show, verify, apply and revert a patch"),
+    "check": ("razor_cli.commands.check", "the contract of methods, asked of your own"),
     "doctor": (
         "razor_cli.commands.doctor",
         "what is here and what is missing; --acceptance checks real weights",

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pictures import picture_bytes, write_shard
+from scipy.io import savemat
 
 from razor_cli.data.sampling import Sizes
 
@@ -197,4 +198,27 @@ def broken_layout(root: Path, which: str) -> Path:
         write_parquet(root, {"train": [0, 1], "validation": [0, 1]}, names=100)
     else:
         write_parquet(root, {"train": [0, 1]})
+    return root
+
+
+def photo(path: Path, seed: int, kind: str = "JPEG") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(picture_bytes(seed, kind))
+
+
+def write_compcars(root: Path) -> Path:
+    """Write image/<make>/<model>/<year>/*.jpg and the names as CompCars has them: cells, of which some are
+    empty.
+    """
+    seed = 1
+    for make, model in ((1, 1), (1, 3), (2, 4), (2, 5)):
+        for i in range(20):
+            photo(root / f"image/{make}/{model}/201{i % 2}/{i:04}.jpg", seed)
+            seed += 1
+    (root / "misc").mkdir()
+    makes = np.array([["Audi"], ["Ford"]], dtype=object)
+    models = np.array(
+        [["Audi A7"], [np.array([], dtype=object)], ["Audi A5 coupe"], ["Mustang"], ["Focus"]], dtype=object
+    )
+    savemat(root / "misc/make_model_name.mat", {"make_names": makes, "model_names": models})
     return root

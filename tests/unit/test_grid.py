@@ -240,6 +240,20 @@ def test_wrong_words_are_refused_together_before_any_job_is_composed(extra: Path
     assert "3 problems" in text and "did you mean method=random" in text and "seed: not a setting" in text
 
 
+def test_target_that_no_block_lists_belongs_to_the_scenario_that_knows_it(extra: Path) -> None:
+    def jobs(target: str) -> set[tuple[str, str]]:
+        words = ["experiment=mine", f'target="{target}"', "method=none"]
+        blocks = chosen_blocks(words, str(extra)) or ("", [])
+        _, found, refused = grid.settled(words, *blocks, str(extra))
+        assert not refused
+        return {(j.experiment.scenario.name, j.experiment.target) for j in found}
+
+    assert jobs("Boris Tamm") == {("identity", "Boris Tamm")}
+    assert jobs("pizza") == {("object", "pizza")}
+    with pytest.raises(ConfigError, match="Nobody: no block of this grid lists it, and it could belong"):
+        jobs("Nobody")
+
+
 def test_unknown_target_is_refused_before_anything_runs(extra: Path) -> None:
     _, refused = grid.check_all(asked(extra, "scenario=identity", 'target="Tailor Swift"', "method=none"))
     assert (

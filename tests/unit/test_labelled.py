@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import picture_bytes, write_folder
+from benchmark_files import photo, write_compcars
+from pictures import write_folder
 from scipy.io import savemat
 
 from razor_cli.data.builders import compcars_taxonomy, read_compcars
@@ -18,11 +19,6 @@ from razor_cli.data.taxonomy import Branch, shipped, write_branches
 from razor_cli.errors import DataError
 
 SPLITS = ("train", "validation", "evaluation")
-
-
-def photo(path: Path, seed: int, kind: str = "JPEG") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(picture_bytes(seed, kind))
 
 
 def files(source: Labelled, concept: str, split: str) -> set[str]:
@@ -157,24 +153,6 @@ def test_lists_cannot_lead_out_and_damaged_pictures_are_counted(tmp_path: Path) 
     (root / "annotations/test.txt").write_text("../../secret/pug_1 1 1 1\n")
     with pytest.raises(DataError, match="outside"):
         Labelled(root).concepts()
-
-
-def write_compcars(root: Path) -> Path:
-    """Write image/<make>/<model>/<year>/*.jpg and the names as CompCars has them: cells, of which some are
-    empty.
-    """
-    seed = 1
-    for make, model in ((1, 1), (1, 3), (2, 4), (2, 5)):
-        for i in range(20):
-            photo(root / f"image/{make}/{model}/201{i % 2}/{i:04}.jpg", seed)
-            seed += 1
-    (root / "misc").mkdir()
-    makes = np.array([["Audi"], ["Ford"]], dtype=object)
-    models = np.array(
-        [["Audi A7"], [np.array([], dtype=object)], ["Audi A5 coupe"], ["Mustang"], ["Focus"]], dtype=object
-    )
-    savemat(root / "misc/make_model_name.mat", {"make_names": makes, "model_names": models})
-    return root
 
 
 def request(root: Path, **changes: object) -> LabelledRequest:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from razor_cli.atomic import PREFIX
 from razor_cli.caches import cache_dir
+from razor_cli.runs.file_names import named, take_out
 from razor_cli.runs.folder import sweep
 from razor_cli.screen import Screen
 
@@ -41,10 +42,14 @@ def clean(
     training: Annotated[
         bool, typer.Option("--training", help="Also what killed trainings go on from.")
     ] = False,
+    names: Annotated[
+        bool, typer.Option("--names", help="Also names of picture files in recorded runs.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:
     """Remove gradients and embeddings of unedited models, which the next run computes anew. Recorded runs and
-    data sets stay. `cache_gb` of a run bounds them in the first place.
+    data sets stay; with --names the recorded runs no longer say what their picture files were called.
+    `cache_gb` of a run bounds the cache in the first place.
     """
     asked = {"--pictures": pictures, "--training": training}
     console = Screen(highlight=False, soft_wrap=True)
@@ -64,6 +69,17 @@ def clean(
         console.print(Text(text + (f" ({kept.option} removes them)" if not wanted and kept.files else "")))
     for kept in () if dry_run else every:
         _drop_empty(kept.place)
+    if names:
+        console.print(Text(_without_names(output_dir, dry_run=dry_run)))
+
+
+def _without_names(output_dir: Path, *, dry_run: bool) -> str:
+    """Take names of picture files out of every recorded run, and say of how many."""
+    runs = named(output_dir)
+    for run in () if dry_run else runs:
+        take_out(output_dir, run)
+    verb = "would be taken" if dry_run else "taken"
+    return f"names of picture files: {sum(runs.values())} {verb} out of {len(runs)} recorded runs"
 
 
 def _kept(output_dir: Path) -> Iterator[Kept]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from razor_cli.config.conf_files import (
     conf_dir,
     default_option,
     description,
-    file_of,
+    first_file,
     groups,
     layers,
+    roots_of,
     values,
 )
 from razor_cli.errors import ConfigError, nearest
@@ -41,20 +43,26 @@ class Kind(StrEnum):
         return self.value if self in (Kind.DATA, Kind.METRICS) else self.value.removesuffix("s")
 
 
-def table(kind: Kind) -> str:
+def table(kind: Kind, roots: Sequence[Path]) -> str:
     """Return the options of one group, one a line: name, what it is, the settings it makes first; `*` marks
-    the default.
+    the default, `+` one of the user's.
     """
-    root, group = conf_dir(), kind.group
+    group = kind.group
     default = default_option(group)
-    rows = [(f"{group}={name}", name == default, file_of(group, name)) for name in groups([root])[group]]
+    names = groups(roots)[group]
+    files = {name: first_file(roots, group, name) for name in names}
+    rows = [(f"{group}={name}", _mark(name == default, file), file) for name, file in files.items()]
     named = max(len(name) for name, _, _ in rows)
     said = max(len(description(file)) for _, _, file in rows)
     lines = [
-        f"{name:<{named}} {'*' if is_default else ' '} {description(file):<{said}}  {settings(_own(file))}"
-        for name, is_default, file in rows
+        f"{name:<{named}} {mark} {description(file):<{said}}  {settings(_own(file))}"
+        for name, mark, file in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _mark(is_default: bool, file: Path) -> str:
+    return "*" if is_default else " " if file.is_relative_to(conf_dir()) else "+"
 
 
 def _own(file: Path) -> dict[str, Any]:
@@ -87,11 +95,11 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def whole(kind: Kind, name: str) -> str:
+def whole(kind: Kind, name: str, roots: Sequence[Path]) -> str:
     """Return a file with all its settings explained, after those it builds on. Raises ConfigError for an
     unknown name.
     """
-    options = groups([conf_dir()])[kind.group]
+    options = groups(roots)[kind.group]
     name = renamed.option(kind.group, name)
     if name not in options:
         close = nearest(name, options)
@@ -102,7 +110,7 @@ def whole(kind: Kind, name: str) -> str:
             found=name,
             fix=fix,
         )
-    return "\n\n".join(_texts(file_of(kind.group, name)))
+    return "\n\n".join(_texts(first_file(roots, kind.group, name)))
 
 
 def _texts(file: Path) -> list[str]:
@@ -128,9 +136,12 @@ def register(app: typer.Typer) -> None:
             None, help="What to list; all of them if left out.", show_default=False
         ),
         name: str | None = typer.Argument(None, help="One of them, e.g. `razor list methods razor`."),
+        config_dir: str | None = typer.Option(None, help="a folder of yours with more, laid out like conf/"),
     ) -> None:
+        roots = roots_of(config_dir)
         if name is not None and kind is not None:
-            print(whole(kind, name))
+            print(whole(kind, name, roots))
             return
         for each in Kind if kind is None else [kind]:
-            print(f"{each.value} ({each.group}=NAME, * is the default)\n{table(each)}\n")
+            yours = ", + is yours" if config_dir else ""
+            print(f"{each.value} ({each.group}=NAME, * is the default{yours})\n{table(each, roots)}\n")

@@ -57,7 +57,7 @@ def measure(words: list[str]) -> bool:
     from razor_cli.config.worded import reading
     from razor_cli.errors import ConfigError
     from razor_cli.grid import points as grid
-    from razor_cli.grid.blocks import chosen_blocks, read
+    from razor_cli.grid.blocks import chosen_blocks
     from razor_cli.printing import say
     from razor_cli.progress import Progress
     from razor_cli.screen import Screen
@@ -68,11 +68,10 @@ def measure(words: list[str]) -> bool:
     with reading(arguments):
         found = chosen_blocks(arguments)
         assert found is not None
-        asked = read(arguments, *found)
-        jobs, refused = grid.check_all(asked)
+        asked, jobs, refused = grid.settled(arguments, *found)
     if any(job.experiment.dry_run for job in jobs) or "dry_run=true" in words:
         for job in jobs:
-            say(f"[{job.number}/{len(jobs) + len(refused)}] {job.label}")
+            say(f"[{job.number}/{len(jobs) + len(refused)}] {job.experiment.model.name} · {job.label}")
         if refused:
             raise grid.refusal(asked, jobs, refused)
         say("dry_run: nothing was started")

@@ -117,6 +117,12 @@ def file_of(group: str, option: str) -> Path:
     return conf_dir() / group / f"{option}.yaml"
 
 
+def first_file(roots: Sequence[Path], group: str, option: str) -> Path:
+    """Return the yaml file of one option, in the first folder that has it."""
+    files = [root / group / f"{option}.yaml" for root in roots]
+    return next((f for f in files if f.is_file()), files[0])
+
+
 def values(file: Path) -> dict[str, Any]:
     """Return what a yaml file itself sets, without the files it builds on."""
     content = plain_yaml.load(file)

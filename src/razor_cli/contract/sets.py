@@ -85,6 +85,8 @@ class Sets(Protocol):
         """Return what was damaged where examples are kept and was made anew, known once they were loaded."""
         ...
 
-    def record(self) -> Mapping[str, Sequence[str]]:
-        """Return the examples of every set by name, for split.json."""
+    def record(self) -> Mapping[str, Sequence[str] | Mapping[str, str]]:
+        """Return the examples of every set by name, and where they have files these by example, for
+        split.json.
+        """
         ...

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from PIL import Image
 
@@ -231,12 +231,22 @@ class ConceptSets:
         told = f"drawn pictures: {len(shards)} files were damaged on disk and were drawn again"
         return [told] if shards else []
 
-    def record(self) -> dict[str, list[str]]:
-        """Return the picture keys of every set, for the run's folder."""
-        found = {name: list(pairs.keys) for name, pairs in self.parts().items()}
-        for number, step in enumerate(self.steps, 1):
-            found |= {f"step_{number}_{n}": list(getattr(step, n).keys) for n in ("forget", "retain")}
-        return found
+    def record(self) -> dict[str, list[str] | dict[str, str]]:
+        """Return the picture keys of every set, and the files they stand for, for the run's folder."""
+        return recorded(self.parts() | parts_of_steps(self.steps))
+
+
+def parts_of_steps(steps: Sequence[Any]) -> dict[str, Pairs]:
+    """Return what each of the edits that make up a request is computed from, by the names of split.json."""
+    both = ("forget", "retain")
+    return {f"step_{i}_{name}": getattr(step, name) for i, step in enumerate(steps, 1) for name in both}
+
+
+def recorded(parts: Mapping[str, Pairs]) -> dict[str, list[str] | dict[str, str]]:
+    """Return the picture keys of sets by their names, and under `files` which file a key stands for."""
+    files = {p.key: p.file for pairs in parts.values() for p in pairs.pictures if p.file}
+    keys: dict[str, list[str] | dict[str, str]] = {name: list(pairs.keys) for name, pairs in parts.items()}
+    return keys | ({"files": files} if files else {})
 
 
 def of_steps(prints: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from razor_cli.data.sampling import some
-from razor_cli.data.sets import Pairs, of_steps
+from razor_cli.data.sets import Pairs, of_steps, parts_of_steps, recorded
 from razor_cli.data.wording import CELL, cell
 
 BENCHMARK = "benchmark"  # the template that gradients and most answers use; others are named by their form
@@ -162,12 +162,10 @@ class DrawnSets:
         """Return nothing: what is drawn at run time is kept with the pictures of the model."""
         return []
 
-    def record(self) -> dict[str, list[str]]:
+    def record(self) -> dict[str, list[str] | dict[str, str]]:
         """Return picture keys, and of shots seed and prompt, for the run's folder."""
-        pairs = {"forget": list(self.forget.keys), "retain": list(self.retain.keys)}
+        pairs = recorded({"forget": self.forget, "retain": self.retain} | parts_of_steps(self.steps))
         shots = {"validation": self.validation, "evaluation": self.evaluation}
-        for number, step in enumerate(self.steps, 1):
-            pairs |= {f"step_{number}_{n}": list(getattr(step, n).keys) for n in ("forget", "retain")}
         return pairs | {name: [f"{s.seed} {s.prompt}" for s in part] for name, part in shots.items()}
 
     def on_validation(self) -> DrawnSets:

@@ -25,7 +25,7 @@ from razor_cli.escape import in_json
 from razor_cli.figure import at_the_cost_of_a_note
 from razor_cli.metrics.score import Score
 from razor_cli.progress import Progress
-from razor_cli.runs.folder import Run, write_atomic
+from razor_cli.runs.folder import SPLIT, Run, write_atomic
 from razor_cli.runs.provenance import Inputs
 from razor_cli.runs.records import Identity
 from razor_cli.runs.rows import on_the_way
@@ -94,7 +94,7 @@ def edited(job: Job, lab: Lab | None = None) -> tuple[Edit, int | None]:
             edit = job.experiment.method.edit(lab)
             refuse_idle(edit, job.family, job.sets)
     run.write_log(edit.log)
-    write_atomic(run.path("split.json"), in_json(job.sets.record(), indent=1))
+    write_atomic(run.path(SPLIT), in_json(job.sets.record(), indent=1))
     saving = Saving(folder=run.path(""), family=job.family, identity=job.identity, experiment=job.experiment)
     for state, change in edit.states.items():
         saving.save(change, f"_{state}")

@@ -37,6 +37,19 @@ CHOOSING = (
 )  # keys that choose among the blocks instead of replacing what they list
 
 
+class SeveralScenariosError(ConfigError):
+    """No block lists the target, and it could belong to several of the grid's scenarios."""
+
+    def __init__(self, target: str, scenarios: Sequence[str], listed: Sequence[str]) -> None:
+        self.target, self.scenarios = target, tuple(scenarios)
+        super().__init__(
+            f"target={target}: no block of this grid lists it, and it could belong to several scenarios",
+            allowed=", ".join(listed),
+            found=target,
+            fix=f"say which: scenario={' or scenario='.join(scenarios)}",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """A command line, read: blocks after its choices, words that hold for every job, and what was wrong with
@@ -149,7 +162,8 @@ def narrowed(blocks: list[Block], given: Mapping[str, list[Any]]) -> list[Block]
     """Return the blocks after what the command line gives: keys of CHOOSING choose, other keys replace or
     multiply.
 
-    Raises ConfigError when nothing is left, or a target that no block lists could mean several scenarios.
+    Raises ConfigError for a scenario that no block has, SeveralScenariosError for a target that no block
+    lists where the blocks have several.
     """
     for key in CHOOSING:
         if key not in given:
@@ -172,12 +186,7 @@ def narrowed(blocks: list[Block], given: Mapping[str, list[Any]]) -> list[Block]
             len(scenarios := list(dict.fromkeys(s for block in blocks for s in block.get("scenario", []))))
             > 1
         ):
-            raise ConfigError(
-                f"target={new[0]}: no block of this grid lists it, and it could belong to several scenarios",
-                allowed=", ".join(map(str, dict.fromkeys(listed))),
-                found=new[0],
-                fix=f"say which: scenario={' or scenario='.join(scenarios)}",
-            )
+            raise SeveralScenariosError(str(new[0]), scenarios, list(dict.fromkeys(map(str, listed))))
         else:
             blocks = [block | {key: given[key]} for block in blocks]
     others = {k: v for k, v in given.items() if k not in CHOOSING}

@@ -16,7 +16,7 @@ from razor_cli.config.pairings import refuse_grid
 from razor_cli.config.settings import Experiment
 from razor_cli.config.worded import reading
 from razor_cli.errors import ConfigError, RazorError
-from razor_cli.grid.blocks import Asked, points
+from razor_cli.grid.blocks import Asked, Block, SeveralScenariosError, points, read
 from razor_cli.grid.data_words import leave_out, told
 
 
@@ -51,6 +51,34 @@ class Refused:
     number: int
     point: dict[str, Any]
     error: RazorError
+
+
+def settled(
+    arguments: Sequence[str],
+    name: str,
+    blocks: Sequence[Block],
+    extra: str | None = None,
+    *,
+    multirun: bool = True,
+) -> tuple[Asked, list[Job], list[Refused]]:
+    """Return what a command line asks of a grid, every job that can run, and every point that cannot.
+
+    A target that no block lists belongs to the one scenario of the grid whose pictures know it. Raises
+    ConfigError for words that cannot be read, and where several scenarios know it, or none.
+    """
+    try:
+        asked = read(arguments, name, blocks, extra, multirun=multirun)
+    except SeveralScenariosError as error:
+        every = [
+            (tried, *check_all(tried))
+            for scenario in error.scenarios
+            for tried in [read([*arguments, f"scenario={scenario}"], name, blocks, extra, multirun=multirun)]
+        ]
+        knowing = [found for found in every if found[1]]
+        if len(knowing) != 1:
+            raise ConfigError(error.what, allowed=error.allowed, found=error.found, fix=error.fix) from error
+        return knowing[0]
+    return asked, *check_all(asked)
 
 
 def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # both need torch or stand above this module
 log = logging.getLogger(__name__)
 
 CONFIG, RECORD, SCORES = "resolved_config.yaml", "run.json", "scores.csv"
+SPLIT = "split.json"
 EDIT_LOG, DONE = "edit_log.csv", voucher.DONE
 SURVIVAL = "survival.csv"
 VOUCHED = (RECORD, SCORES, EDIT_LOG)  # what every run has
@@ -90,6 +91,12 @@ class Run:
         if record.run_id != self.run_id:
             raise RunError(f"the record of run {record.run_id} cannot finish run {self.run_id}")
         write_atomic(self.path(RECORD), record.model_dump_json(indent=2) + "\n")
+        self.seal()
+
+    def seal(self) -> None:
+        """Vouch for all files in DONE and move the folder into place. Raises RunError if one is missing."""
+        if self._partial is None:
+            raise RunError(f"run {self.run_id} is already complete")
         missing = [name for name in VOUCHED if not self.path(name).is_file()]
         if missing:
             raise RunError(f"run {self.run_id} cannot be finished without {', '.join(missing)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from PIL import Image
@@ -24,6 +24,7 @@ class Picture:
     domain: str  # key of prompts.DOMAINS
     caption: str | None = None  # native caption; None: made from the domain's templates
     view: int = 0  # which augmented view of the key
+    file: str = field(default="", compare=False)  # where it lies below its root; decides nothing
 
 
 class Source(Protocol):

@@ -182,7 +182,7 @@ class CelebA:
             else:
                 seen.add(key)
                 self._files[key] = path
-                return Picture(key=key, concept=name, domain=self.domain)
+                return Picture(key=key, concept=name, domain=self.domain, file=path.name)
         return None
 
     def _numbered(self, table: Path) -> dict[str, str]:

@@ -82,7 +82,11 @@ class Folder:
                     continue
                 self._paths.setdefault(key, path)
                 found[key] = Picture(
-                    key=key, concept=label, domain=self.domain, caption=captions.get(path.name)
+                    key=key,
+                    concept=label,
+                    domain=self.domain,
+                    caption=captions.get(path.name),
+                    file=path.relative_to(self.root).as_posix(),
                 )
         ordered = [found[key] for key in sorted(found)]
         first, second = halves(len(ordered))

@@ -212,7 +212,7 @@ class ImageNet:
                 else:
                     seen.add(key)
                     self._places[key] = item
-                    found[concept].append(self._picture(key, concept))
+                    found[concept].append(self._picture(key, concept, item.place))
         return found
 
     def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:
@@ -226,10 +226,10 @@ class ImageNet:
             images.append(decode(unchanged(picture.key, data, item.place)))
         return images
 
-    def _picture(self, key: str, concept: str) -> Picture:
+    def _picture(self, key: str, concept: str, place: str) -> Picture:
         name = self.said(concept)
         caption = None if name == concept else DOMAINS[self.domain].caption(spoken(name, self.domain), 0)
-        return Picture(key=key, concept=concept, domain=self.domain, caption=caption)
+        return Picture(key=key, concept=concept, domain=self.domain, caption=caption, file=place)
 
     def _inspect(self, taken: Sequence[tuple[str, Item]]) -> list[tuple[str, Item, str]]:
         """Return the sound ones with their keys, in order; count and name the others."""

@@ -123,7 +123,7 @@ class Labelled:
                 self.tally.duplicates += 1
             else:
                 self._photos[key] = photo
-                pictures.append(Picture(key=key, concept=concept, domain=self.domain))
+                pictures.append(Picture(key=key, concept=concept, domain=self.domain, file=photo.path))
         return pictures
 
     def _examine(self, photo: Photo) -> tuple[str, Look]:

@@ -196,7 +196,7 @@ class UnlearnCanvas:
             if self._found.setdefault(key, item) != item:
                 self.tally.duplicates += 1
                 continue
-            found.append(Picture(key=key, concept=concept, domain=self.domain))
+            found.append(Picture(key=key, concept=concept, domain=self.domain, file=item.place))
         return found
 
 

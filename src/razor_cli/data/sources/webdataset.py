@@ -122,7 +122,8 @@ class WebDataset:
             data = self._read(entry)
             self.tally.examined += 1
             key = content_key(self.name, data)
-            if not self.tally.passed(f"{self.shards[entry.shard].name}:{entry.name}", examine(data)):
+            place = f"{self.shards[entry.shard].name}:{entry.name}"
+            if not self.tally.passed(place, examine(data)):
                 continue
             if key in seen:
                 self.tally.duplicates += 1
@@ -130,7 +131,9 @@ class WebDataset:
                 seen.add(key)
                 self._found[key] = entry
                 label = entry.caption if concept is None else concept
-                pictures.append(Picture(key=key, concept=label, domain=self.domain, caption=entry.caption))
+                pictures.append(
+                    Picture(key=key, concept=label, domain=self.domain, caption=entry.caption, file=place)
+                )
         return pictures
 
     def load(self, pictures: Sequence[Picture]) -> list[Image.Image]:

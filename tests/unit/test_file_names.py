@@ -1,0 +1,69 @@
+"""split.json says which file a picture was, until somebody takes the names out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_runs import fake_run
+from PIL import Image
+from typer.testing import CliRunner
+
+from razor_cli.commands.data import app
+from razor_cli.data.sets import Pairs, recorded
+from razor_cli.data.sources.folder import Folder
+from razor_cli.escape import in_json
+from razor_cli.runs import voucher
+from razor_cli.runs.folder import DONE, Run, complete_runs, find_run, write_atomic
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> dict[str, object]:
+    """Return what is recorded of a folder of photographs, one of them there twice."""
+    place = tmp_path / "photos" / "Ada Lovelace"
+    place.mkdir(parents=True)
+    for i in range(4):
+        Image.effect_noise((16, 16), 20 + i).convert("RGB").save(place / f"ada {i}.png")
+    (place / "copy.png").write_bytes((place / "ada 0.png").read_bytes())
+    source = Folder(tmp_path / "photos", domain="person")
+    pictures = source.pictures("Ada Lovelace", "train")
+    return dict(recorded({"forget": Pairs(tuple(pictures), {source.domain: source})}))
+
+
+@pytest.fixture
+def run(tmp_path: Path, split: dict[str, object]) -> Run:
+    """Return a recorded run on these photographs."""
+    found = fake_run(tmp_path / "outputs")
+    write_atomic(found.folder / "split.json", in_json(split, indent=1))
+    write_atomic(found.folder / DONE, voucher.voucher(found.folder, found.run_id))
+    return found
+
+
+def test_every_key_of_a_file_has_its_name_below_the_root(split: dict[str, object]) -> None:
+    assert isinstance(keys := split["forget"], list) and isinstance(files := split["files"], dict)
+    assert keys and set(files) == set(keys)
+    assert all(name.startswith("Ada Lovelace/ada ") for name in files.values())
+
+
+def test_names_go_and_all_else_in_the_run_stays(tmp_path: Path, run: Run, split: dict[str, object]) -> None:
+    def content() -> dict[str, bytes]:
+        return {p.name: p.read_bytes() for p in run.folder.iterdir()}
+
+    def cleaned(*words: str) -> str:
+        result = CliRunner().invoke(app, ["clean", "--output-dir", str(tmp_path / "outputs"), *words])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    before = content()
+    cleaned()
+    assert f"{len(split['forget'])} would be taken out of 1 recorded" in cleaned("--names", "--dry-run")  # type: ignore[arg-type]
+    assert content() == before
+    assert "taken out of 1 recorded runs" in cleaned("--names")
+    after = content()
+    assert {n for n in before | after if before.get(n) != after.get(n)} == {"split.json", DONE}
+    assert json.loads(after["split.json"]) == {"forget": split["forget"]}
+    assert b"Ada" not in b"".join(after.values())
+    assert find_run(tmp_path / "outputs", run.run_id).record == run.record
+    assert [r.run_id for r in complete_runs(tmp_path / "outputs")] == [run.run_id]
+    assert "0 taken out of 0 recorded runs" in cleaned("--names")
