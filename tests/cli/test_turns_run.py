@@ -71,6 +71,7 @@ def test_two_styles_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert verify(run.path(f"{name}.safetensors"), tmp_path / "sd") == []
     printed = out.getvalue()
     assert "Target by target" in printed and "1: Cubism" in printed and "later steps" in printed
+    assert "\\n" not in printed
     (panel,) = build([run]).panels
     assert [row[4] for row in panel.rows] == ["base", "control", "1: Cubism", "edit"]
     assert {row[1] for row in panel.rows} == {"in turn"} and "Cubism" in panel.columns

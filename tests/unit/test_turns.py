@@ -42,7 +42,9 @@ def both() -> ConceptSets:
 
     def judged(split: str) -> Judged:
         rest = [REST[i % len(REST)] for i in range(16)]
-        return Judged(forget=pairs(source, [A, B] * 4, split), retain=pairs(source, rest, split))
+        # pictures to judge come in another order than the targets of the request
+        own = [B, A] if split == "evaluation" else [A, B]
+        return Judged(forget=pairs(source, own * 4, split), retain=pairs(source, rest, split))
 
     sets = replace(
         make_sets(source),

@@ -258,7 +258,7 @@ def _print_turns(console: Console, words: Words, part: Turns, rows: Sequence[Sco
     shown.add_column("weights", overflow="fold")
     first = next(iter(found.lines.values()))
     for name, score in zip((*found.targets, *found.heads), first, strict=True):
-        shown.add_column(words(heading(name, score)), justify="right", overflow="fold")
+        shown.add_column(heading(words(name), score), justify="right", overflow="fold")
     for state, scores in found.lines.items():
         cells = [_score_cell(words, score, notes) for score in scores]
         shown.add_row(words(found.label(state)), *cells, style=STATE_STYLES.get(state, ""))

@@ -181,6 +181,7 @@ class AskedExam:
                 edit=found.get((state, "none")) if quantized and state != "base" else None,
                 naming=self.naming,
                 asked=self.asked,
+                gone=self.sets.forget_names,
                 seed=seed,
                 draws=self.settings.bootstrap_draws,
             )

@@ -36,6 +36,7 @@ class Scorer:
     edit: Answers | None  # of a quantized edit: the edit in full precision
     naming: Naming
     asked: Sequence[Asked]
+    gone: Sequence[str] = ()  # the targets, in the order of the request
     seed: int = 0
     draws: int = 2000
 
@@ -65,8 +66,9 @@ class Scorer:
 
         told = self.now.told[OWN]
         if len({t.name for t in told}) > 1:
-            for name, share in fa.by_name(told).items():
-                yield scored("fa_name", name, share)
+            shares = fa.by_name(told)
+            for name in sorted(shares, key=[*self.gone, *shares].index):
+                yield scored("fa_name", name, shares[name])
 
     def _first(self, who: str) -> Hits:
         question = self.naming.prompts[0]
