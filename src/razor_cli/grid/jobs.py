@@ -231,11 +231,20 @@ def _end(workers: Sequence[_Worker]) -> None:
         worker.stop(max(0.0, until - time.monotonic()))
 
 
+def threads_each(processes: int) -> int:
+    """Return the CPU threads of each of several processes: its share of the cores that this one may use, and
+    no more than OMP_NUM_THREADS says, as threads that find no core keep all others waiting.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(told) if told.isdigit() else cores
+    return max(1, min(cores // processes, most))
+
+
 def _started(processes: int, work: Callable[..., None]) -> _Worker:
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half-alive
     ours, theirs = context.Pipe()
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    process = context.Process(target=work, args=(theirs, threads), daemon=True)
+    process = context.Process(target=work, args=(theirs, threads_each(processes)), daemon=True)
     with _quiet_on_interrupt():
         process.start()
     theirs.close()  # so that the end of the process is the end of the pipe
