@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from razor_cli.runs.folder import complete_runs
 from razor_cli.tables import layout, table3
 from razor_cli.tables.document import Panel
 from razor_cli.tables.layout import Line, best, compared, units
-from razor_cli.tables.selection import Measure, Sample, by_model, conditions, sample, usable
+from razor_cli.tables.selection import Measure, Sample, by_model, conditions, sample, usable, versions
 
 DOWN = Measure(key="m1", title="M1", unit="%", metric="m1", variant="dual/mean_of_classes", direction="down")
 ZERO = Measure(key="rec", title="recovery", unit="", metric="rec", direction="zero")
@@ -172,3 +173,15 @@ def test_samples_merge_runs_of_one_point(tmp_path: Path) -> None:
     runs = usable(complete_runs(tmp_path))
     assert len(runs) == 2 and sample(runs, DOWN, quantization="int4") == {("Taylor Swift", 0): 6.0}
     assert layout.mean_cell(units(sample(runs, DOWN))) == "4.50"
+
+
+def test_versions_are_those_of_one_method(tmp_path: Path) -> None:
+    def made(method: str, code: str, target: str) -> Any:
+        record = fake_run(tmp_path, method=method, target=target).record
+        changed = record.provenance.model_copy(update={"code_version": code})
+        return SimpleNamespace(record=record.model_copy(update={"provenance": changed}))
+
+    apart = [made("razor", "1", "Ada"), made("slug", "2", "Ada")]
+    assert versions(apart) == []
+    (note,) = versions([*apart, made("slug", "3", "Bo")])
+    assert note.startswith("Runs of slug were computed by several versions")

@@ -206,13 +206,24 @@ def by_model(runs: Sequence[Run], *, apart_from: Collection[str] = ()) -> dict[s
 
 
 def versions(runs: Sequence[Run]) -> list[str]:
-    """Return a note where runs of several versions of the code stand in one table."""
-    found = {r.record.provenance.code_version for r in runs}
-    return (
-        [f"The runs were computed by {len(found)} versions of the code; a difference may come from that."]
-        if len(found) > 1
-        else []
-    )
+    """Return a note where runs of one method, on one family and kind of data, are of several versions of the
+    code; other methods are other code anyway. Runs of several releases are said to be so.
+    """
+    codes: dict[tuple[str, ...], set[str]] = {}
+    for r in (run.record for run in runs):
+        codes.setdefault((r.family, r.data, r.method), set()).add(r.provenance.code_version)
+    several = sorted({method for (*_, method), found in codes.items() if len(found) > 1})
+    releases = sorted({run.record.provenance.package_version for run in runs})
+    notes = []
+    if several:
+        notes.append(
+            f"Runs of {', '.join(several)} were computed by several versions of the code; a difference may "
+            "come from that."
+        )
+    if len(releases) > 1:
+        notes.append(f"The runs were computed by several releases: {', '.join(releases)}.")
+    return notes
+
 
 
 def sample(
