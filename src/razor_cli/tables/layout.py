@@ -25,6 +25,7 @@ from razor_cli.tables.selection import Measure, Sample
 
 ABSENT = "–"
 WIDTH, WITHOUT = "weights", "without"  # heads of columns
+ARROWS = "↓↑→0 "  # before a unit: which way is better
 NAMED = 4  # targets that a cell names, of many
 BETTER, WORSE, EVEN = "+", "−", "≈"
 KEY = (
@@ -192,7 +193,11 @@ def head_of(measure: Measure, source: str = MEASURED, *, beside: bool = False) -
     before = {PUBLISHED: "published ", DIFFERENCE: "Δ ", MEASURED: "measured " if beside else ""}[source]
     text = measure.title if source == DIFFERENCE else measure.heading
     name = measure.metric.partition(".")[2] or measure.metric
-    own = {"variant": measure.variant, "unit": measure.unit, "width": measure.quantization or ""}
+    own = {
+        "variant": measure.variant,
+        "unit": measure.unit.lstrip(ARROWS),
+        "width": measure.quantization or "",
+    }
     return Heading(before + text, Meaning(metric=name, source=source, **own))
 
 
