@@ -25,8 +25,9 @@ from razor_cli.tables.answered_rows import (
 )
 from razor_cli.tables.cells import DIFFERENCE, PUBLISHED, Heading, Meaning, Number, aside
 from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.heads import head_of
 from razor_cli.tables.hints import not_run
-from razor_cli.tables.layout import ABSENT, compared, half_width, head_of, mean_cell, plural
+from razor_cli.tables.layout import ABSENT, compared, half_width, mean_cell, plural
 from razor_cli.tables.selection import Measure, by_model, left_out, sample, usable, versions
 
 FAMILY, SCENARIO = "llava", "identity"

@@ -56,7 +56,8 @@ def _shared(experiment: str, runs: Sequence[Run]) -> dict[str, Any]:
     if not last.overrides:
         asked["model"] = option_of("model", last.model)
     usual = {"model": [default_option("model")]} | listed
-    return {k: v for k, v in asked.items() if v not in usual.get(k, ())}
+    one = len(set(usual["model"])) == 1  # of several models the panel's own is named
+    return {k: v for k, v in asked.items() if v not in usual.get(k, ()) or (k == "model" and not one)}
 
 
 def _listed(experiment: str) -> dict[str, list[Any]]:

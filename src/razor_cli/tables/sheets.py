@@ -11,8 +11,9 @@ from razor_cli.runs.folder import Run
 from razor_cli.tables.canvas_printed import FAMILY
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.drawn import SHARES
+from razor_cli.tables.heads import head_of
 from razor_cli.tables.hints import not_run
-from razor_cli.tables.layout import head_of, sample_cell
+from razor_cli.tables.layout import sample_cell
 from razor_cli.tables.selection import UNEDITED, by_model, sample, usable, versions
 
 PICTURES, COLUMNS = "shown.png", "shown.json"  # of a run: plain rows of pictures, and what they are
