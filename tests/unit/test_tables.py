@@ -26,8 +26,8 @@ from razor_cli.runs.folder import complete_runs
 from razor_cli.tables.base import FORMS, render
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import mean_cell
-from razor_cli.tables.tidy import COLUMNS
 from razor_cli.tables.table3 import MEASURES, METHODS, WIDTHS, build
+from razor_cli.tables.tidy import COLUMNS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WRITE = os.environ.get("RAZOR_WRITE_GOLDEN") == "1"
