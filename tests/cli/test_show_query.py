@@ -127,7 +127,7 @@ def test_tables_prints_one_form_and_writes_nothing(
 ) -> None:
     starts = {
         "md": "# RAZOR Table 3",
-        "csv": "panel,method,weights",
+        "csv": "panel,row,metric",
         "tex": "\\begin{table}",
         "html": "<!doctype html>",
     }
@@ -140,6 +140,6 @@ def test_tables_writes_every_form(runs: dict[str, Run], capsys: pytest.CaptureFi
     text = said(capsys, "tables", "table3")
     assert text.startswith("# RAZOR Table 3") and "written: outputs/tables/table3.md" in text
     files = {p.name: p.read_bytes() for p in Path("outputs/tables").iterdir()}
-    assert set(files) == {f"table3.{form}" for form in ("md", "csv", "tex", "html")}
+    assert set(files) == {"index.html", *(f"table3.{form}" for form in ("md", "csv", "tex", "html"))}
     said(capsys, "tables", "table3", "--out", "other")
     assert {p.name: p.read_bytes() for p in Path("other").iterdir()} == files

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from razor_cli.tables.base import render
 from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.latex import GAP, LINE, TALLEST, points
+from razor_cli.tables.layout import Line, panel
+from razor_cli.tables.registry import TABLES, builder
+from razor_cli.tables.selection import Measure
 
 
 def tiny(text: str) -> Document:
@@ -39,3 +45,54 @@ def test_html_is_escaped() -> None:
 
 def test_bars_of_names_do_not_split_markdown_cells() -> None:
     assert "| a\\|b | 1 |" in render(tiny("a|b"), "md")
+
+
+def wide(rows: int) -> Document:
+    columns = ("method", "weights", *(f"measured thing number {i} ↑ %" for i in range(20)))
+    cells = [(f"method_{r}", "none", *(f"{r}.00 ± 12.34" for _ in range(20))) for r in range(rows)]
+    cells[1] = ("ssd", "none", "no run recorded: razor-run experiment=table3", *[""] * 19)
+    return Document(name="t", title="Wide", panels=[Panel(title="p", columns=columns, rows=cells)])
+
+
+def test_latex_of_a_wide_and_long_table_stays_on_its_pages() -> None:
+    text = render(wide(60), "tex")
+    assert "resizebox" not in text and text.count("no run recorded") == 1  # a comment below
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert labels[:2] == ["tab:t:1", "tab:t:1-2"] and len(set(labels)) == len(labels) == text.count(
+        "\\caption"
+    )
+    shown: set[str] = set()
+    for table in text.split("\\begin{table}")[1:]:
+        blocks = re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", table, re.DOTALL)
+        assert sum(body.count("\\\\\n") for _, body in blocks) < TALLEST
+        for kinds, body in blocks:
+            assert kinds.startswith("ll") and set(kinds[2:]) == {"r"}
+            rows = [line for line in body.splitlines() if line.startswith("method\\_")]
+            assert all(row.count("&") == len(kinds) - 1 for row in rows)
+            assert sum(points(cell) + GAP for cell in rows[0].replace("$\\pm$", "±").split("&")) < LINE
+            shown |= {row.split(" &")[0] for row in rows}
+    assert len(shown) == 59
+
+
+def test_every_sign_of_ours_has_its_latex() -> None:
+    for name in TABLES:
+        body = render(builder(name)([]), "tex").split("\n% ")[0]
+        assert not {sign for sign in body if ord(sign) > 0x24F}, name
+
+
+def test_a_page_has_boxes_that_scroll_and_a_reason_in_place_of_numbers() -> None:
+    page = render(wide(2), "html", ["t.svg"])
+    assert 'name="viewport"' in page and page.count('<div class="scroll"') == 1 and 'src="t.svg"' in page
+    assert '<td class="why" colspan="20"><div>no run recorded' in page and page.count("<th scope") == 22 + 4
+
+
+def test_rows_on_other_targets_say_so_and_are_not_the_best() -> None:
+    m = Measure(key="m1", title="M1", unit="↓ %", metric="m1", direction="down")
+    low, high = {("a", 0): 1.0, ("b", 0): 1.1}, {("a", 0): 50.0, ("b", 0): 51.0}
+    lines = [Line(labels=(n, ""), name=n, samples={"m1": s}) for n, s in (("x", low), ("y", high))]
+    made = panel("p", ("method", ""), lines, [m])
+    assert made.bold == {(0, 2)} and "without" not in made.columns
+    lines.append(Line(labels=("z", ""), name="z", samples={"m1": {("a", 0): 0.0, ("a", 1): 0.1}}))
+    made = panel("p", ("method", ""), lines, [m])
+    assert [row[made.columns.index("without")] for row in made.rows] == ["–", "–", "b"]
+    assert made.bold == {(0, 2)}  # z is not among those compared

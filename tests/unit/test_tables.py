@@ -14,6 +14,7 @@ import shlex
 from importlib import resources
 from pathlib import Path
 
+import pandas
 import pytest
 from fake_runs import fake_run
 
@@ -26,6 +27,7 @@ from razor_cli.tables.base import FORMS, render
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import mean_cell
 from razor_cli.tables.table3 import MEASURES, METHODS, WIDTHS, build
+from razor_cli.tables.tidy import COLUMNS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WRITE = os.environ.get("RAZOR_WRITE_GOLDEN") == "1"
@@ -209,7 +211,8 @@ def test_panels_have_cells_for_every_column(document: Document) -> None:
 def test_methods_not_run_name_the_command_that_runs_them(document: Document) -> None:
     why = {p.title.split(" as")[0]: {r[0]: r[7] for r in p.rows if r[-1] == "0"} for p in document.panels}
     assert (
-        why["CIFAR-10"]["RAZOR"] == "no run recorded: razor-run experiment=table3 scenario=class method=razor"
+        why["CIFAR-10"]["RAZOR"]
+        == "no run recorded: razor-run experiment=table3 model=clip_vitb32 scenario=class method=razor"
     )
     assert set(why["ImageNet"]) == set(METHODS)
     assert not {"RAZOR", "SLUG"} & set(why["LAION-400M"])  # both were run
@@ -217,7 +220,7 @@ def test_methods_not_run_name_the_command_that_runs_them(document: Document) -> 
 
 def test_commands_named_in_cells_are_accepted(document: Document) -> None:
     cells = {c for p in document.panels for r in p.rows for c in r if "razor-run" in c}
-    assert len(cells) == 12
+    assert len(cells) == 13  # one is of widths that slug's run was not asked for
     for cell in cells:
         words = shlex.split(cell.split("razor-run ")[1])
         found = chosen_blocks(words)
@@ -244,9 +247,18 @@ def test_targets_are_escaped_in_the_whole_table(document: Document) -> None:
 
 
 def test_csv_reads_back(document: Document) -> None:
-    rows = list(csv.reader(io.StringIO(render(document, "csv"))))
-    assert max(len(r) for r in rows) == 22 and len(rows) == sum(len(p.rows) + 1 for p in document.panels)
-    assert [r[0] for r in rows if r[1] == "razor"] == [panel(document, "LAION-400M").title] * 3
+    frame = pandas.read_csv(io.StringIO(render(document, "csv")))
+    assert list(frame.columns) == list(COLUMNS) and frame["value"].dtype == float
+    own = frame[(frame.row == "razor") & (frame.metric == "m1") & (frame.source == "measured")]
+    assert list(own.width) == ["none", "int8", "int4"] and set(own.variant) == {"dual/mean_of_classes"}
+    first = own.iloc[0]
+    assert (first.panel, first.n, first.seeds) == (panel(document, "LAION-400M").title, 3, 1)
+    assert first.value == pytest.approx(5.1667, abs=1e-3) and first.low == pytest.approx(3.27, abs=0.01)
+    assert "without: <b>" in first.note
+    missing = frame[frame.value.isna()]
+    assert len(missing) and missing.note.str.contains("razor-run experiment=table3").all()
+    doubtful = frame[(frame.source == "published") & (frame.width == "int4")]
+    assert doubtful.note.str.contains("cannot be right").all()
 
 
 # The command

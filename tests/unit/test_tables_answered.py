@@ -100,7 +100,7 @@ def test_real_models_have_the_sets_names_and_differences(tmp_path: Path) -> None
     assert swift["Δ MME perception prefix4"] == "-567.90" and swift["measured MMBench letter ↑ %"] == "40.00"
     missing = row(beside, "Lady Gaga", "razor")
     assert missing["measured FA paper/full ↓ %"] == (
-        'no run recorded: razor-run experiment=table6 method=razor target="Lady Gaga"'
+        "no run recorded: razor-run experiment=table6 model=llava15_7b method=razor 'target=Lady Gaga'"
     )
     assert row(beside, "average (measured: 2 of 10)", "razor")["Δ FA paper/full"] == "+0.30"
 

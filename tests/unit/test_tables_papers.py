@@ -4,10 +4,11 @@ sweeps, matrices.
 
 from __future__ import annotations
 
-import csv
+import io
 import os
 from pathlib import Path
 
+import pandas
 import pytest
 from fake_runs import fake_run
 from paper_runs import RATES, record_all
@@ -16,11 +17,12 @@ from razor_cli.main import razor_command
 from razor_cli.runs.folder import Run, complete_runs
 from razor_cli.tables import compare, figures, quantization, table7, tan, tan_series, tan_shapes
 from razor_cli.tables.base import FORMS, render
-from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.document import Panel
 from razor_cli.tables.flips import preset_settings
 from razor_cli.tables.registry import TABLES, builder
 from razor_cli.tables.selection import published
 from razor_cli.tables.tan_printed import CELLS
+from razor_cli.tables.tidy import COLUMNS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WRITE = os.environ.get("RAZOR_WRITE_GOLDEN") == "1"
@@ -223,13 +225,20 @@ def test_all_writes_every_table_and_figure(
     assert razor_command(["tables", "all", "--output-dir", str(outputs), "--out", str(tmp_path)]) == 0
     files = {p.name for p in tmp_path.iterdir()}
     assert {f"{n}.{e}" for n in TABLES for e in FORMS} <= files
-    assert {f for f in files if f.endswith(".png")} == {"figure5.png", "figure6.png", "quantization.png"}
+    drawn = {"figure5", "figure6", "quantization"}
+    assert files - {f"{n}.{e}" for n in TABLES for e in FORMS} == {
+        "index.html",
+        *(f"{name}.{form}" for name in drawn for form in ("png", "svg", "pdf")),
+    }
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert all(f'href="{f}"' in page for f in files if f not in ("index.html",))
     assert all((tmp_path / f).read_bytes().startswith(b"\x89PNG") for f in files if f.endswith(".png"))
     assert "written:" in capsys.readouterr().out
 
 
-def test_csv_of_every_table_reads_back(runs: list[Run]) -> None:
-    for name in OWN:
-        document: Document = builder(name)(runs)
-        lines = list(csv.reader(render(document, "csv").splitlines()))
-        assert len(lines) == sum(len(p.rows) + 1 for p in document.panels)
+def test_csv_of_every_table_is_a_frame(runs: list[Run]) -> None:
+    for name in TABLES:
+        for some in (runs, []):
+            frame = pandas.read_csv(io.StringIO(render(builder(name)(some), "csv")))
+            assert list(frame.columns) == list(COLUMNS), name
+            assert frame["value"].notna().sum() + frame["note"].notna().sum() >= len(frame), name

@@ -23,10 +23,11 @@ from razor_cli.tables.answered_rows import (
     recorded,
     samples,
 )
-from razor_cli.tables.cells import DIFFERENCE, PUBLISHED, Heading, Number, aside
+from razor_cli.tables.cells import DIFFERENCE, PUBLISHED, Heading, Meaning, Number, aside
 from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.heads import head_of
 from razor_cli.tables.hints import not_run
-from razor_cli.tables.layout import ABSENT, compared, half_width, head_of, mean_cell, plural
+from razor_cli.tables.layout import ABSENT, compared, half_width, mean_cell, plural
 from razor_cli.tables.selection import Measure, by_model, left_out, sample, usable, versions
 
 FAMILY, SCENARIO = "llava", "identity"
@@ -236,9 +237,16 @@ class Page:
                 )
             )
         if any(row[1] != ABSENT or row[3] != ABSENT for row in rows):
-            differences = (f"{first} − {second}", f"{preset} − {other}")
-            columns = ("published", differences[0], "measured", differences[1], f"{first} is", "identities")
-            yield Panel(title=self._title(f"{first} against {second}"), columns=columns, rows=rows)
+            columns = (
+                "published",
+                Heading(f"{first} − {second}", Meaning(metric="difference", source=PUBLISHED)),
+                aside("measured"),
+                Heading(f"{preset} − {other}", Meaning(metric="difference")),
+                aside(f"{first} is"),
+                aside("identities"),
+            )
+            title = self._title(f"{first} against {second}")
+            yield Panel(title=title, columns=columns, rows=rows, labels=1)
 
 
 def _difference(found: Sequence[float], printed: str | None, digits: int) -> str:

@@ -10,8 +10,9 @@ from razor_cli.metrics.stats import wilson
 from razor_cli.runs.folder import Run
 from razor_cli.tables.cells import Number
 from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.heads import head_of
 from razor_cli.tables.hints import not_run
-from razor_cli.tables.layout import ABSENT, KEY, Line, head_of, panel, plural
+from razor_cli.tables.layout import ABSENT, KEY, Line, panel, plural
 from razor_cli.tables.selection import Measure, by_model, left_out, sample, usable, versions
 
 TITLE = "Models that draw: what every edit forgot and kept"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from razor_cli.runs.folder import Run
+from razor_cli.tables.cells import Number
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import shown
 from razor_cli.tables.layout import KEY, Line, panel, plural
@@ -173,6 +174,10 @@ def matrices(runs: Sequence[Run]) -> list[Matrices]:
     return found
 
 
+def _cosine(value: float, sign: str = "") -> str:
+    return Number(f"{value:{sign}.3f}", float(value), seeds=1)
+
+
 def figure6(runs: Sequence[Run]) -> Document:
     """Return what the matrices come to: the target's own cosine, and the mean change of all other cells."""
     panels = []
@@ -181,10 +186,9 @@ def figure6(runs: Sequence[Run]) -> Document:
         for method, after in found.after.items():
             change = after - found.before
             others = change[1:, 1:]
-            own = f"{found.before[0, 0]:.3f}", f"{after[0, 0]:.3f}"
-            rows.append(
-                (method, found.names[0], *own, f"{change[0, 1:].mean():+.3f}", f"{np.abs(others).mean():.3f}")
-            )
+            own = _cosine(found.before[0, 0]), _cosine(after[0, 0])
+            rest = _cosine(change[0, 1:].mean(), "+"), _cosine(np.abs(others).mean())
+            rows.append((method, found.names[0], *own, *rest))
         columns = (
             "method",
             "target",

@@ -1,4 +1,4 @@
-"""The command that runs what a panel lacks: on the panel's own model and data, not on those of its experiment."""
+"""The command that runs what a panel lacks, on the panel's own model and data."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PLACE = "DIR"  # stands for a path of the machine that recorded
 
 
 def not_run(experiment: str, runs: Sequence[Run] = (), **words: str) -> str:
-    """Return why a row is empty: the command of its experiment, with what `runs` of its panel were asked for of
-    model, data and metrics, then `words`; an empty word is left out.
+    """Return why a row is empty: the command of its experiment, with what `runs` of its panel were asked for
+    of model, data and metrics, then `words`; an empty word is left out.
     """
     return f"no run recorded: {command(experiment, runs, **words)}"
 
@@ -55,10 +55,9 @@ def _shared(experiment: str, runs: Sequence[Run]) -> dict[str, Any]:
     asked = {k: v for k, v in last.overrides.items() if k.partition(".")[0] in GROUPS}
     if not last.overrides:
         asked["model"] = option_of("model", last.model)
-    usual = {
-        k: set(map(repr, values)) for k, values in ({"model": [default_option("model")]} | listed).items()
-    }
-    return {k: v for k, v in asked.items() if repr(v) not in usual.get(k, ())}
+    usual = {"model": [default_option("model")]} | listed
+    one = len(set(usual["model"])) == 1  # of several models the panel's own is named
+    return {k: v for k, v in asked.items() if v not in usual.get(k, ()) or (k == "model" and not one)}
 
 
 def _listed(experiment: str) -> dict[str, list[Any]]:

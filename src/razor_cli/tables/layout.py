@@ -10,17 +10,9 @@ from dataclasses import dataclass, field
 
 from scipy import stats
 
-from razor_cli.tables.cells import (
-    DIFFERENCE,
-    MEASURED,
-    PUBLISHED,
-    Heading,
-    Meaning,
-    Number,
-    aside,
-    remark,
-)
+from razor_cli.tables.cells import DIFFERENCE, MEASURED, PUBLISHED, Number, aside, remark
 from razor_cli.tables.document import Panel
+from razor_cli.tables.heads import head_of
 from razor_cli.tables.selection import Measure, Sample
 
 ABSENT = "–"
@@ -185,15 +177,6 @@ def panel(
         labels=len(heads),
         width=heads.index(WIDTH) if WIDTH in heads else None,
     )
-
-
-def head_of(measure: Measure, source: str = MEASURED, *, beside: bool = False) -> Heading:
-    """Return the head of a measure's column; `beside` published numbers it says that these are measured."""
-    before = {PUBLISHED: "published ", DIFFERENCE: "Δ ", MEASURED: "measured " if beside else ""}[source]
-    text = measure.title if source == DIFFERENCE else measure.heading
-    name = measure.metric.partition(".")[2] or measure.metric
-    own = {"variant": measure.variant, "unit": measure.unit, "width": measure.quantization or ""}
-    return Heading(before + text, Meaning(metric=name, source=source, **own))
 
 
 def lacks(line: Line, lines: Sequence[Line], measures: Sequence[Measure]) -> str:

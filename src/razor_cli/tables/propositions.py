@@ -13,13 +13,21 @@ from typing import Any
 from razor_cli.errors import headline
 from razor_cli.runs.folder import Run
 from razor_cli.runs.reading import parse_rows
+from razor_cli.tables.cells import Number, aside, remark
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import flipped, preset_settings, shown
 
 TITLE = "RAZOR's propositions as measurements"
 Row = Mapping[str, str]
 OUTCOMES = ("HOLDS", "DOES NOT HOLD", "UNDECIDED")
-COLUMNS = ("claim", "method", "target", "outcome", "quantity", "value", "95 % interval", "n", "what was seen")
+COLUMNS = (
+    *("claim", "method", "target", "quantity"),
+    remark("outcome"),
+    "value",
+    aside("95 % interval"),
+    aside("n"),
+    remark("what was seen"),
+)
 NAMES = {
     "P1": "P1, minimality",
     "P2": "P2, forgetting",
@@ -122,7 +130,8 @@ def build(rows: Sequence[Row]) -> Document:
             own = [r for r in claims if _model(r) == model and r["proposition"] == key]
             if own:
                 lines = sorted((_line(r) for r in own), key=lambda line: line[:3])
-                panels.append(Panel(title=f"{title} | {model}", columns=COLUMNS, rows=lines))
+                where = f"{title} | {model}"
+                panels.append(Panel(title=where, columns=COLUMNS, rows=lines, labels=4))
     seen = {r["judged_on"] for r in claims}
     notes = [*NOTES, f"Pictures: {', '.join(sorted(seen))}."]
     return Document(name="propositions", title=TITLE, panels=panels, notes=notes)
@@ -141,7 +150,9 @@ def _counts(model: str, claims: Sequence[Row]) -> Panel:
             if (r["proposition"], r["claim"], r["method"]) == (key, claim, method)
         ]
         lines.append((key, claim, method, *(str(own.count(o)) for o in OUTCOMES)))
-    return Panel(title=f"How often | {model}", columns=("", "claim", "method", *OUTCOMES), rows=lines)
+    return Panel(
+        title=f"How often | {model}", columns=("", "claim", "method", *OUTCOMES), rows=lines, labels=3
+    )
 
 
 def _line(row: Row) -> tuple[str, ...]:
@@ -151,13 +162,22 @@ def _line(row: Row) -> tuple[str, ...]:
         row["claim"],
         row["method"],
         f"{row['scenario']} {row['target']}{pictures}",
-        row["outcome"],
         row["quantity"],
-        f"{_number(row['value'])} {row['unit']}".rstrip(),
+        row["outcome"],
+        _value(row),
         f"{low} to {high}" if low != "–" and high != "–" else "–",
         row["n"],
         row["note"],
     )
+
+
+def _value(row: Row) -> str:
+    if not row["value"]:
+        return "–"
+    low, high = (float(row[k]) if row[k] else None for k in ("low", "high"))
+    text = f"{_number(row['value'])} {row['unit']}".rstrip()
+    n = int(row["n"]) if row["n"] else None
+    return Number(text, float(row["value"]), interval=(low, high), n=n, seeds=1, note=row["unit"])
 
 
 def _number(text: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from razor_cli.runs.folder import Run
+from razor_cli.tables.cells import Number
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import flipped, preset_settings, shown
 from razor_cli.tables.reached import MISSING, SHOWN, values_of
@@ -238,7 +239,9 @@ def _row(
 
 
 def _mean(values: Sequence[float], digits: int) -> str:
-    return f"{statistics.mean(values):.{digits}f}" if values else "–"
+    if not values:
+        return "–"
+    return Number(f"{statistics.mean(values):.{digits}f}", statistics.mean(values), n=len(values))
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:
@@ -261,7 +264,9 @@ def difference_cell(values: Sequence[float]) -> str:
         if half is None
         else f"{mean:+.1f} ± {half:.1f}"
     )
-    return text + (" *" if half is not None and abs(mean) > half else "")
+    bounds = (None, None) if half is None else (mean - half, mean + half)
+    mark = " *" if half is not None and abs(mean) > half else ""
+    return Number(text + mark, mean, interval=bounds, n=len(values))
 
 
 def conclusion(found: Sequence[Reading], preset: str) -> str:

@@ -11,8 +11,9 @@ from razor_cli.runs.folder import Run
 from razor_cli.tables.canvas_printed import FAMILY
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.drawn import SHARES
+from razor_cli.tables.heads import head_of
 from razor_cli.tables.hints import not_run
-from razor_cli.tables.layout import mean_cell
+from razor_cli.tables.layout import sample_cell
 from razor_cli.tables.selection import UNEDITED, by_model, sample, usable, versions
 
 PICTURES, COLUMNS = "shown.png", "shown.json"  # of a run: plain rows of pictures, and what they are
@@ -125,7 +126,7 @@ def build(runs: Sequence[Run], name: str) -> Document:
     for scenario in sorted({r.record.scenario for r in own}, key=_order):
         for model, found in by_model([r for r in own if r.record.scenario == scenario]).items():
             title = f"{model}, {scenario}"
-            columns = ("target", "method", *(m.heading for m in SHOWN))
+            columns = ("target", "method", *map(head_of, SHOWN))
             panels.append(Panel(title=title, columns=columns, rows=list(_rows(found))))
     missing = list(_missing(shape, own))
     if missing or not panels:
@@ -147,7 +148,7 @@ def _rows(runs: Sequence[Run]) -> Iterable[tuple[str, ...]]:
         own = [r for r in runs if r.record.target == target]
         for method in sorted({r.record.method for r in own}, key=lambda m: (not m.startswith("razor"), m)):
             alike = [r for r in own if r.record.method == method]
-            cells = [mean_cell(list(sample(alike, m).values())) for m in SHOWN]
+            cells = [sample_cell(sample(alike, m)) for m in SHOWN]
             yield (target, method, *cells)
 
 

@@ -23,6 +23,7 @@ from razor_cli.tables.canvas_printed import (
     table5,
     titled,
 )
+from razor_cli.tables.cells import Number
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import ABSENT, KEY, Line, mean_cell, panel, plural, units
 from razor_cli.tables.selection import by_model, left_out, sample, usable, versions
@@ -126,11 +127,14 @@ def _score_panel(
 ) -> Panel:
     """Return the scores of every method under every rule, the first of each in bold."""
     found = [scores(accuracy, costs, rule) for rule in RULES.values()]
-    rows = [(m, *labels[m], *(f"{own[m]:.3f}" if m in own else ABSENT for own in found)) for m in labels]
+    rows = [
+        (m, *labels[m], *(Number(f"{own[m]:.3f}", own[m]) if m in own else ABSENT for own in found))
+        for m in labels
+    ]
     first = len(columns) - len(RULES)
     order = list(labels)
     bold = {(order.index(max(own, key=lambda m: own[m])), first + j) for j, own in enumerate(found) if own}
-    return Panel(title=title, columns=columns, rows=rows, bold=frozenset(bold))
+    return Panel(title=title, columns=columns, rows=rows, bold=frozenset(bold), labels=1)
 
 
 def _measured_scores(title: str, runs: Sequence[Run]) -> Iterable[Panel]:

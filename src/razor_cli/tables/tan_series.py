@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from razor_cli.runs.folder import Run
+from razor_cli.tables.cells import PUBLISHED, Heading, Meaning
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.selection import UNEDITED, Measure, by_model, published, sample
@@ -44,12 +45,16 @@ def zero_shot(runs: Sequence[Run], name: str) -> Document:
 def _as_printed(file: str) -> Panel:
     rows = published(file)
     columns = tuple(rows[0])
-    heads = ("method", "", *(f"{c.replace('_', ' ')} ↑ %" for c in columns[1:]))
+    heads = ("method", "", *(_printed(f"{c.replace('_', ' ')} ↑ %", c) for c in columns[1:]))
     return Panel(
         title="as published, CLIP ViT-L/14",
         columns=heads,
         rows=[(r["method"], "", *(r[c] for c in columns[1:])) for r in rows],
     )
+
+
+def _printed(text: str, metric: str) -> Heading:
+    return Heading(text, Meaning(metric=metric, unit="%", source=PUBLISHED))
 
 
 def _measured(model: str, runs: list[Run]) -> Panel:
@@ -88,7 +93,8 @@ def pictures(runs: Sequence[Run]) -> Document:
     """Return Table 14: NHL+KL by the number of forget pictures."""
     columns = measures(("quality", "utility", "q_u"), "in")
     rows = published("tan_table14")
-    heads = ("pictures per class", "", "Q ↑ %", "U ↑ %", "Q-U ↑ %")
+    keys = ("quality", "utility", "q_u")
+    heads = ("pictures per class", "", *map(_printed, ("Q ↑ %", "U ↑ %", "Q-U ↑ %"), keys))
     panels = [
         Panel(
             title="as published, ImgnetDogs Difficult, CLIP ViT-L/14",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from razor_cli.escape import in_csv
-from razor_cli.tables.cells import ASIDE, MEASURED, REMARK, Meaning, Number, meaning_of
+from razor_cli.tables.cells import ASIDE, MEASURED, PUBLISHED, REMARK, Meaning, Number, meaning_of
 
 if TYPE_CHECKING:
     from razor_cli.tables.document import Document, Panel
@@ -51,11 +51,12 @@ def entries(panel: Panel) -> Iterable[Entry]:
         place: Entry = {"panel": panel.title, **_place(panel, row)}
         found = list(_numbers(panel, row))
         remarks = "; ".join(_remarks(panel, row))
-        if not found:
+        if not any(entry["source"] == MEASURED for entry in found) and remarks:
             yield place | {"n": 0, "note": remarks}
         for entry in found:
             width = entry.pop("width") or place["width"]
-            notes = (entry.pop("note"), remarks)
+            of_run = entry["source"] != PUBLISHED
+            notes = (entry.pop("note"), remarks if of_run else "")
             yield place | entry | {"width": width, "note": "; ".join(str(n) for n in notes if n)}
 
 

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from razor_cli.config.conf_files import labelled
 from razor_cli.runs.folder import Run
+from razor_cli.tables.cells import Number
 from razor_cli.tables.compare import METHODS
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import flipped, preset_settings, shown
+from razor_cli.tables.layout import some
 from razor_cli.tables.reached import MISSING, SHOWN, values_of
 from razor_cli.tables.selection import conditions, versions
 from razor_cli.tables.tan_shapes import METHODS as TAXONOMY
@@ -144,7 +146,8 @@ def chosen(own: Sequence[Trial]) -> str | None:
 def rows(own: Sequence[Trial]) -> list[tuple[str, ...]]:
     """Return one row per setting, those on most targets first, then by missing points."""
     settings = by_setting(own)
-    lines = [(order(group), _row(setting, group)) for setting, group in settings.items()]
+    every = {t.target for t in own}
+    lines = [(order(group), _row(setting, group, every)) for setting, group in settings.items()]
     return [line for _, line in sorted(lines)]
 
 
@@ -154,14 +157,26 @@ def order(group: Sequence[Trial]) -> tuple[float, float]:
     return -len(missing), statistics.mean(missing) if missing else float("inf")
 
 
-def _row(setting: str, group: Sequence[Trial]) -> tuple[str, ...]:
+def _number(values: Sequence[float], digits: int) -> str:
+    if not values:
+        return "–"
+    return Number(f"{statistics.mean(values):.{digits}f}", statistics.mean(values), n=len(values))
+
+
+def _on(group: Sequence[Trial], every: Collection[str]) -> str:
+    """Return how many runs a setting has, and on which of the panel's targets it has none."""
+    less = sorted(set(every) - {t.target for t in group})
+    return str(len(group)) + (f", without {some(less)}" if less else "")
+
+
+def _row(setting: str, group: Sequence[Trial], every: Collection[str]) -> tuple[str, ...]:
     judged = [t.values[MISSING] for t in group if MISSING in t.values]
     digits = {MISSING: 1} | {column: d for column, (_, _, d) in SHOWN.items()} | {"seconds": 1}
     means = []
     for column, d in digits.items():
         values = [t.values[column] for t in group if column in t.values]
-        means.append(f"{statistics.mean(values):.{d}f}" if values else "–")
-    return (setting, str(len(group)), f"{sum(v == 0 for v in judged)}/{len(judged)}", *means)
+        means.append(_number(values, d))
+    return (setting, _on(group, every), f"{sum(v == 0 for v in judged)}/{len(judged)}", *means)
 
 
 def by_setting(own: Sequence[Trial]) -> dict[str, list[Trial]]:
@@ -176,7 +191,11 @@ def traced_rows(own: Sequence[Trial]) -> list[tuple[str, ...]]:
     """Return one row per setting of runs with a taxonomy, those on most targets first, then by Q-U."""
     ranked = sorted(by_setting(own).items(), key=lambda found: (-len(found[1]), -_mean(found[1], TRADEOFF)))
     columns = {**dict.fromkeys(TRACED, 1), "seconds": 1}
-    return [(s, str(len(g)), *(f"{_mean(g, c):.{d}f}" for c, d in columns.items())) for s, g in ranked]
+    every = {t.target for t in own}
+    return [
+        (s, _on(g, every), *(_number([t.values[c] for t in g], d) for c, d in columns.items()))
+        for s, g in ranked
+    ]
 
 
 def chosen_traced(own: Sequence[Trial]) -> str | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from razor_cli.metrics.score import Score
 from razor_cli.report.layout import Turns, layout_of
 from razor_cli.report.turned import Turned, turned
 from razor_cli.runs.folder import Run
+from razor_cli.tables.cells import Number
 from razor_cli.tables.document import Document, Panel
 
 TITLE = "Several targets in one run"
@@ -27,7 +29,8 @@ def build(runs: Sequence[Run]) -> Document:
     known = [(run, found) for run in runs if (found := _turned(run))]
     known.sort(key=lambda pair: (_place(*pair), pair[0].record.method, _how(pair[1]), pair[0].record.seed))
     panels = [_panel(list(group)) for _, group in groupby(known, key=lambda pair: _place(*pair))]
-    empty = Panel(title="nothing measured", columns=("method",), rows=[('target="[A, B]"',)])
+    run = "no run recorded: razor-run target='[A, B]'"
+    empty = Panel(title="nothing measured", columns=("method", "what"), rows=[("", run)], labels=1)
     return Document(name="turns", title=TITLE, panels=panels or [empty], notes=list(NOTES))
 
 
@@ -42,6 +45,13 @@ def _place(run: Run, found: Turned) -> tuple[str, ...]:
     return r.model, r.scenario, r.data, r.judged_on, *found.targets
 
 
+def _cell(score: Score | None) -> str:
+    if score is None or score.value is None:
+        return NONE
+    bounds = (score.ci_low, score.ci_high)
+    return Number(f"{score.value:.1f}", score.value, interval=bounds, n=score.n, seeds=1)
+
+
 def _how(found: Turned) -> str:
     return "apart" if found.apart else "in turn" if found.by_itself(1) not in ("", "edit") else "together"
 
@@ -53,7 +63,7 @@ def _panel(known: Sequence[tuple[Run, Turned]]) -> Panel:
         (
             *(each.record.method, _how(found), str(each.record.seed), each.run_id[:SHORT]),
             found.label(state),
-            *(NONE if s is None or s.value is None else f"{s.value:.1f}" for s in scores),
+            *map(_cell, scores),
         )
         for each, found in known
         for state, scores in found.lines.items()
@@ -63,4 +73,5 @@ def _panel(known: Sequence[tuple[Run, Turned]]) -> Panel:
         title=f"{r.model}{stand_in}, {r.scenario} ({r.data}), {r.judged_on} pictures",
         columns=("method", "targets", "seed", "run", "weights", *first.targets, *first.heads),
         rows=rows,
+        labels=5,
     )

@@ -10,6 +10,7 @@ from razor_cli.metrics.bounds import Bound, demand, parse_bounds
 from razor_cli.metrics.score import Score
 from razor_cli.metrics.verdict import Finding, Outcome, judge
 from razor_cli.runs.folder import Run
+from razor_cli.tables.cells import Heading, Meaning, Number, aside, remark
 from razor_cli.tables.document import Document, Panel
 
 TITLE = "Verdicts, run by run"
@@ -59,11 +60,15 @@ def _panel(judged: Sequence[tuple[Run, Mapping[str, Mapping[str, Any]]]]) -> Pan
     bounds, r = parse_bounds(recorded), first.record
     rows = [_row(run, bounds) for run, _ in judged]
     stand_in = " STAND-IN" if r.stand_in else ""
-    heads = (f"{name}: {bound.metric} {demand(bound)}" for name, bound in bounds.items())
+    heads = (
+        Heading(f"{name}: {bound.metric} {demand(bound)}", Meaning(metric=bound.metric, variant=name))
+        for name, bound in bounds.items()
+    )
     return Panel(
         title=f"{r.model}{stand_in}, {r.scenario} ({r.data}), {r.judged_on} pictures",
-        columns=("method", "target", "seed", "run", "weights", *heads, "verdict"),
+        columns=("method", "target", "seed", "run", aside("weights"), *heads, remark("verdict")),
         rows=rows,
+        labels=4,
     )
 
 
@@ -82,7 +87,10 @@ def _cells(findings: Sequence[Finding]) -> str:
     """Return what a bound says of the first width, and of those where it says something else."""
     first, *others = findings
     unlike = (f"; {f.quantization} {_cell(f)}" for f in others if f.outcome is not first.outcome)
-    return _cell(first) + "".join(unlike)
+    text = _cell(first) + "".join(unlike)
+    if first.value is None:
+        return text
+    return Number(text, first.value, interval=(first.low, first.high), seeds=1, note=first.outcome.value)
 
 
 def _cell(finding: Finding) -> str:
