@@ -9,7 +9,6 @@ import importlib
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -147,8 +146,11 @@ def _launched(flags: Namespace, debug: bool) -> int:
     request = command_line.read(flags.overrides, multirun=flags.multirun, extra=flags.config_dir)
     if flags.cfg or flags.info:
         return launch.show(request, flags)
-    sweep = partial(launch.run_sweep, fail_fast=is_on("fail_fast", flags.overrides), debug=debug)
-    return sweep(request) if flags.multirun else launch.run_once(request)
+    if not flags.multirun:
+        return launch.run_once(request)
+    from razor_cli.sweep import run_sweep
+
+    return run_sweep(request, fail_fast=is_on("fail_fast", flags.overrides), debug=debug)
 
 
 def _refuse_idle(flags: Namespace) -> None:
