@@ -95,7 +95,12 @@ def experiment_of(run: Run, output_dir: Path, allowed: frozenset[str] = frozense
     from razor_cli.runs.reading import parsed
 
     settings: Any = parsed(_loaded, run.read(CONFIG), run.folder, CONFIG)
-    return check({**settings, "output_dir": str(output_dir), "force": True}, allowed=allowed)
+    more = {
+        "output_dir": str(output_dir),
+        "threads": run.record.provenance.threads,
+        "allow_code": sorted(allowed),
+    }
+    return check({**settings, **more, "force": True}, allowed=allowed)
 
 
 def conditions(before: Provenance, after: Provenance) -> list[str]:

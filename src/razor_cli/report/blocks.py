@@ -12,7 +12,7 @@ from rich.text import Text
 
 from razor_cli.metrics.judges import reading_of
 from razor_cli.metrics.score import Score
-from razor_cli.report.cells import Words, heading, interval, number, print_fields, table
+from razor_cli.report.cells import Words, chunks, heading, interval, number, print_fields, table
 from razor_cli.report.layout import Attacked, Beside, Block, Facts, Part, Reading, Sentence, Spread, Turns
 from razor_cli.report.turned import turned
 from razor_cli.runs.rows import NOT_COMPUTED, ScoreRow, on_the_way, state_order
@@ -172,16 +172,6 @@ def _print_scores(
             )
         console.print(shown)
     print_fields(console, words, [(f"[{i}]", note) for i, note in enumerate(notes, 1)])
-
-
-def chunks(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Return column numbers cut into as few groups as fit into `room`, of sizes as equal as possible."""
-    for count in range(1, len(widths) + 1):
-        size = -(-len(widths) // count)
-        groups = [list(range(start, min(start + size, len(widths)))) for start in range(0, len(widths), size)]
-        if count == len(widths) or all(sum(widths[i] + 2 for i in group) <= room for group in groups):
-            return groups
-    return []
 
 
 def _print_beside(console: Console, words: Words, part: Beside, rows: Sequence[ScoreRow]) -> None:
