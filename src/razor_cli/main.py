@@ -9,12 +9,12 @@ import importlib
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from razor_cli import __version__
-from razor_cli.config.conf_files import comments, conf_dir, default_option, groups
+from razor_cli.commands.usage import help_text
+from razor_cli.config.output_place import as_options, as_settings
 from razor_cli.config.overrides import is_on
 from razor_cli.errors import ConfigError, report
 from razor_cli.printing import say, steady_streams
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import typer
 
 INTERRUPTED = 130
+VERSION = f"razor-cli {__version__}"
 RUN_KEPT = (
     "recorded runs are kept, of this one epochs of a training, edits of a sequence; the same command goes on"
 )
@@ -36,8 +37,12 @@ KEPT = {  # subcommand: what it keeps when it is stopped, and how to go on
 }
 NOTHING_CHANGED = "nothing was changed; start it again"
 COMMANDS = {  # subcommand: (module, one line); the module is imported when its command is called
-    "list": ("razor_cli.commands.list", "what can be chosen: models, scenarios, data, methods ..."),
+    "list": (
+        "razor_cli.commands.list",
+        "what can be chosen: models, methods ...; which runs are recorded",
+    ),
     "show": ("razor_cli.commands.show", "one recorded run: its table, its edit, what it cost"),
+    "run-again": ("razor_cli.commands.run_again", "a recorded run once more, and whether it gives the same"),
     "judge": ("razor_cli.commands.judge", "recorded runs against other bounds than they were judged by"),
     "query": ("razor_cli.commands.query", "SQL over the scores of all recorded runs"),
     "tables": ("razor_cli.commands.tables", "tables of the papers, published and measured side by side"),
@@ -50,53 +55,6 @@ COMMANDS = {  # subcommand: (module, one line); the module is imported when its 
     ),
     "data": ("razor_cli.commands.data", "fetch a data set once, and look at what a folder holds"),
 }
-EXAMPLES = """\
-usage: razor-run [GROUP=NAME ...] [KEY=VALUE ...] [-m] [--cfg job]
-
-Make a model forget one concept, and prove it.
-
-  razor-run target="Taylor Swift"
-      the stand-in model inside the package: nothing to download, about a minute
-  razor-run model=clip_vitb32 model.weights=FILE_OR_TAG data=folder data.root=DIR target="Taylor Swift"
-      your own model and photographs: DIR/<concept>/*.jpg
-  razor-run -m method=razor,slug method.towers=both,vision target="Taylor Swift,Elon Musk"
-      a sweep: every combination is a run of its own
-  razor-run experiment=table3 seed=0,1,2 dry_run=true
-      the jobs of a table of the paper, with time and memory; without dry_run they run, jobs=2 at a time
-"""
-FLAGS = """\
-options
-  -m, --multirun     run every combination of comma-separated values
-  --cfg job          print the configuration that would run (also: hydra, all), with --resolve, -p PACKAGE
-  --info [WHAT]      how the configuration is put together: all, config, defaults, defaults-tree, plugins,
-                     searchpath
-  --config-dir DIR   a folder of yours with more options, laid out like conf/
-  --version, --help
-
-exit codes: 0 done, 1 failure, 2 wrong request, 3 verdict with exit_on=…, 130 interrupted (Ctrl-C),
-143 stopped (SIGTERM)
-A comma inside a name of a sweep: -m 'target="Downey, Robert",Taylor Swift'
-More: `razor list methods razor` prints a file with all its settings explained; `razor --help` lists the
-other commands.
-"""
-
-
-def help_text() -> str:
-    """Return the help of `razor-run`: commands, groups with their options, keys with their meaning."""
-    root = conf_dir()
-    available = groups([root])
-    width = max(map(len, available))
-    lines = []
-    for name, options in available.items():
-        default = default_option(name)
-        named = [f"{o}*" if o == default else o for o in options if "/" not in o]
-        variants = [o for o in options if "/" in o]
-        more = f"; {len(variants)} variants, {variants[0]} and so on: razor list {name}s" if variants else ""
-        lines.append(f"  {name:<{width}}  {', '.join(named)}{more}")
-    settings = [row for row in comments(root / "config.yaml") if row[2]]
-    wide = max(len(f"{key}={value}") for key, value, _ in settings)
-    keys = [f"  {f'{key}={value}':<{wide}}  {comment}" for key, value, comment in settings]
-    return "\n".join([EXAMPLES, "groups (* is the default)", *lines, "", "keys", *keys, "", FLAGS])
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
@@ -118,14 +76,17 @@ def parse(arguments: Sequence[str]) -> Namespace:
         choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"],
     )
     parser.add_argument("--config-dir", "-cd")
-    return parser.parse_intermixed_args(arguments)
+    parser.add_argument("--output-dir")
+    flags = parser.parse_intermixed_args(arguments)
+    flags.overrides = as_settings(flags.overrides, flags.output_dir, multirun=flags.multirun)
+    return flags
 
 
 def run_command(arguments: Sequence[str]) -> int:
     """Do what a `razor-run` command line says and return its exit code."""
     flags = parse(arguments)
     if flags.help or flags.version:
-        print(f"razor-cli {__version__}" if flags.version else help_text())
+        print(VERSION if flags.version else help_text())
         return 0
     debug = is_on("debug", flags.overrides)
 
@@ -148,8 +109,11 @@ def _launched(flags: Namespace, debug: bool) -> int:
     request = command_line.read(flags.overrides, multirun=flags.multirun, extra=flags.config_dir)
     if flags.cfg or flags.info:
         return launch.show(request, flags)
-    sweep = partial(launch.run_sweep, fail_fast=is_on("fail_fast", flags.overrides), debug=debug)
-    return sweep(request) if flags.multirun else launch.run_once(request)
+    if not flags.multirun:
+        return launch.run_once(request)
+    from razor_cli.sweep import run_sweep
+
+    return run_sweep(request, fail_fast=is_on("fail_fast", flags.overrides), debug=debug)
 
 
 def _refuse_idle(flags: Namespace) -> None:
@@ -246,8 +210,16 @@ def build_app(wanted: str | None) -> typer.Typer:
         rich_markup_mode=None,
     )
 
+    def said(asked: bool) -> None:
+        if asked:
+            print(VERSION)
+            raise typer.Exit
+
     @app.callback()
-    def root(debug: bool = typer.Option(False, "--debug", help="Show the traceback of a failure.")) -> None:
+    def root(
+        debug: bool = typer.Option(False, "--debug", help="Show the traceback of a failure."),
+        version: bool = typer.Option(False, "--version", callback=said, is_eager=True, help="Say which."),
+    ) -> None:
         pass
 
     for name, (module, line) in COMMANDS.items():
@@ -268,6 +240,7 @@ def _named_only() -> None:
 
 def razor_command(arguments: Sequence[str]) -> int:
     """Do what a `razor` command line says and return its exit code."""
+    arguments = as_options(arguments)
     wanted = next((a for a in arguments if not a.startswith("-")), None)
 
     def failed(error: Exception) -> int:

@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -19,6 +20,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from razor_cli import main
 from razor_cli.config.settings import Experiment
 from razor_cli.errors import RunError, WeightsError
+from razor_cli.metrics.score import Score
+from razor_cli.runs.rows import ScoreRow
 
 
 class FakeRun(ModuleType):
@@ -35,6 +38,15 @@ class FakeRun(ModuleType):
         if isinstance(self.answer, BaseException) and self.fails_on in (None, experiment.target):
             raise self.answer
         return self.answer if isinstance(self.answer, int) else 0
+
+    def perform(self, experiment: Experiment, console: Any, **_: Any) -> tuple[Any, bool]:
+        """A point of a sweep."""
+        self.execute(experiment)
+        bounds = {"value": 4.5, "ci_low": 2.0, "ci_high": 9.0}
+        m1 = Score(metric="m1", variant="dual/mean_of_classes", n=9, unit="%", direction="down", **bounds)
+        rows = [ScoreRow(state="edit", quantization="none", score=m1)]
+        record = SimpleNamespace(family="clip")
+        return SimpleNamespace(scores=rows, record=record, run_id="0123456789abcdef"), True
 
 
 @pytest.fixture
@@ -106,7 +118,15 @@ def test_sweep_runs_every_point_as_a_run_of_its_own(run: FakeRun, capsys: pytest
     asked = [(e.target, type(e.method).__name__) for e in run.asked]
     people = ("Downey, Robert", "Conan O'Brien")
     assert asked == [(p, m) for p in people for m in ("Slug", "NoneEdit")]
-    assert "sweep: 4 jobs, 4 finished, 0 failed" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "sweep: 4 jobs, 4 finished, 0 failed" in out
+    lines = [line for line in out.splitlines() if line.startswith("[")]
+    assert len(lines) == 4 and lines[0].startswith("[1/4] target=Downey, Robert · method=slug · ")
+    assert all(" s M1 4.5 · " in line and "run 0123456789abcdef" in line for line in lines)
+    assert lines[0].endswith(" left") and "left" not in lines[-1]
+    head, *rows = [line.split() for line in out[out.index("target   ") :].splitlines()[:6]]
+    assert head == ["target", "method", "M1", "verdict", "run"]
+    assert rows[-1][:2] + rows[-1][-1:] == ["Conan", "O'Brien", "0123456789abcdef"]
 
 
 def test_failing_job_does_not_stop_the_sweep_and_the_summary_says_how_to_rerun(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from razor_cli.config.conf_files import settings_of
 from razor_cli.main import razor_command
 from razor_cli.runs.folder import Run
 
@@ -112,7 +113,10 @@ def test_query_forms(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -
         ),
         (["query", "select 1", "--format", "xml"], ["xml", "markdown"]),
         (["tables", "table9"], ["ConfigError: there is no table 'table9'", "allowed: table3"]),
-        (["tables", "table3", "--format", "pdf"], ["there is no such form", "allowed: md, csv, tex, html"]),
+        (
+            ["tables", "table3", "--format", "pdf"],
+            ["there is no such form", "allowed: md, csv, tex, html, json"],
+        ),
     ],
 )
 def test_errors_end_with_2_and_their_parts(
@@ -143,3 +147,37 @@ def test_tables_writes_every_form(runs: dict[str, Run], capsys: pytest.CaptureFi
     assert set(files) == {"index.html", *(f"table3.{form}" for form in ("md", "csv", "tex", "html"))}
     said(capsys, "tables", "table3", "--out", "other")
     assert {p.name: p.read_bytes() for p in Path("other").iterdir()} == files
+
+
+def test_show_says_which_settings_differ(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shipped = settings_of("method", "razor", "clip")
+    run = fake_run(Path("outputs"), flips=shipped, target="Ada", more={"quantization": {}})
+    assert "settings  all as shipped" in said(capsys, "show", run.run_id)
+    flips = {**shipped, "rho": 0.125, "floor": {**shipped["floor"], "m5": 90.0}}
+    changed = {"seed": 4, "control": False, "scenario": {"_target_": "Scenario", "domain": "emoji"}}
+    run = fake_run(Path("outputs"), flips=flips, more=changed, quantizations=("none",))
+    line = next(x for x in said(capsys, "show", run.run_id).splitlines() if x.startswith("settings"))
+    found = "seed=4 control=false scenario.domain=emoji method.rho=0.125 method.floor.m5=90"
+    assert line.split()[1:] == found.split()
+
+
+def test_show_as_json_and_markdown(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+    run = runs["first"]
+    found = json.loads(said(capsys, "show", run.run_id, "--format", "json"))
+    assert (found["run_id"], found["target"], found["differing"]) == (run.run_id, "Conan O'Brien", {})
+    assert len(found["scores"]) == len(run.measured) and found["scores"][0]["metric"] == "m1"
+    page = said(capsys, "show", run.run_id, "--format", "md")
+    assert page.startswith("# forget Conan O'Brien: razor\n") and "- verdict: ACCEPTED\n" in page
+    assert "| edit int4 | 6.0 [2.8, 9.2] |" in page and "| visual.3.head2 | head | vision |" in page
+    assert "xml" in said(capsys, "show", "--format", "xml", code=2)
+
+
+def test_tables_as_json(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(said(capsys, "tables", "measured", "--format", "json"))
+    assert found["name"] == "measured" and len(found["panels"]) == 2
+    panel = found["panels"][0]
+    assert {len(row) for row in panel["rows"]} == {len(panel["columns"])} and panel["columns"][0] == "run"
+    assert said(capsys, "tables", "measured", "--format", "md").startswith("# What was measured")

@@ -33,7 +33,7 @@ for isbreak, words in groupby(sys.argv[1:], lambda word: word == "THEN"):
 """
 STAGES = """\
 from razor_cli.main import _end
-from razor_cli.launch import Outcome, summary
+from razor_cli.grid.swept import Outcome, summary
 from razor_cli.progress import Progress
 from razor_cli.screen import Screen
 from razor_cli.printing import say

@@ -76,7 +76,7 @@ def test_what_is_shared_of_a_scenario_stays_and_a_family_may_set_it_anew(folder:
 
 def test_a_sweep_goes_over_models_of_two_families(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("razor_cli.launch.check", lambda cfg, **_: seen.append(picked(cfg)) or check({}))
+    monkeypatch.setattr("razor_cli.sweep.check", lambda cfg, **_: seen.append(picked(cfg)) or check({}))
     words = ["-m", "--config-dir", folder, "model=clip_tiny,toy_x", "method=razor"]
     assert run_command(words) == 2  # the check above refuses each point after it was seen
     assert seen == [CLIP, TOYS]

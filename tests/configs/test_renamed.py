@@ -146,7 +146,7 @@ def test_a_sweep_reads_the_users_files_too(
 ) -> None:
     folder = write(tmp_path, "method/mine", "defaults: [razor_paper, _self_]\nshare: 0.25\n")
     seen: list[Any] = []
-    monkeypatch.setattr("razor_cli.launch.check", lambda cfg, **_: seen.append(cfg.method) or 1 / 0)
+    monkeypatch.setattr("razor_cli.sweep.check", lambda cfg, **_: seen.append(cfg.method) or 1 / 0)
     assert run_command(["-m", "--config-dir", folder, "method=mine,razor_paper"]) == 1
     assert [(m.name, m.rho) for m in seen] == [("razor_paper", 0.25), ("razor_paper", 0.5)]
 

@@ -51,6 +51,7 @@ SHOWING = {
     "stopping.py",
     "streams.py",
     "studies",
+    "sweep.py",
     "tables",
     "writable.py",
 }

@@ -243,7 +243,7 @@ from pathlib import Path
 from razor_cli.runs import indexing, known
 from razor_cli.runs.archive import answer
 known.MANY, indexing.SETTLED = 1, 0
-for _ in range(5):
+for _ in range(3):
     assert answer(Path(sys.argv[1]), "select count(*) >= 4 from runs")[1] == [(True,)]
 """
 

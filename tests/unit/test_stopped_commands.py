@@ -20,7 +20,7 @@ import razor_cli.data.fetch
 import razor_cli.studies.propositions_run
 import razor_cli.tables.base
 import razor_cli.weights.patch
-from razor_cli import launch
+from razor_cli import sweep
 from razor_cli.main import razor_command
 from razor_cli.stopping import Stopped, end_with_parent, keeping, last_words, orderly
 
@@ -129,8 +129,8 @@ def test_a_point_of_a_sweep_that_a_library_fails_for_a_stop_is_no_failure(
 
     known = SimpleNamespace(overrides=SimpleNamespace(task=["seed=1"]), job=SimpleNamespace(num=0))
     monkeypatch.setattr(HydraConfig, "get", lambda: known)
-    monkeypatch.setattr(launch, "check", check)
-    job = launch.Job()
+    monkeypatch.setattr(sweep, "check", check)
+    job = sweep.Job()
     with pytest.raises(Stopped), orderly():
         job(OmegaConf.create())
     assert job.outcomes == []

@@ -36,11 +36,16 @@ class Kind(StrEnum):
     METHODS = "methods"
     QUANTIZATIONS = "quantizations"
     METRICS = "metrics"
+    EXPERIMENTS = "experiments"
+    RUNS = "runs"  # those that are recorded
 
     @property
     def group(self) -> str:
         """Return the configuration group."""
         return self.value if self in (Kind.DATA, Kind.METRICS) else self.value.removesuffix("s")
+
+
+CHOSEN = [kind for kind in Kind if kind is not Kind.RUNS]
 
 
 def table(kind: Kind, roots: Sequence[Path]) -> str:
@@ -75,7 +80,7 @@ def settings(content: dict[str, Any]) -> str:
     shown: list[str] = []
     for key, value in content.items():
         if (
-            key in ("_target_", "name", "kind", "family")
+            key in ("_target_", "name", "kind", "family", "grid")
             or value in ([], False)
             or value is None
             or isinstance(value, dict)
@@ -130,6 +135,8 @@ def register(app: typer.Typer) -> None:
     """Add the command to `razor`."""
     import typer
 
+    from razor_cli.commands.list_runs import print_runs
+
     @app.command("list", help="What can be chosen; with a NAME, its file with every setting explained.")
     def list_options(
         kind: Kind | None = typer.Argument(  # noqa: B008
@@ -137,11 +144,15 @@ def register(app: typer.Typer) -> None:
         ),
         name: str | None = typer.Argument(None, help="One of them, e.g. `razor list methods razor`."),
         config_dir: str | None = typer.Option(None, help="a folder of yours with more, laid out like conf/"),
+        output_dir: Path = typer.Option(Path("outputs"), help="where runs are recorded"),  # noqa: B008
     ) -> None:
+        if kind is Kind.RUNS:
+            print_runs(output_dir, name)
+            return
         roots = roots_of(config_dir)
         if name is not None and kind is not None:
             print(whole(kind, name, roots))
             return
-        for each in Kind if kind is None else [kind]:
+        for each in CHOSEN if kind is None else [kind]:
             yours = ", + is yours" if config_dir else ""
             print(f"{each.value} ({each.group}=NAME, * is the default{yours})\n{table(each, roots)}\n")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from razor_cli.runs.folder import Run
 
 SCORES = "scores"
+JSON = "json"  # printed only
 READ_ALL = ("measured", "verdicts")  # tables of whatever was measured, or of whatever a bound is about
 
 
@@ -30,7 +31,7 @@ def tables(
     output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
     form: Annotated[
         str | None,
-        typer.Option("--format", help="print one form (md, csv, tex, html) instead of writing all"),
+        typer.Option("--format", help="print one form (md, csv, tex, html, json) instead of writing all"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="folder for the files, default OUTPUT_DIR/tables; of scores the file")
@@ -74,6 +75,7 @@ def _answer(
     every: Sequence[Run], name: str | None, form: str | None, into: Path | None, out: Path | None, home: Path
 ) -> None:
     """Print or write what was asked for, from runs."""
+    from razor_cli.tables.as_json import as_json
     from razor_cli.tables.base import render
     from razor_cli.tables.index import INDEX
     from razor_cli.tables.registry import ALL, TABLES, builder
@@ -87,7 +89,8 @@ def _answer(
     elif name == SCORES:
         _save(out or home / "tables" / "scores.csv.gz", runs)
     elif form is not None:
-        put(render(builder(str(name))(runs), form))
+        document = builder(str(name))(runs)
+        put(as_json(document) if form == JSON else render(document, form))
     else:
         folder = out or home / "tables"
         for each in TABLES if name == ALL else [str(name)]:
@@ -128,8 +131,8 @@ def _refuse(name: str | None, form: str | None, into: Path | None) -> None:
             allowed=", ".join(known),
             fix=f"did you mean {near[0]}?" if near else None,
         )
-    if form is not None and form not in FORMS:
-        raise ConfigError(f"--format {form}: there is no such form", allowed=", ".join(FORMS))
+    if form is not None and form not in (*FORMS, JSON):
+        raise ConfigError(f"--format {form}: there is no such form", allowed=", ".join((*FORMS, JSON)))
     if form is not None and name not in TABLES:
         raise ConfigError(
             "--format prints one table", allowed=", ".join(TABLES), found=name, fix="leave --format out"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,11 @@ class Ended:
     computed: bool = False  # false: it was recorded before, or failed
     said: str = ""  # its numbers and run id, one line
     decision: Decision | None = None  # of today's bounds; None: the run has no verdict
+    numbers: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of the edit, by what a report heads them with
+    run_id: str = ""
+    exit_code: int = 0  # of a failure: 2 where a person can mend it, else 1
     error: str = ""
     trace: str = ""
 
@@ -60,30 +65,44 @@ def perform_job(number: int, experiment: Experiment, kept: Kept, say: Callable[[
         kept.drop()
         text = f"{type(error).__name__}: {error}" if isinstance(error, RazorError) else headline(error)
         return Ended(
-            number=number, seconds=time.perf_counter() - clock, error=text, trace=traceback.format_exc()
+            number=number,
+            seconds=time.perf_counter() - clock,
+            exit_code=error.exit_code if isinstance(error, RazorError) else 1,
+            error=text,
+            trace=traceback.format_exc(),
         )
     return Ended(
-        number=number, seconds=time.perf_counter() - clock, computed=computed, said=said, decision=decision
+        number=number,
+        seconds=time.perf_counter() - clock,
+        computed=computed,
+        said=said,
+        decision=decision,
+        numbers=numbers_of(run),
+        run_id=run.run_id,
     )
 
 
-def told(run: Run, acceptance: Acceptance) -> tuple[str, Decision | None]:
-    """Return a line on a complete run, and what today's bounds say of it."""
+def numbers_of(run: Run) -> dict[str, float]:
+    """Return the numbers of a run's edit that stand in a line, by their headings."""
     found = {
         (r.score.metric, r.score.variant): r.score.value
         for r in run.scores
         if (r.state, r.quantization) == ("edit", "none")
     }
     layout = layout_of(run.record.family)
-    numbers = [
-        f"{reading.heading} {value:.1f}"
+    return {
+        reading.heading: value
         for reading in (layout.progress if layout else ())
         for (metric, variant), value in found.items()
         if metric == reading.metric and fnmatchcase(variant, reading.variant) and value is not None
-    ]
+    }
+
+
+def told(run: Run, acceptance: Acceptance) -> tuple[str, Decision | None]:
+    """Return a line on a complete run, and what today's bounds say of it."""
     verdict = by_bounds(run, acceptance)
     words = [
-        " ".join(numbers),
+        " ".join(f"{heading} {value:.1f}" for heading, value in numbers_of(run).items()),
         *([verdict.decision.value + verdict.by] if verdict else []),
         f"run {run.run_id}",
     ]

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from razor_cli.metrics.judges import reading_of
 from razor_cli.metrics.score import Score
-from razor_cli.report.cells import Words, heading, interval, number, print_fields, table
+from razor_cli.report.cells import Words, chunks, heading, interval, number, print_fields, table
 from razor_cli.report.layout import Attacked, Beside, Block, Facts, Part, Reading, Sentence, Spread, Turns
 from razor_cli.report.turned import turned
 from razor_cli.runs.rows import NOT_COMPUTED, ScoreRow, on_the_way, state_order
@@ -32,8 +32,7 @@ def print_part(console: Console, words: Words, part: Part, rows: Sequence[ScoreR
     """Print one part of a family's layout from recorded scores, or nothing where it has none."""
     match part:
         case Block():
-            columns = [c for reading in part.readings for c in _columns(rows, reading)]
-            _print_scores(console, words, part.title, columns, _results(rows))
+            _print_scores(console, words, part.title, columns_of(rows, part), results(rows))
         case Sentence():
             _print_sentence(console, words, part, rows)
         case Beside():
@@ -86,6 +85,11 @@ def _attack(row: ScoreRow) -> str:
     return row.attack if row.step is None else f"{row.attack} ({row.step} steps)"
 
 
+def columns_of(rows: Sequence[ScoreRow], part: Block) -> list[Column]:
+    """Return the columns of a block that have a score."""
+    return [c for reading in part.readings for c in _columns(rows, reading) if c.scores]
+
+
 def _columns(rows: Sequence[ScoreRow], reading: Reading) -> list[Column]:
     """Return the column of a reading, or where it has no heading one for each metric that fits."""
     if reading.heading:
@@ -119,7 +123,7 @@ def _keys(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
     return sorted(dict.fromkeys((r.state, r.quantization) for r in rows), key=lambda key: state_order(key[0]))
 
 
-def _results(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
+def results(rows: Iterable[ScoreRow]) -> list[tuple[str, str]]:
     """Return the keys of what is reported on its own; a base of another seed is a yardstick for the others
     only, and what lies on the way to an edit has a block of its own.
     """
@@ -130,7 +134,8 @@ def _state(key: tuple[str, str]) -> str:
     return key[0].split(" ")[0]  # a row of the block beside other models carries its width in the first part
 
 
-def _label(key: tuple[str, str]) -> str:
+def label(key: tuple[str, str]) -> str:
+    """Return how a row is called: by its state, and its width where that is not full precision."""
     return key[0] if key[1] == "none" else " ".join(key)
 
 
@@ -150,7 +155,7 @@ def _print_scores(
         1 + max([*map(len, heads[i].split("\n")), *(len(cells[i, k].plain) for k in keys)])
         for i in range(len(columns))
     ]
-    room = console.width - max([len("weights"), *(len(_label(key)) for key in keys)])
+    room = console.width - max([len("weights"), *(len(label(key)) for key in keys)])
     for part, chosen in enumerate(chunks(widths, room)):
         console.print()
         shown = table(title if part == 0 else None)
@@ -160,23 +165,13 @@ def _print_scores(
         for key, following in zip(keys, [*keys[1:], keys[-1]], strict=True):
             style = STATE_STYLES.get(_state(key), "")
             shown.add_row(
-                _label(key),
+                label(key),
                 *(cells[i, key] for i in chosen),
                 style=style,
                 end_section=_state(following) != _state(key),
             )
         console.print(shown)
     print_fields(console, words, [(f"[{i}]", note) for i, note in enumerate(notes, 1)])
-
-
-def chunks(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Return column numbers cut into as few groups as fit into `room`, of sizes as equal as possible."""
-    for count in range(1, len(widths) + 1):
-        size = -(-len(widths) // count)
-        groups = [list(range(start, min(start + size, len(widths)))) for start in range(0, len(widths), size)]
-        if count == len(widths) or all(sum(widths[i] + 2 for i in group) <= room for group in groups):
-            return groups
-    return []
 
 
 def _print_beside(console: Console, words: Words, part: Beside, rows: Sequence[ScoreRow]) -> None:
@@ -210,7 +205,7 @@ def _beside(
     shown = [
         key for state in states for key in scores if key[0] == state and (state == "edit" or key[1] == "none")
     ]
-    return {(_label(key), name): scores[key] for key in shown}
+    return {(label(key), name): scores[key] for key in shown}
 
 
 def _score_cell(words: Words, score: Score | None, footnotes: list[str]) -> Text:
@@ -279,7 +274,7 @@ def _print_spread(console: Console, words: Words, part: Spread, rows: Sequence[S
     means, worst = _found(rows, part.mean), _found(rows, part.worst)
     keys = [
         key
-        for key in _results(rows)
+        for key in results(rows)
         if any(s and s.value is not None for s in (means.get(key), worst.get(key)))
     ]
     console.print()
@@ -295,6 +290,6 @@ def _print_spread(console: Console, words: Words, part: Spread, rows: Sequence[S
         hit = worst.get(key)
         name = reading_of(hit.variant) if hit and hit.value is not None else ""
         cells = [_score_cell(words, score, notes) for score in (means.get(key), hit)]
-        shown.add_row(_label(key), *cells, Text(words(name)), style=STATE_STYLES.get(key[0], ""))
+        shown.add_row(label(key), *cells, Text(words(name)), style=STATE_STYLES.get(key[0], ""))
     console.print(shown)
     print_fields(console, words, [(f"[{i}]", note) for i, note in enumerate(notes, 1)])

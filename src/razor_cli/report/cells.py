@@ -90,3 +90,13 @@ def print_fields(console: Console, words: Words, fields: Sequence[tuple[str, str
     for label, text in fields:
         grid.add_row(Text(label), Text(words(text)) if isinstance(text, str) else text)
     console.print(grid)
+
+
+def chunks(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Return column numbers cut into as few groups as fit into `room`, of sizes as equal as possible."""
+    for count in range(1, len(widths) + 1):
+        size = -(-len(widths) // count)
+        groups = [list(range(start, min(start + size, len(widths)))) for start in range(0, len(widths), size)]
+        if count == len(widths) or all(sum(widths[i] + 2 for i in group) <= room for group in groups):
+            return groups
+    return []

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from razor_cli.report.blocks import print_attacked, print_part
 from razor_cli.report.cells import Words, print_fields, table
+from razor_cli.report.differing import sentence
 from razor_cli.report.layout import layout_of, plain
 from razor_cli.runs.folder import DONE, Run
 from razor_cli.runs.judged import Acceptance, by_bounds
@@ -65,9 +66,8 @@ def _print_header(console: Console, words: Words, record: RunRecord) -> None:
         ("model", model),
         ("data", f"{record.scenario}, {record.data}: {sizes}"),
     ]
-    print_fields(
-        console, words, [*fields, ("computed", computed), *(("note", note) for note in record.notes)]
-    )
+    fields += [("computed", computed), ("settings", sentence(record))]
+    print_fields(console, words, [*fields, *(("note", note) for note in record.notes)])
 
 
 def _print_components(console: Console, words: Words, record: RunRecord) -> None:

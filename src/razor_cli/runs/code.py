@@ -59,6 +59,7 @@ NOT_COMPUTING = (
     "screen.py",
     "stopping.py",
     "streams.py",
+    "sweep.py",
     "studies",
     "tables",
     "writable.py",

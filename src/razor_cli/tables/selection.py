@@ -225,7 +225,6 @@ def versions(runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-
 def sample(
     runs: Sequence[Run], measure: Measure, *, state: str = "edit", quantization: str = "none"
 ) -> Sample:
