@@ -181,7 +181,7 @@ def test_what_acts_without_a_weight_is_neither_taken_over_nor_given(clip32: Clip
     assert counted.counts == (
         2,
         2,
-    )  # base is known; what acts at run time stands apart, even where no hook does
+    )  # what acts at run time stands apart
 
 
 def test_a_cache_answers_for_each_tower_and_for_the_same_preparation_only(

@@ -1,7 +1,8 @@
 """A count of passes: what a job costs where no recorded run is like it.
 
 Weights x tokens x examples x passes gives floating-point operations; one second of matrix products on this
-machine, measured once, says how many of them it does in a second. It is right within a factor of three at best, and says so.
+machine, measured once, says how many of them it does in a second. It is right within a factor of three at
+best, and says so.
 """
 
 from __future__ import annotations

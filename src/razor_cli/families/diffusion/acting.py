@@ -71,6 +71,10 @@ class Actor(Protocol):
         """Hold something while the net answers to contexts with these marks, or to twice as many."""
         ...
 
+    def idle(self, marks: Tensor) -> bool:
+        """Tell whether it does nothing, to the bit, to pictures whose contexts all have these marks."""
+        ...
+
 
 @contextmanager
 def present(denoiser: Host, actor: Actor) -> Iterator[None]:
@@ -109,6 +113,11 @@ def during(denoiser: Host, context: Context) -> ExitStack:
     for actor, marks in zip(denoiser.acting, _marks_of(denoiser, context), strict=True):
         stack.enter_context(actor.during(marks))
     return stack
+
+
+def idle(denoiser: Host, context: Context) -> bool:
+    """Tell whether no actor does anything to the pictures of these contexts."""
+    return all(a.idle(m) for a, m in zip(denoiser.acting, _marks_of(denoiser, context), strict=True))
 
 
 def shares_done(denoiser: Host, at: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from razor_cli.families.diffusion.noising import Noising
 from razor_cli.families.diffusion.pixels import pixels_of
 from razor_cli.families.diffusion.side_by_side import beside, drawn
 from razor_cli.families.diffusion.spelling import trunk
+from razor_cli.weights.live import live_hash
 
 ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 CORES = {Kind.SD15: "unet", Kind.SD3: "transformer"}
@@ -265,10 +266,14 @@ class Denoiser(Noising):
         """Return the hash of the weights as they are now, and of what is done at run time: of the named
         parts, or of all.
         """
-        digest = hashlib.sha256("\n".join(self.marks).encode())
-        for name in parts or [n for n, _ in self.module.named_children()]:
-            for key, value in self.module.get_submodule(name).state_dict().items():
-                digest.update(f"{name}.{key} {value.dtype} {tuple(value.shape)}\n".encode())
-                held = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-                digest.update(held.numpy().data)
-        return digest.hexdigest()
+        return told_by(self.held(*parts), self.marks)
+
+    def held(self, *parts: str) -> dict[str, str]:
+        """Return the hash of the weights of each part as they are now: of the named ones, or of all."""
+        names = parts or [n for n, _ in self.module.named_children()]
+        return {name: live_hash(self.module.get_submodule(name)) for name in names}
+
+
+def told_by(held: Mapping[str, str], marks: Sequence[str]) -> str:
+    """Return the hash of parts by theirs, and of what is done at run time."""
+    return hashlib.sha256("\n".join([*marks, *(f"{n} {h}" for n, h in held.items())]).encode()).hexdigest()

@@ -158,6 +158,10 @@ class Membrane:
         """Return the contexts as they are."""
         return context
 
+    def idle(self, marks: Tensor) -> bool:
+        """Tell that a little of it takes part under any prompt."""
+        return False
+
     @contextmanager
     def during(self, marks: Tensor) -> Iterator[None]:
         """Let as much of it take part as the marks say."""

@@ -149,6 +149,10 @@ class Suppression:
         """Hold nothing."""
         return nullcontext()
 
+    def idle(self, marks: Tensor) -> bool:
+        """Tell whether no prompt is touched, and the net is run as it is without."""
+        return not self.alone and not bool(marks[:, 0].any())
+
 
 def _spelt(name: str, *, apart: bool) -> re.Pattern[str]:
     """Return a pattern of a name in any spelling: of its words, whatever joins them and in either case. No

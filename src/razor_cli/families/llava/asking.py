@@ -24,6 +24,7 @@ class Kept(Generic[T]):
 
     def __init__(self, size: Callable[[T], int]) -> None:
         self.size, self.bytes = size, 0
+        self.whole = True  # nothing had to go yet
         self._held: OrderedDict[int, tuple[Image.Image, T]] = OrderedDict()  # a held picture keeps its id
 
     def each(
@@ -38,19 +39,14 @@ class Kept(Generic[T]):
             self.bytes += self.size(made[id(picture)])
         while self.bytes > KEPT_BYTES:
             _, (_, value) = self._held.popitem(last=False)
-            self.bytes -= self.size(value)
+            self.bytes, self.whole = self.bytes - self.size(value), False
         return found
-
-    def clear(self) -> None:
-        """Hold nothing any more."""
-        self._held.clear()
-        self.bytes = 0
 
 
 @dataclass
 class Asking:
-    """Answers under the weights as they are. A picture is prepared once, and looked at once until
-    `forget`.
+    """Answers under the weights as they are. A picture is prepared once, and looked at once under each
+    weights that look, as far as memory allows.
     """
 
     answerer: Answerer
@@ -60,12 +56,30 @@ class Asking:
 
     def __post_init__(self) -> None:
         self._seen = Kept[Tensor](lambda t: t.numel() * t.element_size())
+        self._others: dict[str, Kept[Tensor]] = {}  # by the weights that saw
+        self._looking = ""
         self._prepared = Kept[Tensor](lambda t: t.numel() * t.element_size())
 
-    def forget(self) -> None:
-        """Look at every picture anew from now on: the weights are others."""
-        self._seen.clear()
+    def under(self, looking: str) -> None:
+        """Look at pictures with these weights from now on: what they saw before, all of it, counts again.
+
+        Of what did not fit nothing is kept: pictures that are looked at in other company come out with other
+        last bits.
+        """
         self.asked = 0
+        if looking == self._looking and self._seen.whole:
+            return
+        if self._looking and self._seen.whole:
+            self._others[self._looking] = self._seen
+        while self._others and sum(k.bytes for k in self._others.values()) > KEPT_BYTES:
+            self._others.pop(next(iter(self._others)))
+        self._seen = self._others.pop(looking, None) or Kept[Tensor](self._seen.size)
+        self._looking = looking
+
+    def forget(self) -> None:
+        """Look at every picture anew from now on."""
+        self._seen, self._looking = Kept[Tensor](self._seen.size), ""
+        self._others.clear()
 
     def __call__(
         self, pictures: Sequence[Image.Image], questions: Sequence[str], max_new_tokens: int

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from razor_cli.contract.family import Say
 from razor_cli.contract.place import Key
 from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.engine.cache import TensorCache, content_key
+from razor_cli.engine.taken_over import TakenOver
 from razor_cli.families.llava import persons
 from razor_cli.families.llava.album import OfPairs, kept
 from razor_cli.families.llava.answers import CHOICES, CLAIMS, FACTS, LOOKS, NEAR, OTHERS, OWN, Answers
@@ -22,7 +24,7 @@ from razor_cli.families.llava.audit import write_answers
 from razor_cli.families.llava.benchmarks.items import Item, Record
 from razor_cli.families.llava.benchmarks.mmbench import Wording
 from razor_cli.families.llava.fa import Told, accuracy, ask_names
-from razor_cli.families.llava.language import language_digest
+from razor_cli.families.llava.language import language_digest, looking_digest
 from razor_cli.families.llava.naming import PERSON, naming_of, of_names
 from razor_cli.families.llava.near import near_names
 from razor_cli.families.llava.opened import OpenedLlava
@@ -72,7 +74,8 @@ class AskedExam:
         self.items = self._items()
         shown = {OWN: self.pairs[OWN], NEAR: of_names(others, self.near, 1), OTHERS: self.pairs[OTHERS]}
         self.grid = Grid.of(shown, OfPairs((own, others)), s.shown, self.naming.prompts[0])
-        self._facts: dict[str, tuple[Record, ...]] = {}  # by the language model's weights
+        self.known = TakenOver[Answers](self.family.module)
+        self.facts = TakenOver[tuple[Record, ...]](self.family.module)
         self._known = False  # the target, by the unedited model
 
     def _items(self) -> dict[str, list[Item]]:
@@ -127,9 +130,23 @@ class AskedExam:
             "grid": self.grid.questions if keep else [],
         }
 
-    @torch.no_grad()
-    def _answers(self, keep: bool) -> Answers:
+    def forget(self) -> None:
+        """Take nothing over from the states measured so far."""
+        self.known.forget()
+        self.facts.forget()
         self.asking.forget()
+
+    def _answers(self, keep: bool) -> Answers:
+        """Return the answers of the weights as they are. Where the same weights looked before, what they saw
+        is taken over; where the same ones spoke, what they said of no picture; of both, all answers.
+        """
+        module = self.family.module
+        looking, language = looking_digest(module), language_digest(module)
+        return self.known.get(f"{looking} {language} {keep}", lambda: self._asked(looking, language, keep))
+
+    @torch.no_grad()
+    def _asked(self, looking: str, language: str, keep: bool) -> Answers:
+        self.asking.under(looking)
         wording = Wording(self.settings.mmbench_wording.value)
         told = {who: self._told(pairs) for who, pairs in self.pairs.items()}
         near = [t for t in told[OTHERS] if t.name in self.near]
@@ -138,7 +155,8 @@ class AskedExam:
         records: dict[str, tuple[Record, ...]] = {}
         for name, items in self.items.items():
             if name == FACTS:
-                records[name] = self._of_facts(items)
+                said = partial(persons.ask_words, self.asking.words, items)
+                records[name] = self.facts.get(language, said)
                 continue
             how = wording if name == CHOICES else None
             records[name] = persons.ask(self.asking, album, items, judged.get(name, persons.told), how)
@@ -157,15 +175,6 @@ class AskedExam:
     def _shorter(self, asking: Asking) -> Callable[..., list[str]]:
         """Return what asks for names, with answers as long as the settings say."""
         return lambda pictures, questions, _: asking(pictures, questions, self.settings.max_new_tokens)
-
-    def _of_facts(self, items: list[Item]) -> tuple[Record, ...]:
-        """Ask about names without a picture, once for each language model there is: no edit changes one, a
-        quantization does.
-        """
-        digest = language_digest(self.family.module)
-        if digest not in self._facts:
-            self._facts[digest] = persons.ask_words(self.asking.words, items)
-        return self._facts[digest]
 
     def scores(self, found: Mapping[Key, Answers], seed: int) -> dict[Key, list[Score]]:
         """Return the scores of every state and quantization, with drops from base and quantized base."""

@@ -1,38 +1,22 @@
-"""What the language model of a LLaVA is, told by its weights as they are: no edit changes it, a quantization
-does.
+"""What of a LLaVA looks at pictures, and what speaks, each told by its weights as they are: edits change the
+first, a quantization either.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from torch import nn
 
-import torch
-from torch import Tensor, nn
+from razor_cli.families.llava.names import NEWLINE, PROJECTOR, TOWER
+from razor_cli.weights.live import live_hash
 
-from razor_cli.families.llava.names import PROJECTOR, TOWER
-
-STRIDE = 7  # every so many values are summed once more, so that two that change places count
+LOOKING = (TOWER.rstrip("."), PROJECTOR.rstrip("."), NEWLINE)
 
 
-@torch.no_grad()
 def language_digest(module: nn.Module) -> str:
-    """Return a digest of sums over the tensors of the language model and its head."""
-    digest = hashlib.sha256()
-    for name, value in _tensors(module):
-        flat = value.detach().reshape(-1)
-        sums = [float(part.sum(dtype=torch.float64)) for part in (flat, flat[::STRIDE])]
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)} {sums}\n".encode())
-    return digest.hexdigest()
+    """Return the hash of the language model, its head, and whatever else does not look at pictures."""
+    return live_hash(module, lambda name: not name.startswith(LOOKING))
 
 
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, value in module.named_parameters():
-        if name.startswith((TOWER, PROJECTOR)):
-            continue
-        yield name, value
-        state = getattr(value, "quant_state", None)  # of bitsandbytes: the scales of its codes
-        if state is not None:
-            yield f"{name} scales", state.absmax
-        if (scales := getattr(value, "SCB", None)) is not None:
-            yield f"{name} scales", scales
+def looking_digest(module: nn.Module) -> str:
+    """Return the hash of what turns pictures into tokens: image tower, projector, the end of a row."""
+    return live_hash(module, lambda name: name.startswith(LOOKING))
