@@ -132,6 +132,7 @@ def test_everything_else_is_said(run: Run, width: int) -> None:
         "Cost edit 10.5 s = gradients 4.2 + search 5.0 + rest 1.2",
         "12,345 pictures forward, 460 backward; 96 trials scored",
         "55.5 s in all, peak memory 1,234 MB, patch 5 bytes",
+        "memory budget 8.0 GB (8GB); gradient of cosine 32 at once, 38.5 MB each",
         f"Files: outputs/runs/identity/razor/{run.run_id}/",
         "edit_log.csv patch.safetensors resolved_config.yaml run.json scores.csv",
         "– [1]",

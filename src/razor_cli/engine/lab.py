@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 
+from razor_cli.contract.budget import give_back
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters_named
 from razor_cli.contract.cost import Cost
@@ -139,7 +140,9 @@ class Lab:
 
         def compute() -> Named:
             at_once = self._at_once(f"gradient of {name}", loss, part, chunk)
-            return loss.gradient(part, size, self.editable, tick, chunk=at_once)
+            found = loss.gradient(part, size, self.editable, tick, chunk=at_once)
+            give_back()  # what activations left
+            return found
 
         if not at_base or self.cache is None:
             return compute()
