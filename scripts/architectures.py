@@ -6,9 +6,9 @@ size up to --full million weights, beyond with few and narrow blocks of the same
 (scripts/small_models.py). What an architecture needs from the hub is put into a cache of its own. Results lie
 in --out, one file each, and those that passed are not tried again; the table is docs/architectures.md.
 
-python scripts/architectures.py                    # whatever has not passed yet, then the table python
-scripts/architectures.py --only RN50,RN101  # these, again python scripts/architectures.py --table
-# the table alone
+    python scripts/architectures.py                    # whatever has not passed yet, then the table
+    python scripts/architectures.py --only RN50,RN101  # these, again
+    python scripts/architectures.py --table            # the table alone
 """
 
 from __future__ import annotations
