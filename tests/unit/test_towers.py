@@ -13,7 +13,7 @@ from loading_cases import small, written
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, Slice
 from razor_cli.dual.complete import never_edited
-from razor_cli.errors import RunError, WeightsError
+from razor_cli.errors import WeightsError
 from razor_cli.families.clip.open_clip_build import build
 from razor_cli.families.clip.open_clip_models import load_open_clip
 
@@ -76,7 +76,7 @@ def test_what_components_leave_out_or_own_twice_is_named(resnet: Any, tmp_path: 
         ([c for c in every if c.name != "visual.pool.head0"], "numbers of visual.attnpool"),
     ):
         model.components = lambda *_, found=listed, **__: found  # type: ignore[method-assign]
-        with pytest.raises(RunError, match=says):
+        with pytest.raises(WeightsError, match=says):
             never_edited(model, layouts, Granularity.HEAD_MLP)
 
 
