@@ -6,9 +6,9 @@ size up to --full million weights, beyond with few and narrow blocks of the same
 (scripts/small_models.py). What an architecture needs from the hub is put into a cache of its own. Results lie
 in --out, one file each, and those that passed are not tried again; the table is docs/architectures.md.
 
-python scripts/architectures.py                    # whatever has not passed yet, then the table python
-scripts/architectures.py --only RN50,RN101  # these, again python scripts/architectures.py --table
-# the table alone
+    python scripts/architectures.py                    # whatever has not passed yet, then the table
+    python scripts/architectures.py --only RN50,RN101  # these, again
+    python scripts/architectures.py --table            # the table alone
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architectures.md"
 OUT = ROOT / "outputs" / "architectures"
-FULL, MEMORY_GB, SECONDS = 45, 12, 900
+MEMORY_GB, SECONDS = 12, 900
 
 
 def tried(name: str, full: int) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default="", help="names, with commas between them: tried again")
     parser.add_argument(
-        "--full", type=int, default=FULL, help="million weights up to which all of them are there"
+        "--full", type=int, default=0, help="million weights up to which a model has its full size"
     )
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the results")
     parser.add_argument("--table", action="store_true", help="write the table from what there is")
@@ -115,7 +115,7 @@ def main() -> int:
     from small_table import page
 
     found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(asked.out.glob("*.json"))]
-    PAGE.write_text(page(found, asked.full), encoding="utf-8")
+    PAGE.write_text(page(found), encoding="utf-8")
     failed = [entry["name"] for entry in found if "failed" in entry]
     print(f"{len(found)} tried, {len(failed)} failed {' '.join(failed)}")
     return 1 if failed else 0

@@ -14,9 +14,9 @@ random weights, in a process of its own: it is loaded, cut into components, edit
 gradient pass in its image tower and in its text tower, quantized to int8 and int4, and stored as a patch.
 The patched file then gives the edited model's embeddings to the bit.
 
-Up to {full} million weights an architecture was tried at its full size, beyond with two blocks (or one or
-two a stage) of width 64 and tiny pictures: the kind of every layer stays, and so do the names. `small` in
-the table says so. Text towers of transformers and tokenizers of the hub are stand-ins of the same kind.
+**Tried at** says with how many weights: small ones have two blocks (or one or two a stage) of width 64 and
+take tiny pictures. The kind of every layer stays, and so do the names. The others are at full size. Text
+towers of transformers and tokenizers of the hub are stand-ins of the same kind.
 
 **Components** are counted at the four granularities: heads, MLPs and convolutions (`head_mlp`); attention,
 MLP and convolutions (`attn_mlp`); blocks; single tensors. Every parameter is in exactly one component or
@@ -45,7 +45,7 @@ What the columns of a convolutional tower mean:
 """
 
 
-def page(found: Sequence[Mapping[str, Any]], full: int) -> str:
+def page(found: Sequence[Mapping[str, Any]]) -> str:
     """Return the page."""
     served = [f for f in found if "patched" in f]
     refused = [f for f in found if "refused" in f]
@@ -55,7 +55,7 @@ def page(found: Sequence[Mapping[str, Any]], full: int) -> str:
     counts = [f"{len(served)} of {total} names are edited, quantized and patched"]
     for what, names in (("refused", refused), ("failed", failed), ("not tried yet", left)):
         counts += [f"{len(names)} {what}"] if names else []
-    parts = [INTRO.format(full=full), "## Served\n", ", ".join(counts) + ".\n", served_table(served)]
+    parts = [INTRO, "## Served\n", ", ".join(counts) + ".\n", served_table(served)]
     if refused:
         rows = [[f"`{f['name']}`", f["image"], f["text"], f["refused"]] for f in refused]
         parts += [

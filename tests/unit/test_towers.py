@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import open_clip
 import pytest
 import torch
-from loading_cases import written
-from open_clip import factory
+from loading_cases import small, written
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, Slice
 from razor_cli.dual.complete import never_edited
-from razor_cli.errors import RunError, WeightsError
+from razor_cli.errors import WeightsError
 from razor_cli.families.clip.open_clip_build import build
 from razor_cli.families.clip.open_clip_models import load_open_clip
 
+__all__ = ["small"]  # a fixture
 KINDS = {  # one of each kind: an image tower, or a text tower; with what it has beside or instead of heads
     "RN50": {"visual.pool.head0", "visual.3.conv"},
     "convnext_tiny": {"visual.4.conv", "visual.4.mlp"},
@@ -32,20 +30,6 @@ KINDS = {  # one of each kind: an image tower, or a text tower; with what it has
     "coca_ViT-B-32": {"visual.pool.head7"},
     "roberta-ViT-B-32": {"text.1.head3", "text.1.mlp"},
 }
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """Give scripts/small_models.py, an own cache of the hub; open_clip's names are as before afterwards."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    paths, configs = list(factory._MODEL_CONFIG_PATHS), dict(factory._MODEL_CONFIGS)
-    import small_models
-
-    yield small_models
-    factory._MODEL_CONFIGS.clear()
-    factory._MODEL_CONFIGS.update(configs)
-    factory._MODEL_CONFIG_PATHS[:] = paths
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -92,7 +76,7 @@ def test_what_components_leave_out_or_own_twice_is_named(resnet: Any, tmp_path: 
         ([c for c in every if c.name != "visual.pool.head0"], "numbers of visual.attnpool"),
     ):
         model.components = lambda *_, found=listed, **__: found  # type: ignore[method-assign]
-        with pytest.raises(RunError, match=says):
+        with pytest.raises(WeightsError, match=says):
             never_edited(model, layouts, Granularity.HEAD_MLP)
 
 
