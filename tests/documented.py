@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 HISTORY = ROOT / "docs/results/clip_0.1.md"  # as it was: commands of its time
 PROGRAMS = ("razor-run", ".venv/bin/razor-run", "razor", "make", "python", "pip")
