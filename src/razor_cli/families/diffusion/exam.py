@@ -162,7 +162,7 @@ class DrawnExam:
                 *(self._judges() if (state, scheme) == BASE else ()),
             ]
         if self.prober is not None:
-            scores.update(self.prober.scores(found, seed))
+            scores |= dict(self.prober.scores(found, seed).items())
         return scores
 
     def _quality(self, now: Answers, base: Answers, data: Tensor | None, seed: int) -> Iterator[Score]:
