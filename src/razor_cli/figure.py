@@ -207,7 +207,7 @@ def save(figure: Figure, path: Path, also: Sequence[str] = ()) -> list[Path]:
     """
     from matplotlib.text import Text
 
-    if any(SPELLED.search(text.get_text()) for text in figure.findobj(Text)):  # type: ignore[attr-defined]
+    if any(SPELLED.search(text.get_text()) for text in figure.findobj(Text)):
         figure.supxlabel(TOLD, fontsize=6, color="#5a5a5a")
     files = [Path(path).with_suffix(f".{form}") for form in ("png", *also)]
     for file in files:

@@ -26,8 +26,8 @@ def command(experiment: str, runs: Sequence[Run] = (), **words: str) -> str:
     """Return that command. `method` is a preset's label."""
     if "method" in words:
         words["method"] = option_of("method", words["method"])
-    asked = {k: v for k, v in _shared(experiment, runs).items() if k not in words}
     given = {k: v for k, v in words.items() if v}
+    asked = {k: v for k, v in _shared(experiment, runs).items() if k not in given}
     return shell_command([f"experiment={experiment}", *_typed(asked), *_typed(given)])
 
 
