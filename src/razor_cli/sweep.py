@@ -68,7 +68,7 @@ class Job:
         if self.failed is not None and self.failed.exists():
             return Outcome(overrides=overrides, exit_code=0, started=False)
         steady_streams()  # a launcher may have started a process of its own
-        number, point = HydraConfig.get().job.num + 1, point_of(map(as_typed, overrides), self.keys)
+        number, point = HydraConfig.get().job.num + 1, point_of(list(map(as_typed, overrides)), self.keys)
         outcome = self._ended(cfg, number, Outcome(overrides=overrides, exit_code=0, point=point))
         self.outcomes.append(outcome)
         told = line(outcome, number, self.total, left(self.outcomes, self.total))
