@@ -67,7 +67,7 @@ def _log(run: Run) -> Sequence[str]:
     if isinstance(run, Indexed):
         return run.log_columns
     assert isinstance(run, typed.Typed)
-    return run.log_table.column_names  # type: ignore[no-any-return]
+    return run.log_table.column_names
 
 
 def _runs(known: Known) -> pa.Table:
@@ -76,7 +76,7 @@ def _runs(known: Known) -> pa.Table:
     if known.index is not None:
         names = ", ".join(typed.RUN_TYPES)
         found = known.index.connection.execute(f"select place, overrides, {names} from {HIDDEN}.runs")
-        said = {place: rest for place, *rest in found.fetchall()}
+        said = {place: tuple(rest) for place, *rest in found.fetchall()}
     rows, overrides = [], []
     for run in known.runs:
         if isinstance(run, Indexed):

@@ -87,11 +87,10 @@ def places(output_dir: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Entry:
-    """What the index says of a run folder: its number there, its stamp, which run and when it ended."""
+    """What the index says of a run folder: its number there, its stamp, and when the run ended."""
 
     place: int
     stamp: str
-    run_id: str
     finished: str
     log_columns: tuple[str, ...]
 
@@ -254,9 +253,9 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path, how: str = "") -> 
 
 
 def _entries(connection: duckdb.DuckDBPyConnection) -> dict[str, Entry]:
-    sql = f"select folder, place, stamp, run_id, finished, log_columns from {HIDDEN}.runs"
+    sql = f"select folder, place, stamp, finished, log_columns from {HIDDEN}.runs"
     found = connection.execute(sql).fetchall()
-    return {folder: Entry(*rest, tuple(json.loads(columns))) for folder, *rest, columns in found}
+    return {f: Entry(place, text, end, tuple(json.loads(columns))) for f, place, text, end, columns in found}
 
 
 def is_ours(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from razor_cli.atomic import settle
 from razor_cli.caches import cache_dir
 
-WRITTEN_TO = ("cache", "cache/training", "propositions", "tables")  # below output_dir
+WRITTEN_TO = ("cache", "cache/training", "propositions", "runs", "tables")  # below output_dir
 KEPT_IN = ("remembered", "rendered/*/*")  # below the user's cache folder
 
 
