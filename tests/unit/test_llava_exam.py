@@ -202,30 +202,6 @@ def test_facts_are_asked_once_for_each_language_model(model: Llava, monkeypatch:
     assert len(asked) == 2 and language_digest(model.module) == before
 
 
-def test_the_same_weights_look_once_and_answer_once(model: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
-    exam, looked, answered = exam_of(model, fa_min_base=0), list[int](), list[int]()
-    features, words = model.answerer.features, model.answerer.words
-    monkeypatch.setattr(model.answerer, "features", lambda p: [looked.append(len(p)), *features(p)][1:])
-    monkeypatch.setattr(model.answerer, "words", lambda ids: [answered.append(len(ids)), words(ids)][1])
-    base = exam.measure(None)
-    count = len(looked), len(answered)
-    assert exam.measure(None) == base and (len(looked), len(answered)) == count
-    live = parameters(model)
-    spoken = next(n for n in live if "language_model" in n and "q_proj" in n)
-    with Weights(values={spoken: live[spoken].detach() * 3}).held(model):
-        said = exam.measure(None)
-        assert len(looked) == count[0] and len(answered) > count[1]  # another speaks of what was seen
-        exam.forget()
-        assert exam.measure(None) == said and len(looked) == 2 * count[0]
-    for name in (TOWER, "model.multi_modal_projector.linear_2.bias"):
-        one = live[name].detach().clone()
-        one.view(-1)[0] += 1e-3
-        with Weights(values={name: one}).held(model):
-            before = len(looked)
-            exam.measure(None)
-            assert len(looked) == before + count[0]
-
-
 def test_a_target_that_the_base_does_not_know_ends_the_run(model: Llava, tmp_path: Path) -> None:
     exam = exam_of(opened(tmp_path / "plain"))
     with pytest.raises(ConfigError, match="target='Ada': the model does not know this name") as caught:

@@ -37,9 +37,13 @@ def together(problems: Sequence[Problem]) -> ConfigError:
     return ConfigError(f"{len(unique)} problems in the configuration" + "".join(listed))
 
 
-@cache
 def hints(cls: type) -> Mapping[str, Any]:
     """Return the type of every field that a configuration may set."""
+    return _hints(cls)
+
+
+@cache
+def _hints(cls: type) -> Mapping[str, Any]:
     types = get_type_hints(cls)
     return MappingProxyType({f.name: types[f.name] for f in fields(cls) if f.init})
 

@@ -62,14 +62,14 @@ class Evaluator:
         """Return what the exam finds. A change that is no new weights acts where no hash of them sees it: its
         state takes nothing over from others, nor they from it.
         """
-        apart = change.kind != WEIGHTS and isinstance(self.exam, Remembering)
-        if apart:
-            self.exam.forget()
+        apart = self.exam if change.kind != WEIGHTS and isinstance(self.exam, Remembering) else None
+        if apart is not None:
+            apart.forget()
         try:
             return self.exam.measure(key, keep=keep)
         finally:
-            if apart:
-                self.exam.forget()
+            if apart is not None:
+                apart.forget()
 
     def _key(self, state: str, scheme: str, edited: Sequence[str]) -> dict[str, object] | None:
         """Return what a whole model's answers depend on beside the exam; the edit does, if it widens what is

@@ -73,7 +73,8 @@ class Asking:
             self._others[self._looking] = self._seen
         while self._others and sum(k.bytes for k in self._others.values()) > KEPT_BYTES:
             self._others.pop(next(iter(self._others)))
-        self._seen = self._others.pop(looking, None) or Kept[Tensor](self._seen.size)
+        fresh = Kept[Tensor](self._seen.size)
+        self._seen = self._others.pop(looking) if looking in self._others else fresh
         self._looking = looking
 
     def forget(self) -> None:
