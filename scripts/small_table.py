@@ -24,6 +24,8 @@ never edited for a reason that is known: **never** counts those at `head_mlp`. T
 scales of branches, output biases that all heads share, what stands before the first block and between
 stages, and the projections, which `include_projections=true` adds.
 
+**int8** counts the matrices that the scheme covers, with those of the edit.
+
 **From the hub** is what an architecture needs on this machine beside its weights. Where it is not there,
 the name is refused with the command that fetches it, before weights are read.
 

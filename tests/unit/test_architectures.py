@@ -5,6 +5,7 @@ networks.
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -251,6 +252,17 @@ def test_a_folder_whose_configuration_cannot_be_built_is_worded(
     folder = folder_of(tmp_path, model)
     with pytest.raises(WeightsError, match=says):
         load_open_clip("x", f"local-dir:{folder}", str(folder))
+
+
+def test_a_tower_that_a_folder_names_takes_no_memory_before_its_weights_are_there(
+    architectures: None, tmp_path: Path
+) -> None:
+    vision = {"timm_model_name": "eva_giant_patch14_224", "timm_pool": "token", "timm_proj": None}
+    folder = folder_of(tmp_path, TINY | {"vision_cfg": vision})  # 4 GB of weights, in a file of 7 MB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError, match="the tensors do not fit"):
+        load_open_clip("x", f"local-dir:{folder}", str(folder))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # kilobytes
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"model_cfg": 3}', b'{"a": 1, "a": 2}', b"\xff"])

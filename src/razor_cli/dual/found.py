@@ -120,7 +120,7 @@ def _cut(block: Block, stem: str, tower: Tower, layer: int, granularity: Granula
 
 def find_tower(module: nn.Module, tower: Tower, root: str, *, replays: bool = True) -> FoundTower:
     """Return the parts of the tower below `root` ("visual."). Raises WeightsError for one without blocks, and
-    for weights in blocks that no part owns.
+    for attention whose heads are not slices of its matrices.
     """
     top = module.get_submodule(root.rstrip("."))
     found = blocks_of(top)
