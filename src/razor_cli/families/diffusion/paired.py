@@ -63,6 +63,11 @@ class Paired:
     preparation: str = ""  # hash of what it makes of made-up input
 
     @property
+    def bias(self) -> None:
+        """Return None: the pair is a CLIP's, whose loss has no bias."""
+        return
+
+    @property
     def encoder(self) -> Any:
         """Return the text encoder, the pipeline's own."""
         return self.module.get_submodule(self.name)
