@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from standin_siglip_words import CONTEXT
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import SiglipConfig, SiglipModel
 
 from razor_cli.families.clip.open_clip_models import load_stand_in
@@ -76,9 +76,9 @@ def begin(model: SiglipModel, tokenizer: Any, pixels: Tensor, scale: float, bias
     model.logit_bias.fill_(bias)
 
 
-def _copy(to: nn.Module, of: nn.Module) -> None:
-    to.weight.copy_(of.weight)  # type: ignore[operator]
-    to.bias.copy_(of.bias)  # type: ignore[operator]
+def _copy(to: Any, of: Any) -> None:
+    to.weight.copy_(of.weight)
+    to.bias.copy_(of.bias)
 
 
 def _blocks(to: Any, of: Any) -> None:

@@ -26,6 +26,7 @@ from razor_cli.families.clip.open_clip_models import preprocessing
 
 NAMES = [n for n in open_clip.list_models() if "-SigLIP" in n]
 SETS = make_sets()
+METHODS = "slug ssd salun lotus ft ga gaft gdiff ga_kl relabel me_gd task_vector npo_kl nhl_kl".split()
 
 
 @pytest.fixture(scope="module")
@@ -132,11 +133,10 @@ def test_razor_forgets_the_same_by_both_engines() -> None:
         assert called_ada() < 0.3
 
 
-@pytest.mark.parametrize("name", ["ga", "gaft", "ft", "ssd"])
-def test_methods_leave_scale_and_bias(name: str) -> None:
-    changes = {} if name == "ssd" else {"epochs": 1}
-    model = make_siglip()
-    edit = run(preset(name, **changes), model, SETS)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_serves_it_and_leaves_scale_and_bias(name: str) -> None:
+    changes = {} if name in ("ssd", "slug") else {"epochs": 1}
+    edit = run(preset(name, **changes), make_siglip(), SETS)
     assert edit.values and not {"logit_scale", "logit_bias"} & edit.values.keys()
 
 

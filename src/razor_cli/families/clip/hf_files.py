@@ -36,10 +36,10 @@ def read_config(folder: Path, kinds: Collection[str] = TOWERS) -> dict[str, Any]
     """
     file = folder / "config.json"
     config = read_json(file)
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     if kind not in kinds:
         why, fix = REFUSED.get(
-            str(kind), ("", f"give the folder of a {' or '.join(KINDS[k].title for k in kinds)}")
+            kind, ("", f"give the folder of a {' or '.join(KINDS[k].title for k in kinds)}")
         )
         raise WeightsError(
             f"{file} describes {why or 'another kind of model'}",

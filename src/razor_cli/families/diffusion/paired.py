@@ -68,6 +68,11 @@ class Paired:
     )
 
     @property
+    def bias(self) -> None:
+        """Return None: the pair is a CLIP's, whose loss has no bias."""
+        return
+
+    @property
     def encoder(self) -> Any:
         """Return the text encoder, the pipeline's own."""
         return self.module.get_submodule(self.name)
