@@ -92,6 +92,7 @@ def _recorded(home: Path) -> Run:
 
 def _data(home: Path) -> None:
     write_folder(home / "folder", PEOPLE)
+    write_folder(home / "others", {"Ben Quist": 16, "Cleo Park": 16}, start=1000)
     write_celeba(home / "celeba", PEOPLE)
     write_imagenet(home / "imagenet")
     captions = [f"a photo of {name}" for name in PEOPLE for _ in range(30)]
