@@ -72,9 +72,7 @@ def _folder(key: str, command: Command) -> str:
         return "clip-vit-large-patch14-336"
     if key == "data.cifar_root":
         return "prepared/cifar10"
-    if "data=webdataset" in command.line:
-        return "laion"
-    kinds = ("celeba", "imagenet", "laion", "unlearncanvas", "answers")
+    kinds = ("celeba", "webdataset", "imagenet", "laion", "unlearncanvas", "answers")
     return next((k for k in kinds if k in command.line), "folder")
 
 
