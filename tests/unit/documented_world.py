@@ -17,7 +17,7 @@ from fake_runs import fake_run
 from frozen import patch_file, write_base
 from ldm_names import one_file
 from loading_cases import hf_folder, open_clip_folder
-from pictures import picture_bytes, write_cifar_parquet, write_folder
+from pictures import captioned, picture_bytes, write_cifar_parquet, write_folder, write_shard
 from tiny_llava import tiny_companion, tiny_llava
 from tiny_sd import paired_clip, tiny_sd15
 
@@ -92,10 +92,12 @@ def _recorded(home: Path) -> Run:
 
 def _data(home: Path) -> None:
     write_folder(home / "folder", PEOPLE)
+    write_folder(home / "others", {"Ben Quist": 16, "Cleo Park": 16}, start=1000)
     write_celeba(home / "celeba", PEOPLE)
     write_imagenet(home / "imagenet")
     captions = [f"a photo of {name}" for name in PEOPLE for _ in range(30)]
     write_tar_shard(home / "laion", "00000", captions)
+    write_shard(home / "webdataset/00000.tar", captioned(captions, start=2000))
     write_canvas(home / "unlearncanvas", each=2)
     write_compcars(home / "compcars")
     (home / "answers").mkdir()

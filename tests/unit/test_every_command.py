@@ -45,7 +45,6 @@ FILES = {  # words of the pages -> what there is of them in the folder
     "COMPCARS": "compcars",
     "CANVAS": "unlearncanvas",
     "OUTPUTS": "outputs",
-    "DIR2": "judges",
     "NAME": "razor",
     "local-dir:FOLDER": "local-dir:open_clip_folder",
 }
@@ -56,6 +55,8 @@ def filled(word: str, command: Command) -> str:
     key, equals, value = word.partition("=") if not word.startswith("-") else ("", "", word)
     if not equals:
         key, value = "", word
+    if value == "DIR2":
+        value = "judges" if key == "metrics.judges" else "others"
     if value in ("DIR", "FOLDER", "FOLDER_FILE_OR_NAME"):
         value = _folder(key, command)
     return f"{key}{equals}{FILES.get(value, value)}"
@@ -71,7 +72,7 @@ def _folder(key: str, command: Command) -> str:
         return "clip-vit-large-patch14-336"
     if key == "data.cifar_root":
         return "prepared/cifar10"
-    kinds = ("celeba", "imagenet", "laion", "unlearncanvas", "answers")
+    kinds = ("celeba", "webdataset", "imagenet", "laion", "unlearncanvas", "answers")
     return next((k for k in kinds if k in command.line), "folder")
 
 

@@ -105,7 +105,7 @@ def observed(method: Method, lab: Lab) -> Observed:
 
 def _blind(lab: Lab) -> Lab:
     has = is_dataclass(lab.sets) and hasattr(lab.sets, "evaluation")
-    return replace(lab, sets=replace(lab.sets, evaluation=_Untouched())) if has else lab  # type: ignore[type-var]
+    return replace(lab, sets=replace(lab.sets, evaluation=_Untouched())) if has else lab
 
 
 def _bits(family: Family) -> dict[str, int]:
@@ -121,7 +121,7 @@ def _process(family: Family) -> dict[str, object]:
     return {
         "torch's random generator": torch.random.get_rng_state().tolist(),
         "random's generator": random.getstate(),
-        "numpy's random generator": np.random.get_state()[1].tolist(),
+        "numpy's random generator": np.random.get_state(legacy=False)["state"]["key"].tolist(),
         "whether gradients are on": torch.is_grad_enabled(),
         "the default dtype": torch.get_default_dtype(),
         "requires_grad": [p.requires_grad for p in family.module.parameters()],

@@ -71,15 +71,30 @@ def locate(target: object, place: str, key: str, allowed: Collection[str] = ()) 
             fix=f"allow_code={package}, if you trust that code" if package and not ours else None,
         )
     module, name = target.rsplit(".", 1)
+    loaded: object = None
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name):
             raise
-        found = None
-    if not (isinstance(found, type) and is_dataclass(found) and found.__dataclass_params__.frozen):  # type: ignore[attr-defined]
-        raise ConfigError(f"{where}: no frozen dataclass of that name", allowed=f"{place}*", found=target)
+    found = getattr(loaded, name, None)
+    if not _is_settings(found):
+        there = sorted(n for n, c in vars(loaded).items() if _is_settings(c)) if loaded else []
+        near = [f"{module}.{n}" for n in nearest(name, there) or there[:3]]
+        raise ConfigError(
+            f"{where}: no frozen dataclass of that name",
+            allowed=f"{place}*"
+            if ours
+            else f"classes of {module}, with @dataclass(frozen=True, kw_only=True)",
+            found=target,
+            fix=f"did you mean {' or '.join(near)}?" if near else None,
+        )
+    assert isinstance(found, type)
     return found
+
+
+def _is_settings(found: object) -> bool:
+    return isinstance(found, type) and is_dataclass(found) and bool(found.__dataclass_params__.frozen)  # type: ignore[attr-defined]
 
 
 def build(cls: type[T], node: object, key: str, problems: list[Problem]) -> T | None:
