@@ -31,7 +31,7 @@ from razor_cli.contract.edit import Edit
 from razor_cli.contract.method import Method
 from razor_cli.data.embedded import EmbeddedRequest, embedded_sets
 from razor_cli.data.sampling import Sizes
-from razor_cli.data.sets import ConceptSets, Judged, Pairs
+from razor_cli.data.sets import ConceptSets, Pairs
 from razor_cli.dual.losses import info_nce
 from razor_cli.dual.pixels import load_pixels
 from razor_cli.engine.lab import Lab, device_peak
@@ -93,8 +93,7 @@ def sets_of(pictures: int) -> ConceptSets:
     def tiled(pairs: Pairs) -> Pairs:
         return Pairs((pairs.pictures * (pictures // len(pairs) + 1))[:pictures], pairs.sources)
 
-    judged = Judged(sets.validation.forget.head(FEW), sets.validation.retain.head(FEW))
-    return replace(sets, forget=tiled(sets.forget), retain=tiled(sets.retain), validation=judged)
+    return replace(sets, forget=tiled(sets.forget), retain=tiled(sets.retain))
 
 
 def autocast(device: str, bf16: bool) -> AbstractContextManager[object]:

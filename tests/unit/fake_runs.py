@@ -14,7 +14,16 @@ from razor_cli.contract.edit import Event
 from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import Run, open_run
 from razor_cli.runs.provenance import Provenance, canonical_json
-from razor_cli.runs.records import CostRecord, Decision, EditedComponent, Identity, RunRecord, Verdict
+from razor_cli.runs.records import (
+    CostRecord,
+    Decision,
+    EditedComponent,
+    Fitted,
+    Identity,
+    MemoryRecord,
+    RunRecord,
+    Verdict,
+)
 
 COST = Cost(
     seconds=10.5,
@@ -216,6 +225,11 @@ class Asked:
             overrides=dict(self.overrides),
             provenance=provenance(self.seed, self.finished),
             cost=CostRecord.of(self.cost, run_seconds=55.5, peak_rss_mb=1234.5, patch_bytes=self.patch_bytes),
+            memory=MemoryRecord(
+                asked="8GB",
+                budget_mb=8192,
+                chosen={"gradient of cosine": Fitted(at_once=32, each_mb=38.5, fixed_mb=1)},
+            ),
             verdict=Verdict(
                 decision=Decision.ACCEPTED, reasons=["M1 generic 5.5 [2.2, 8.8] ≤ 55 under none, int8, int4"]
             ),

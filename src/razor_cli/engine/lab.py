@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 
+from razor_cli.contract.budget import give_back
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters_named
 from razor_cli.contract.cost import Cost
@@ -141,7 +142,9 @@ class Lab:
 
         def compute() -> Named:
             at_once = self._at_once(f"gradient of {asked.name}", loss, part, chunk, SETS)
-            return loss.gradient(part, asked.batch, self.editable, tick, chunk=at_once)
+            found = loss.gradient(part, asked.batch, self.editable, tick, chunk=at_once)
+            give_back()  # what activations left
+            return found
 
         if not at_base or self.cache is None:
             return compute()
@@ -165,7 +168,9 @@ class Lab:
                     asked=asked, loss=loss, seed=self.seed, params=self.editable, tick=tick, chunk=chunk
                 )
                 streams.append(stream)
-            return packed(*in_strata(streams, rule, agree))
+            found, taken = in_strata(streams, rule, agree)
+            give_back()  # what activations left
+            return packed(found, taken)
 
         if not at_base or self.cache is None:
             values, hit = compute(), False
