@@ -14,14 +14,18 @@ from presets import preset
 from test_gradients import assert_close
 from tiny_world import OTHERS, TARGET, Noise, make_sets, pairs, run
 
+from razor_cli.config.pairings import method_serves_model
 from razor_cli.contract.family import Named
 from razor_cli.contract.method import GradientPlan
-from razor_cli.contract.strata import Adaptive, Agreement, ListedBatch
+from razor_cli.contract.strata import Adaptive, Agreement, InBatches, ListedBatch
 from razor_cli.engine.cache import TensorCache
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.strata import draw
 from razor_cli.errors import ConfigError
 from razor_cli.families.clip.family import Clip
+from razor_cli.families.clip.spec import ClipSpec
+from razor_cli.families.diffusion.spec import DiffusionSpec
+from razor_cli.families.llava.spec import LlavaSpec
 
 SETS = make_sets()
 FULL = GradientPlan(forget_batch=2, retain_batch=4)  # 6 and 8 batches
@@ -109,6 +113,14 @@ def test_an_edit_is_the_same_by_the_same_seed_and_tells_what_its_pass_used(clip:
 def test_what_cannot_be_taken_in_parts_is_refused(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"method\.retain_batch"):
         preset("razor_paper", gradient="adaptive")
+    for family, spec, wrong in (
+        ("llava", LlavaSpec, "answer_generic"),
+        ("diffusion", DiffusionSpec, "drift"),
+    ):
+        (problem,) = method_serves_model(preset("razor", family, gradient="adaptive"), spec())
+        assert wrong in problem.what and problem.fix == "method.gradient=full"
+    assert method_serves_model(preset("razor", gradient="adaptive"), ClipSpec()) == []
+    assert all(isinstance(clip.loss(name, SETS), InBatches) for name in ClipSpec.in_batches)
 
     class Whole:
         """A loss without batches."""
