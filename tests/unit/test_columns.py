@@ -24,6 +24,7 @@ SECTIONS: dict[str, set[str]] = {
     "provenance": set(Provenance.model_fields),
     "cost": set(records.CostRecord.model_fields),
     "passes": set(records.PassRecord.model_fields),
+    "memory": {*records.MemoryRecord.model_fields, *records.Fitted.model_fields},
     "verdict": set(records.Verdict.model_fields),
     "components": set(records.EditedComponent.model_fields),
 }
@@ -55,4 +56,4 @@ def test_every_part_of_a_record_has_a_section() -> None:
     parts = [str(f.annotation) for f in records.RunRecord.model_fields.values()]
     nested = {c.__name__ for c in vars(records).values() if isinstance(c, type) and issubclass(c, BaseModel)}
     named = {word for text in parts for word in re.findall(r"\w+", text)} & nested
-    assert named == {"Provenance", "CostRecord", "Verdict", "EditedComponent"}
+    assert named == {"Provenance", "CostRecord", "MemoryRecord", "Verdict", "EditedComponent"}

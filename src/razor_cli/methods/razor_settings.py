@@ -144,7 +144,7 @@ class RazorSettings:
     retain_batch: int | None = 128  # None: all N_r pairs at once, the sum of equation 4
 
     gradient: GradientPass = GradientPass.FULL
-    gradient_agreement: float = 0.9  # of an adaptive pass: cosine that both halves must exceed
+    gradient_agreement: float = 0.8  # of an adaptive pass: cosine that both halves must exceed
     gradient_floor: int = 512  # likewise: examples of each set that are seen in any case
 
     def __post_init__(self) -> None:
