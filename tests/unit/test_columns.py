@@ -23,6 +23,7 @@ SECTIONS: dict[str, set[str]] = {
     "run.json": set(records.RunRecord.model_fields),
     "provenance": set(Provenance.model_fields),
     "cost": set(records.CostRecord.model_fields),
+    "passes": set(records.PassRecord.model_fields),
     "memory": {*records.MemoryRecord.model_fields, *records.Fitted.model_fields},
     "verdict": set(records.Verdict.model_fields),
     "components": set(records.EditedComponent.model_fields),

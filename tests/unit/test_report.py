@@ -16,6 +16,7 @@ from fake_runs import fake_run
 from rich.cells import cell_len
 from rich.console import Console
 
+from razor_cli.contract.cost import Pass
 from razor_cli.errors import RazorError
 from razor_cli.metrics.score import Score
 from razor_cli.progress import Progress
@@ -170,6 +171,16 @@ def test_terminal_too_narrow_for_a_column_cuts_it(run: Run, encoding: str) -> No
     assert [
         line for line in text.splitlines() if cell_len(line) > 34 and not line.startswith("Files: ")
     ] == []
+
+
+def test_an_adaptive_pass_has_a_line_that_says_what_it_used(tmp_path: Path) -> None:
+    used, there = {"forget": 240, "retain": 988}, {"forget": 240, "retain": 7900}
+    ended = Pass(used=used, there=there, same=True, cosine=0.91, looks=1, stopped_early=True)
+    unseen = Pass(used={"forget": 12}, there={"forget": 12})
+    cost = replace(fake_runs.COST, passes=(ended, unseen))
+    text = words(printed(fake_run(tmp_path, cost=cost), 140))
+    assert "15% of a gradient pass, 240 of 240 forget + 988 of 7,900 retain pairs: ended early" in text
+    assert "100% of a gradient pass, 12 of 12 forget pairs: went to the end, no halves were compared" in text
 
 
 def test_console_without_unicode_gets_ascii_words(run: Run) -> None:

@@ -93,9 +93,26 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
     ]
     drift = str(method.mismatch_form) if getattr(method, "lambda_mismatch", 0) else None
     found += _wrong_loss(drift, "mismatch_form", getattr(model, "mismatches", MISMATCHES), model)
-    return found + _wrong_loss(
-        getattr(method, "retain_loss", None), "retain_loss", model.retain_losses, model
-    )
+    kept = getattr(method, "retain_loss", None)
+    found += _wrong_loss(kept, "retain_loss", model.retain_losses, model)
+    return found or _not_in_parts(method, [*losses, kept], model)
+
+
+def _not_in_parts(method: Any, losses: Sequence[str | None], model: Spec) -> list[Problem]:
+    """A gradient pass that may end early takes losses in parts, which not every loss can be."""
+    served = getattr(model, "in_batches", ())
+    wrong = [name for name in dict.fromkeys(losses) if name is not None and name not in served]
+    if getattr(method, "adaptive", None) is None or not wrong:
+        return []
+    return [
+        Problem(
+            what=f"method.gradient=adaptive takes losses in parts, which a {model.family} model's "
+            f"{', '.join(wrong)} cannot be",
+            allowed=f"full{', or the losses ' + ', '.join(served) if served else ''}",
+            found="adaptive",
+            fix="method.gradient=full",
+        )
+    ]
 
 
 def training_serves_model(method: Any, model: Spec) -> list[Problem]:

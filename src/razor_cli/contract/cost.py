@@ -7,6 +7,18 @@ from dataclasses import dataclass, fields
 PEAKS = ("peak_mb", "device_mb")  # largest amounts, which two edits do not add up to
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """What an adaptive gradient pass used. The agreement is that of its last look; None: it never looked."""
+
+    used: dict[str, int]  # examples by set
+    there: dict[str, int]
+    same: bool | None = None  # whether both halves chose the same components
+    cosine: float | None = None  # the lowest between the two halves' directions of a component
+    looks: int = 0
+    stopped_early: bool = False
+
+
 @dataclass(kw_only=True)
 class Cost:
     """What an edit cost. Passes count pictures: `forwards` = pictures sent through a tower, `backwards`
@@ -21,6 +33,7 @@ class Cost:
     evaluations: int = 0  # trial models scored on validation data
     drawn: int = 0  # pictures that a search looked at, of a model that draws
     gradient_cache_hits: int = 0
+    passes: tuple[Pass, ...] = ()  # those that were adaptive
     peak_mb: float = 0.0  # of the process
     device_mb: float = 0.0  # largest memory allocated on a GPU during the edit; 0 on a CPU
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from razor_cli.contract.family import RETAIN
+from razor_cli.contract.strata import Adaptive
 
 if TYPE_CHECKING:
     from razor_cli.contract.edit import Edit
@@ -23,6 +24,7 @@ class GradientPlan:
     forget_caption: str | None = None  # caption that replaces every forget example's own; None: their own
     retain_caption: str | None = None  # caption that replaces every retain example's own; None: their own
     chunk: int = 128  # examples in memory at once; a larger batch is exact through gradient caching
+    adaptive: Adaptive | None = None  # None: every example is seen
 
 
 class Method(Protocol):

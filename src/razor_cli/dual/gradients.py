@@ -52,18 +52,21 @@ class Batch:
         return embedded if self.rows is None else embedded[self.rows[part]]
 
 
+def bounds(count: int, size: int) -> list[tuple[int, int]]:
+    """Return where the batches of so many pictures begin and end. A rest of one picture is left out."""
+    edges = [(start, min(start + size, count)) for start in range(0, count, size)]
+    return [(a, b) for a, b in edges if b - a > 1 or a == 0]  # one pair has no negatives
+
+
 def batches(
     model: DualEncoder, pairs: Pairs, size: int, texts: Sequence[str] | None = None
 ) -> Iterator[Batch]:
     """Yield batches in order; every distinct caption of a batch is tokenised once, `texts` stand in the place
-    of captions. A rest of one picture is left out. Of a large batch pixels are loaded when they are used.
+    of captions. Of a large batch pixels are loaded when they are used.
     """
     captions = pairs.captions
     shared = None if texts is None else model.tokenize(texts)
-    for start in range(0, len(pairs), size):
-        stop = min(start + size, len(pairs))
-        if stop - start == 1 and start > 0:  # one pair has no negatives
-            return
+    for start, stop in bounds(len(pairs), size):
         numbers: dict[str, int] = {}
         rows = [numbers.setdefault(c, len(numbers)) for c in captions[start:stop]]
         listed = Listed(model, [pairs], start, stop)

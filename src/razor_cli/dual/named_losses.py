@@ -16,8 +16,9 @@ from torch import Tensor
 
 from razor_cli.contract.choices import Direction
 from razor_cli.contract.family import RETAIN, Change, Named, Tick
+from razor_cli.contract.strata import ListedBatch
 from razor_cli.data.sets import ConceptSets, Pairs
-from razor_cli.dual.gradients import PictureLoss, batches, retain_loss, set_gradient
+from razor_cli.dual.gradients import PictureLoss, batches, bounds, retain_loss, set_gradient
 from razor_cli.dual.losses import (
     concept_cross_entropy,
     concept_margin,
@@ -92,6 +93,20 @@ class DualLoss:
         mean = self.name == COSINE
         loss = PictureLoss(forget_cosine) if mean else retain_loss(self.model.scale, self.model.bias)
         return set_gradient(self.model, part, loss, size, chunk, _both(tick), only=params)
+
+    def batches(self, part: Pairs, size: int) -> list[ListedBatch]:
+        """Return the batches that `gradient` takes its mean over. Raises ValueError for pictures that are
+        cropped at random: how depends on their place in the part.
+        """
+        if part.crops is not None:
+            raise ValueError("pictures that are cropped at random cannot be taken in batches of their own")
+        by_concept = self.name in HEAD_LOSSES and len(self.sets.forget_names) > 1
+        found = []
+        for own in map(part.of, self.sets.forget_names) if by_concept else (part,):
+            cuts = [replace(own, pictures=own.pictures[a:b]) for a, b in bounds(len(own), size)]
+            weight = len(own) / len(part) / len(cuts) if cuts else 0.0
+            found += [ListedBatch(part=cut, weight=weight, concepts=cut.concepts) for cut in cuts]
+        return found
 
     def _concept(self, part: Pairs, size: int, params: Collection[str], tick: Tick, chunk: int) -> Named:
         """Return the gradient of a loss over the zero-shot head; of several concepts, the mean over all their

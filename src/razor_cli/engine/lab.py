@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,11 +16,13 @@ from razor_cli.contract.budget import give_back
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import parameters_named
 from razor_cli.contract.cost import Cost
-from razor_cli.contract.family import Board, Family, Loss, Named, Say, TwoTowered
+from razor_cli.contract.family import Board, Family, Loss, Named, Say, Tick, TwoTowered
 from razor_cli.contract.method import GradientPlan
 from razor_cli.contract.sets import Part
+from razor_cli.contract.strata import Agree
 from razor_cli.engine.cache import TensorCache, content_key
 from razor_cli.engine.probe import gradient_fit
+from razor_cli.engine.strata import HALVES, Asked, Stream, in_strata, packed, unpacked
 from razor_cli.runs.provenance import peak_rss_mb
 
 SETS = 2  # gradients that a method holds together: g_f and g_r
@@ -87,13 +89,14 @@ class Lab:
         at_base: bool = True,
         sample: int | None = None,
         draw: int | None = None,
+        agree: Agree | None = None,
     ) -> tuple[Named, Named]:
         """Return (g_f, g_r), the gradients of the forget and the retain loss at the current weights, for
         every parameter that may be edited.
 
         At the unedited weights they come from the disk cache where it has them. `sample` takes only the first
         so many examples of each set (growth rounds may be scored on a sample), or so many that the seed and
-        the number `draw` draw.
+        the number `draw` draw. With an adaptive plan, a pass over whole sets ends once its halves `agree`.
         """
         with self._counting():
             parts: tuple[Part, Part] = (self.sets.forget, self.sets.retain)
@@ -107,16 +110,25 @@ class Lab:
                 forget = forget.captioned(plan.forget_caption)
             if plan.retain_caption is not None:
                 retain = retain.captioned(plan.retain_caption)
-            return (
-                self._gradient("forget", forget, plan.forget_loss, plan.forget_batch, plan.chunk, at_base),
-                self._gradient("retain", retain, plan.retain_loss, plan.retain_batch, plan.chunk, at_base),
+            asked = (
+                Asked("forget", forget, plan.forget_loss, plan.forget_batch),
+                Asked("retain", retain, plan.retain_loss, plan.retain_batch),
             )
+            if plan.adaptive is not None and agree is not None and sample is None:
+                g_f, g_r = self._adaptive(asked, plan, agree, at_base)
+            else:
+                g_f, g_r = (self._gradient(a, plan.chunk, at_base) for a in asked)
+            return g_f, g_r
 
-    def forget_gradient(self, plan: GradientPlan) -> Named:
-        """Return g_f at the unedited weights, alone: g_r is the same for every forget loss."""
+    def forget_gradient(self, plan: GradientPlan, agree: Agree | None = None, beside: str = "") -> Named:
+        """Return g_f at the unedited weights, alone: g_r is the same for every forget loss. `beside` tells
+        what else decides whether halves `agree`.
+        """
         with self._counting():
-            forget, size = self.sets.forget, plan.forget_batch
-            return self._gradient("forget", forget, plan.forget_loss, size, plan.chunk, True)
+            asked = Asked("forget", self.sets.forget, plan.forget_loss, plan.forget_batch)
+            if plan.adaptive is not None and agree is not None:
+                return self._adaptive([asked], plan, agree, True, beside)[0]
+            return self._gradient(asked, plan.chunk, True)
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -124,40 +136,81 @@ class Lab:
         yield
         self.cost.gradient_seconds += time.perf_counter() - started
 
-    def _gradient(
-        self, which: str, part: Part, name: str, size: int | None, chunk: int, at_base: bool
-    ) -> Named:
-        """Return the gradient of a named loss over a part in batches of `size`; None: one batch of all."""
-        loss = self.family.loss(name, self.sets)
-        size = max(1, len(part)) if size is None else size
+    def _gradient(self, asked: Asked, chunk: int, at_base: bool) -> Named:
+        """Return the gradient of a named loss over a part."""
+        loss, part, tick = self.family.loss(asked.name, self.sets), asked.part, self._ticking(asked)
+
+        def compute() -> Named:
+            at_once = self._at_once(f"gradient of {asked.name}", loss, part, chunk, SETS)
+            found = loss.gradient(part, asked.batch, self.editable, tick, chunk=at_once)
+            give_back()  # what activations left
+            return found
+
+        if not at_base or self.cache is None:
+            return compute()
+        found, hit = self.cache.get(content_key(self._key(asked, chunk)), compute)
+        self.cost.gradient_cache_hits += hit
+        return {n: v.to(self.family.device) for n, v in found.items()}  # from disk they come to the CPU
+
+    def _adaptive(
+        self, sets: Sequence[Asked], plan: GradientPlan, agree: Agree, at_base: bool, beside: str = ""
+    ) -> list[Named]:
+        """Return the gradients of several sets by as much of them as it takes until halves agree."""
+        rule = plan.adaptive
+        assert rule is not None
+
+        def compute() -> Named:
+            held, streams = SETS + HALVES, []  # both halves of both, less a whole
+            for asked in sets:
+                loss, tick = self.family.loss(asked.name, self.sets), self._ticking(asked)
+                chunk = self._at_once(f"gradient of {asked.name}", loss, asked.part, plan.chunk, held)
+                stream = Stream(
+                    asked=asked, loss=loss, seed=self.seed, params=self.editable, tick=tick, chunk=chunk
+                )
+                streams.append(stream)
+            found, taken = in_strata(streams, rule, agree)
+            give_back()  # what activations left
+            return packed(found, taken)
+
+        if not at_base or self.cache is None:
+            values, hit = compute(), False
+        else:
+            parts = [self._key(asked, plan.chunk) for asked in sets]
+            decided = {"adaptive": repr(rule), "seed": self.seed, "beside": beside}
+            values, hit = self.cache.get(content_key({"passes": parts} | decided), compute)
+        self.cost.gradient_cache_hits += hit * len(sets)
+        found, taken = unpacked(values, [a.which for a in sets], self.family.device)
+        self.cost.passes += (taken,)
+        return found
+
+    def _ticking(self, asked: Asked) -> Tick:
+        """Return what counts the examples of a pass, and says how far it is."""
         done = 0
 
         def tick(forwards: int, backwards: int) -> None:
             nonlocal done
             done += backwards
             self.tick(forwards, backwards)
-            self.say(f"gradients: {done} of {len(part)} pictures")
+            self.say(f"gradients: {done} of {len(asked.part)} pictures")
 
-        def compute() -> Named:
-            at_once = self._at_once(f"gradient of {name}", loss, part, chunk)
-            found = loss.gradient(part, size, self.editable, tick, chunk=at_once)
-            give_back()  # what activations left
-            return found
+        return tick
 
-        if not at_base or self.cache is None:
-            return compute()
-        parts = self._parts(loss) | {"set": part.fingerprint(), "which": which, "size": size, "chunk": chunk}
-        found, hit = self.cache.get(content_key(parts), compute)
-        self.cost.gradient_cache_hits += hit
-        return {n: v.to(self.family.device) for n, v in found.items()}  # from disk they come to the CPU
+    def _key(self, asked: Asked, chunk: int) -> dict[str, object]:
+        """Return what a gradient at the unedited weights depends on."""
+        loss = self.family.loss(asked.name, self.sets)
+        known = unedited(self.family) | {"editable": self.editable, "loss": dict(loss.key)}
+        part = {"set": asked.part.fingerprint(), "which": asked.which, "size": asked.batch, "chunk": chunk}
+        return known | part
 
-    def _at_once(self, what: str, loss: Loss, part: Part, most: int) -> int:
-        """Return how many examples a gradient takes at once; no result depends on it."""
+    def _at_once(self, what: str, loss: Loss, part: Part, most: int, sets: int) -> int:
+        """Return how many examples a gradient takes at once beside so many sets of gradients; no result
+        depends on it.
+        """
         budget = self.family.budget
         if budget is None or budget.total is None or not len(part):
             return most
         live = parameters_named(self.family, self.editable)
-        sets = SETS if self.cache is not None else 2 * SETS  # those at the unedited weights are kept as well
+        sets += 0 if self.cache is not None else SETS  # those at the unedited weights are kept as well
         held = sets * sum(v.nbytes for v in live.values()) + SETS * budget.kept  # and what a scoreboard keeps
         return gradient_fit(budget, what, loss, part, self.editable, held=held, most=most)
 
@@ -167,9 +220,6 @@ class Lab:
         fits = budget.fits if budget else {}
         known = [f.at_once for what, f in fits.items() if what.startswith("gradient")]
         return min([most, *known])
-
-    def _parts(self, loss: Loss) -> dict[str, object]:
-        return unedited(self.family) | {"editable": self.editable, "loss": dict(loss.key)}
 
     def tick(self, forwards: int, backwards: int) -> None:
         """Count pictures sent through a tower."""

@@ -54,16 +54,23 @@ class Blend:
 
         `moved`: the weights have changed since `forget` and `retain` were taken.
         """
-        m, c = self.method, s.component
+        c = s.component
         g_f, g_r = c.views(forget), c.views(retain)
-        g_m = self.mismatch_gradient(c, g_f, base, moved)
-        sign = self.sign()
+        return self.blended(s, g_f, g_r, self.mismatch_gradient(c, g_f, base, moved))
+
+    def blended(
+        self, s: Saliency, g_f: Sequence[Tensor], g_r: Sequence[Tensor], g_m: Sequence[Tensor] = ()
+    ) -> list[Tensor]:
+        """Return the three gradients of one component in one, each scaled as the settings say; none of the
+        mismatch: the other two.
+        """
+        m, sign = self.method, self.sign()
         if m.retain_conflict is Conflict.PROJECT:
             g_f = without_conflict(g_f, g_r, sign)
         parts = [(g_f, m.lambda_forget * m.rho), (g_r, m.lambda_retain), (g_m, m.lambda_mismatch)]
         total = [torch.zeros_like(v) for v in g_f]
         for (views, weight), direction in zip(parts, (sign, 1.0, 1.0), strict=True):
-            length = norm(views)
+            length = norm(views) if views else 0.0
             if weight == 0 or length == 0:
                 continue
             scale = {

@@ -5,6 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 
 
+class GradientPass(StrEnum):
+    """Whether gradients see every example, or strata of them until two halves of what they saw agree."""
+
+    FULL = "full"
+    ADAPTIVE = "adaptive"
+
+
 class TauMode(StrEnum):
     """How `tau` becomes a threshold on phi (switch A2)."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
@@ -19,10 +20,11 @@ from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import NOTHING_TO_FORGET, Aim, Found, norm, stepped
 from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_body import Body, State
-from razor_cli.methods.razor_choices import Budget, GrowDraw, GrowUpdate, Order, Ranking, Step
+from razor_cli.methods.razor_choices import GrowDraw, GrowUpdate, Order, Ranking, Step
+from razor_cli.methods.razor_halves import agreeing
 from razor_cli.methods.razor_pick import chosen, ranks, scored, staged
 from razor_cli.methods.razor_settings import RazorSettings
-from razor_cli.methods.razor_step import guiding, sized, unit
+from razor_cli.methods.razor_step import allowance, guiding, sized, unit
 from razor_cli.methods.razor_trim import trimmed
 
 
@@ -49,7 +51,7 @@ class Loop:
         """Compute the edit."""
         self.body = Body(self.family)
         with self.lab.timed(), self.body.borrowed():
-            self._plan, self._first = self.method.plan, self.lab.gradients(self.method.plan)
+            self._begin()
             self._set_aims()
             self.notes += [NOTHING_TO_FORGET] if self.aim.idle else []
             self._attempt()
@@ -77,18 +79,23 @@ class Loop:
 
     def _attempt(self) -> None:
         """Search an edit from the unedited weights, by their gradients."""
-        plan = self.method.plan
         self._gradients = None  # those of an attempt before need no room any more
-        if self._first is None:  # given up for those of other weights; the disk has them
-            self._plan, self._first = plan, self.lab.gradients(plan)
-        elif self._plan != plan:
-            retain, self._first = self._first[1], None
-            self._plan, self._first = plan, (self.lab.forget_gradient(plan), retain)
+        self._begin()
         self._gradients, self._moved_since = self._first, False
         self._stage_two()
         if self.method.step is Step.SEARCH:
             self._grow()
             self._finish()
+
+    def _begin(self) -> None:
+        """Take the gradients at the unedited weights, as far as they are not held."""
+        plan, agree = self.method.plan, partial(agreeing, self.method, self.lab, self.stages[0])
+        if self._first is None:  # or given up for those of other weights; the disk has them
+            self._plan, self._first = plan, self.lab.gradients(plan, agree=agree())
+        elif self._plan != plan:
+            retain, self._first = self._first[1], None
+            forget = self.lab.forget_gradient(plan, agree(retain), beside=repr(self._plan))
+            self._plan, self._first = plan, (forget, retain)
 
     def _finish(self) -> None:
         """Look at the whole edit where its steps were guided by less, and scale it down."""
@@ -148,7 +155,7 @@ class Loop:
             if rank and self.method.refresh_gradients:
                 self._renew()
                 s = self._scored([selected.component])[0]
-            self._step([s], self._share(rank), f"component {rank + 1} of {len(found)}")
+            self._step([s], allowance(self.method, rank), f"component {rank + 1} of {len(found)}")
             self.body.active.append(s.component)
             if self._done():
                 return
@@ -168,18 +175,12 @@ class Loop:
             group = self._scored([s.component for s in found])
             self._step(
                 group,
-                self._share(number),
+                allowance(self.method, number),
                 f"joint round {number + 1}",
                 self.method.joint_decay**number / len(group),
             )
             if self._done():
                 return
-
-    def _share(self, rank: int) -> float:
-        """Return how much of the allowance may be gone after a step: each may spend half of what those before
-        it left.
-        """
-        return 1 - 0.5 ** (rank + 1) if self.method.budget is Budget.SHARED else 1.0
 
     def _done(self) -> bool:
         if met := self.method.early_stop and self.near.met(self.lab.board.current):
@@ -230,6 +231,7 @@ class Loop:
                 at_base=False,
                 sample=self.method.grow_sample,
                 draw=len(self.log) if anew else None,
+                agree=agreeing(self.method, self.lab, self.stages[0]),
             )
             self._moved_since = False
 
@@ -247,13 +249,7 @@ class Loop:
         assert self._gradients is not None
         return self._gradients
 
-    def _step(
-        self,
-        group: Sequence[Saliency],
-        share: float,
-        what: str,
-        reach: float = 1.0,
-    ) -> None:
+    def _step(self, group: Sequence[Saliency], share: float, what: str, reach: float = 1.0) -> None:
         """Search the step of one component (or of a group that moves together) up to `reach` x step_size,
         apply it, log it.
         """

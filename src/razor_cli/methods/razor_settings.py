@@ -10,12 +10,14 @@ from razor_cli.config.schema import INFINITE
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.family import BOARD, RETAIN
 from razor_cli.contract.method import GradientPlan
+from razor_cli.contract.strata import Adaptive
 from razor_cli.engine.choices import Return
 from razor_cli.engine.train_settings import check_shares
 from razor_cli.errors import ConfigError
 from razor_cli.methods.razor_choices import (
     Budget,
     Conflict,
+    GradientPass,
     GrowDraw,
     GrowUpdate,
     MismatchAt,
@@ -35,6 +37,11 @@ from razor_cli.methods.razor_choices import (
 TARGET = {"m1": 55.0, "m4_drop": 2.0, "m5": 98.0}
 FLOOR = {"m5": 98.0, "m4_drop": 2.0, "others_drop": 100.0}
 GOALS = ("floor", "guide")  # of a further attempt
+DECIDE = (  # which components are chosen by two gradients, and the direction of each
+    *("selector", "alpha", "epsilon", "norm_power", "tau", "tau_mode", "max_components"),
+    *("granularity", "towers", "include_projections", "stages"),
+    *("lambda_forget", "lambda_retain", "rho", "normalize", "retain_conflict", "forget_direction"),
+)
 Method = TypeVar("Method", bound="RazorSettings")
 
 
@@ -136,8 +143,14 @@ class RazorSettings:
     forget_batch: int = 128
     retain_batch: int | None = 128  # None: all N_r pairs at once, the sum of equation 4
 
+    gradient: GradientPass = GradientPass.FULL
+    gradient_agreement: float = 0.8  # of an adaptive pass: cosine that both halves must exceed
+    gradient_floor: int = 512  # likewise: examples of each set that are seen in any case
+
     def __post_init__(self) -> None:
         ranges = {
+            "gradient_agreement": (0, 1),
+            "gradient_floor": (1, math.inf),
             "alpha": (0, 1),
             "rho": (0, 1),
             "search_steps": (1, 64),
@@ -168,6 +181,14 @@ class RazorSettings:
                 raise ConfigError(
                     f"method.{name}: {getattr(self, name)} is out of range", allowed="1 or more, or null"
                 )
+        if self.gradient is GradientPass.ADAPTIVE and self.retain_batch is None:
+            raise ConfigError(
+                "method.gradient=adaptive takes some of the batches, and method.retain_batch=null makes all "
+                "pairs one batch",
+                allowed="method.retain_batch from 2 to 65536",
+                found="null",
+                fix="method.retain_batch=128, which changes the loss, or method.gradient=full",
+            )
         if self.rho == 0:
             raise ConfigError(
                 "method.rho: 0 is out of range",
@@ -185,8 +206,16 @@ class RazorSettings:
 
     @property
     def stochastic(self) -> bool:
-        """Tell whether another seed gives another edit: only the random selector draws."""
-        return self.selector is Selector.RANDOM
+        """Tell whether another seed gives another edit: the random selector draws, and an adaptive pass."""
+        return self.selector is Selector.RANDOM or self.gradient is GradientPass.ADAPTIVE
+
+    @property
+    def adaptive(self) -> Adaptive | None:
+        """Return when a gradient pass may end early, and the settings that decide what half of it says."""
+        if self.gradient is GradientPass.FULL:
+            return None
+        rule = ", ".join(f"{name}={getattr(self, name)}" for name in DECIDE)
+        return Adaptive(agreement=self.gradient_agreement, floor=self.gradient_floor, rule=rule)
 
     @property
     def plan(self) -> GradientPlan:
@@ -196,4 +225,5 @@ class RazorSettings:
             retain_loss=self.retain_loss,
             forget_batch=self.forget_batch,
             retain_batch=self.retain_batch,
+            adaptive=self.adaptive,
         )

@@ -10,7 +10,7 @@ from razor_cli.contract.family import Board, Metrics
 from razor_cli.engine.saliency import Saliency
 from razor_cli.engine.search import Aim, Found, bisect, norm
 from razor_cli.errors import ConfigError
-from razor_cli.methods.razor_choices import StepScale
+from razor_cli.methods.razor_choices import Budget, StepScale
 from razor_cli.methods.razor_settings import RazorSettings
 
 
@@ -22,6 +22,13 @@ def unit(method: RazorSettings, s: Saliency, direction: Sequence[Tensor]) -> flo
     if method.step_scale is StepScale.ABSOLUTE:
         return 1.0
     return s.weight_norm / length if length > 0 else 0.0
+
+
+def allowance(method: RazorSettings, rank: int) -> float:
+    """Return how much of the utility allowance may be gone after a step: each may spend half of what those
+    before it left.
+    """
+    return 1 - 0.5 ** (rank + 1) if method.budget is Budget.SHARED else 1.0
 
 
 def sized(

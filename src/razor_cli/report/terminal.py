@@ -15,7 +15,7 @@ from razor_cli.report.differing import sentence
 from razor_cli.report.layout import layout_of, plain
 from razor_cli.runs.folder import DONE, Run
 from razor_cli.runs.judged import Acceptance, by_bounds
-from razor_cli.runs.records import Decision, MemoryRecord, RunRecord, Verdict
+from razor_cli.runs.records import Decision, MemoryRecord, PassRecord, RunRecord, Verdict
 
 COMPONENTS_SHOWN = 12
 STYLES = {Decision.ACCEPTED: "bold green", Decision.REJECTED: "bold red", Decision.UNDECIDED: "bold yellow"}
@@ -106,9 +106,22 @@ def _print_cost(console: Console, words: Words, record: RunRecord) -> None:
     whole = f"{cost.run_seconds:.1f} s in all, peak memory {cost.peak_rss_mb:,.0f} MB, {patch}"
     console.print(Text("Cost", style="bold"))
     fields = [("edit", edit), ("passes", passes), ("run", whole)]
+    fields += [("adaptive", _adaptive(p)) for p in cost.passes]
     if record.memory is not None:
         fields.append(("memory", _memory(record.memory)))
     print_fields(console, words, fields)
+
+
+def _adaptive(taken: PassRecord) -> str:
+    """Return in one line what an adaptive gradient pass used, and why no more or no less."""
+    used = " + ".join(f"{n:,} of {taken.there[which]:,} {which}" for which, n in taken.used.items())
+    share = sum(taken.used.values()) / max(1, sum(taken.there.values()))
+    if taken.cosine is None:
+        seen = "no halves were compared"
+    else:
+        seen = f"halves with {'the same' if taken.same else 'other'} components, cosine {taken.cosine:.3f}"
+    end = "ended early" if taken.stopped_early else "went to the end"
+    return f"{share:.0%} of a gradient pass, {used} pairs: {end}, {seen}"
 
 
 def _memory(memory: MemoryRecord) -> str:

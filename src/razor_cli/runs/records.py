@@ -55,6 +55,19 @@ class EditedComponent(BaseModel):
     relative_step: float | None = None
 
 
+class PassRecord(BaseModel):
+    """What one adaptive gradient pass used of each set, and how its halves agreed when it last looked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    used: dict[str, int]
+    there: dict[str, int]
+    same: bool | None
+    cosine: float | None
+    looks: int
+    stopped_early: bool
+
+
 class CostRecord(BaseModel):
     """What edit and run cost: seconds, pictures sent forward and backward, memory in MB, patch
     size in bytes.
@@ -70,6 +83,7 @@ class CostRecord(BaseModel):
     evaluations: int
     drawn: int = 0  # pictures that the search of a model that draws looked at
     gradient_cache_hits: int
+    passes: list[PassRecord] = Field(default_factory=list)  # those that were adaptive
     peak_mb: float
     device_mb: float = 0.0  # on a GPU; 0 on a CPU
     run_seconds: float

@@ -187,7 +187,7 @@ def _scores(run: Run) -> Iterator[dict[str, object]]:
 
 def _costs(run: Run) -> Iterator[dict[str, object]]:
     for name, value in run.record.cost.model_dump().items():
-        if value is not None:
+        if isinstance(value, int | float):
             yield {"state": "edit", "quantization": "none", "metric": COST + name, "value": _short(value)}
 
 

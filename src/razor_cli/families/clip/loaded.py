@@ -41,6 +41,7 @@ class LoadedClip(HandedOver):
     goals: ClassVar[Goals] = ClipSpec.goals
     losses: ClassVar[tuple[str, ...]] = ClipSpec.losses
     retain_losses: ClassVar[tuple[str, ...]] = ClipSpec.retain_losses
+    in_batches: ClassVar[tuple[str, ...]] = ClipSpec.in_batches
     stored_in: ClassVar[str] = "file"
 
     device: Device = Device.AUTO  # auto: where the model is

@@ -38,6 +38,7 @@ class ClipSpec:
     goals: ClassVar[Goals] = GOALS
     losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
     retain_losses: ClassVar[tuple[str, ...]] = (RETAIN,)
+    in_batches: ClassVar[tuple[str, ...]] = (*FORGET_LOSSES, RETAIN)
 
     name: str = "clip_tiny"  # label in tables
     stand_in: bool = True  # its numbers are never printed in a column of a real model

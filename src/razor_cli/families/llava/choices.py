@@ -14,6 +14,7 @@ NLL, GENERIC, RETAIN_ANSWERS = "answer_nll", "answer_generic", "retain_answers"
 FEATURE_KEEP = "feature_keep"
 FORGET_LOSSES = (*DUAL_FORGET, LITERAL, NLL, GENERIC)
 RETAIN_LOSSES = (RETAIN, RETAIN_ANSWERS, FEATURE_KEEP)
+IN_BATCHES = (*DUAL_FORGET, RETAIN)  # those whose gradient may be taken of some of the batches
 MISMATCHES = ("squared", "first_token", "features", "similarity", "signed", "abs")
 GOALS: Mapping[str, Goal] = {
     "fa": Goal(meaning=Meaning.AT_MOST, metrics=(("fa",),), slopes=(("sure",),)),

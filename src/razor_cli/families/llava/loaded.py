@@ -48,6 +48,7 @@ class LoadedLlava(HandedOver):
     goals: ClassVar[Goals] = LlavaSpec.goals
     losses: ClassVar[tuple[str, ...]] = LlavaSpec.losses
     retain_losses: ClassVar[tuple[str, ...]] = LlavaSpec.retain_losses
+    in_batches: ClassVar[tuple[str, ...]] = LlavaSpec.in_batches
     mismatches: ClassVar[tuple[str, ...]] = LlavaSpec.mismatches
     in_memory: ClassVar[bool] = True  # it may be edited without an exam
 

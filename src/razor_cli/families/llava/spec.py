@@ -15,7 +15,7 @@ from razor_cli.contract.spec import Estimate, Work
 from razor_cli.errors import ConfigError, Problem, WeightsError
 from razor_cli.families.diffusion.choices import Precision, no_float16
 from razor_cli.families.diffusion.companion_files import folder_hash
-from razor_cli.families.llava.choices import FORGET_LOSSES, GOALS, MISMATCHES, RETAIN_LOSSES
+from razor_cli.families.llava.choices import FORGET_LOSSES, GOALS, IN_BATCHES, MISMATCHES, RETAIN_LOSSES
 from razor_cli.families.llava.files import LlavaFiles, read_folder
 from razor_cli.families.llava.kinds import Candidates, Language, Pool, Tiles
 from razor_cli.families.llava.memory import Need, check_memory, cost, needed
@@ -39,6 +39,7 @@ class LlavaSpec:
     goals: ClassVar[Goals] = GOALS
     losses: ClassVar[tuple[str, ...]] = FORGET_LOSSES
     retain_losses: ClassVar[tuple[str, ...]] = RETAIN_LOSSES
+    in_batches: ClassVar[tuple[str, ...]] = IN_BATCHES
     mismatches: ClassVar[tuple[str, ...]] = MISMATCHES
 
     name: str = "llava_tiny"  # label in tables; of a stand-in without weights its folder
