@@ -63,9 +63,6 @@ class Paired:
     digest: str = ""  # hash of the CLIP's files
     preparation: str = ""  # hash of what it makes of made-up input
     budget: Budget | None = None
-    bias: float | None = (
-        None  # of the sigmoid loss, which no text encoder of these pipelines was trained with
-    )
 
     @property
     def bias(self) -> None:
