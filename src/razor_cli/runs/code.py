@@ -36,6 +36,7 @@ NOT_COMPUTING = (
     "config/command_line.py",
     "config/compose.py",
     "config/conf_files.py",
+    "config/output_place.py",
     "config/overrides.py",
     "config/pairings.py",
     "escape.py",
