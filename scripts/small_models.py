@@ -142,7 +142,8 @@ def write_hub(cache: Path, config: Mapping[str, Any]) -> None:
     """
     text = config["text_cfg"]
     if name := text.get("hf_tokenizer_name"):
-        _write_words(_snapshot(cache, name), ends=text.get("eos_id", 2))
+        pad = 0 if "mt5" in name or not text.get("hf_model_name") else 1
+        _write_words(_snapshot(cache, name), pad=pad, ends=text.get("eos_id", 2))
     if name := text.get("hf_model_name"):
         kind = next(v for k, v in TEXT_TOWERS.items() if k in name)
         sizes = {"hidden_size": WIDTH, "num_hidden_layers": BLOCKS, "num_attention_heads": HEADS}
@@ -161,11 +162,10 @@ def _snapshot(cache: Path, repository: str) -> Path:
     return folder
 
 
-def _write_words(folder: Path, *, ends: int) -> None:
-    """Write a tokenizer of whole words: pad, start and unknown around the end token, whose id is `ends`."""
-    special = ["<pad>", "<s>", "</s>", "<unk>"]
-    special.remove("</s>")
-    special.insert(min(ends, 3), "</s>")
+def _write_words(folder: Path, *, pad: int, ends: int) -> None:
+    """Write a tokenizer of whole words, with the ids of what fills texts up and of what ends them."""
+    others = iter(["<s>", "<unk>"])
+    special = [{pad: "<pad>", ends: "</s>"}.get(i) or next(others) for i in range(4)]
     words = [*special, *KNOWN]
     post = {
         "type": "TemplateProcessing",

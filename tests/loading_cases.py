@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import open_clip
 import pytest
 import torch
@@ -48,6 +49,20 @@ def architectures(tmp_path: Path) -> Iterator[None]:
     for registry, saved in ((factory._MODEL_CONFIGS, configs), (pretrained._PRETRAINED, tags)):
         registry.clear()
         registry.update(saved)
+    factory._MODEL_CONFIG_PATHS[:] = paths
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """Give scripts/small_models.py, an own cache of the hub; open_clip's names are as before afterwards."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    paths, configs = list(factory._MODEL_CONFIG_PATHS), dict(factory._MODEL_CONFIGS)
+    import small_models
+
+    yield small_models
+    factory._MODEL_CONFIGS.clear()
+    factory._MODEL_CONFIGS.update(configs)
     factory._MODEL_CONFIG_PATHS[:] = paths
 
 

@@ -23,7 +23,7 @@ from razor_cli.config.settings import Experiment
 from razor_cli.config.worded import reading
 from razor_cli.errors import ConfigError, Problem, headline, nearest, report
 from razor_cli.printing import say, steady_streams
-from razor_cli.stopping import asked_to_stop, keeping
+from razor_cli.stopping import asked_to_stop, failure_mark, keeping, this_process
 from razor_cli.writable import require_writable
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Outcome:
     overrides: tuple[str, ...]
     exit_code: int
     error: str = ""  # first line
+    started: bool = True  # false: another had failed before it, and fail_fast was asked for
 
 
 def run_once(request: Request) -> int:
@@ -103,18 +104,25 @@ def run_grid(
 @dataclass
 class Job:
     """What Hydra's launcher calls for every point of a sweep; it never raises, so that one failure does not
-    end the others.
+    end the others. With `fail_fast` the launcher of this process is ended by the first. Other launchers
+    work on copies in processes of their own, perhaps on other machines: there a file tells the points that
+    come after it.
     """
 
     fail_fast: bool = False
     debug: bool = False
+    failed: Path | None = None  # the file, in a folder that all of them see
     outcomes: list[Outcome] = field(default_factory=list)
+    process: str = field(default_factory=this_process)
+    stopped: bool = False  # ended by a failure, in this process
 
     def __call__(self, cfg: DictConfig) -> Outcome:
         """Check and execute one point."""
         from hydra.core.hydra_config import HydraConfig
 
         overrides = tuple(HydraConfig.get().overrides.task)
+        if self.failed is not None and self.failed.exists():
+            return Outcome(overrides=overrides, exit_code=0, started=False)
         steady_streams()  # a launcher may have started a process of its own
         say(f"\n[{HydraConfig.get().job.num + 1}] {shell_command(overrides)}")
         outcome = Outcome(overrides=overrides, exit_code=0)
@@ -133,7 +141,10 @@ class Job:
             outcome = Outcome(overrides=overrides, exit_code=code, error=headline(error))
         self.outcomes.append(outcome)
         if outcome.error and (self.fail_fast or cfg.get("fail_fast") is True):
-            raise SweepStopped
+            if self.process == this_process():
+                raise SweepStopped
+            if self.failed is not None:
+                self.failed.touch()
         return outcome
 
 
@@ -147,10 +158,22 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     """
     if problems := [*request.problems, *_not_swept(request)]:
         raise together(problems)
-    for folder in _output_dirs(request):
+    folders = _output_dirs(request)
+    for folder in folders:
         require_writable(folder / "runs", "output_dir")
-    job = Job(fail_fast=fail_fast, debug=debug)
-    stopped = False
+    with failure_mark(folders[0]) as failed:
+        job = Job(fail_fast=fail_fast, debug=debug, failed=failed)
+        outcomes = _swept(request, job)
+    if not outcomes:
+        raise ConfigError("the sweep has no jobs, so there is nothing to run", fix="give values: KEY=A,B")
+    say(summary(outcomes, stopped=job.stopped or not all(o.started for o in outcomes)))
+    return next((o.exit_code for o in outcomes if o.exit_code), 0)
+
+
+def _swept(request: Request, job: Job) -> list[Outcome]:
+    """Run every point with the chosen launcher; return how they ended, as far as the first failure where
+    asked.
+    """
     try:
         with (
             keeping(lambda: _kept(job.outcomes)),
@@ -163,15 +186,10 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
                 task_function=job,
                 overrides=[*request.overrides, "hydra.mode=MULTIRUN", *words],
             )
-        outcomes = [
-            r.return_value for batch in batches for r in batch
-        ]  # other launchers have copies of `job`
     except SweepStopped:
-        outcomes, stopped = job.outcomes, True
-    if not outcomes:
-        raise ConfigError("the sweep has no jobs, so there is nothing to run", fix="give values: KEY=A,B")
-    say(summary(outcomes, stopped=stopped))
-    return next((o.exit_code for o in outcomes if o.exit_code), 0)
+        job.stopped = True
+        return job.outcomes
+    return [r.return_value for batch in batches for r in batch]  # other launchers have copies of `job`
 
 
 def _not_swept(request: Request) -> list[Problem]:
@@ -227,9 +245,12 @@ def summary(outcomes: Sequence[Outcome], *, stopped: bool = False) -> str:
     """Return the end of a sweep: how many jobs there were, and for each failed one its error and how to run
     it again.
     """
-    failed = [o for o in outcomes if o.error]
-    lines = [f"\nsweep: {len(outcomes)} jobs, {len(outcomes) - len(failed)} finished, {len(failed)} failed"]
-    lines += ["stopped at the first failure (fail_fast=true)"] if stopped else []
+    failed, left = [o for o in outcomes if o.error], [o for o in outcomes if not o.started]
+    done = len(outcomes) - len(failed) - len(left)
+    lines = [f"\nsweep: {len(outcomes)} jobs, {done} finished, {len(failed)} failed"]
+    if stopped:
+        rest = f": {len(left)} not started" if left else ""
+        lines.append(f"stopped at the first failure (fail_fast=true){rest}")
     for number, outcome in enumerate(outcomes, 1):
         if outcome.error:
             lines += [f"  job {number}: {outcome.error}", f"    rerun: {shell_command(outcome.overrides)}"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 GRACE = 8.0  # seconds for the orderly end; after them the process ends as it stands
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: a signal for this process when its parent dies
@@ -136,3 +139,20 @@ def _end_after(sentinel: int) -> None:
 
     wait([sentinel])  # a pipe whose other end the parent holds: it tells of one that is dead already, too
     os._exit(128 + signal.SIGTERM)
+
+
+def this_process() -> str:
+    """Return the name of this process, among those of all machines."""
+    return f"{platform.node()} {os.getpid()}"
+
+
+@contextmanager
+def failure_mark(folder: Path) -> Iterator[Path]:
+    """Give the name of a file in a folder that several processes see: it is there once a job of theirs has
+    failed and no other shall be started.
+    """
+    file = folder.resolve() / f".failed-{uuid.uuid4().hex}"
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)

@@ -1,12 +1,20 @@
 """Exit codes and messages of both programs, as a person meets them."""
 
+import importlib.util
+import os
+import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 
 from razor_cli import main
 from razor_cli.config.settings import Experiment
@@ -122,6 +130,68 @@ def test_refused_point_fails_alone_and_fail_fast_stops(
     assert main.run_command(["-m", "data.n_forget=0,20", "fail_fast=true"]) == 2
     assert len(run.asked) == 1
     assert "1 jobs, 0 finished, 1 failed\nstopped at the first failure" in capsys.readouterr().out
+
+
+class Copies(BasicLauncher):
+    """A launcher that runs each job with a copy of its function in a process of its own, as joblib's and
+    submitit's do.
+    """
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        return [self.apart(words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
+
+    def apart(self, words: Sequence[str], number: int) -> JobReturn:
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            self.task_function = pickle.loads(pickle.dumps(self.task_function))
+            (done,) = super().launch([words], number)
+            os.write(writing, pickle.dumps(done.return_value))
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as answer:
+            found = JobReturn(_return_value=pickle.load(answer), status=JobStatus.COMPLETED)
+        os.wait()
+        return found
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what chooses that launcher."""
+    plugins = Plugins.instance()  # looks for those that are installed, once
+    package, module = ModuleType("hydra_plugins"), ModuleType("hydra_plugins.copies")
+    monkeypatch.setattr(Copies, "__module__", module.__name__)  # Hydra takes no launcher from elsewhere
+    module.Copies = Copies  # type: ignore[attr-defined]
+    for made in (package, module):
+        if made.__name__ not in sys.modules:
+            monkeypatch.setitem(sys.modules, made.__name__, made)
+    monkeypatch.setattr(sys.modules["hydra_plugins"], "copies", module, raising=False)
+    plugins.register(Copies)
+    node = {"_target_": "hydra_plugins.copies.Copies"}
+    ConfigStore.instance().store(group="hydra/launcher", name="copies", node=node)
+    return "hydra/launcher=copies"
+
+
+def launchers() -> list[str]:
+    """Return the launchers with processes of their own: ours, and joblib's where it is installed."""
+    try:
+        there = importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None
+    except ModuleNotFoundError:  # no plugin at all
+        there = False
+    return ["copies", *(["joblib"] if there else [])]
+
+
+@pytest.mark.parametrize("launcher", launchers())
+def test_fail_fast_holds_for_launchers_with_processes_of_their_own(
+    run: FakeRun, copies: str, launcher: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["-m", f"hydra/launcher={launcher}", "data.n_forget=20,0,30", "fail_fast=true"]
+    words += ["hydra.launcher.n_jobs=1"] if launcher == "joblib" else []
+    assert main.run_command(words) == 2
+    end = capsys.readouterr().out.partition("sweep: ")[2]
+    assert end.startswith(
+        "3 jobs, 1 finished, 1 failed\nstopped at the first failure (fail_fast=true): 1 not"
+    )
+    assert "rerun: razor-run hydra" not in end and not list(tmp_path.rglob(".failed*"))
 
 
 def test_wrong_choice_in_a_sweep_is_refused_before_the_first_job(

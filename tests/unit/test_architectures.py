@@ -5,6 +5,7 @@ networks.
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -21,12 +22,12 @@ from razor_cli.families.clip import architectures as judged
 from razor_cli.families.clip.architectures import check_served, configuration_of, serves
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.open_clip_models import load_open_clip
+from razor_cli.families.clip.served import refusal
 from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.runs import remembered
 
 __all__ = ["architectures"]  # a fixture
-TOWERS = ("visual.transformer.resblocks.0.attn.in_proj_weight", "transformer.resblocks.0.attn.in_proj_weight")
-NO_HEADS = "its towers are not both transformers with attention heads"
+NOT_SERVED = "model.architecture={} is not served: "
 
 
 def spec_of(architecture: str, weights: Path) -> ClipSpec:
@@ -41,39 +42,39 @@ def test_every_name_of_the_library_is_judged_without_building_it(tmp_path: Path)
     told = {name: serves(configuration_of(name)) for name in open_clip.list_models()}
     assert set(told.values()) == {True, False}
     for name, served in told.items():
-        said = [problem.what for problem in spec_of(name, tmp_path / "w.pt").problems()]
+        said = spec_of(name, tmp_path / "w.pt").problems()
         if served:
-            assert not any(NO_HEADS in what for what in said)
+            assert not any("is not served" in problem.what for problem in said)
         else:
-            assert said == [f"model.architecture={name}: {NO_HEADS}"]
+            assert len(said) == 1 and said[0].what.startswith(NOT_SERVED.format(name)) and said[0].fix
 
 
-def test_what_is_served_has_two_towers_with_heads() -> None:
-    """The judgement agrees with the modules that the library builds, wherever it needs no other library."""
-    shown: dict[str, str] = {}
-    for name in open_clip.list_models():
-        config = configuration_of(name)
-        if not serves(config) or config["vision_cfg"].get("layers", 12) > 24:
-            continue
-        shape = json.dumps([sorted(config), *(sorted(config[p]) for p in ("vision_cfg", "text_cfg"))])
-        shown.setdefault(shape, name)  # one of each kind: sizes decide nothing
-    assert len(shown) > 5
-    for name in shown.values():
-        with torch.device("meta"):
-            module = open_clip.create_model(name, device="meta", load_weights=False)
-        found = [n for n, _ in module.named_parameters()]
-        assert all(any(n.endswith(tower) for n in found) for tower in TOWERS), name
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ({"vision_cfg": {"timm_model_name": "coatnet_0_224"}}, "'coatnet_0_224' is none of those of timm"),
+        ({"text_cfg": {"hf_model_name": "some/words"}}, "'some/words' is one of transformers"),
+        (
+            {"vision_cfg": {"block_type": "custom"}},
+            "the blocks of its vision_cfg are open_clip's custom ones",
+        ),
+    ],
+)
+def test_a_refusal_says_what_it_is_about(part: dict[str, Any], says: str) -> None:
+    config = {**TINY, **{name: {**TINY[name], **value} for name, value in part.items()}}
+    why = refusal(config)
+    assert why is not None and says in why[0] and not serves(config)
 
 
 def test_refusals_come_before_weights_and_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unread(*_: Any, **__: Any) -> None:
         raise AssertionError("read too early")
 
-    for name in ("create_model", "get_tokenizer", "download_pretrained"):
+    for name in ("CLIP", "CustomTextCLIP", "get_tokenizer", "download_pretrained"):
         monkeypatch.setattr(open_clip, name, unread)
     refused = next(n for n in open_clip.list_models() if not serves(configuration_of(n)))
     for weights in (str(tmp_path / "absent.pt"), "a_tag", None):
-        with pytest.raises(WeightsError, match="attention heads"):
+        with pytest.raises(WeightsError, match="is not served"):
             load_open_clip("x", refused, weights)
 
 
@@ -134,7 +135,7 @@ def test_a_tokenizer_of_the_hub_is_part_of_the_model(
 def test_configurations_are_read_without_torch() -> None:
     code = (
         "import sys; from razor_cli.families.clip.architectures import configuration_of, serves; "
-        "assert serves(configuration_of('ViT-B-32')); assert not serves(configuration_of('RN50')); "
+        "of = configuration_of; assert serves(of('ViT-B-32')); assert not serves(of('roberta-ViT-B-32')); "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -251,6 +252,17 @@ def test_a_folder_whose_configuration_cannot_be_built_is_worded(
     folder = folder_of(tmp_path, model)
     with pytest.raises(WeightsError, match=says):
         load_open_clip("x", f"local-dir:{folder}", str(folder))
+
+
+def test_a_tower_that_a_folder_names_takes_no_memory_before_its_weights_are_there(
+    architectures: None, tmp_path: Path
+) -> None:
+    vision = {"timm_model_name": "eva_giant_patch14_224", "timm_pool": "token", "timm_proj": None}
+    folder = folder_of(tmp_path, TINY | {"vision_cfg": vision})  # 4 GB of weights, in a file of 7 MB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError, match="the tensors do not fit"):
+        load_open_clip("x", f"local-dir:{folder}", str(folder))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # kilobytes
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"model_cfg": 3}', b'{"a": 1, "a": 2}', b"\xff"])

@@ -218,6 +218,17 @@ def test_folder_refusals_name_the_settings(tmp_path: Path) -> None:
         folder(alone, "Ada Quill", retain_root=few)
 
 
+def test_concepts_with_one_picture_each_are_cut_as_concepts(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "a", {"Ada": 16})
+    retain = write_folder(tmp_path / "r", {f"person {n}": 1 for n in range(32)}, 1000)
+    sets = folder(root, "Ada", retain_root=retain)
+    sides = [set(pairs.concepts) for name, pairs in six_sets(sets).items() if name.endswith("retain")]
+    assert sorted(map(len, sides)) == [8, 8, 16] and len(set().union(*sides)) == 32
+    assert any(n.startswith("data.retain_root: cut by concept") for n in sets.notes)
+    again = folder(root, "Ada", retain_root=retain, seed=5)
+    assert set(again.validation.retain.concepts) == set(sets.validation.retain.concepts)
+
+
 def test_too_many_corrupt_pictures_stop_the_run(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"Ada": 20, "Bo": 30})
     (root / "Ada" / "bad.png").write_bytes(picture_bytes(5)[:200])

@@ -108,15 +108,15 @@ def test_another_architectures_file_is_refused(architectures: None, tmp_path: Pa
         load_open_clip("x", "tiny", str(path))
 
 
-def test_a_tower_without_attention_heads_is_refused(architectures: None, tmp_path: Path) -> None:
-    config = TINY | {
-        "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None}
-    }
-    (tmp_path / "configs" / "tiny-resnet.json").write_text(json.dumps(config))
+def test_a_tower_whose_heads_are_no_slices_is_refused(architectures: None, tmp_path: Path) -> None:
+    config = TINY | {"text_cfg": {**TINY["text_cfg"], "block_type": "custom", "scale_heads": True}}
+    (tmp_path / "configs" / "tiny-scaled.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / "configs")
-    path = written(tmp_path / "w.safetensors", weights_of("tiny-resnet"))
-    with pytest.raises(WeightsError, match="attention heads"):
-        load_open_clip("x", "tiny-resnet", str(path))
+    path = written(tmp_path / "w.safetensors", weights_of("tiny-scaled"))
+    with pytest.raises(
+        WeightsError, match=r"is not served: the blocks of its text_cfg .* heads are not slices"
+    ):
+        load_open_clip("x", "tiny-scaled", str(path))
 
 
 def test_unknown_names_come_with_the_nearest() -> None:

@@ -134,7 +134,7 @@ def test_edited_tower_without_an_edit_is_refused(model):
 
 def test_count_is_checked_against_the_architecture():
     whole = TinyClip()
-    assert [expected_count(whole, tower) for tower in Tower] == [8, 8]  # type: ignore[arg-type]
+    assert [expected_count(whole.blocks(tower)) for tower in Tower] == [8, 8]
     complete, extra = whole.linear(), "transformer.resblocks.0.ln_1.weight"
     without_in_proj = [n for n in complete if not n.endswith("in_proj_weight")]
     for names in (
@@ -171,7 +171,7 @@ def test_separate_query_key_value_weights_are_counted():
 
     other = TinyClip()
     other.blocks = lambda tower: [Block()]  # type: ignore[method-assign]
-    assert expected_count(other, Tower.TEXT) == 4  # type: ignore[arg-type]
+    assert expected_count(other.blocks(Tower.TEXT)) == 4
 
 
 def test_an_unknown_scheme_is_refused_before_anything_changes(model):

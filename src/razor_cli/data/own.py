@@ -71,6 +71,7 @@ class Request:
     def sets(self, own: Pool, retain: Sequence[Pool], notes: Sequence[str]) -> ConceptSets:
         """Draw and check the sets."""
         told = list(notes)
+        retain = _cut(retain, told)
         draft = Draft(
             target=self.target,
             aliases=self.aliases,
@@ -159,6 +160,17 @@ def _retain_pool(root: Path, ask: Request, captions: Sequence[str], groups: int)
     pool = Pool.of(folder, folder.concepts())
     folder.tally.check(ask.max_corrupt)
     return pool, folder.tally.notes()
+
+
+def _cut(pools: Sequence[Pool], notes: list[str]) -> list[Pool]:
+    """Return retain pools with pictures in every split: whole concepts go to a split where they have too few
+    pictures each to be cut (celebrities, often one); `notes` says so.
+    """
+    if all(any(any(pool.splits[split].values()) for pool in pools) for split in SPLITS):
+        return list(pools)
+    for folder in (pool.source for pool in pools if isinstance(pool.source, Folder)):
+        notes.append(f"{folder.setting}: cut by concept, as no concept has enough pictures to be cut")
+    return [pool.by_concept() if isinstance(pool.source, Folder) else pool for pool in pools]
 
 
 def _captioned(shards: WebDataset, ask: Request, captions: Sequence[str], groups: int) -> Pool:

@@ -7,11 +7,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from hashlib import sha256
 from typing import TypeVar
 
 from PIL import Image
 
 from razor_cli.data.sources.base import SPLITS, Picture, Source
+from razor_cli.data.sources.photo import halves
 from razor_cli.errors import ConfigError
 
 # Sources whose key is a hash of the file; in the others no picture occurs twice.
@@ -50,6 +52,19 @@ class Pool:
         """Return the pool of some of a source's concepts."""
         names = list(concepts)
         return cls(source=source, splits={s: {c: source.pictures(c, s) for c in names} for s in SPLITS})
+
+    def by_concept(self) -> Pool:
+        """Return the same candidates with whole concepts in each split: half of them, in the order of the
+        hashes of their names, to train, a quarter each to validate and to evaluate.
+        """
+        every: Groups = {}
+        for split in SPLITS:
+            for concept, pictures in self.splits[split].items():
+                every.setdefault(concept, []).extend(pictures)
+        names = sorted((c for c, g in every.items() if g), key=lambda c: sha256(c.encode()).digest())
+        first, second = halves(len(names))
+        parts = zip(SPLITS, (names[:first], names[first:second], names[second:]), strict=True)
+        return Pool(source=self.source, splits={s: {c: every[c] for c in part} for s, part in parts})
 
     def count(self) -> int:
         """Return the number of candidates in all splits."""

@@ -13,13 +13,23 @@ from torch import nn
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component
 from razor_cli.dual.components import DECODER, NOT_CANDIDATES, Layout
+from razor_cli.dual.found import FoundTower
 from razor_cli.dual.view import DualEncoder
-from razor_cli.errors import RunError
+from razor_cli.errors import WeightsError
 
 OUTER = ("logit_scale", "logit_bias")
 POSITIONS = ("position", "pos_embed", "embed", "token", "latent", "query", "probe", "relative_attention_bias")
 SCALES = ("gamma", "scale")
 PER_PAIR = ("rel_pos", "relative_position")  # weights of an attention that go by pairs of places
+
+
+def check_complete(model: DualEncoder, layouts: Sequence[Layout]) -> None:
+    """Raise WeightsError unless every parameter of towers whose parts were found is in one component at each
+    granularity, or known to be edited never.
+    """
+    if any(isinstance(layout, FoundTower) for layout in layouts):
+        for granularity in Granularity:
+            never_edited(model, layouts, granularity)
 
 
 def never_edited(
@@ -30,8 +40,8 @@ def never_edited(
 ) -> dict[str, str]:
     """Return why each parameter that no component of both towers owns is never edited, in the model's order.
 
-    Raises RunError for a number that two components own, a parameter that is owned in part, and one that is
-    not owned without a reason: the model's parts were not all found.
+    Raises WeightsError for a number that two components own, a parameter that is owned in part, and one that
+    is not owned without a reason: the model's parts were not all found.
     """
     components = model.components(granularity, Towers.BOTH, include_projections)
     owned = _owned(model.module, components)
@@ -43,12 +53,12 @@ def never_edited(
         if name not in owned:
             found[name] = reasons.of(name)
         elif owned[name] != parameter.numel():
-            raise RunError(f"components own {owned[name]} of the {parameter.numel()} numbers of {name}")
+            raise WeightsError(f"components own {owned[name]} of the {parameter.numel()} numbers of {name}")
     return found
 
 
 def _owned(module: nn.Module, components: Sequence[Component]) -> dict[str, int]:
-    """Return how many numbers of each parameter components own. Raises RunError for one owned twice."""
+    """Return how many numbers of each parameter components own. Raises WeightsError for one owned twice."""
     shapes = {n: p.shape for n, p in module.named_parameters()}
     lines: dict[str, tuple[int | None, torch.Tensor]] = {}  # of each parameter: cut along what, taken by whom
     for component in components:
@@ -57,7 +67,9 @@ def _owned(module: nn.Module, components: Sequence[Component]) -> dict[str, int]
             dim, taken = lines.setdefault(part.param, (part.dim, torch.zeros(length, dtype=torch.bool)))
             own = taken if part.dim is None else taken[part.start : part.stop]
             if dim != part.dim or bool(own.any()):
-                raise RunError(f"two components own the same numbers of {part.param}", found=component.name)
+                raise WeightsError(
+                    f"two components own the same numbers of {part.param}", found=component.name
+                )
             own.fill_(True)
     return {n: int(taken.sum()) * (shapes[n].numel() // len(taken)) for n, (_, taken) in lines.items()}
 
@@ -72,7 +84,7 @@ class _Reasons:
     shared: Collection[str]  # what attentions own, whatever their heads do
 
     def of(self, name: str) -> str:
-        """Return the reason. Raises RunError where there is none."""
+        """Return the reason. Raises WeightsError where there is none."""
         if name in OUTER:
             return "temperature of the loss"
         if name.startswith(DECODER):
@@ -83,7 +95,7 @@ class _Reasons:
         inside = any(name.startswith(f"{part}.") for part in layout.parts)
         why = self._kind(name) or (None if inside else self._place(name, layout))
         if why is None:
-            raise RunError(
+            raise WeightsError(
                 f"no component of granularity {self.granularity} owns {name}, and nothing says why",
                 fix="choose another architecture (docs/architectures.md)",
             )

@@ -17,10 +17,14 @@ from razor_cli.dual.view import Tower
 from razor_cli.errors import WeightsError
 
 STEM = ("stem", "patch_embed")  # of a tower: what stands before its blocks, perhaps with blocks of its own
-PROJECTIONS = (
-    "proj",
-    "text_projection",
-)  # parameters that are no module's weight, beside linear layers at the end
+PROJECTIONS = ("proj", "text_projection")  # parameters of a tower itself, beside linear layers at its end
+TABLES = (
+    "embed",
+    "token",
+    "latent",
+    "probe",
+    "query",
+)  # and such that are looked up or added, not multiplied
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,7 @@ class FoundTower:
     stem: tuple[Block, ...]
     pool: tuple[Block, ...]
     projections: tuple[str, ...]
+    tables: frozenset[str] = field(repr=False)  # embeddings and positions
     places: Mapping[str, int] = field(repr=False)  # parameter -> layer, as components count them
 
     @property
@@ -83,7 +88,7 @@ class FoundTower:
 
     def _tensors(self, params: Mapping[str, Tensor], include_projections: bool) -> Iterator[Component]:
         for name, value in params.items():
-            skipped = value.ndim == 0 or any(word in name for word in NOT_CANDIDATES)
+            skipped = value.ndim == 0 or name in self.tables or any(word in name for word in NOT_CANDIDATES)
             if skipped or not self.owns(name) or (name in self.projections and not include_projections):
                 continue
             yield Component(name, "tensor", self.tower, self.layer_of(name), (Slice(name),))
@@ -115,7 +120,7 @@ def _cut(block: Block, stem: str, tower: Tower, layer: int, granularity: Granula
 
 def find_tower(module: nn.Module, tower: Tower, root: str, *, replays: bool = True) -> FoundTower:
     """Return the parts of the tower below `root` ("visual."). Raises WeightsError for one without blocks, and
-    for weights in blocks that no part owns.
+    for attention whose heads are not slices of its matrices.
     """
     top = module.get_submodule(root.rstrip("."))
     found = blocks_of(top)
@@ -141,6 +146,7 @@ def find_tower(module: nn.Module, tower: Tower, root: str, *, replays: bool = Tr
         stem=tuple(read_block(found[name], root + name) for name in found if name in before),
         pool=tuple(read_block(pool, root + name) for name, pool in pools.items()),
         projections=tuple(projections),
+        tables=frozenset(root + name for name, _ in around(top, body) if _is_table(top, name)),
         places=places,
     )
 
@@ -154,3 +160,9 @@ def _is_projection(top: nn.Module, name: str, is_behind: bool, inside: tuple[str
     owner, _, own = name.rpartition(".")
     linear = isinstance(top.get_submodule(owner), nn.Linear)
     return linear and own == "weight" and is_behind and not name.startswith(inside)
+
+
+def _is_table(top: nn.Module, name: str) -> bool:
+    """Tell whether a parameter is an embedding table, or added: positions, class tokens, queries."""
+    owner, _, own = name.rpartition(".")
+    return isinstance(top.get_submodule(owner), nn.Embedding) or any(word in own for word in TABLES)

@@ -122,7 +122,7 @@ def read_block(block: nn.Module, name: str) -> Block:
         raise _unreadable(f"{name}: more than one attention", ", ".join(inside))
     place, attention = next(iter(inside.items()), ("", None))
     stem = f"{place}." if place else ""
-    read = None if attention is None else read_attention(attention, f"{name}.{stem}", block)
+    read = None if attention is None else read_attention(attention, f"{name}.{stem}")
     mlp: list[str] = []
     conv: list[str] = []
     linear: list[str] = []
@@ -154,7 +154,7 @@ def _kind(block: nn.Module, path: str, module: nn.Module) -> str | None:
     return "mlp" if any("mlp" in kind.lower() for kind in around) else "conv"
 
 
-def read_attention(attention: nn.Module, stem: str, block: nn.Module) -> Attention:
+def read_attention(attention: nn.Module, stem: str) -> Attention:
     """Return the parts of an attention by full names; WeightsError where heads are no slices."""
     params = dict(attention.named_parameters())
     heads = heads_of(attention)
@@ -167,18 +167,17 @@ def read_attention(attention: nn.Module, stem: str, block: nn.Module) -> Attenti
         raise _unreadable(f"{stem}{(*wrong, output)[0]}: no slices of {heads} heads", str(width))
     used = {n for n, _ in inputs} | {output}
     layers = [
-        (path, n)
+        f"{path}.{own}"
         for path, module in attention.named_modules()
         if isinstance(module, nn.Linear | nn.Conv2d) and not path.startswith("mlp.")
-        for n in (f"{path}.{own}" for own, _ in module.named_parameters(recurse=False))
+        for own, _ in module.named_parameters(recurse=False)
     ]
-    shared = tuple(f"{stem}{n}" for _, n in layers if n not in used)
     return Attention(
         heads=heads,
         width=width,
         inputs=tuple((stem + n, parts) for n, parts in inputs),
         output=stem + output,
-        shared=shared,
+        shared=tuple(stem + n for n in layers if n not in used),
     )
 
 

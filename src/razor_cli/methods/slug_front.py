@@ -65,8 +65,9 @@ def _usual(family: Family, tower: str, forget: Named, retain: Named) -> Saliency
     matrix there that moves by itself.
     """
     every = [c for c in family.components(Granularity.TENSOR, Towers.BOTH) if c.tower == tower]
-    last = max(c.layer for c in every)
-    inside = [c for c in every if c.layer == last and family.siblings(c) == [c] and _is_matrix(family, c)]
+    alone = [c for c in every if _is_matrix(family, c) and family.siblings(c) == [c]]
+    last = max(c.layer for c in alone)
+    inside = [c for c in alone if c.layer == last]
     return measure(inside[-1:], parameters(family), forget, retain, alpha=0.0, epsilon=0.0, power=1)[0]
 
 

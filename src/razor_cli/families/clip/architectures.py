@@ -13,7 +13,7 @@ from typing import Any
 
 from razor_cli.errors import WeightsError, nearest
 from razor_cli.families.clip.files import BESIDE_WEIGHTS, beside_weights, of_open_clip
-from razor_cli.families.clip.served import refusal
+from razor_cli.families.clip.served import HF_CONFIG, hf_folder, refusal
 from razor_cli.families.clip.sizes import check_open_clip
 from razor_cli.weights.json_file import read_json
 
@@ -131,6 +131,15 @@ def fetched_tokenizer(architecture: str, weights: str | None) -> list[Path]:
     if not repository or tokenizer_folder(architecture, weights) is not None:
         return []
     return _cached(repository, BESIDE_WEIGHTS)
+
+
+def fetched_config(architecture: str) -> list[Path]:
+    """Return the file of the hub's cache that says what an architecture's text tower of transformers is, if
+    any.
+    """
+    name = configuration_of(architecture)["text_cfg"].get("hf_model_name")
+    folder = hf_folder(str(name)) if name else None
+    return [folder / HF_CONFIG] if folder else []
 
 
 def _is_cached(repository: str) -> bool:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 MODEL = "clip_tiny"
 SERVED = "an open_clip model (open_clip.create_model…), or a CLIPModel or SiglipModel of transformers"
 BESIDE = ("tokenizer", "preprocess", "processor")
-LIBRARIES = {"open_clip": ("CLIP", "CustomTextCLIP"), "transformers": ("CLIPModel", "SiglipModel")}
+LIBRARIES = {
+    "open_clip": ("CLIP", "CustomTextCLIP", "CoCa"),
+    "transformers": ("CLIPModel", "SiglipModel"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

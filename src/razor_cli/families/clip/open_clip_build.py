@@ -10,14 +10,18 @@ from dataclasses import asdict
 from typing import Any
 
 import open_clip
+import torch
 from open_clip.model import set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
-from torch import nn
+from torch import Tensor, nn
 
 from razor_cli.dual.components import OPEN_CLIP, Layout, TowerLayout
 from razor_cli.dual.found import find_tower
 from razor_cli.dual.view import Tower
-from razor_cli.families.clip.served import hf_folder
+from razor_cli.errors import WeightsError, headline
+from razor_cli.families.clip.architectures import FOLDER, folder_preprocess
+from razor_cli.families.clip.fit import fitted
+from razor_cli.families.clip.served import hf_folder, is_plain
 
 VISION_BLOCKS = "visual.transformer.resblocks."
 
@@ -46,6 +50,24 @@ def build(config: Mapping[str, Any], preprocess: Mapping[str, Any] | None = None
         said["size"] = module.visual.image_size
     set_model_preprocess_cfg(module, said)
     return module
+
+
+def build_for(architecture: str, config: Mapping[str, Any], stored: Mapping[str, Tensor], what: str) -> Any:
+    """Return the module of an architecture, to be filled with `stored`. Raises WeightsError where it cannot
+    be built, and for towers that a folder names and its weights do not fill.
+    """
+    try:
+        if architecture.startswith(FOLDER) and not is_plain(config):
+            with torch.device("meta"):  # without memory: a tower named in a file may be of any size
+                hollow = build(config)
+            fitted(hollow, stored, what)
+        return build(config, folder_preprocess(architecture))
+    except WeightsError:
+        raise
+    except Exception as error:  # a folder's configuration may say anything
+        raise WeightsError(
+            f"model.architecture={architecture}: open_clip cannot build it", found=headline(error)
+        ) from error
 
 
 def layouts_of(module: Any) -> tuple[Layout, Layout]:

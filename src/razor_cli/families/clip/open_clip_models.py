@@ -15,20 +15,21 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transform import PreprocessCfg
 from torch import Tensor
 
+from razor_cli.dual.complete import check_complete
 from razor_cli.errors import WeightsError, headline, nearest
 from razor_cli.families.clip.architectures import (
     FOLDER,
     check_served,
     configuration_of,
+    fetched_config,
     fetched_tokenizer,
-    folder_preprocess,
     library_name,
     tokenizer_folder,
 )
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
-from razor_cli.families.clip.open_clip_build import build, layouts_of
+from razor_cli.families.clip.open_clip_build import build_for, layouts_of
 from razor_cli.families.clip.open_clip_folder import check_followed, folder_config, pictures_of
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
@@ -80,13 +81,9 @@ def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:
     check_followed(path, architecture, config)
     tokenizer = _tokenizer(architecture, config, weights)
     stored = read_state(path)
-    try:
-        module = build(config, folder_preprocess(architecture))
-    except Exception as error:  # a folder's configuration may say anything
-        raise WeightsError(
-            f"model.architecture={architecture}: open_clip cannot build it", found=headline(error)
-        ) from error
-    fill(module, stored, f"model.weights='{path.name}' in model.architecture={architecture}")
+    what = f"model.weights='{path.name}' in model.architecture={architecture}"
+    module = build_for(architecture, config, stored, what)
+    fill(module, stored, what)
     tokenizer = _checked(module, tokenizer, f"model.architecture={architecture}")
     transform = _transform(module, preprocessing(architecture, path, weights, module.visual.image_size))
     model = open_clip_view(
@@ -145,7 +142,8 @@ def _checked(module: Any, tokenizer: Any, what: str) -> Any:
     )
     appended = getattr(text, "cls_emb", None) is not None  # a token of the model's own is read instead
     reads = None if appended else {"argmax": LARGEST, "eos": end}.get(str(pooled))
-    check_tokenizer(found, what, end=reads)
+    padded = getattr(getattr(text, "config", None), "pad_token_id", None)  # by text towers of transformers
+    check_tokenizer(found, what, end=reads, pad=padded)
     return found
 
 
@@ -259,6 +257,8 @@ def open_clip_salt(architecture: str, path: Path, weights: str | None) -> str:
     }
     if fetched := fetched_tokenizer(architecture, weights):
         parts["tokenizer"] = salt_of(fetched[0].parent)
+    if described := fetched_config(architecture):
+        parts["text"] = described[0].read_text(encoding="utf-8")
     if architecture.startswith(FOLDER):  # whose tokenizer is used, wherever the weights lie
         parts["folder"] = salt_of(Path(library_name(architecture).removeprefix(FOLDER)))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -280,7 +280,7 @@ def open_clip_view(
     """
     trims = can_trim(module)
     tokenizer = _checked(module, tokenizer, f"model={label}")
-    return Clip(
+    model = Clip(
         label=label,
         stand_in=stand_in,
         module=module.eval(),
@@ -293,3 +293,5 @@ def open_clip_view(
         source=source,
         architecture=architecture,
     )
+    check_complete(model, model.layouts)
+    return model

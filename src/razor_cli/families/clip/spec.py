@@ -14,7 +14,7 @@ from razor_cli.contract.spec import Estimate, Work
 from razor_cli.dual.choices import FORGET_LOSSES
 from razor_cli.dual.goals import GOALS
 from razor_cli.errors import ConfigError, Problem, WeightsError
-from razor_cli.families.clip.architectures import check_served, fetched_tokenizer, files_of
+from razor_cli.families.clip.architectures import check_served, fetched_config, fetched_tokenizer, files_of
 from razor_cli.families.clip.beside import CompanionFiles
 from razor_cli.families.clip.files import Library, beside_weights, weight_files
 from razor_cli.families.clip.hf_files import check_folder
@@ -158,7 +158,8 @@ class ClipSpec:
 
             path = resolve_weights(self.full_architecture or "", self.weights)
         name = self.full_architecture or ""
-        return path, [*beside_weights(path), *files_of(name), *fetched_tokenizer(name, self.weights)]
+        fetched = [*fetched_tokenizer(name, self.weights), *fetched_config(name)]
+        return path, [*beside_weights(path), *files_of(name), *fetched]
 
     def beside(self, target: str) -> Mapping[str, str]:
         """Return the hashes of the companions of a run on this target, by state."""

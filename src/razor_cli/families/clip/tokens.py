@@ -32,11 +32,17 @@ def within(tokenizer: Tokenizer, rows: int, what: str) -> Tokenizer:
 
 
 def check_tokenizer(
-    tokenizer: Tokenizer, what: str, *, unknown: int | None = None, end: int | str | None = None
+    tokenizer: Tokenizer,
+    what: str,
+    *,
+    unknown: int | None = None,
+    end: int | str | None = None,
+    pad: int | None = None,
 ) -> None:
     """Raise WeightsError unless different texts have different ids, words are more than special and `unknown`
     tokens, and the token by whose place the model reads a text stands in every one: the id `end`, or the
-    LARGEST; None where it reads texts in another way.
+    LARGEST; None where it reads texts in another way. `pad` is what short texts must be filled up with, where
+    the model looks for it.
     """
     rows = [_ids(tokenizer, text) for text in PROBES]
     special = {*_ids(tokenizer, ""), unknown}
@@ -54,6 +60,13 @@ def check_tokenizer(
                 found=f"{PROBES[rows.index(ids)]!r} and {PROBES[i]!r}",
                 fix=FIX,
             )
+    if pad is not None and rows[0][-1] != pad:
+        raise WeightsError(
+            f"{what}: the tokenizer fills texts up with another id than the model leaves out",
+            allowed=pad,
+            found=rows[0][-1],
+            fix=FIX,
+        )
     if end is not None:
         ends = {max(ids) for ids in rows} if end == LARGEST else {end}
         if len(ends) > 1 or not all(ends.issubset(ids) for ids in rows):
