@@ -49,10 +49,7 @@ COMMANDS = {  # subcommand: (module, one line); the module is imported when its 
     "propositions": ("razor_cli.commands.propositions", "the RAZOR paper's propositions, measured"),
     "patch": ("razor_cli.commands.patch", "show, verify, apply and revert a patch"),
     "check": ("razor_cli.commands.check", "the contract of methods, asked of your own"),
-    "doctor": (
-        "razor_cli.commands.doctor",
-        "what is here and what is missing; --acceptance checks real weights",
-    ),
+    "doctor": ("razor_cli.commands.doctor", "what is here and missing; --acceptance checks real weights"),
     "data": ("razor_cli.commands.data", "fetch a data set once, and look at what a folder holds"),
 }
 

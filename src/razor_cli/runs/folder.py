@@ -40,9 +40,8 @@ if TYPE_CHECKING:  # both need torch or stand above this module
 log = logging.getLogger(__name__)
 
 CONFIG, RECORD, SCORES = "resolved_config.yaml", "run.json", "scores.csv"
-SPLIT = "split.json"
 EDIT_LOG, DONE = "edit_log.csv", voucher.DONE
-SURVIVAL = "survival.csv"
+SURVIVAL, SPLIT = "survival.csv", "split.json"
 VOUCHED = (RECORD, SCORES, EDIT_LOG)  # what every run has
 RUN_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -82,10 +81,7 @@ class Run:
         write_atomic(self.path(EDIT_LOG), events_csv(self.run_id, events))
 
     def finish(self, record: RunRecord) -> None:
-        """Write run.json, vouch for all files in DONE, and move the folder into place.
-
-        Raises RunError when scores.csv or edit_log.csv was not written, or the record is another run's.
-        """
+        """Write run.json and `seal`. Raises RunError where the record is another run's."""
         if self._partial is None:
             raise RunError(f"run {self.run_id} is already complete")
         if record.run_id != self.run_id:
@@ -95,10 +91,8 @@ class Run:
 
     def seal(self) -> None:
         """Vouch for all files in DONE and move the folder into place. Raises RunError if one is missing."""
-        if self._partial is None:
-            raise RunError(f"run {self.run_id} is already complete")
-        missing = [name for name in VOUCHED if not self.path(name).is_file()]
-        if missing:
+        assert self._partial is not None
+        if missing := [name for name in VOUCHED if not self.path(name).is_file()]:
             raise RunError(f"run {self.run_id} cannot be finished without {', '.join(missing)}")
         write_atomic(self.path(DONE), voucher.voucher(self._partial, self.run_id))
         replace_folder(self._partial, self.folder)
