@@ -11,7 +11,7 @@ import fake_runs
 import numpy as np
 import pytest
 
-from razor_cli.figure import at_the_cost_of_a_note, name_ticks, new_figure, save
+from razor_cli.figure import at_the_cost_of_a_note, drawable, name_ticks, new_figure, save
 from razor_cli.main import razor_command
 from razor_cli.report import plots
 from razor_cli.tables.plots import Matrices, matrix_grid
@@ -142,3 +142,8 @@ def test_letters_that_no_font_has_are_no_warning(tmp_path: Path, recwarn: pytest
     plots.similarity_histograms(tmp_path / "signs.png", values, values / 2, values, values, title=title)
     assert (tmp_path / "signs.png").stat().st_size > 1000
     assert [str(w.message) for w in recwarn] == []
+
+
+def test_letters_without_a_font_are_numbers_and_others_stay() -> None:
+    assert drawable("Beyoncé Владимир $x$") == "Beyoncé Владимир $x$"
+    assert drawable("a\U0010fffc\U0010fffdb") == "aU+10FFFC 10FFFDb"  # for private use: no font has them

@@ -183,13 +183,13 @@ class Prober:
             return FoundTokens(denoiser, place, budget, seed)
         return Tokens(denoiser, place, budget, seed, first=self.sets.axis)
 
-    def scores(self, found: Mapping[Key, Answers], seed: int) -> dict[Place, list[Score]]:
+    def scores(self, found: Mapping[Key, Answers], seed: int) -> dict[Key | Place, list[Score]]:
         """Return the scores of every state under each probe: those on what was forgotten, with the drop since
         the unedited model under the same probe.
         """
         wanted = {kind: places.numpy() for kind, places in self.panel.wanted.items()}
         protocol = Protocol(sets=self.sets, shots=self.shots, wanted=wanted, prefix=self.panel.prefix)
-        scores: dict[Place, list[Score]] = {}
+        scores: dict[Key | Place, list[Score]] = {}
         for probe in self.settings.probes:
             step = self.settings.probe_steps if probe in LEARNT else None
             said = {
