@@ -37,5 +37,5 @@ def test_flipped_bytes_change_no_score(tmp_path: Path, monkeypatch: pytest.Monke
     (again,) = complete_runs(tmp_path / "out")
     assert again.run_id == first.run_id and again.path(SCORES).read_bytes() == scores
     told = [n for n in again.record.notes if "damaged" in n]
-    assert len([n for n in told if n.startswith("cache: 1 entries")]) == 1
+    assert len([n for n in told if n.startswith("cache: 2 entries")]) == 1
     assert len([n for n in told if n.startswith("drawn pictures")]) == 1 and len(told) == 2

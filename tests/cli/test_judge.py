@@ -101,7 +101,7 @@ def test_another_threshold_is_the_same_run_judged_anew(do: Do, forgotten: Run) -
 
 def test_sweeps_and_grids_judge_recorded_jobs_by_todays_bounds(do: Do, forgotten: Run) -> None:
     swept = do("method=razor", NEVER, "exit_on=undecided", flags=("-m",))
-    assert swept.code == 3 and " · UNDECIDED · " in swept.text and "already recorded" in swept.text
+    assert swept.code == 3 and " UNDECIDED · run " in swept.text and "already recorded" in swept.text
     assert do("method=razor", NEVER, "exit_on=rejected", flags=("-m",)).code == 0
     folder = Path("conf")
     (folder / "experiment").mkdir(parents=True)
