@@ -15,8 +15,9 @@ from toy_net import DEPTH, Drawn, Net, distance
 
 from razor_cli.contract.choices import Direction
 from razor_cli.contract.components import Component, Slice, swapped
-from razor_cli.contract.family import BOARD, RETAIN, Companions, Quantizable
+from razor_cli.contract.family import BOARD, RETAIN, Companions
 from razor_cli.contract.goals import Goal, Meaning
+from razor_cli.contract.quantizable import Quantizable
 from razor_cli.contract.spec import Estimate
 from razor_cli.metrics.scored import scored
 from razor_cli.metrics.stats import paired_difference, wilson

@@ -164,7 +164,7 @@ def test_plan_in_a_file_holds_for_a_grid(asked: list[Experiment], tmp_path: Path
     assert answer(["--config-dir", "own", "experiment=planned"], tmp_path).code == 0 and asked == []
 
 
-@pytest.mark.parametrize("word", ["jobs=2", "output_dir=x", "grid=[]", "experiment=tiny", "fail_fast=true"])
+@pytest.mark.parametrize("word", ["jobs=2", "grid=[]", "experiment=tiny", "fail_fast=true"])
 def test_propositions_pass_no_word_over(
     word: str, asked: list[Experiment], capsys: pytest.CaptureFixture[str]
 ) -> None:

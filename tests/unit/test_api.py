@@ -166,7 +166,7 @@ def test_what_is_asked_wrongly_is_an_exception(
 
 
 def test_other_models_are_refused_with_the_list_of_those_that_are_served() -> None:
-    with pytest.raises(ConfigError, match=r"open_clip model.*CLIPModel of transformers"):
+    with pytest.raises(ConfigError, match=r"open_clip model.*CLIPModel or SiglipModel of transformers"):
         razor_cli.unlearn(torch.nn.Linear(2, 2), "Ada")
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from razor_cli.config.pairings import schemes_serve_model
 from razor_cli.config.quantization import BACKENDS, Quantization, Scope
 from razor_cli.contract.components import parameters
-from razor_cli.contract.family import Quantizable
+from razor_cli.contract.quantizable import Quantizable
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.quantizable import NET, TEXT, quantizable_of
 from razor_cli.families.diffusion.schemes import REFUSED_SCHEMES

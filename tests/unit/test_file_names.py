@@ -15,7 +15,8 @@ from razor_cli.data.sets import Pairs, recorded
 from razor_cli.data.sources.folder import Folder
 from razor_cli.escape import in_json
 from razor_cli.runs import voucher
-from razor_cli.runs.folder import DONE, Run, complete_runs, find_run, write_atomic
+from razor_cli.runs.folder import DONE, Run, complete_runs, write_atomic
+from razor_cli.runs.known import find_run
 
 
 @pytest.fixture

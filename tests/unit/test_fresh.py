@@ -55,9 +55,12 @@ def test_a_fresh_run_is_one_of_its_own_and_other_runs_keep_their_names() -> None
 def test_it_finds_nothing_in_the_cache(tmp_path: Any) -> None:
     from razor_cli.engine.compute import _lab
 
+    family = SimpleNamespace(within=lambda _: None, device="cpu")
     for fresh in (False, True):
         asked = checked(read([f"output_dir={tmp_path}", f"fresh={fresh}"]))
-        told: Any = SimpleNamespace(experiment=asked, family=None, sets=None, inputs=SimpleNamespace(code=""))
+        told: Any = SimpleNamespace(
+            experiment=asked, family=family, sets=None, inputs=SimpleNamespace(code="")
+        )
         assert (_lab(told).cache is None) == fresh
 
 

@@ -50,7 +50,7 @@ def test_one_target_from_edit_to_table(clip: Clip, tmp_path: Path, monkeypatch: 
     }
     document = build(rows)
     assert sum(len(panel.rows) for panel in document.panels[1:]) == sum(bool(r["outcome"]) for r in rows)
-    assert {cell for panel in document.panels[1:] for row in panel.rows for cell in row[3:4]} <= set(Outcome)
+    assert {cell for panel in document.panels[1:] for row in panel.rows for cell in row[4:5]} <= set(Outcome)
 
 
 def recorded(

@@ -45,9 +45,9 @@ def test_gradients_of_each_round_may_come_from_other_pictures(
     taken: list[tuple[str, set[str]]] = []
     real = Lab._gradient
 
-    def spy(self: Lab, which: str, part: Any, *rest: Any) -> Any:
-        taken.append((which, {p.key for p in part.pictures}))
-        return real(self, which, part, *rest)
+    def spy(self: Lab, asked: Any, *rest: Any) -> Any:
+        taken.append((asked.which, {p.key for p in asked.part.pictures}))
+        return real(self, asked, *rest)
 
     monkeypatch.setattr(Lab, "_gradient", spy)
     still = {**JOINT, "step": "fixed", "step_size": 0.01, "joint_rounds": 3, "refresh_gradients": True}

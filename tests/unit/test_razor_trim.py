@@ -117,7 +117,9 @@ def test_the_unedited_model_is_evaluated_once_per_width(
     first = evaluated()
     encoded: list[str] = []
     original = ClipExam.embeddings
-    monkeypatch.setattr(ClipExam, "embeddings", lambda self: encoded.append("x") or original(self))
+    monkeypatch.setattr(
+        ClipExam, "embeddings", lambda self, tower: encoded.append(tower) or original(self, tower)
+    )
     second = evaluated()
     assert len(encoded) == 2, "only the edit is encoded again"
     for key, before in first.items():

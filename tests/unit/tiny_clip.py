@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, Slice, parameters
-from razor_cli.contract.family import Quantizable
+from razor_cli.contract.quantizable import Quantizable
 from razor_cli.dual.quantizable import quantizable_of
 from razor_cli.dual.view import Tower
 

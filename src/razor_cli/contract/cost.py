@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 PEAKS = ("peak_mb", "device_mb")  # largest amounts, which two edits do not add up to
 
@@ -36,6 +38,11 @@ class Cost:
     passes: tuple[Pass, ...] = ()  # those that were adaptive
     peak_mb: float = 0.0  # of the process
     device_mb: float = 0.0  # largest memory allocated on a GPU during the edit; 0 on a CPU
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Cost:
+        """Return a cost as it was written down in JSON."""
+        return cls(**{**told, "passes": tuple(Pass(**each) for each in told.get("passes", ()))})
 
     def plus(self, other: Cost) -> Cost:
         """Return what two edits cost together; peaks are those of the larger one."""

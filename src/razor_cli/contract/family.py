@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from razor_cli.contract.components import Component
     from razor_cli.contract.cost import Cost
     from razor_cli.contract.goals import Goals
+    from razor_cli.contract.quantizable import Quantizable
     from razor_cli.metrics.score import Score
 
 BOARD, DUAL = "board", "dual"  # what a family may offer, and a method need
@@ -175,20 +176,6 @@ class Exam(Protocol):
     def draw(self, folder: Path, found: Mapping[Key, Any]) -> None:
         """Write the pictures of a run."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantizable:
-    """Which weights a quantization scope covers, and the counts that prove that none is missing."""
-
-    linear: Mapping[str, Sequence[str]]  # tower -> attention and MLP weights of its blocks
-    counted: Mapping[str, int]  # tower -> how many its modules hold, counted without looking at names
-    blocks: Mapping[str, str]  # parameter inside a block -> tower
-    home: Mapping[str, str]  # parameter that an edit may change -> tower
-    convolutions: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what patch_conv adds
-    projections: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what projections adds
-    vae: Mapping[str, Sequence[str]] = field(default_factory=dict)  # tower -> what vae adds
-    transposed: frozenset[str] = frozenset()  # multiplied from the right: output channels are dimension 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import home_of, parameters
-from razor_cli.contract.family import Quantizable
+from razor_cli.contract.quantizable import Quantizable
 from razor_cli.dual.view import DualEncoder, Tower
 
 

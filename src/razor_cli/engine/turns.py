@@ -155,7 +155,7 @@ def _read(path: Path) -> Edit | None:
         change=Weights(values=tensors),
         components=told["components"],
         log=[Event(**event) for event in told["log"]],
-        cost=Cost(**told["cost"]),
+        cost=Cost.of(told["cost"]),
         notes=told["notes"],
         null=told["null"],
     )

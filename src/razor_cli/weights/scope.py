@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from razor_cli.config.quantization import Scope
 from razor_cli.contract.components import parameters
-from razor_cli.contract.family import Family, Quantizable
+from razor_cli.contract.family import Family
+from razor_cli.contract.quantizable import Quantizable
 from razor_cli.errors import ConfigError, RunError, nearest
 
 

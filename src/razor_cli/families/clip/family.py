@@ -17,7 +17,8 @@ from razor_cli.contract.budget import Budget
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters
 from razor_cli.contract.cost import Cost
-from razor_cli.contract.family import Change, Companions, Quantizable, Say
+from razor_cli.contract.family import Change, Companions, Say
+from razor_cli.contract.quantizable import Quantizable
 from razor_cli.data.sets import ConceptSets
 from razor_cli.dual.board import DualBoard
 from razor_cli.dual.components import Layout, every_tensor, list_components, siblings_of

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from razor_cli.contract.budget import Budget
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters, swapped
-from razor_cli.contract.family import Companions, Quantizable
+from razor_cli.contract.family import Companions
+from razor_cli.contract.quantizable import Quantizable
 from razor_cli.data.sets import Pairs
 from razor_cli.dual.components import TowerLayout, siblings_of
 from razor_cli.dual.crops import training_crops

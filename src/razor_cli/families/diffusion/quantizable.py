@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from razor_cli.contract.family import Quantizable
+from razor_cli.contract.quantizable import Quantizable
 from razor_cli.families.diffusion.components import PROJECTION
 
 TEXT, NET = "text", "denoiser"  # as quantization.scope calls them: all encoders, and UNet or transformer

@@ -12,7 +12,8 @@ from torch import nn
 from razor_cli.contract.budget import Budget
 from razor_cli.contract.choices import Granularity, Towers
 from razor_cli.contract.components import Component, parameters, swapped
-from razor_cli.contract.family import Change, Companions, Quantizable
+from razor_cli.contract.family import Change, Companions
+from razor_cli.contract.quantizable import Quantizable
 from razor_cli.data.sets import ConceptSets
 from razor_cli.dual.components import layer_of, siblings_of
 from razor_cli.families.diffusion.stored import StoredTensors

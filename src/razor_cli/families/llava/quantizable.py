@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from razor_cli.contract.family import Quantizable
+from razor_cli.contract.quantizable import Quantizable
 from razor_cli.families.llava.components import PROJECTOR_TOWER, VISION_TOWER
 from razor_cli.families.llava.names import LANGUAGE, PROJECTOR, TOWER
 
