@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -133,6 +133,7 @@ def test_other_settings_are_left_to_hydra() -> None:
 
 
 @given(names.filter(lambda n: n != "???"))
+@example("null")
 def test_rerun_command_gives_the_same_target(name: str) -> None:
     word = shlex.split(shell_command([f"++target={quote(name)}"]))[1]
     again = quote_text(word.removeprefix("target="), multirun=False, optional=False)

@@ -116,7 +116,8 @@ def as_typed(override: str) -> str:
     """
     text = override.removeprefix("++")
     key, _, value = text.partition("=")
-    if not is_quoted(value) or value in BARE:
+    optional = key != "target"  # which may be called null, and is never it
+    if not is_quoted(value) or (optional and value in BARE):
         return text
     return f"{key}={unquoted(value)}"
 
