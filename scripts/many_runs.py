@@ -1,7 +1,7 @@
 """Thousands of recorded runs, made of a few, and what commands over them take.
 
     python scripts/many_runs.py                                     # makes the few first, about a minute
-    python scripts/many_runs.py --of outputs --count 2000 --into /tmp/many
+    python scripts/many_runs.py --of outputs --count 2000 --into DIR
 
 A copy is the same run under another seed, with an id of its own: its record, scores and log say so, and its
 `DONE` vouches for them. What no report reads (pictures, patch) is linked, so that copies take little room.
