@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from razor_cli.errors import WeightsError, headline
+from razor_cli.errors import RazorError, WeightsError, headline
 
 # What JSON files say of their own history, and the dtype of files that are computed with in model.dtype.
 HISTORY = {
@@ -59,3 +59,14 @@ def sensible(source: str, owner: str) -> Iterator[None]:
 def refused(what: str, **told: Any) -> WeightsError:
     """Return the refusal of what `model.weights` names."""
     return WeightsError(f"model.weights: {what}", **told)
+
+
+@contextmanager
+def worded(what: str) -> Iterator[None]:
+    """Turn whatever a library raises over a model's files into one sentence."""
+    try:
+        yield
+    except RazorError:
+        raise
+    except Exception as error:  # damaged files raise nearly anything
+        raise refused(what, found=headline(error), fix="save or fetch its files again") from error

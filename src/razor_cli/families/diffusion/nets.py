@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,13 +10,13 @@ import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
 
-from razor_cli.errors import ConfigError, RazorError, WeightsError, headline
+from razor_cli.errors import ConfigError, WeightsError
 from razor_cli.families.diffusion.files import PIPELINES, T5, T5_TOKENIZER, Part, PipelineFiles
 from razor_cli.families.diffusion.kinds import Kind
 from razor_cli.families.diffusion.spelling import canonical, spelled
 from razor_cli.families.diffusion.stored import Place, StoredTensors, names_in
 from razor_cli.weights.files import COMPUTED, is_finite
-from razor_cli.weights.model_files import refused
+from razor_cli.weights.model_files import refused, worded
 
 LEFT_OUT = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 TOGETHER = "config.json and weights must be of one model: fetch or save the component again"
@@ -41,7 +39,7 @@ def load_pipeline(files: PipelineFiles, dtype: torch.dtype) -> tuple[Any, dict[s
 def build_empty(part: Part) -> nn.Module:
     """Return a net as its settings describe it, without values: only buffers that no file holds are there."""
     with (
-        _worded(f"the settings of {part.name} describe a net that cannot be built"),
+        worded(f"the settings of {part.name} describe a net that cannot be built"),
         init_empty_weights(include_buffers=False),
     ):
         module = _built(part)
@@ -159,22 +157,11 @@ def _class(name: str) -> Any:
 
 
 def _scheduler(files: PipelineFiles) -> Any:
-    with _worded(f"the scheduler of '{files.source}' cannot be built"):
+    with worded(f"the scheduler of '{files.source}' cannot be built"):
         return _class(files.scheduler).from_config(dict(files.schedule))
 
 
 def _tokenizer(name: str, folder: Path) -> Any:
     kind = "T5TokenizerFast" if name == T5_TOKENIZER else "CLIPTokenizer"
-    with _worded(f"the folder '{folder}' holds a tokenizer that transformers cannot read"):
+    with worded(f"the folder '{folder}' holds a tokenizer that transformers cannot read"):
         return _class(kind).from_pretrained(folder, local_files_only=True)
-
-
-@contextmanager
-def _worded(what: str) -> Iterator[None]:
-    """Turn whatever a library raises over a component's files into one sentence."""
-    try:
-        yield
-    except RazorError:
-        raise
-    except Exception as error:  # damaged files raise nearly anything
-        raise refused(what, found=headline(error), fix="save or fetch its files again") from error

@@ -4,8 +4,7 @@ language model is filled when the first question is asked: gradients of the imag
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +14,7 @@ from accelerate import init_empty_weights
 from torch import Tensor, nn
 
 from razor_cli.config.quantization import without_advice
-from razor_cli.errors import ConfigError, RazorError, headline
+from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.stored import Place, StoredTensors
 from razor_cli.families.llava.answerer import Answerer, Looker
 from razor_cli.families.llava.files import CONFIG, GENERATION, LlavaFiles
@@ -24,7 +23,7 @@ from razor_cli.families.llava.names import HEAD, LANGUAGE, canonical, difference
 from razor_cli.families.llava.refusals import filled
 from razor_cli.weights.bitsandbytes import quantized_linear
 from razor_cli.weights.files import COMPUTED, is_finite
-from razor_cli.weights.model_files import refused
+from razor_cli.weights.model_files import refused, worded
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOGETHER = "config.json and weights must be of one model: fetch or save the model again"
@@ -94,7 +93,7 @@ def build_empty(files: LlavaFiles) -> Any:
     import transformers
 
     config, model, _ = CLASSES[files.variant]
-    with _worded(f"{CONFIG} of '{files.source}' describes a model that cannot be built"):
+    with worded(f"{CONFIG} of '{files.source}' describes a model that cannot be built"):
         settings = getattr(transformers, config).from_dict(dict(files.config))
         with init_empty_weights(include_buffers=False):
             module: Any = getattr(transformers, model)(settings)
@@ -148,7 +147,7 @@ def processor_of(files: LlavaFiles) -> Any:
     """Return the processor of a folder, told by the model's settings how many tokens a picture has."""
     import transformers
 
-    with _worded(f"'{files.path}' holds a processor that transformers cannot read"):
+    with worded(f"'{files.path}' holds a processor that transformers cannot read"):
         cls = getattr(transformers, CLASSES[files.variant][2])
         processor = cls.from_pretrained(files.path, local_files_only=True)
     for key, value in filled(files).items():
@@ -176,14 +175,3 @@ def _checked(disk: OnDisk, name: str, shape: torch.Size) -> Tensor:
             fix="model.dtype=bfloat16",
         )
     return found
-
-
-@contextmanager
-def _worded(what: str) -> Iterator[None]:
-    """Turn whatever the library raises over a folder's files into one sentence."""
-    try:
-        yield
-    except RazorError:
-        raise
-    except Exception as error:  # damaged files raise nearly anything
-        raise refused(what, found=headline(error), fix="save or fetch its files again") from error
