@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--output-dir")
     flags = parser.parse_intermixed_args(arguments)
-    flags.overrides = as_settings(flags.overrides, flags.output_dir, multirun=flags.multirun)
+    flags.overrides = as_settings(flags.overrides, flags.output_dir)
     return flags
 
 

@@ -33,8 +33,8 @@ def test_experiments_take_both(words: list[str], monkeypatch: pytest.MonkeyPatch
 def test_the_environment_counts_where_the_command_line_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse(["method=slug"]).overrides == ["method=slug"]
     monkeypatch.setenv("RAZOR_OUTPUT_DIR", "my, results")
-    assert parse(["method=slug"]).overrides == ["method=slug", "output_dir=my, results"]
-    assert as_settings(["-m"], None, multirun=True)[-1] == 'output_dir="my, results"'
+    assert parse(["method=slug"]).overrides == ["method=slug", 'output_dir="my, results"']
+    assert as_settings(["-m"], None)[-1] == 'output_dir="my, results"'
     assert as_options(["show", "latest"]) == ["show", "latest", "--output-dir", "my, results"]
     assert as_options(["doctor"]) == ["doctor", "output_dir=my, results"]
     for words in (["patch", "show", "x"], ["data", "prepare", "cifar10"], ["--help"], ["show", "--help"]):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,6 +25,7 @@ from razor_cli.engine.lab import Lab
 LET = 1  # trials that a method may make before it is stopped
 SEEDED = "another seed gives another edit only if it says so"
 UNSEEN = "looks at no evaluation example"
+JUDGED = ("evaluation", "suites", "ood")  # the fields of sets that hold them
 OUTSIDE = "what it changes on its way lies in a context manager: components.swapped, or Change.held"
 
 
@@ -73,7 +74,7 @@ def checks(method: Method, lab_of: Callable[[int], Lab]) -> Iterator[Check]:
             UNSEEN,
             False,
             expected="none read",
-            found=f"lab.sets.evaluation was ({error})",
+            found=f"one of lab.sets.{', '.join(JUDGED)} was ({error})",
             why="what guides an edit proves nothing about it",
             fix="search on lab.board, which has validation examples",
         )
@@ -104,8 +105,18 @@ def observed(method: Method, lab: Lab) -> Observed:
 
 
 def _blind(lab: Lab) -> Lab:
-    has = is_dataclass(lab.sets) and hasattr(lab.sets, "evaluation")
-    return replace(lab, sets=replace(lab.sets, evaluation=_Untouched())) if has else lab
+    """Return a lab without the examples that only the proof may see, of its sets and those of its steps."""
+    return replace(lab, sets=_unseen(lab.sets))
+
+
+def _unseen(sets: Any) -> Any:
+    if not is_dataclass(sets) or isinstance(sets, type):
+        return sets
+    held = {field.name: getattr(sets, field.name) for field in fields(sets) if field.init}
+    hidden: dict[str, Any] = {name: _Untouched() for name in JUDGED if held.get(name)}
+    if steps := held.get("steps"):
+        hidden["steps"] = tuple(map(_unseen, steps))
+    return replace(sets, **hidden) if hidden else sets
 
 
 def _bits(family: Family) -> dict[str, int]:

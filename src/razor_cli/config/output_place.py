@@ -11,13 +11,13 @@ TAKING_IT = ("list", "show", "judge", "query", "tables", "propositions", "run-ag
 TAKING_WORDS = ("doctor",)
 
 
-def as_settings(words: Sequence[str], option: str | None, *, multirun: bool) -> list[str]:
+def as_settings(words: Sequence[str], option: str | None) -> list[str]:
     """Return the words of `razor-run` with the one that says where results lie, if anything does."""
     if option is None and not any(word.lstrip("+").startswith(KEY) for word in words):
         option = os.environ.get(VARIABLE) or None
     if option is None:
         return list(words)
-    quoted = f'"{option}"' if multirun and "," in option else option  # which otherwise separates values
+    quoted = f'"{option}"' if "," in option else option  # which separates values in a sweep or a grid
     return [*words, f"{KEY}{quoted}"]
 
 

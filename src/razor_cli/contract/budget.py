@@ -5,6 +5,7 @@ is asked.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -125,15 +126,19 @@ class Budget:
     asked: str = AUTO  # as the settings say it
     narrowed: bool = False  # there was less than was asked for
     fits: dict[str, Fit] = field(default_factory=dict)  # by what was taken
+    widths: dict[str, int] = field(default_factory=dict)  # numbers in the longest row of it that was tried
 
     @property
     def kept(self) -> int:
         """Return the bytes of inputs, or of activations, that may be kept for the next time."""
         return KEPT if self.total is None else min(KEPT, self.total // KEPT_SHARE)
 
-    def fit(self, what: str, each: int, fixed: int, *, held: int = 0, most: int = AT_ONCE) -> int:
-        """Return how many examples of `each` bytes fit beside `fixed` ones and what is `held` later, a power
-        of two and at most `most`; under the name `what` it is remembered.
+    def fit(
+        self, what: str, each: int, fixed: int, *, held: int = 0, most: int = AT_ONCE, keeps: int = 0
+    ) -> int:
+        """Return how many examples of `each` bytes fit beside `fixed` ones and what is `held` later, beside
+        `keeps` times what is `kept`; a power of two and at most `most`. Under the name `what` it is
+        remembered.
 
         Raises ConfigError where not even one fits into the memory that the settings name, RunError where it
         does not fit into what is free.
@@ -142,10 +147,11 @@ class Budget:
             found = most
             if self.total is not None:
                 give_back()
-                room = (self.total - in_use(self.device) - held) / SLACK
+                taken = in_use(self.device) + held
+                room = (self.total - taken - keeps * self.kept) / SLACK
                 found = _power(room - fixed, each, most)
                 if found < 1:
-                    raise self._too_small(what, self.total + int(SLACK * (each + fixed - room)))
+                    raise self._too_small(what, _needed(taken + SLACK * (each + fixed), keeps))
             self.fits[what] = Fit(at_once=found, each=each, fixed=fixed)
         return min(most, self.fits[what].at_once)
 
@@ -159,6 +165,12 @@ class Budget:
             found=f"{worded(total)}" + ("" if by_user else ", what is free"),
             fix=f"{fix}; or a smaller model",
         )
+
+
+def _needed(bytes_: float, keeps: int) -> int:
+    """Return the least total in which so many bytes fit beside `keeps` times what a budget of it keeps."""
+    share = bytes_ / (1 - keeps / KEPT_SHARE)
+    return math.ceil(min(share, bytes_ + keeps * KEPT))
 
 
 def _power(room: float, each: int, most: int) -> int:

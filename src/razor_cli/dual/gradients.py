@@ -20,6 +20,7 @@ from razor_cli.data.sets import Pairs
 from razor_cli.dual.losses import contrastive
 from razor_cli.dual.pixels import Listed, Pixels
 from razor_cli.dual.view import DualEncoder
+from razor_cli.engine.probe import rows_fit
 from razor_cli.engine.train_settings import BIAS, SCALE
 
 # (images [n, d], texts) -> scalar; texts are each picture's own [n, d], or the same ones for all of them
@@ -186,10 +187,18 @@ def _in_parts(model: DualEncoder, batch: Batch, loss: Loss, chunk: int, total: S
             total.add(value)
     if (to_texts := texts.grad) is None:
         return
-    for tokens, seed in zip(batch.tokens.split(chunk), to_texts.split(chunk), strict=True):
+    size = min(chunk, _texts_at_once(model, batch.tokens, total))
+    for tokens, seed in zip(batch.tokens.split(size), to_texts.split(size), strict=True):
         with torch.enable_grad():
             value = (model.encode_text(tokens) * seed).sum()
         total.add(value)
+
+
+def _texts_at_once(model: DualEncoder, tokens: Tensor, total: Sum) -> int:
+    """Return how many texts go backward at once; `chunk` was told by pictures, and a text may hold more."""
+    yet = sum(p.nbytes for p in total.params.values() if p.grad is None)
+    what = "texts of a gradient"
+    return rows_fit(model.budget, what, model.encode_text, tokens, backward=True, held=yet)
 
 
 def set_gradient(

@@ -95,11 +95,16 @@ class DualLoss:
         return set_gradient(self.model, part, loss, size, chunk, _both(tick), only=params)
 
     def batches(self, part: Pairs, size: int) -> list[ListedBatch]:
-        """Return the batches that `gradient` takes its mean over. Raises ValueError for pictures that are
-        cropped at random: how depends on their place in the part.
+        """Return the batches that `gradient` takes its mean over. Raises ConfigError for pictures that
+        are cropped at random: how depends on their place in the part.
         """
         if part.crops is not None:
-            raise ValueError("pictures that are cropped at random cannot be taken in batches of their own")
+            raise ConfigError(
+                "method.gradient: pictures that are cropped at random cannot be taken in parts",
+                allowed="full",
+                found="adaptive",
+                fix="method.gradient=full",
+            )
         by_concept = self.name in HEAD_LOSSES and len(self.sets.forget_names) > 1
         found = []
         for own in map(part.of, self.sets.forget_names) if by_concept else (part,):

@@ -26,6 +26,7 @@ from razor_cli.engine.strata import HALVES, Asked, Stream, in_strata, packed, un
 from razor_cli.runs.provenance import peak_rss_mb
 
 SETS = 2  # gradients that a method holds together: g_f and g_r
+BOARD = 2  # times what may be kept of inputs and of activations, which a scoreboard does
 ENGINE = 3  # raise when a change here alters gradients or answers, so that cached ones are not taken for new
 
 
@@ -106,12 +107,10 @@ class Lab:
                 forget, retain = (part.sampled(sample, 1000 * self.seed + draw) for part in parts)
             if plan.retain_seed is not None:
                 retain = retain.drawn(plan.retain_seed)
-            if plan.forget_caption is not None:
-                forget = forget.captioned(plan.forget_caption)
             if plan.retain_caption is not None:
                 retain = retain.captioned(plan.retain_caption)
             asked = (
-                Asked("forget", forget, plan.forget_loss, plan.forget_batch),
+                self._to_forget(plan, forget),
                 Asked("retain", retain, plan.retain_loss, plan.retain_batch),
             )
             if plan.adaptive is not None and agree is not None and sample is None:
@@ -125,10 +124,16 @@ class Lab:
         what else decides whether halves `agree`.
         """
         with self._counting():
-            asked = Asked("forget", self.sets.forget, plan.forget_loss, plan.forget_batch)
+            asked = self._to_forget(plan, self.sets.forget)
             if plan.adaptive is not None and agree is not None:
                 return self._adaptive([asked], plan, agree, True, beside)[0]
             return self._gradient(asked, plan.chunk, True)
+
+    @staticmethod
+    def _to_forget(plan: GradientPlan, part: Part) -> Asked:
+        """Return what a plan asks of examples to forget."""
+        told = part if plan.forget_caption is None else part.captioned(plan.forget_caption)
+        return Asked("forget", told, plan.forget_loss, plan.forget_batch)
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -211,8 +216,8 @@ class Lab:
             return most
         live = parameters_named(self.family, self.editable)
         sets += 0 if self.cache is not None else SETS  # those at the unedited weights are kept as well
-        held = sets * sum(v.nbytes for v in live.values()) + SETS * budget.kept  # and what a scoreboard keeps
-        return gradient_fit(budget, what, loss, part, self.editable, held=held, most=most)
+        held = sets * sum(v.nbytes for v in live.values())
+        return gradient_fit(budget, what, loss, part, self.editable, held=held, most=most, keeps=BOARD)
 
     def chunk(self, most: int) -> int:
         """Return how many examples a further gradient of like losses takes at once, at most `most`."""

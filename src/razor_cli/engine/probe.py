@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -79,11 +80,13 @@ def gradient_fit(
     *,
     held: int,
     most: int,
+    keeps: int = 0,
 ) -> int:
     """Return how many examples of a part a loss's gradient may take at once, by what one and two of them
     hold.
 
-    `held` are the bytes that gradients will take. Raises as `Budget.fit` does.
+    `held` are the bytes that gradients will take, `keeps` how often what is kept for the next time will be
+    full. Raises as `Budget.fit` does.
     """
     if what in budget.fits:
         return budget.fit(what, 0, 0, most=most)
@@ -93,7 +96,7 @@ def gradient_fit(
         return held_by(lambda: loss.gradient(few, count, params, lambda *_: None, chunk=count))
 
     each, fixed = _told(seen, len(part))
-    return budget.fit(what, each, fixed, held=held, most=most)
+    return budget.fit(what, each, fixed, held=held, most=most, keeps=keeps)
 
 
 def _told(seen: Callable[[int], int], count: int) -> tuple[int, int]:
@@ -118,8 +121,12 @@ def rows_fit(
     """
     if budget is None or budget.total is None or not len(rows):
         return AT_ONCE
+    width = math.prod(rows.shape[1:]) if isinstance(rows, Tensor) else 0  # texts are as long as the longest
     if what in budget.fits:
-        return budget.fit(what, 0, 0)
+        if width <= budget.widths.get(what, 0):
+            return budget.fit(what, 0, 0)
+        del budget.fits[what]
+    budget.widths[what] = width
 
     def seen(count: int) -> int:
         few = rows[:count]

@@ -14,6 +14,8 @@ from torch import Tensor
 from razor_cli.contract.components import Component
 from razor_cli.contract.edit import Edit, Event
 from razor_cli.contract.family import Metrics, Named
+from razor_cli.contract.method import GradientPlan
+from razor_cli.contract.strata import Agree
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency
@@ -45,6 +47,7 @@ class Loop:
         self.notes: list[str] = []
         self._moved_since = False
         self._first: tuple[Named, Named] | None = None  # at the unedited weights
+        self._opening: tuple[GradientPlan, Agree] | None = None  # how those of the first attempt were taken
         self._gradients: tuple[Named, Named] | None = None  # at the weights of the last step or renewal
 
     def run(self) -> Edit:
@@ -88,13 +91,21 @@ class Loop:
             self._finish()
 
     def _begin(self) -> None:
-        """Take the gradients at the unedited weights, as far as they are not held."""
+        """Take the gradients at the unedited weights, as far as they are not held.
+
+        Every attempt has g_r of the first one, whether it is held or comes from the disk: an adaptive pass
+        over both sets would end elsewhere, and the edit would depend on what was kept.
+        """
         plan, agree = self.method.plan, partial(agreeing, self.method, self.lab, self.stages[0])
+        if self._opening is None:
+            self._opening = plan, agree()
+        first, alike = self._opening
         if self._first is None:  # or given up for those of other weights; the disk has them
-            self._plan, self._first = plan, self.lab.gradients(plan, agree=agree())
-        elif self._plan != plan:
+            self._plan = plan if plan.adaptive is None else first
+            self._first = self.lab.gradients(self._plan, agree=alike)
+        if self._plan != plan:
             retain, self._first = self._first[1], None
-            forget = self.lab.forget_gradient(plan, agree(retain), beside=repr(self._plan))
+            forget = self.lab.forget_gradient(plan, agree(retain), beside=repr(first))
             self._plan, self._first = plan, (forget, retain)
 
     def _finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Names of picture files in recorded runs: split.json has them until somebody takes them out."""
+"""Names of picture files in recorded runs: split.json and notes have them until somebody takes them out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import json
 import shutil
 from pathlib import Path
 
+from razor_cli.data.sources.tally import Tally
 from razor_cli.escape import in_json
-from razor_cli.runs.folder import DONE, SPLIT, Run, complete_runs, open_run, write_atomic
+from razor_cli.runs.folder import DONE, RECORD, SPLIT, Run, complete_runs, open_run, write_atomic
 
 FILES = "files"  # of split.json: key of a picture -> its file
 
 
 def named(output_dir: Path) -> dict[Run, int]:
-    """Return the recorded runs whose split.json names files, and how many each names."""
-    found = {run: len(_split(run).get(FILES, {})) for run in complete_runs(output_dir) if run.has(SPLIT)}
+    """Return the recorded runs that name files, in split.json or in notes, and how many each names, a note
+    counted once.
+    """
+    found = {run: _count(run) for run in complete_runs(output_dir)}
     return {run: count for run, count in found.items() if count}
+
+
+def _count(run: Run) -> int:
+    listed = len(_split(run).get(FILES, {})) if run.has(SPLIT) else 0
+    return listed + sum(note != Tally.unnamed(note) for note in json.loads(run.read(RECORD))["notes"])
 
 
 def take_out(output_dir: Path, run: Run) -> None:
@@ -23,16 +31,19 @@ def take_out(output_dir: Path, run: Run) -> None:
 
     Readers, and whoever comes after a kill, find the run with all names or with none.
     """
-    split = _split(run)
+    split = _split(run) if run.has(SPLIT) else {}
     *_, scenario, method, run_id = run.folder.parts
     with open_run(output_dir, scenario, method, run_id, force=True) as fresh:
         for path in run.folder.iterdir():
             if path.is_dir():
                 shutil.copytree(path, fresh.path(path.name))
-            elif path.name not in (DONE, SPLIT):
+            elif path.name not in (DONE, RECORD, SPLIT):
                 shutil.copy2(path, fresh.path(path.name))
-        kept = {name: keys for name, keys in split.items() if name != FILES}
-        write_atomic(fresh.path(SPLIT), in_json(kept, indent=1))
+        if kept := {name: keys for name, keys in split.items() if name != FILES}:
+            write_atomic(fresh.path(SPLIT), in_json(kept, indent=1))
+        record = json.loads(run.read(RECORD))
+        record["notes"] = [Tally.unnamed(note) for note in record["notes"]]
+        write_atomic(fresh.path(RECORD), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         fresh.seal()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from razor_cli.data.sources.pixels import Look
 from razor_cli.errors import DataError
 
 NAMED = 10  # so many left-out files are named in one message
+NAMES = re.compile(r"(?<= are corrupt and left out): .*$|(?<=\d), such as .*$", re.DOTALL)  # in a note
 
 
 @dataclass(kw_only=True)
@@ -75,6 +77,11 @@ class Tally:
             why = ", ".join(f"{n} {reason}" for reason, n in self.skipped.most_common())
             notes.append(f"{self.setting}: {self.skipped.total()} rows of the metadata skipped: {why}")
         return [*notes, *self.caps]
+
+    @staticmethod
+    def unnamed(note: str) -> str:
+        """Return a note of any tally without the names of files in it."""
+        return NAMES.sub("", note)
 
     def check(self, max_corrupt: float) -> None:
         """Raise DataError if a larger share than `max_corrupt` of what was examined is corrupt."""

@@ -11,6 +11,7 @@ import hashlib
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from razor_cli.data.rendered import pixels_version
 from razor_cli.dual.view import DualEncoder
@@ -25,16 +26,29 @@ SENTENCES = (
 
 
 def preparation_of(model: DualEncoder, *parts: object) -> str:
-    """Return the hash of the pixels and ids that a model makes, of its module's parts and the further ones
-    given, and of the code that draws and decodes pictures.
+    """Return the hash of the pixels and ids that a model makes, of its module's parts, their plain attributes
+    and the further ones given, and of the code that draws and decodes pictures.
     """
     digest = hashlib.sha256()
-    digest.update("\0".join(map(str, (pixels_version(), model.module, *parts))).encode())
+    said = (pixels_version(), model.module, *plain_attributes(model.module), *parts)
+    digest.update("\0".join(map(str, said)).encode())
     made = [*(model.preprocess([drawn(*size)]) for size in SIZES), *(model.tokenize([s]) for s in SENTENCES)]
     for tensor in made:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def plain_attributes(module: nn.Module) -> list[str]:
+    """Return what the modules below one hold of numbers and words, such as how a tower pools: two that are
+    printed alike may differ in them alone.
+    """
+    return [
+        f"{where}.{name}={value!r}"
+        for where, part in module.named_modules()
+        for name, value in sorted(vars(part).items())
+        if not name.startswith("_") and name != "training" and isinstance(value, bool | int | float | str)
+    ]
 
 
 def drawn(width: int, height: int) -> Image.Image:
