@@ -138,7 +138,10 @@ def checks_of(
         weights = output / f"{architecture}.safetensors"
         if not weights.exists():
             write_random(_spec(architecture, ""), weights)
-    small, large = (run_peak(architecture, weights, n, memory, output) for n in (pictures, 2 * pictures))
+    try:
+        small, large = (run_peak(architecture, weights, n, memory, output) for n in (pictures, 2 * pictures))
+    except subprocess.CalledProcessError as error:  # its reason was printed
+        return [(f"{architecture}: a run within {memory} ends, exit code", error.returncode, 0, True)]
     plain = plain_pass(architecture, weights, min(small.chunk, pictures))
     console.print(
         f"{architecture}: {small.chunk} pictures at once; plain pass {plain:,.0f} MB, run of {pictures} + "

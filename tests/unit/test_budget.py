@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from torch import nn
 from razor_cli.config.amounts import bytes_of
 from razor_cli.contract import budget
 from razor_cli.contract.budget import Budget, budget_of, free_memory, in_use
+from razor_cli.contract.method import GradientPlan
 from razor_cli.dual.encoder import Encoder
+from razor_cli.dual.gradients import summing
 from razor_cli.dual.view import Tower
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.probe import held_by
@@ -99,6 +103,40 @@ def test_a_probe_sees_what_a_pass_forward_keeps_and_goes_no_further() -> None:
     assert held_by(lambda: net(x).sum().backward()) == 3 * layer  # what enters a sigmoid dies behind it
     assert all(p.grad is None for p in net.parameters())
     assert held_by(torch.no_grad()(lambda: net(x))) == 2 * layer
+
+
+def test_a_probe_holds_nothing_afterwards() -> None:
+    """A graph that waits for the collector of cycles would count as in use where the room is told."""
+    model, graph = clip_within(None), []
+
+    def compute() -> None:
+        with summing(model, None) as total, torch.enable_grad():
+            value = model.encode_text(model.tokenize(["a dog"]))
+            graph.append(weakref.ref(value))
+            total.add(value.sum())
+
+    gc.disable()
+    try:
+        assert held_by(compute) > 0
+        assert graph[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_room_is_left_for_gradients_that_are_yet_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, asked = clip_within(2**40), []
+    fit = Budget.fit
+
+    def told(self: Budget, what: str, *args: Any, held: int = 0, **more: Any) -> int:
+        asked.append((what, held - 2 * self.kept))
+        return fit(self, what, *args, held=held, **more)
+
+    monkeypatch.setattr(Budget, "fit", told)
+    lab = Lab(family=model, sets=SETS)
+    lab.gradients(GradientPlan(forget_loss="cosine"))
+    each = sum(p.nbytes for n, p in model.module.named_parameters() if n in lab.editable)
+    # without a cache two more are kept: those at the unedited weights
+    assert asked == [("gradient of cosine", 3 * each), ("gradient of retain", 3 * each)]
 
 
 def clip_within(total: int | None) -> Any:

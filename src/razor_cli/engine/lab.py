@@ -146,7 +146,7 @@ class Lab:
         loss, part, tick = self.family.loss(asked.name, self.sets), asked.part, self._ticking(asked)
 
         def compute() -> Named:
-            at_once = self._at_once(f"gradient of {asked.name}", loss, part, chunk, SETS)
+            at_once = self._at_once(f"gradient of {asked.name}", loss, part, chunk, 1)
             found = loss.gradient(part, asked.batch, self.editable, tick, chunk=at_once)
             give_back()  # what activations left
             return found
@@ -165,7 +165,7 @@ class Lab:
         assert rule is not None
 
         def compute() -> Named:
-            held, streams = SETS + HALVES, []  # both halves of both, less a whole
+            held, streams = SETS * HALVES + 1, []  # both halves of both, and the batch that is added
             for asked in sets:
                 loss, tick = self.family.loss(asked.name, self.sets), self._ticking(asked)
                 chunk = self._at_once(f"gradient of {asked.name}", loss, asked.part, plan.chunk, held)
@@ -208,8 +208,8 @@ class Lab:
         return known | part
 
     def _at_once(self, what: str, loss: Loss, part: Part, most: int, sets: int) -> int:
-        """Return how many examples a gradient takes at once beside so many sets of gradients; no result
-        depends on it.
+        """Return how many examples a gradient takes at once beside so many sets of gradients that are yet to
+        come, its own among them; no result depends on it.
         """
         budget = self.family.budget
         if budget is None or budget.total is None or not len(part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from traceback import clear_frames
 from typing import Any
 
 import torch
@@ -64,10 +64,15 @@ def _refuse(_held: Tensor) -> Tensor:
 
 
 def held_by(compute: Callable[[], object]) -> int:
-    """Return the most bytes that a computation holds before it begins a pass backward, or ends."""
+    """Return the most bytes that a computation holds before it begins a pass backward, or ends; none of it is
+    held afterwards.
+    """
     hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: t, _refuse)
-    with Watch() as watch, hooks, suppress(_BackwardError):
-        compute()
+    with Watch() as watch, hooks:
+        try:
+            compute()
+        except _BackwardError as stopped:
+            clear_frames(stopped.__traceback__)  # they hold the graph until cycles are looked for
     return watch.peak
 
 
