@@ -77,9 +77,7 @@ class Job:
             if self.process == this_process():
                 raise SweepStopped
             if self.failed is not None:
-                self.failed.parent.mkdir(
-                    parents=True, exist_ok=True
-                )  # none before a run
+                self.failed.parent.mkdir(parents=True, exist_ok=True)  # none before a run
                 self.failed.touch()
         return outcome
 

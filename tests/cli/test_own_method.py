@@ -7,11 +7,16 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from documented import ROOT, files
+from tiny_world import make_clip, make_sets
 
+from razor_cli.acceptance.method_contract import EvaluationReadError, _blind
+from razor_cli.data.sets import Suite
+from razor_cli.engine.lab import Lab
 from razor_cli.main import razor_command, run_command
 from razor_cli.runs.folder import complete_runs
 
@@ -108,6 +113,17 @@ def test_check_names_each_thing_that_does_not_hold(home: Path) -> None:
         "the same seed gives the same edit",
     }
     assert "fix: draw from lab.generator() alone" in text and "7 of 11 do not hold" in text
+
+
+def test_all_that_proves_an_edit_is_out_of_sight_of_a_checked_method() -> None:
+    sets = make_sets()
+    suite = Suite(name="x", pairs=sets.evaluation.retain, labels=(), class_names=(), prompts=())
+    whole = replace(sets, suites=(suite,), steps=(sets,))
+    blind = _blind(Lab(family=make_clip(), sets=whole)).sets
+    for held in (blind.evaluation, blind.suites, blind.steps[0].evaluation):
+        with pytest.raises(EvaluationReadError):
+            list(held)
+    assert blind.retain is sets.retain and blind.steps[0].validation is sets.validation
 
 
 def test_without_a_method_check_says_what_it_takes() -> None:

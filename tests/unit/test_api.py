@@ -4,6 +4,7 @@ the same.
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL import Image
 import razor_cli
 from razor_cli.config import command_line, compose
 from razor_cli.errors import ConfigError
-from razor_cli.families.clip.loaded import LoadedClip
+from razor_cli.families.clip.loaded import LoadedClip, handed
 from razor_cli.run import perform
 from razor_cli.runs.folder import complete_runs
 from razor_cli.screen import Screen
@@ -174,6 +175,17 @@ def test_a_model_in_memory_is_not_opened() -> None:
     for ask in (LoadedClip().open, lambda: LoadedClip().cost(None)):  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match="in memory"):
             ask()
+
+
+def test_models_that_differ_in_an_attribute_are_two(model: Any) -> None:
+    """How a tower pools is in no tensor and is not printed either."""
+    found = []
+    for pools in ("tok", "avg"):
+        own = copy.deepcopy(model)
+        own.visual.pool_type = pools
+        assert str(own) == str(model)
+        found.append(handed(own, {"tokenizer": tokenizer()}, {}).settings["weights"])
+    assert found[0] != found[1]
 
 
 def test_importing_the_package_loads_no_library() -> None:

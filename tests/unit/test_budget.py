@@ -23,7 +23,7 @@ from razor_cli.dual.encoder import Encoder
 from razor_cli.dual.gradients import summing
 from razor_cli.dual.view import Tower
 from razor_cli.engine.lab import Lab
-from razor_cli.engine.probe import held_by
+from razor_cli.engine.probe import held_by, rows_fit
 from razor_cli.errors import ConfigError, RunError
 from razor_cli.runs.records import MemoryRecord
 
@@ -95,6 +95,33 @@ def test_a_power_of_two_fits_and_too_little_is_said(monkeypatch: pytest.MonkeyPa
         fit(9, 10, asked="1MB", narrowed=True)
 
 
+@pytest.mark.parametrize("total", [100 * MB, 40 * 2**30])  # kept: a share of the one, 1 GB of the other
+def test_what_is_said_to_suffice_suffices(total: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "in_use", lambda device: total // 2)
+
+    def fits(most: int) -> int:
+        return Budget(total=most, asked="1MB").fit("x", total, MB, held=MB, keeps=2)
+
+    with pytest.raises(ConfigError) as found:
+        fits(total)
+    needed = bytes_of(str(found.value.allowed).removesuffix(" or more").replace(" ", ""))
+    assert needed is not None and fits(int(1.02 * needed)) >= 1  # it is said with a few digits
+    with pytest.raises(ConfigError):
+        fits(int(0.95 * needed))
+
+
+def test_longer_texts_are_tried_anew_and_texts_have_a_fit_of_their_own() -> None:
+    model, rows = clip_within(2**40), {}
+    for words in ("a dog", "a dog and a cat and an owl in a garden", "a dog"):
+        tokens = model.tokenize([words, words])
+        assert rows_fit(model.budget, "texts", model.encode_text, tokens) == 128
+        rows[tokens.shape[1]] = model.budget.fits["texts"].each
+    long = max(rows)
+    assert len(rows) == 2 and rows[long] == model.budget.fits["texts"].each > 0
+    Lab(family=model, sets=SETS).gradients(GradientPlan(forget_loss="concept_ce", chunk=2))
+    assert model.budget.fits["texts of a gradient"].each > 0
+
+
 def test_a_probe_sees_what_a_pass_forward_keeps_and_goes_no_further() -> None:
     sizes = (64, 256, 256)
     hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.Sigmoid())]
@@ -128,7 +155,7 @@ def test_room_is_left_for_gradients_that_are_yet_to_come(monkeypatch: pytest.Mon
     fit = Budget.fit
 
     def told(self: Budget, what: str, *args: Any, held: int = 0, **more: Any) -> int:
-        asked.append((what, held - 2 * self.kept))
+        asked.append((what, held))
         return fit(self, what, *args, held=held, **more)
 
     monkeypatch.setattr(Budget, "fit", told)

@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 from razor_cli.commands.data import app
 from razor_cli.data.sets import Pairs, recorded
 from razor_cli.data.sources.folder import Folder
+from razor_cli.data.sources.tally import Tally
 from razor_cli.escape import in_json
 from razor_cli.runs import voucher
+from razor_cli.runs.file_names import named, take_out
 from razor_cli.runs.folder import DONE, Run, complete_runs, write_atomic
 from razor_cli.runs.known import find_run
 
@@ -30,6 +32,25 @@ def split(tmp_path: Path) -> dict[str, object]:
     source = Folder(tmp_path / "photos", domain="person")
     pictures = source.pictures("Ada Lovelace", "train")
     return dict(recorded({"forget": Pairs(tuple(pictures), {source.domain: source})}))
+
+
+def test_notes_lose_names_and_keep_numbers(tmp_path: Path) -> None:
+    tally = Tally(setting="data.root", examined=9, corrupt={"Ada/a.png": "cut off", "Ada/b.png": "cut off"})
+    tally.count("pictures without a face", "Ada/c.png", 3)
+    notes = tally.notes()
+    assert all("Ada" in note for note in notes)
+    assert [Tally.unnamed(note) for note in notes] == [
+        "data.root: 2 of 9 are corrupt and left out",
+        "data.root: pictures without a face: 3",
+    ]
+    found = fake_run(tmp_path)
+    record = json.loads(found.read("run.json"))
+    write_atomic(found.folder / "run.json", json.dumps(record | {"notes": notes}))
+    write_atomic(found.folder / DONE, voucher.voucher(found.folder, found.run_id))
+    (run,) = named(tmp_path)
+    take_out(tmp_path, run)
+    (run,) = complete_runs(tmp_path)
+    assert "Ada" not in run.read("run.json") and len(run.record.notes) == 2 and named(tmp_path) == {}
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ import razor_cli.studies.propositions_run
 import razor_cli.tables.base
 import razor_cli.weights.patch
 from razor_cli import sweep
+from razor_cli.errors import ConfigError
 from razor_cli.main import razor_command
-from razor_cli.stopping import Stopped, end_with_parent, keeping, last_words, orderly
+from razor_cli.stopping import Stopped, end_with_parent, failure_mark, keeping, last_words, orderly
 
 PATCH = ["patch", "apply", "p.safetensors", "--base", "base.safetensors", "--out", "out.safetensors"]
 REVERT = ["patch", "revert", "out.safetensors", "--base", "base.safetensors", "--out", "back.safetensors"]
@@ -134,6 +135,22 @@ def test_a_point_of_a_sweep_that_a_library_fails_for_a_stop_is_no_failure(
     with pytest.raises(Stopped), orderly():
         job(OmegaConf.create())
     assert job.outcomes == []
+
+
+def test_a_failure_in_another_process_is_marked_where_nothing_was_written_yet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def check(cfg: object, **_: object) -> None:
+        raise ConfigError("refused")
+
+    known = SimpleNamespace(overrides=SimpleNamespace(task=["seed=1"]), job=SimpleNamespace(num=0))
+    monkeypatch.setattr(HydraConfig, "get", lambda: known)
+    monkeypatch.setattr(sweep, "check", check)
+    with failure_mark(tmp_path / "new") as failed:
+        job = sweep.Job(fail_fast=True, failed=failed, process="another machine 1")
+        assert job(OmegaConf.create()).exit_code == 2
+        assert failed.exists() and not job(OmegaConf.create()).started
+    assert not failed.exists()
 
 
 def test_handlers_are_as_before_and_ignored_signals_stay_ignored() -> None:

@@ -110,6 +110,20 @@ def test_an_edit_is_the_same_by_the_same_seed_and_tells_what_its_pass_used(clip:
     assert run(preset("razor", retries=[], **ADAPTIVE | {"gradient": "full"}), clip, SETS).cost.passes == ()
 
 
+def test_a_further_attempt_is_the_same_whether_gradients_are_kept_or_not(clip: Clip, tmp_path: Path) -> None:
+    bare = {"max_components": 2, "grow_rounds": 0, "trim_steps": 0, "search_steps": 2, "step_size": 0.02}
+    retries = [{"forget_loss": "concept_uniform"}]
+    method = preset("razor", retries=retries, target={"m1": 0.0, "m5": 100.0}, **bare, **ADAPTIVE)
+    edits = []
+    for cache in (TensorCache(tmp_path), None):
+        edits.append(method.edit(Lab(family=clip, sets=SETS, cache=cache)))
+    kept, plain = edits
+    assert [e.action for e in plain.log if e.action == "retry"] == ["retry"] and plain.values
+    assert kept.components == plain.components and kept.cost.passes == plain.cost.passes
+    assert set(plain.cost.passes[1].used) == {"forget"}
+    assert all(torch.equal(v, kept.values[n]) for n, v in plain.values.items())
+
+
 def test_what_cannot_be_taken_in_parts_is_refused(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"method\.retain_batch"):
         preset("razor_paper", gradient="adaptive")

@@ -99,10 +99,11 @@ class Loop:
         plan, agree = self.method.plan, partial(agreeing, self.method, self.lab, self.stages[0])
         if self._opening is None:
             self._opening = plan, agree()
-        first, alike = self._opening
+        (first, alike), told = self._opening, self.lab.cost.passes
         if self._first is None:  # or given up for those of other weights; the disk has them
             self._plan = plan if plan.adaptive is None else first
             self._first = self.lab.gradients(self._plan, agree=alike)
+            self.lab.cost.passes = told or self.lab.cost.passes  # one that is read again is not another one
         if self._plan != plan:
             retain, self._first = self._first[1], None
             forget = self.lab.forget_gradient(plan, agree(retain), beside=repr(first))
