@@ -238,3 +238,12 @@ def test_pages_of_a_checkpoint_go_and_come_back(tmp_path: Path) -> None:
     found = read_state(tmp_path / "w.safetensors")
     page_out([*found.values(), torch.randn(0), torch.randn(2048)])
     assert all(torch.equal(found[n], v) for n, v in values.items())
+
+
+def test_a_scoreboard_that_was_put_away_leaves_its_notes() -> None:
+    lab = Lab(family=clip_within(None), sets=SETS)
+    board = weakref.ref(lab.board)
+    lab.board.notes = ["judged by a sample"]  # type: ignore[misc]
+    lab.put_away()
+    gc.collect()
+    assert board() is None and lab.notes == ["judged by a sample"]

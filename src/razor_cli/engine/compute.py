@@ -54,6 +54,7 @@ def compute(job: Job) -> None:
     lab = _lab(job)
     companions = family.companions(sets.target)  # one that does not fit is found before the work
     edit, size = edited(job, lab)
+    lab.put_away()
     notes = list(companions.notes)
     changes = _changes(job, edit, notes)
     exam, found, scores = _scored(job, lab, changes, companions)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from razor_cli.config.quantization import Quantization
+from razor_cli.contract.budget import give_back
 from razor_cli.contract.components import parameters
 from razor_cli.contract.family import WEIGHTS, Change, Exam, Family, Say
 from razor_cli.contract.place import Key
@@ -56,6 +57,7 @@ class Evaluator:
                     stack.enter_context(change.held(self.family))
                     stack.enter_context(quantized(self.family, scheme, self.settings, edited))
                     found = self._measured(change, key, keep=scheme == "none")
+                give_back()  # what a quantized state held
                 yield (state, scheme), found
 
     def _measured(self, change: Change, key: Mapping[str, object] | None, *, keep: bool) -> Any:

@@ -51,6 +51,7 @@ class Lab:
     earlier_seconds: float = field(default=0.0, init=False)  # spent before the edit was killed and resumed
     _started: float | None = field(default=None, init=False)
     _board: Board | None = field(default=None, init=False)
+    _notes: list[str] = field(default_factory=list, init=False)  # of a scoreboard that was put away
 
     @property
     def board(self) -> Board:
@@ -64,7 +65,14 @@ class Lab:
     @property
     def notes(self) -> list[str]:
         """Return what the scoreboard has to say of how trials were judged, where there was one."""
-        return list(self._board.notes) if self._board is not None else []
+        return self._notes if self._board is None else list(self._board.notes)
+
+    def put_away(self) -> None:
+        """Let the scoreboard go, with the activations it keeps, and give back what was freed: for whoever
+        needs the memory next.
+        """
+        self._notes, self._board = self.notes, None
+        give_back()
 
     @cached_property
     def editable(self) -> tuple[str, ...]:
@@ -105,14 +113,7 @@ class Lab:
                 forget, retain = (part.head(sample) for part in parts)
             else:
                 forget, retain = (part.sampled(sample, 1000 * self.seed + draw) for part in parts)
-            if plan.retain_seed is not None:
-                retain = retain.drawn(plan.retain_seed)
-            if plan.retain_caption is not None:
-                retain = retain.captioned(plan.retain_caption)
-            asked = (
-                self._to_forget(plan, forget),
-                Asked("retain", retain, plan.retain_loss, plan.retain_batch),
-            )
+            asked = (Asked.to_forget(plan, forget), Asked.to_keep(plan, retain))
             if plan.adaptive is not None and agree is not None and sample is None:
                 g_f, g_r = self._adaptive(asked, plan, agree, at_base)
             else:
@@ -124,16 +125,10 @@ class Lab:
         what else decides whether halves `agree`.
         """
         with self._counting():
-            asked = self._to_forget(plan, self.sets.forget)
+            asked = Asked.to_forget(plan, self.sets.forget)
             if plan.adaptive is not None and agree is not None:
                 return self._adaptive([asked], plan, agree, True, beside)[0]
             return self._gradient(asked, plan.chunk, True)
-
-    @staticmethod
-    def _to_forget(plan: GradientPlan, part: Part) -> Asked:
-        """Return what a plan asks of examples to forget."""
-        told = part if plan.forget_caption is None else part.captioned(plan.forget_caption)
-        return Asked("forget", told, plan.forget_loss, plan.forget_batch)
 
     @contextmanager
     def _counting(self) -> Iterator[None]:

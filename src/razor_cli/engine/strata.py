@@ -15,6 +15,7 @@ from torch import Tensor
 
 from razor_cli.contract.cost import Pass
 from razor_cli.contract.family import Loss, Named, Tick
+from razor_cli.contract.method import GradientPlan
 from razor_cli.contract.sets import Part
 from razor_cli.contract.strata import Adaptive, Agree, InBatches, ListedBatch
 from razor_cli.data.sampling import rng_for
@@ -61,6 +62,19 @@ class Asked:
     part: Part
     name: str  # of the loss
     size: int | None
+
+    @classmethod
+    def to_forget(cls, plan: GradientPlan, part: Part) -> Asked:
+        """Return what a plan asks of examples to forget."""
+        told = part if plan.forget_caption is None else part.captioned(plan.forget_caption)
+        return cls("forget", told, plan.forget_loss, plan.forget_batch)
+
+    @classmethod
+    def to_keep(cls, plan: GradientPlan, part: Part) -> Asked:
+        """Return what a plan asks of examples to keep."""
+        drawn = part if plan.retain_seed is None else part.drawn(plan.retain_seed)
+        told = drawn if plan.retain_caption is None else drawn.captioned(plan.retain_caption)
+        return cls("retain", told, plan.retain_loss, plan.retain_batch)
 
     @property
     def batch(self) -> int:
