@@ -31,7 +31,7 @@ GOALS: Mapping[str, Goal] = {
 }
 
 # Of models trained with the sigmoid loss: it pushes the cosines of pairs that do not match below 0, and the
-# mean of many prompts, at length 1, lies further below still. Nearly any prompt beats it, whatever is forgotten.
+# mean of many prompts, at length 1, lies further below still. Nearly any prompt beats it, whatever went.
 SIGMOID = Instead(
     goals={"m1": ("m1_generic", "m1_multiclass")},
     bounds={("m1", "dual/mean_of_classes"): ("m1_multiclass", "multiclass")},
