@@ -16,6 +16,7 @@ from razor_cli.contract.handed import Handed
 from razor_cli.contract.handed_over import HandedOver
 from razor_cli.dual.goals import SIGMOID
 from razor_cli.errors import ConfigError
+from razor_cli.families.clip.hf_kinds import REFUSED
 from razor_cli.families.clip.spec import ClipSpec
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SERVED = "an open_clip model (open_clip.create_model…), or a CLIPModel or Sigl
 BESIDE = ("tokenizer", "preprocess", "processor")
 LIBRARIES = {
     "open_clip": ("CLIP", "CustomTextCLIP", "CoCa"),
-    "transformers": ("CLIPModel", "SiglipModel"),
+    "transformers": ("CLIPModel", "SiglipModel", "Siglip2Model"),  # the last is refused with the reason
 }
 
 
@@ -76,6 +77,7 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
     """Return a CLIP ready for a run: a copy of its own in fp32, named by what the model is stored as."""
     from razor_cli.families.clip.load import choose_device
 
+    _refuse(model)
     cls = LoadedSiglip if getattr(model, "logit_bias", None) is not None else LoadedClip
     found = checked_settings(cls, settings)
     library = _library(model)
@@ -94,6 +96,22 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
     digest = f"{view.weights_hash()}{view.preparation()}"
     node = {**asdict(found), "device": found.device.value, "weights": _hashed(digest)}
     return Handed(family=view, settings={"_target_": f"{__name__}.{cls.__name__}", **node})
+
+
+def _refuse(model: Any) -> None:
+    """Raise ConfigError for a model of transformers that is known and not served."""
+    config = getattr(model, "config", None)
+    kind = getattr(config, "model_type", None)
+    name = type(model).__name__
+    if kind in REFUSED:
+        why, fix = REFUSED[kind]
+        raise ConfigError(f"{name} is {why}", allowed=SERVED, found=f"model_type {kind}", fix=fix)
+    if getattr(getattr(config, "vision_config", None), "vision_use_head", True) is not True:
+        raise ConfigError(
+            f"{name}: the image tower pools nothing",
+            allowed=SERVED,
+            found="vision_config.vision_use_head false",
+        )
 
 
 def _hashed(text: str) -> str:
