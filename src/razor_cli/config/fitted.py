@@ -37,7 +37,7 @@ def fit_scenario(scenario: Scenario, instead: Instead, typed: Collection[str]) -
         return scenario
     fitted: dict[str, dict[str, Any]] = {}
     for name, bound in scenario.acceptance.items():
-        other = instead.bounds.get((bound.get("metric"), bound.get("variant")))
+        other = instead.bounds.get((str(bound.get("metric")), str(bound.get("variant"))))
         key = f"{ACCEPTANCE}.{name}"
         if other is None or any(word == key or word.startswith(f"{key}.") for word in typed):
             fitted[name] = bound

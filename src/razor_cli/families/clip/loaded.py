@@ -101,7 +101,7 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
 def _refuse(model: Any) -> None:
     """Raise ConfigError for a model of transformers that is known and not served."""
     config = getattr(model, "config", None)
-    kind = getattr(config, "model_type", None)
+    kind = str(getattr(config, "model_type", None))
     name = type(model).__name__
     if kind in REFUSED:
         why, fix = REFUSED[kind]
