@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from razor_cli.engine.changes import Weights
 from razor_cli.engine.evaluation import Evaluator
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.spec import ClipSpec
+from razor_cli.grid.job import numbers_of
 from razor_cli.grid.points import settled
 from razor_cli.methods.razor import Razor
 from razor_cli.runs.judged import verdict_of
@@ -134,6 +136,17 @@ def test_the_settings_know_which_models_have_a_bias(tmp_path: Path) -> None:
     folder = siglip_folder(tmp_path / "siglip")
     assert ClipSpec(stand_in=False, library=Library.HF, weights=str(folder)).sigmoid
     assert not ClipSpec(stand_in=False, library=Library.HF, weights=str(tmp_path)).sigmoid
+
+
+def test_a_line_of_a_sweep_shows_what_the_verdict_is_by() -> None:
+    scores = [
+        SimpleNamespace(metric="m1", variant=v, value=n)
+        for v, n in (("dual/mean_of_classes", 100.0), ("multiclass", 25.0))
+    ]
+    rows = [SimpleNamespace(score=s, state="edit", quantization="none") for s in scores]
+    run: Any = SimpleNamespace(scores=rows, record=SimpleNamespace(family="clip"))
+    assert numbers_of(run, asked(MODEL).scenario.acceptance) == {"M1": 25.0}
+    assert numbers_of(run, asked("model=clip_tiny").scenario.acceptance) == {"M1": 100.0}
 
 
 class Many(Noise):

@@ -21,6 +21,9 @@ class Reading:
     metric: str
     variant: str = "*"
     but: str = ""  # metrics that fit this are left out
+    instead: str = (
+        ""  # in a sweep's line: the variant that is shown where bounds are of it, and not of `variant`
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

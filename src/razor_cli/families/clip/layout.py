@@ -77,7 +77,7 @@ OTHERS = Spread(
 LAYOUT = Layout(
     parts=(FORGOTTEN, TURNS, RECOVERY, KEPT, IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, BESIDE, OTHERS),
     progress=(
-        Reading("M1", "m1", "dual/mean_of_classes"),
+        Reading("M1", "m1", "dual/mean_of_classes", instead="multiclass"),
         Reading("M4", "m4", "dual/generic"),
         Reading("M5", "m5", "retrieval/base"),
     ),
