@@ -29,6 +29,7 @@ from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.grid.job import numbers_of
 from razor_cli.grid.points import settled
 from razor_cli.methods.razor import Razor
+from razor_cli.report.layout import Block, layout_of
 from razor_cli.runs.judged import verdict_of
 
 MEAN = {"metric": "m1", "variant": "dual/mean_of_classes", "at_most": 55}
@@ -138,15 +139,21 @@ def test_the_settings_know_which_models_have_a_bias(tmp_path: Path) -> None:
     assert not ClipSpec(stand_in=False, library=Library.HF, weights=str(tmp_path)).sigmoid
 
 
-def test_a_line_of_a_sweep_shows_what_the_verdict_is_by() -> None:
+def test_a_report_and_a_line_of_a_sweep_show_what_the_verdict_is_by() -> None:
     scores = [
         SimpleNamespace(metric="m1", variant=v, value=n)
         for v, n in (("dual/mean_of_classes", 100.0), ("multiclass", 25.0))
     ]
     rows = [SimpleNamespace(score=s, state="edit", quantization="none") for s in scores]
-    run: Any = SimpleNamespace(scores=rows, record=SimpleNamespace(family="clip"))
-    assert numbers_of(run, asked(MODEL).scenario.acceptance) == {"M1": 25.0}
-    assert numbers_of(run, asked("model=clip_tiny").scenario.acceptance) == {"M1": 100.0}
+    for model, shown, heading in (
+        (MODEL, 25.0, "M1 all names"),
+        ("model=clip_tiny", 100.0, "M1 mean prompt"),
+    ):
+        record = SimpleNamespace(family="clip", settings=resolved(asked(model)))
+        assert numbers_of(SimpleNamespace(scores=rows, record=record)) == {"M1": shown}  # type: ignore[arg-type]
+        layout = layout_of("clip", record.settings)
+        assert layout and isinstance(block := layout.parts[0], Block)
+        assert [r.heading for r in block.readings] == [heading, "M1 generic", "M2 similarity"]
 
 
 class Many(Noise):

@@ -7,15 +7,14 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from razor_cli.errors import RazorError, headline
 from razor_cli.grid.kept import Kept, key_of
-from razor_cli.report.layout import Reading, layout_of
+from razor_cli.report.layout import layout_of
 from razor_cli.runs.judged import Acceptance, by_bounds
 from razor_cli.runs.records import Decision
 from razor_cli.screen import Screen
@@ -78,40 +77,32 @@ def perform_job(number: int, experiment: Experiment, kept: Kept, say: Callable[[
         computed=computed,
         said=said,
         decision=decision,
-        numbers=numbers_of(run, experiment.scenario.acceptance),
+        numbers=numbers_of(run),
         run_id=run.run_id,
     )
 
 
-def numbers_of(run: Run, acceptance: Acceptance) -> dict[str, float]:
-    """Return the numbers of a run's edit that stand in a line, by their headings. Where bounds are not of a
-    reading and of what stands in its place instead, that is shown.
-    """
+def numbers_of(run: Run) -> dict[str, float]:
+    """Return the numbers of a run's edit that stand in a line, by their headings."""
     found = {
         (r.score.metric, r.score.variant): r.score.value
         for r in run.scores
         if (r.state, r.quantization) == ("edit", "none")
     }
-    layout = layout_of(run.record.family)
+    layout = layout_of(run.record.family, run.record.settings)
     return {
         reading.heading: value
-        for reading in (_judged(r, acceptance) for r in (layout.progress if layout else ()))
+        for reading in (layout.progress if layout else ())
         for (metric, variant), value in found.items()
         if metric == reading.metric and fnmatchcase(variant, reading.variant) and value is not None
     }
-
-
-def _judged(reading: Reading, acceptance: Acceptance) -> Reading:
-    own = [str(b.get("variant", "")) for b in acceptance.values() if b.get("metric") == reading.metric]
-    other = reading.instead in own and not any(fnmatchcase(v, reading.variant) for v in own)
-    return replace(reading, variant=escape(reading.instead)) if other else reading
 
 
 def told(run: Run, acceptance: Acceptance) -> tuple[str, Decision | None]:
     """Return a line on a complete run, and what today's bounds say of it."""
     verdict = by_bounds(run, acceptance)
     words = [
-        " ".join(f"{heading} {value:.1f}" for heading, value in numbers_of(run, acceptance).items()),
+        " ".join(f"{heading} {value:.1f}" for heading, value in numbers_of(run).items()),
         *([verdict.decision.value + verdict.by] if verdict else []),
         f"run {run.run_id}",
     ]
