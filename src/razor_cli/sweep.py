@@ -85,9 +85,8 @@ class Job:
         """Return how a point ended; what is wrong with it is printed."""
         try:
             with reading([as_typed(o) for o in point.overrides]):
-                experiment = replace(
-                    check(cfg, allowed=allowed(point.overrides)), overrides=given(point.overrides)
-                )
+                said = given(point.overrides)
+                experiment = replace(check(cfg, allowed=allowed(point.overrides), typed=said), overrides=said)
             refuse_grid(experiment)
             refuse_unsaid(experiment)
         except Exception as error:  # every kind of failure is reported in the summary

@@ -14,8 +14,10 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from loading_cases import TINY, hf_folder, open_clip_folder
+from loading_cases import TINY, hf_folder, open_clip_folder, small
 from PIL import Image
+from siglip_folders import CONTEXT, siglip_folder
+from tiny_world import tokenize
 
 import razor_cli
 from razor_cli.config import command_line, compose
@@ -26,6 +28,7 @@ from razor_cli.runs.folder import complete_runs
 from razor_cli.screen import Screen
 from razor_cli.weights.checkpoint import read_state
 
+__all__ = ["small"]  # a fixture
 CONCEPTS = ("Ada", "Ben", "Cleo")
 SMALL = {
     "n_forget": 6,
@@ -145,6 +148,51 @@ def test_a_clip_of_transformers(asked: dict[str, Any], tmp_path: Path) -> None:
     found = razor_cli.unlearn(model, "Ada", processor=processor, **CALL, **asked)
     assert bits(model) == before
     assert {n for n, v in bits(found.model).items() if v != before[n]} == set(found.edit.values)
+
+
+def forgotten(model: Any, asked: dict[str, Any], **beside: Any) -> None:
+    """One edit by RAZOR: the model stays, the copy computes, and the verdict is that of a sigmoid loss."""
+    before = bits(model)
+    more: dict[str, Any] = {"method": "razor", "method__retries": [], "quantization": "none", "scores": True}
+    found = razor_cli.unlearn(model, "Ada", **beside, **{**CALL, **asked, **more})
+    changed = {n for n, v in bits(found.model).items() if v != before[n]}
+    assert bits(model) == before and changed and changed == set(found.edit.values)
+    assert not {"logit_scale", "logit_bias"} & changed
+    assert found.edit.verdict and "m1_multiclass: m1 multiclass" in found.edit.verdict.reasons[0]
+
+
+def test_a_siglip_of_transformers(asked: dict[str, Any], tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, SiglipImageProcessor, SiglipModel, SiglipProcessor
+
+    folder = siglip_folder(tmp_path / "siglip")
+    pictures, words = SiglipImageProcessor.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    model = SiglipModel.from_pretrained(folder)
+    forgotten(model, asked, processor=SiglipProcessor(pictures, words))
+    model.config.vision_config.vision_use_head = False
+    with pytest.raises(ConfigError, match="pools nothing"):
+        razor_cli.unlearn(model, "Ada", **CALL, **asked)
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP2", "ViT-SO400M-16-SigLIP-i18n-256"])
+def test_a_siglip_of_open_clip(name: str, asked: dict[str, Any], tmp_path: Path, small: Any) -> None:
+    small.register(tmp_path / "configs", "small", config := small.small(name))
+    length = config["text_cfg"]["context_length"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = open_clip.create_model("small")
+    forgotten(model, asked, tokenizer=lambda texts: tokenize(texts, length))
+
+
+def test_a_siglip_of_any_resolution_is_refused_with_the_reason() -> None:
+    from transformers import Siglip2Config, Siglip2Model
+
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 1}
+    text = {"vocab_size": 64, "max_position_embeddings": CONTEXT, "projection_size": 32}
+    special = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    vision = {**tower, "patch_size": 8, "num_patches": 4}
+    model = Siglip2Model(Siglip2Config(text_config={**tower, **text, **special}, vision_config=vision))
+    with pytest.raises(ConfigError, match=r"NaFlex(.|\n)*one resolution"):
+        razor_cli.unlearn(model, "Ada")
 
 
 @pytest.mark.parametrize(

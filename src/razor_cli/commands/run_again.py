@@ -100,7 +100,7 @@ def experiment_of(run: Run, output_dir: Path, allowed: frozenset[str] = frozense
         "threads": run.record.provenance.threads,
         "allow_code": sorted(allowed),
     }
-    return check({**settings, **more, "force": True}, allowed=allowed)
+    return check({**settings, **more, "force": True}, allowed=allowed, typed=run.record.overrides)
 
 
 def conditions(before: Provenance, after: Provenance) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from razor_cli.config import interpolations, outside, renamed
 from razor_cli.config.conf_files import FAMILY, GROUPS, conf_dir, groups
 from razor_cli.config.data_keys import own_keys
 from razor_cli.config.family import family_fits
+from razor_cli.config.fitted import fit
 from razor_cli.config.pairings import pairing_problems
 from razor_cli.config.schema import build, hints, locate, together, unknown
 from razor_cli.config.settings import PLACES, Experiment, Options
@@ -20,12 +21,14 @@ def check(
     earlier: list[Problem] | None = None,
     skip: frozenset[str] = frozenset(),
     allowed: frozenset[str] = frozenset(),
+    typed: Collection[str] = (),
 ) -> Experiment:
     """Return the experiment that a composed configuration describes. Reads no weights and no pictures.
 
     `earlier` are problems found while composing, reported together with these; groups in `skip` were replaced
     by their default meanwhile, so nothing is said about them. `allowed` are packages from outside whose
-    classes `_target_` may name.
+    classes `_target_` may name. Keys that are `typed`, by a command line or a grid, keep their value whatever
+    the model is.
 
     Raises:
         ConfigError: one error with every problem, each with its full key, what is allowed and the nearest
@@ -49,8 +52,7 @@ def check(
             )
     if parts["model"] is not None:
         problems += family_fits(node, parts["model"])
-        if (fitted := getattr(parts["metrics"], "fitted", None)) is not None:
-            parts["metrics"] = fitted(parts["model"])
+        parts = fit(parts, typed)
     if options is not None:
         problems += pairing_problems(options, {k: v for k, v in parts.items() if k not in skip})
     if problems:

@@ -83,8 +83,9 @@ def checked_for(request: Request, model: Mapping[str, Any]) -> Experiment:
 
 def _checked(cfg: DictConfig, request: Request) -> Experiment:
     with reading([as_typed(o) for o in request.overrides]):
-        experiment = check(cfg, request.problems, request.skip, request.allowed)
-    return replace(experiment, overrides=given(request.overrides))
+        said = given(request.overrides)
+        experiment = check(cfg, request.problems, request.skip, request.allowed, said)
+    return replace(experiment, overrides=said)
 
 
 def given(overrides: Sequence[str]) -> dict[str, Any]:

@@ -45,6 +45,14 @@ Goals = Mapping[str, Goal]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Instead:
+    """What stands in place of goals and bounds that say nothing on a model, with the same numbers."""
+
+    goals: Mapping[str, tuple[str, ...]]  # goal -> goals
+    bounds: Mapping[tuple[str, str], tuple[str, str]]  # metric and variant -> name of the bound, and variant
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bounds:
     """Goals with numbers, resolved against the metrics that a board has."""
 

@@ -89,7 +89,7 @@ def numbers_of(run: Run) -> dict[str, float]:
         for r in run.scores
         if (r.state, r.quantization) == ("edit", "none")
     }
-    layout = layout_of(run.record.family)
+    layout = layout_of(run.record.family, run.record.settings)
     return {
         reading.heading: value
         for reading in (layout.progress if layout else ())

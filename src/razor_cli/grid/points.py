@@ -99,10 +99,13 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
                 raise cfg
             keys = {k: v for k, v in point.items() if k not in available}
             with reading([*asked.words, *(f"{k}={_shown(v)}" for k, v in keys.items())]):
-                experiment = check(with_keys(cfg, keys), request.problems, request.skip, request.allowed)
+                typed = said[chosen] | keys
+                experiment = check(
+                    with_keys(cfg, keys), request.problems, request.skip, request.allowed, typed
+                )
             if not asked.name:
                 refuse_grid(experiment)
-            experiment = replace(experiment, overrides=said[chosen] | keys)
+            experiment = replace(experiment, overrides=typed)
             pictures = _pictures(experiment, sizes)
             jobs.append(
                 Job(

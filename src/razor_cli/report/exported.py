@@ -48,7 +48,7 @@ def as_markdown(run: Run) -> str:
     }
     if record.verdict is not None:
         fields["verdict"] = record.verdict.decision.value + record.verdict.by
-    layout = layout_of(record.family) or plain([r.score for r in rows])
+    layout = layout_of(record.family, record.settings) or plain([r.score for r in rows])
     parts = [f"# forget {in_markdown(record.target, cell=False)}: {in_markdown(record.method, cell=False)}\n"]
     parts += ["".join(f"- {name}: {in_markdown(value)}\n" for name, value in fields.items())]
     parts += [text for part in layout.parts if (text := _part(part, rows))]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from glob import escape
 from importlib import import_module
 
@@ -21,6 +21,7 @@ class Reading:
     metric: str
     variant: str = "*"
     but: str = ""  # metrics that fit this are left out
+    instead: Reading | None = None  # stands there where a run's bounds are of it, and not of this one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +109,10 @@ class Layout:
     attacked: Attacked | None = None
 
 
-def layout_of(family: str) -> Layout | None:
-    """Return the layout of a family, LAYOUT in `layout.py` of its folder; None for one without."""
+def layout_of(family: str, settings: Mapping[str, object] | None = None) -> Layout | None:
+    """Return the layout of a family, LAYOUT in `layout.py` of its folder, as the recorded settings of a run
+    judge it; None for one without.
+    """
     name = f"razor_cli.families.{family}.layout"
     try:
         found: Layout = import_module(name).LAYOUT
@@ -117,7 +120,28 @@ def layout_of(family: str) -> Layout | None:
         if error.name is None or not name.startswith(error.name):
             raise  # the layout is there, and something it imports is not
         return None
-    return found
+    return _judged(found, settings or {})
+
+
+def _judged(layout: Layout, settings: Mapping[str, object]) -> Layout:
+    """Return a layout with the readings that a run is judged by, where others stand for them."""
+    scenario = settings.get("scenario")
+    acceptance = scenario.get("acceptance") if isinstance(scenario, Mapping) else None
+    bounds = acceptance.values() if isinstance(acceptance, Mapping) else ()
+    judged = {(b.get("metric"), b.get("variant")) for b in bounds}
+
+    def shown(readings: Sequence[Reading]) -> tuple[Reading, ...]:
+        return tuple(
+            other
+            if (other := r.instead)
+            and (other.metric, other.variant) in judged
+            and (r.metric, r.variant) not in judged
+            else r
+            for r in readings
+        )
+
+    parts = (replace(p, readings=shown(p.readings)) if isinstance(p, Block) else p for p in layout.parts)
+    return replace(layout, parts=tuple(parts), progress=shown(layout.progress))
 
 
 def plain(scores: Sequence[Score]) -> Layout:

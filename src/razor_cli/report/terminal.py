@@ -30,7 +30,7 @@ def print_report(console: Console, run: Run, acceptance: Acceptance | None = Non
     words = Words(console.options.ascii_only)
     record, rows = run.record, run.scores
     _print_header(console, words, record)
-    layout = layout_of(record.family) or plain([r.score for r in rows])
+    layout = layout_of(record.family, record.settings) or plain([r.score for r in rows])
     for part in layout.parts:
         print_part(console, words, part, rows)
     if layout.attacked is not None:

@@ -95,6 +95,13 @@ def _of_folder(folder: Path) -> dict[str, Any]:
     return config
 
 
+def has_bias(architecture: str) -> bool:
+    """Tell whether an architecture adds a bias to its logits, which is what the sigmoid loss trains. Raises
+    WeightsError for a name that there is not.
+    """
+    return configuration_of(architecture).get("init_logit_bias") is not None
+
+
 def serves(config: Mapping[str, Any]) -> bool:
     """Tell whether the blocks of both towers are known, and what they are built from is on this machine."""
     return refusal(config) is None

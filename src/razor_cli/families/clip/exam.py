@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +31,10 @@ from razor_cli.metrics.score import Score
 from razor_cli.weights.live import live_hash
 
 BASE, EDIT = ("base", "none"), ("edit", "none")
+SIGMOID_NOTE = (
+    "trained with the sigmoid loss: M1 and M4 against the mean prompt say nothing, generic and multiclass do "
+    "(docs/metrics.md)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,6 @@ class Answers:
 class ClipExam:
     """Measures whatever weights the model holds on the evaluation set, the forget pictures as `members`."""
 
-    notes: ClassVar[Sequence[str]] = ()
-
     model: DualEncoder
     sets: ConceptSets
     settings: Metrics = field(default_factory=Metrics)
@@ -61,6 +62,11 @@ class ClipExam:
         self.tokens = self.model.tokenize(self.gallery.texts)
         model = self.model
         self.known = TakenOver[Tensor](model.module, lambda: (model.image_features, model.text_features))
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return which of the scores say nothing of this model."""
+        return () if self.model.bias is None else (SIGMOID_NOTE,)
 
     @torch.no_grad()
     def embeddings(self, tower: Tower) -> Tensor:

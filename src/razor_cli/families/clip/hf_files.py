@@ -60,6 +60,14 @@ def read_config(folder: Path, kinds: Collection[str] = TOWERS) -> dict[str, Any]
     return config
 
 
+def is_siglip(folder: Path) -> bool:
+    """Tell whether a folder's config.json speaks of a SigLIP; files that cannot be read are judged by
+    others.
+    """
+    file = folder / "config.json"
+    return file.is_file() and read_json(file).get("model_type") in ("siglip", "siglip2")
+
+
 def check_folder(folder: Path, kinds: Collection[str] = TOWERS) -> None:
     """Raise WeightsError unless all files beside the weights are there and can be followed."""
     if not (folder / "config.json").exists():

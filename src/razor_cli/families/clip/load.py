@@ -12,10 +12,11 @@ from razor_cli.families.clip.architectures import check_served
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import Library, salt_of
 from razor_cli.families.clip.fit import weights_digest
+from razor_cli.families.clip.hf_files import is_siglip
 from razor_cli.families.clip.hugging_face import architecture_of, load_hugging_face
 from razor_cli.families.clip.open_clip_folder import check_followed
 from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_in, open_clip_salt
-from razor_cli.families.clip.siglip import is_siglip, load_siglip, siglip_name
+from razor_cli.families.clip.siglip import load_siglip, siglip_name
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 from razor_cli.weights.beside import CompanionFiles
 from razor_cli.weights.checkpoint import read_state

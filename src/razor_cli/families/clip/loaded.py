@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from razor_cli.config.schema import checked_settings
 from razor_cli.contract.choices import Device
-from razor_cli.contract.goals import Goals
+from razor_cli.contract.goals import Goals, Instead
 from razor_cli.contract.handed import Handed
 from razor_cli.contract.handed_over import HandedOver
+from razor_cli.dual.goals import SIGMOID
 from razor_cli.errors import ConfigError
+from razor_cli.families.clip.hf_kinds import REFUSED
 from razor_cli.families.clip.spec import ClipSpec
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ SERVED = "an open_clip model (open_clip.create_model…), or a CLIPModel or Sigl
 BESIDE = ("tokenizer", "preprocess", "processor")
 LIBRARIES = {
     "open_clip": ("CLIP", "CustomTextCLIP", "CoCa"),
-    "transformers": ("CLIPModel", "SiglipModel"),
+    "transformers": ("CLIPModel", "SiglipModel", "Siglip2Model"),  # the last is refused with the reason
 }
 
 
@@ -51,6 +53,13 @@ class LoadedClip(HandedOver):
         return {}
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoadedSiglip(LoadedClip):
+    """Likewise of a model that was trained with the sigmoid loss."""
+
+    instead: ClassVar[Instead] = SIGMOID
+
+
 def serves(model: object) -> bool:
     """Tell whether a model is a CLIP of one of the two libraries."""
     return _library(model) is not None
@@ -68,7 +77,9 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
     """Return a CLIP ready for a run: a copy of its own in fp32, named by what the model is stored as."""
     from razor_cli.families.clip.load import choose_device
 
-    found = checked_settings(LoadedClip, settings)
+    _refuse(model)
+    cls = LoadedSiglip if getattr(model, "logit_bias", None) is not None else LoadedClip
+    found = checked_settings(cls, settings)
     library = _library(model)
     known = ("tokenizer", "preprocess") if library == "open_clip" else ("processor",)
     if strays := sorted(beside.keys() - set(known)):
@@ -84,7 +95,23 @@ def handed(model: Any, beside: Mapping[str, Any], settings: Mapping[str, Any]) -
     view.device, view.label = device, found.name
     digest = f"{view.weights_hash()}{view.preparation()}"
     node = {**asdict(found), "device": found.device.value, "weights": _hashed(digest)}
-    return Handed(family=view, settings={"_target_": f"{__name__}.{LoadedClip.__name__}", **node})
+    return Handed(family=view, settings={"_target_": f"{__name__}.{cls.__name__}", **node})
+
+
+def _refuse(model: Any) -> None:
+    """Raise ConfigError for a model of transformers that is known and not served."""
+    config = getattr(model, "config", None)
+    kind = str(getattr(config, "model_type", None))
+    name = type(model).__name__
+    if kind in REFUSED:
+        why, fix = REFUSED[kind]
+        raise ConfigError(f"{name} is {why}", allowed=SERVED, found=f"model_type {kind}", fix=fix)
+    if getattr(getattr(config, "vision_config", None), "vision_use_head", True) is not True:
+        raise ConfigError(
+            f"{name}: the image tower pools nothing",
+            allowed=SERVED,
+            found="vision_config.vision_use_head false",
+        )
 
 
 def _hashed(text: str) -> str:

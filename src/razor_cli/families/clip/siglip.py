@@ -28,7 +28,6 @@ from razor_cli.families.clip.hf_kinds import KINDS, SIGLIP
 from razor_cli.families.clip.hugging_face import named, prepared_by, worded
 from razor_cli.families.clip.tokens import check_tokenizer, within
 from razor_cli.weights.checkpoint import read_state
-from razor_cli.weights.json_file import read_json
 
 POOL = "vision_model.head"
 
@@ -115,14 +114,6 @@ def siglip_name(folder: Path) -> str:
     """Return what a folder's model is called, from its config.json."""
     check_folder(folder, KINDS)
     return _named(_config(folder).vision_config)
-
-
-def is_siglip(folder: Path) -> bool:
-    """Tell whether a folder's config.json speaks of a SigLIP; files that cannot be read are judged by
-    others.
-    """
-    file = folder / "config.json"
-    return file.is_file() and read_json(file).get("model_type") in ("siglip", "siglip2")
 
 
 def _named(vision: Any) -> str:

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 from razor_cli.contract.choices import Device
 from razor_cli.contract.family import BOARD, CLASSES, DUAL, RETAIN
-from razor_cli.contract.goals import Goals
+from razor_cli.contract.goals import Goals, Instead
 from razor_cli.contract.spec import Estimate, Work
 from razor_cli.dual.choices import FORGET_LOSSES
-from razor_cli.dual.goals import GOALS
+from razor_cli.dual.goals import GOALS, SIGMOID
 from razor_cli.errors import ConfigError, Problem, WeightsError
-from razor_cli.families.clip.architectures import check_served, fetched_config, fetched_tokenizer, files_of
+from razor_cli.families.clip.architectures import (
+    check_served,
+    fetched_config,
+    fetched_tokenizer,
+    files_of,
+    has_bias,
+)
 from razor_cli.families.clip.files import Library, beside_weights, weight_files
-from razor_cli.families.clip.hf_files import check_folder
+from razor_cli.families.clip.hf_files import check_folder, is_siglip
 from razor_cli.families.clip.hf_kinds import KINDS
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 from razor_cli.runs.remembered import remember
@@ -81,6 +87,24 @@ class ClipSpec:
         """Return the files of the models that a run is held against."""
         folder = stand_in_folder(self.architecture or DEFAULT) if self.stand_in else None
         return CompanionFiles(oracle=self.oracle, reseeded=self.reseeded, folder=folder)
+
+    @property
+    def sigmoid(self) -> bool:
+        """Tell whether the model was trained with the sigmoid loss, by its configuration; of one that cannot
+        be read others say why.
+        """
+        try:
+            if self.library is Library.OPEN_CLIP:
+                return has_bias(self.full_architecture or "")
+            folder = stand_in_folder(self.architecture or DEFAULT) if self.stand_in else self.weights or ""
+            return is_siglip(Path(folder).expanduser())
+        except WeightsError:
+            return False
+
+    @property
+    def instead(self) -> Instead | None:
+        """Return what stands in place of goals and bounds that say nothing on the model, if any do."""
+        return SIGMOID if self.sigmoid else None
 
     def problems(self) -> list[Problem]:
         """A path given as weights must exist, and what stands beside it must be usable; a tag is looked up
