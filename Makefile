@@ -18,10 +18,10 @@ SD_TINY := src/razor_cli/families/diffusion/standins/sd_tiny
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types suite test-slow bench bench-gpu tables standins wheel-check clean
+.PHONY: help run test lint types suite test-slow bench bench-gpu tables architectures standins wheel-check clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .venv/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "razor-cli needs Python 3.11, 3.12 or 3.13; none is on the PATH (or give PYTHON=...)"; exit 2; }
@@ -68,6 +68,9 @@ ifdef RUN
 else
 	$(BIN)/razor tables all $(ARGS)
 endif
+
+architectures: .venv/.ready ## try every architecture of open_clip with random weights, then write docs/architectures.md (ARGS="--only RN50,RN101 --full 150 --out DIR")
+	$(TEST_ENV) $(BIN)/python scripts/architectures.py $(ARGS)
 
 standins: .venv/.ready ## train the embedded models again (an hour or two each on two cores): MODEL=clip CIFAR=DIR, siglip CIFAR=DIR, sd, judges, sd3, llava; all without MODEL
 	@test -z "$(filter-out $(STANDINS),$(MODEL))" || { echo "MODEL=$(MODEL): give one of $(STANDINS), or none for all"; exit 2; }

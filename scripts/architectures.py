@@ -4,11 +4,13 @@ quantization, a patch.
 Each is tried in a process of its own with a limit of memory, smallest first, with random weights: at full
 size up to --full million weights, beyond with few and narrow blocks of the same kind
 (scripts/small_models.py). What an architecture needs from the hub is put into a cache of its own. Results lie
-in --out, one file each, and those that passed are not tried again; the table is docs/architectures.md.
+in --out, one file each, and those that passed are not tried again; the table is docs/architectures.md, where
+rows stay of names that have no result in --out.
 
-    python scripts/architectures.py                    # whatever has not passed yet, then the table
-    python scripts/architectures.py --only RN50,RN101  # these, again
-    python scripts/architectures.py --table            # the table alone
+    make architectures                                 # whatever has not passed yet, then the table
+    make architectures ARGS="--only RN50,RN101"        # these, again
+    make architectures ARGS="--only RN50 --full 150"   # at full size
+    make architectures ARGS=--table                    # the table alone
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ def main() -> int:
     from small_table import page
 
     found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(asked.out.glob("*.json"))]
-    PAGE.write_text(page(found), encoding="utf-8")
+    PAGE.write_text(page(found, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     failed = [entry["name"] for entry in found if "failed" in entry]
     print(f"{len(found)} tried, {len(failed)} failed {' '.join(failed)}")
     return 1 if failed else 0

@@ -30,8 +30,9 @@ stages, and the projections, which `include_projections=true` adds.
 the name is refused with the command that fetches it, before weights are read.
 
 ```
-python scripts/architectures.py            # tries what has not been tried, then writes this page
-python scripts/architectures.py --only RN50
+make architectures                               # tries what has not been tried, then writes this page
+make architectures ARGS="--only RN50,RN101"      # these again; the other rows stay
+make architectures ARGS="--only RN50 --full 150" # at full size, where it has no more than 150 million weights
 ```
 
 What the columns of a convolutional tower mean:
@@ -47,17 +48,21 @@ What the columns of a convolutional tower mean:
 """
 
 
-def page(found: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page."""
+def page(found: Sequence[Mapping[str, Any]], before: str = "") -> str:
+    """Return the page; rows of those that are served stay of the page as it was where nothing new was
+    found.
+    """
+    tried = {f["name"] for f in found}
+    kept = {name: row for name, row in rows_of(before).items() if name not in tried}
     served = [f for f in found if "patched" in f]
     refused = [f for f in found if "refused" in f]
     failed = [f for f in found if "failed" in f]
-    left = sorted(set(open_clip.list_models()) - {f["name"] for f in found}, key=str.lower)
-    total = len(served) + len(refused) + len(failed) + len(left)
-    counts = [f"{len(served)} of {total} names are edited, quantized and patched"]
+    left = sorted(set(open_clip.list_models()) - tried - kept.keys(), key=str.lower)
+    total = len(found) + len(kept) + len(left)
+    counts = [f"{len(served) + len(kept)} of {total} names are edited, quantized and patched"]
     for what, names in (("refused", refused), ("failed", failed), ("not tried yet", left)):
         counts += [f"{len(names)} {what}"] if names else []
-    parts = [INTRO, "## Served\n", ", ".join(counts) + ".\n", served_table(served)]
+    parts = [INTRO, "## Served\n", ", ".join(counts) + ".\n", served_table(served, kept)]
     if refused:
         rows = [[f"`{f['name']}`", f["image"], f["text"], f["refused"]] for f in refused]
         parts += [
@@ -72,10 +77,17 @@ def page(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-def served_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows of those that are served."""
-    rows = []
-    for f in sorted(found, key=lambda f: f["name"].lower()):
+def rows_of(text: str) -> dict[str, list[str]]:
+    """Return the rows of a page's table of those that are served, by name."""
+    served = text.partition("## Served\n")[2].partition("\n## ")[0]
+    cells = [line[2:-2].split(" | ") for line in served.splitlines() if line.startswith("| `")]
+    return {row[0].strip("`"): row for row in cells}
+
+
+def served_table(found: Sequence[Mapping[str, Any]], kept: Mapping[str, list[str]]) -> str:
+    """Return the rows of those that are served, with those that are kept as they are."""
+    rows = list(kept.values())
+    for f in found:
         counts = [str(f["components"][g]) for g in ("head_mlp", "attn_mlp", "block", "tensor")]
         size = f"{f['weights'] / 1e6:.0f} M" if f["full"] else f"small, {f['weights'] / 1e6:.1f} M"
         rows.append(
@@ -102,7 +114,7 @@ def served_table(found: Sequence[Mapping[str, Any]]) -> str:
         "never",
         "int8",
     ]
-    return table([*heads, "from the hub"], rows)
+    return table([*heads, "from the hub"], sorted(rows, key=lambda row: row[0].strip("`").lower()))
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

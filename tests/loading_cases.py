@@ -86,12 +86,12 @@ def written(path: Path, state: dict[str, Tensor]) -> Path:
     return path
 
 
-def hf_folder(folder: Path, *, own: bool = False, together: bool = False) -> Path:
+def hf_folder(folder: Path, *, own: bool = False, together: bool = False, **sizes: int) -> Path:
     """Write a tiny transformers CLIP: weights, tokenizer (bytes and three merges) and preprocessor.
 
     `own`: another mean and deviation than CLIP's. `together`: the preprocessor inside processor_config.json,
     as a whole processor is saved by transformers 5; else in preprocessor_config.json, as the published
-    folders have it.
+    folders have it. `sizes` are of both towers.
     """
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizerFast
 
@@ -110,6 +110,7 @@ def hf_folder(folder: Path, *, own: bool = False, together: bool = False) -> Pat
     tokenizer = CLIPTokenizerFast.from_pretrained(folder)
     size = len(words)
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
+    tower |= sizes
     config = CLIPConfig(
         text_config={
             **tower,

@@ -52,13 +52,14 @@ def write_words(folder: Path) -> Any:
     return tokenizer
 
 
-def siglip_folder(folder: Path, **vision: Any) -> Path:
+def siglip_folder(folder: Path, width: int = 32, mlp: int = 64, **vision: Any) -> Path:
     """Write a small SigLIP with random weights, none of them zero or constant."""
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
     folder.mkdir(exist_ok=True)
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
-    text = {"vocab_size": len(write_words(folder)), "max_position_embeddings": CONTEXT, "projection_size": 32}
+    tower = {"hidden_size": width, "intermediate_size": mlp, "num_attention_heads": 4, "num_hidden_layers": 2}
+    words = len(write_words(folder))
+    text = {"vocab_size": words, "max_position_embeddings": CONTEXT, "projection_size": width}
     special = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
     config = SiglipConfig(
         text_config={**tower, **text, **special},

@@ -20,6 +20,7 @@ from razor_cli.config.check import check
 from razor_cli.config.command_line import Request, values_of
 from razor_cli.config.compose import given, hydra_errors, hydra_here
 from razor_cli.config.conf_files import conf_dir, values
+from razor_cli.config.hydra_words import cannot_start
 from razor_cli.config.outside import allowed
 from razor_cli.config.overrides import as_typed, quote
 from razor_cli.config.pairings import refuse_grid
@@ -71,7 +72,8 @@ class Job:
         number, point = HydraConfig.get().job.num + 1, point_of(list(map(as_typed, overrides)), self.keys)
         outcome = self._ended(cfg, number, Outcome(overrides=overrides, exit_code=0, point=point))
         self.outcomes.append(outcome)
-        told = line(outcome, number, self.total, left(self.outcomes, self.total))
+        alone = self.process != this_process()  # what others have done is not known here
+        told = line(outcome, number, self.total, "" if alone else left(self.outcomes, self.total))
         Screen(file=sys.stdout).print(told, soft_wrap=True)
         if outcome.error and (self.fail_fast or cfg.get("fail_fast") is True):
             if self.process == this_process():
@@ -164,9 +166,13 @@ def _several(request: Request) -> tuple[tuple[str, ...], int | None]:
 
 
 def _not_swept(request: Request) -> list[Problem]:
-    """Return the problems of several values for what a sweep has one of, before its first job is started."""
+    """Return the problems of several values for what a sweep has one of, and of a launcher that cannot start,
+    before its first job is started.
+    """
     found: list[Problem] = []
     for key, swept, several in map(values_of, request.overrides if not request.problems else ()):
+        if key == "hydra/launcher" and (problem := cannot_start(str(swept[0]))):
+            found.append(problem)
         if several and key in FOR_ALL:
             what = f"{key} holds for the whole sweep, and cannot have several values in it"
             found.append(Problem(what=what, found=", ".join(map(str, swept)), fix=f"{key}=VALUE, one"))

@@ -27,7 +27,7 @@ from typer.main import get_command
 from razor_cli.config.command_line import read, values_of
 from razor_cli.config.compose import checked
 from razor_cli.config.overrides import quote
-from razor_cli.grid import blocks, points
+from razor_cli.grid import blocks, photographs, points
 from razor_cli.main import COMMANDS, build_app, parse
 from razor_cli.tables.registry import TABLES
 
@@ -97,7 +97,7 @@ def first_point(arguments: list[str]) -> list[str]:
     flags = parse(arguments)
     if not flags.multirun and (asked := blocks.chosen_blocks(flags.overrides, flags.config_dir)):
         found = blocks.read(flags.overrides, *asked)
-        own = shlex.split(points.alone(found, blocks.points(found.blocks)[0]))[1:]
+        own = shlex.split(points.alone(found, photographs.placed(found)[0][0]))[1:]
         return [w for w in own if not w.startswith("targets=")]
     if not flags.multirun:
         return list(flags.overrides)

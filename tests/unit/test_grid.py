@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pictures import write_folder
 
 from razor_cli.config.conf_files import conf_dir, groups
 from razor_cli.errors import ConfigError, DataError
@@ -195,8 +196,7 @@ def test_command_of_a_job_runs_exactly_that_job(extra: Path) -> None:
 def test_a_data_setting_goes_to_the_kinds_that_have_it_and_a_line_says_so(
     extra: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "photos/Ada").mkdir(parents=True)
-    (tmp_path / "photos/Bo").mkdir()
+    write_folder(tmp_path / "photos", {"Ada": 1, "Bo": 1})
     own = "  - {scenario: [identity], data: [folder], target: [Ada], method: [none]}\n"
     (extra / "experiment/mine.yaml").write_text(FILE + own)
     root = f"data.root={tmp_path / 'photos'}"

@@ -47,10 +47,7 @@ class TinyClip:
         assert granularity is Granularity.TENSOR and towers is Towers.BOTH
         found = [(n, Tower.VISION if n.startswith("visual") else Tower.TEXT, 0) for n in self.linear()]
         if include_projections:
-            found += [
-                ("token_embedding.weight", Tower.TEXT, -1),
-                *((n, tower, 2) for n, tower in PROJECTIONS.items()),
-            ]
+            found += [(n, tower, 2) for n, tower in PROJECTIONS.items()]
         return [Component(n, "tensor", tower, layer, (Slice(n),)) for n, tower, layer in found]
 
     def linear(self) -> list[str]:

@@ -61,6 +61,12 @@ def check(
     return Experiment(**vars(options), **parts)
 
 
+def parts_of(cfg: Mapping[Any, Any], allowed: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return the object of every group of a composed configuration, None for one that is refused."""
+    node = renamed.within(_resolve(cfg, []))
+    return {group: _part(group, node, allowed, []) for group in GROUPS}
+
+
 def _resolve(cfg: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:
     """Return plain values with interpolations replaced; one that points nowhere is a problem."""
     from omegaconf import OmegaConf

@@ -7,6 +7,7 @@ elsewhere or change the process.
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from razor_cli.config import interpolations
@@ -19,6 +20,11 @@ ALLOWED = "with -m: hydra/launcher=NAME, hydra.launcher.KEY=VALUE, and the same 
 GROUP = re.compile(r"hydra/(launcher|sweeper)(/\w+)?")
 SETTING = re.compile(r"hydra\.(launcher|sweeper)(\.[A-Za-z]\w*)+")
 CALLED = {"params", "custom_search_space"}  # would add words unseen, or name code that is called
+PACKAGES = {  # launchers that documentation names -> what installs them
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+}
 PLACE = re.compile(r"(^|[\s/@.])hydra([/.@]|$)")
 
 
@@ -49,6 +55,31 @@ def problems(argument: str, override: Override, *, multirun: bool) -> list[Probl
     if not multirun:
         return [Problem(what=f"{argument}: launcher and sweeper are those of a sweep", fix="add -m")]
     return interpolations.problems({key: value})
+
+
+def not_installed(group: str, name: str) -> Problem:
+    """Return the problem of a launcher or a sweeper that no installed package brings."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    hydra = GlobalHydra.instance()
+    there = hydra.config_loader().get_group_options(group) if hydra.is_initialized() else []
+    package = PACKAGES.get(name) if group == "hydra/launcher" else None
+    return Problem(
+        what=f"{group}={name}: there is no such {group.partition('/')[2]}",
+        allowed=", ".join(sorted(there)) or None,
+        fix=f"pip install {package}" if package else f"{group}=NAME, or install the package that brings it",
+    )
+
+
+def cannot_start(name: str) -> Problem | None:
+    """Return what keeps a launcher from starting on this machine, None for one that may."""
+    if name != "submitit_slurm" or shutil.which("srun"):
+        return None
+    return Problem(
+        what=f"hydra/launcher={name} starts jobs of Slurm, and there is no srun on this machine",
+        fix="hydra/launcher=joblib hydra.launcher.n_jobs=2, or hydra/launcher=submitit_local, which starts "
+        "all points at once",
+    )
 
 
 def _plain(value: Any) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from razor_cli.config import hydra_words
 from razor_cli.config.conf_files import FAMILY, groups
 from razor_cli.config.family import no_answer
 from razor_cli.errors import SHOWN, ConfigError, Problem, RazorError, UserError, shortened
@@ -24,6 +25,7 @@ PLACES = {  # what is wrong with a path that was given, and no failure of the ma
     errno.ELOOP: "its links lead in a circle",
     errno.EEXIST: "something of another kind stands there",
 }
+PLUGGED = ("hydra/launcher/", "hydra/sweeper/")
 
 
 @contextmanager
@@ -88,6 +90,8 @@ def _of_hydra(error: Exception, words: Sequence[str], roots: Sequence[Path]) -> 
             allowed=", ".join(groups(roots)[group]) if group != FAMILY else None,
             fix=f"{group}=NAME",
         )
+    if isinstance(missing, str) and missing.startswith(PLUGGED):
+        return hydra_words.not_installed(*missing.rsplit("/", 1))
     texts = [_first(e) for e in (error, error.__cause__ or error.__context__) if e is not None]
     found = [t for t in texts if t]
     key = getattr(error.__cause__, "full_key", None) or _blamed(found[0] if found else "", words)

@@ -60,16 +60,14 @@ def conv_weights(model: DualEncoder) -> list[str]:
 
 
 def projections_of(model: DualEncoder) -> dict[str, str]:
-    """Return the final projections with their towers: the matrices that `include_projections` adds after the
-    blocks.
+    """Return the final projections with their towers: the matrices that `include_projections` adds, of towers
+    that cannot be entered at a block too.
     """
     live = parameters(model)
     plain, more = (model.components(Granularity.TENSOR, Towers.BOTH, include) for include in (False, True))
     known = {param for component in plain for param in component.params}
     added = [(param, component) for component in more for param in component.params if param not in known]
-    return {
-        param: component.tower for param, component in added if component.layer >= 0 and live[param].ndim == 2
-    }
+    return {param: component.tower for param, component in added if live[param].ndim == 2}
 
 
 def _is_linear(model: DualEncoder, name: str) -> bool:

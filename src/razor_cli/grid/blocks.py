@@ -61,6 +61,7 @@ class Asked:
     words: list[str]  # as typed, for every job
     extra: str | None = None
     multirun: bool = True  # a comma separates values, as in a grid and with -m
+    given: frozenset[str] = frozenset()  # keys of which the command line gives all values
 
 
 def chosen_blocks(arguments: Sequence[str], extra: str | None = None) -> tuple[str, list[Block]] | None:
@@ -134,7 +135,9 @@ def read(
     chosen = [b | {"target": b["target"][:most]} if "target" in b else b for b in chosen]
     if problems := sweeps.too_many([sum(math.prod(map(len, block.values())) for block in chosen)]):
         raise together(problems)
-    return Asked(name=name, blocks=chosen, words=words, extra=extra, multirun=multirun)
+    return Asked(
+        name=name, blocks=chosen, words=words, extra=extra, multirun=multirun, given=frozenset(given)
+    )
 
 
 def _not_here(argument: str, name: str) -> list[Problem]:

@@ -29,7 +29,7 @@ def leave_out(composed: Mapping[K, Any], words: Sequence[str]) -> dict[K, frozen
     for key, cfg in composed.items():
         with open_dict(cfg):
             for word in gone[key]:
-                cfg["data"].pop(_setting(word), None)
+                cfg["data"].pop(setting(word), None)
     return gone
 
 
@@ -48,7 +48,7 @@ def told(left_out: Iterable[tuple[str, Iterable[str]]]) -> list[str]:
 
 def _lacking(cfg: Any, words: Sequence[str]) -> frozenset[str]:
     """Return the words that set what the chosen kind of data has not."""
-    mine = [w for w in words if _setting(w)]
+    mine = [w for w in words if setting(w)]
     node = cfg.get("data")
     if not mine or not hasattr(node, "get"):
         return frozenset()
@@ -56,10 +56,10 @@ def _lacking(cfg: Any, words: Sequence[str]) -> frozenset[str]:
         own = hints(locate(node.get("_target_"), PLACES["data"], "data"))
     except ConfigError:  # the check reports it
         return frozenset()
-    return frozenset(w for w in mine if _setting(w) not in own)
+    return frozenset(w for w in mine if setting(w) not in own)
 
 
-def _setting(word: str) -> str:
+def setting(word: str) -> str:
     """Return NAME of `data.NAME=value` and `data.NAME.key=value`, or nothing."""
     group, _, name = word.lstrip("+").partition("=")[0].partition(".")
     return name.partition(".")[0] if group == "data" else ""

@@ -16,7 +16,8 @@ from razor_cli.config.pairings import refuse_grid
 from razor_cli.config.settings import Experiment
 from razor_cli.config.worded import reading
 from razor_cli.errors import ConfigError, RazorError
-from razor_cli.grid.blocks import Asked, Block, SeveralScenariosError, points, read
+from razor_cli.grid import photographs
+from razor_cli.grid.blocks import Asked, Block, SeveralScenariosError, read
 from razor_cli.grid.data_words import leave_out, told
 
 
@@ -32,6 +33,7 @@ class Job:
     command: str  # runs this job alone
     pictures: dict[str, int] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()  # words that its kind of data has no setting for
+    photographed: str = ""  # the model that drawn pictures gave way for to the user's photographs
 
     @property
     def label(self) -> str:
@@ -86,13 +88,16 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
     embedded data.
     """
     available = groups(roots_of(asked.extra))
-    every = [(p, tuple(f"{k}={v}" for k, v in p.items() if k in available)) for p in points(asked.blocks)]
-    composed = _composed(asked, list(dict.fromkeys(chosen for _, chosen in every)))
+    every = [
+        (p, moved, tuple(f"{k}={v}" for k, v in p.items() if k in available))
+        for p, moved in photographs.placed(asked)
+    ]
+    composed = _composed(asked, list(dict.fromkeys(chosen for *_, chosen in every)))
     said = {c: given(request.overrides) for c, (request, _, _) in composed.items()}
     sizes: dict[str, dict[str, int] | RazorError] = {}
     jobs: list[Job] = []
     refused: list[Refused] = []
-    for number, (point, chosen) in enumerate(every, 1):
+    for number, (point, moved, chosen) in enumerate(every, 1):
         request, cfg, less = composed[chosen]
         try:
             if isinstance(cfg, RazorError):
@@ -115,6 +120,7 @@ def check_all(asked: Asked) -> tuple[list[Job], list[Refused]]:
                     command=alone(replace(asked, words=[w for w in asked.words if w not in less]), point),
                     pictures=pictures,
                     left_out=less,
+                    photographed=moved,
                 )
             )
         except RazorError as error:
@@ -145,16 +151,17 @@ def _composed(
 
 
 def left_out(jobs: Sequence[Job]) -> list[str]:
-    """Return a line for each word of the command line that some jobs have no setting for."""
-    return told((job.experiment.data.kind, job.left_out) for job in jobs)
+    """Return a line for each word of the command line that some jobs have no setting for, and for each model
+    that takes photographs in place of drawn pictures.
+    """
+    said = photographs.told(job.photographed for job in jobs)
+    return said + told((job.experiment.data.kind, job.left_out) for job in jobs)
 
 
 def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorError]) -> dict[str, int]:
     """Return the sizes of the sets; an unknown target, or too few pictures, is refused here. Seeds share one
-    answer.
+    answer. Of pictures that are not listed beforehand the target is looked for.
     """
-    if not experiment.data.listed_beforehand:
-        return {}
     key = repr(
         (
             experiment.scenario,
@@ -165,16 +172,26 @@ def _pictures(experiment: Experiment, known: dict[str, dict[str, int] | RazorErr
         )
     )
     if key not in known:
-        from razor_cli.bench import sets_of
-
         try:
-            known[key] = sets_of(experiment).sizes()
+            known[key] = _sizes(experiment)
         except RazorError as error:
             known[key] = error
     found = known[key]
     if isinstance(found, RazorError):
         raise found
     return found
+
+
+def _sizes(experiment: Experiment) -> dict[str, int]:
+    from razor_cli.bench import sets_of
+    from razor_cli.config.asked import ask_of
+
+    if experiment.data.listed_beforehand:
+        return sets_of(experiment).sizes()
+    if (find := getattr(experiment.data, "find_target", None)) is not None:
+        for each in ask_of(experiment, experiment.scenario, experiment.model).of_each():
+            find(each)
+    return {}
 
 
 def alone(asked: Asked, point: Mapping[str, Any]) -> str:

@@ -118,6 +118,7 @@ def quantized(
         names: list[str] = []
         in_modules: list[str] = []
         live = parameters(family)
+        transposed = family.quantizable().transposed if scheme != "none" else frozenset()
         if scheme != "none":
             names = quantized_names(
                 family,
@@ -133,7 +134,6 @@ def quantized(
                 in_modules = plain_linears(family.module, names)
             for name in names:
                 check_finite(live[name], name)
-            transposed = family.quantizable().transposed
             modules = {f"{name}.weight" for name in in_modules}
             in_place = [name for name in names if name not in modules]
 
@@ -150,7 +150,10 @@ def quantized(
             n_weights=sum(live[name].numel() for name in names),
             n_modules=len(in_modules),
             bytes_before=sum(live[name].nbytes for name in names),
-            bytes_after=sum(_stored_bytes(live[name], scheme, settings) for name in names),
+            bytes_after=sum(
+                _stored_bytes(live[name].T if name in transposed else live[name], scheme, settings)
+                for name in names
+            ),
         )
 
 

@@ -29,9 +29,13 @@ class CanvasStandIn(Drawn):
         """Return which pictures show the target."""
         return pictures
 
+    def untaught(self, pictures: str, stand_in: bool) -> bool:
+        """Tell whether a model was never shown such pictures, whatever they show."""
+        return not stand_in
+
     def problems(self, ask: Ask) -> Iterator[ConfigError]:
         """Yield what the stand-in never saw."""
-        if not ask.stand_in:
+        if self.untaught(ask.pictures, ask.stand_in):
             yield ConfigError(
                 f"model={ask.model} never saw what data=standin draws",
                 allowed="data=generated, data=unlearncanvas data.root=DIR, data=folder data.root=DIR",

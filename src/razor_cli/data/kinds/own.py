@@ -71,7 +71,7 @@ class OwnPictures(Photographs):
         yield from not_there({k: getattr(self, k) for k in keys})
         if self.root is None:
             yield no_root(self.kind)
-        yield from self.unkept()
+        yield from self.unkept(ask)
         if self.celeba_root is not None and ask.domain != "person":
             yield ConfigError(
                 f"data.celeba_root shows persons, and scenario={ask.scenario} is about the domain "
@@ -88,7 +88,7 @@ class OwnPictures(Photographs):
         yield from no_labels(self.kind, ask)
         yield from repeated(self.aliases, ask)
 
-    def unkept(self) -> Iterator[ConfigError]:
+    def unkept(self, ask: Ask) -> Iterator[ConfigError]:
         """Yield nothing: captions of other things are in every shard."""
         yield from ()
 
@@ -151,12 +151,23 @@ class Folder(OwnPictures):
 
         return self._drawn(ask, folder_sets)
 
-    def unkept(self) -> Iterator[ConfigError]:
+    def find_target(self, ask: Ask) -> None:
+        """Raise DataError where no folder is called like the target. Lists folders, and opens no picture."""
+        from razor_cli.data.sources.folder import Folder as Source
+
+        source = Source(rooted(self.root, self.kind))
+        if not source.find((ask.target, *self.aliases)):
+            raise source.unknown(ask.target)
+
+    def unkept(self, ask: Ask) -> Iterator[ConfigError]:
         """Yield the refusal of a folder that shows nothing besides the target, with nothing else to keep."""
+        from razor_cli.data.sources.photo import same
+
         if self.root is None or not self.root.is_dir():
             return
-        others = sum(p.is_dir() for p in self.root.iterdir()) > 1
-        if not (others or self.retain_root or self.cifar_root or prepared("cifar10").is_dir()):
+        names = {same(name) for name in (ask.target, *self.aliases)}
+        alone = [same(p.name) in names for p in self.root.iterdir() if p.is_dir()] == [True]
+        if alone and not (self.retain_root or self.cifar_root or prepared("cifar10").is_dir()):
             yield ConfigError(
                 "data.retain_root is needed: data.root shows nothing besides the target",
                 found="null",

@@ -54,9 +54,13 @@ class StandIn(Sized):
         """Return which source shows the target."""
         return pictures
 
+    def untaught(self, pictures: str, stand_in: bool) -> bool:
+        """Tell whether a model was never shown such pictures: faces of persons whom only a stand-in knows."""
+        return pictures == "portraits" and not stand_in
+
     def problems(self, ask: Ask) -> Iterator[ConfigError]:
         """Yield what these pictures cannot show, and folders that are not there."""
-        if ask.pictures == "portraits" and not ask.stand_in:
+        if self.untaught(ask.pictures, ask.stand_in):
             yield _unknown_faces(ask)
         elif ask.pictures == "cifar10":
             yield ConfigError(
@@ -129,6 +133,7 @@ def _unknown_faces(ask: Ask) -> ConfigError:
             "    your photographs: data=folder data.root=DIR, 12 or more in DIR/<target>/; what must "
             "keep working comes from\n"
             "      data.retain_root=DIR, or from CIFAR-10 fetched once by `razor data prepare cifar10`\n"
+            "      (in an experiment with a grid: data.root=DIR alone)\n"
             "    captioned shards: data=webdataset data.root=DIR\n"
             "    with weights from: model.weights=FILE_OR_TAG\n"
             "    the stand-in, which needs neither: model=clip_tiny data=standin"
