@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Entry:
 
     what: str
     forms: list[str]
-    figures: list[str]
+    figures: list[list[str]]  # in all their forms
 
 
 def write_index(folder: Path) -> None:
@@ -31,9 +32,17 @@ def write_index(folder: Path) -> None:
         name: Entry(
             what=what,
             forms=[form for form in FORMS if f"{name}.{form}" in there],
-            figures=sorted(f for f in there if re.fullmatch(rf"{name}(_\d+)?\.({'|'.join(FIGURES)})", f)),
+            figures=_figures(name, there),
         )
         for name, (what, *_) in TABLES.items()
         if f"{name}.html" in there
     }
     write_atomic(folder / INDEX, rendered("index.html", title="Tables and figures", entries=entries))
+
+
+def _figures(name: str, there: Collection[str]) -> list[list[str]]:
+    """Return the files of a table's figures, figure by figure."""
+    found = {int(m[1] or 1) for f in there if (m := re.fullmatch(rf"{name}(?:_(\d+))?\.\w+", f))}
+    each = ((f"{name}_{k}" if k > 1 else name) for k in sorted(found))
+    files = ([f"{stem}.{form}" for form in FIGURES if f"{stem}.{form}" in there] for stem in each)
+    return [own for own in files if own]

@@ -106,28 +106,29 @@ def _pages(panel: Panel, blocks: Blocks, lines: float) -> Iterable[tuple[Blocks,
     """Yield which blocks stand on a page together, and which of their rows: whole panels where they fit, else
     as many blocks as leave room for the rows.
     """
-    while blocks:
-        count = len(blocks)
-        while count > 1 and _height(panel, blocks[:count], range(len(panel.rows))) > lines:
-            count -= 1
-        yield from ((blocks[:count], rows) for rows in _parts(panel, blocks[:count], lines))
-        blocks = blocks[count:]
-
-
-def _height(panel: Panel, blocks: Blocks, rows: range) -> float:
-    """Return how many lines the rows take in all blocks, heads and rules included."""
-    heads = sum(1.1 * max(len(c.head) for c in block) + 2.4 for block in blocks)
-    return heads + sum(max(c.lines(panel.rows[i]) for c in block) for block in blocks for i in rows)
-
-
-def _parts(panel: Panel, blocks: Blocks, lines: float) -> Iterable[range]:
-    """Yield which rows of some blocks stand on a page together."""
+    heads = [1.1 * max(len(c.head) for c in block) + 2.4 for block in blocks]  # lines, with the rules
+    rows = [[max(c.lines[i] for c in block) for i in range(len(panel.rows))] for block in blocks]
     first = 0
-    for last in range(1, len(panel.rows)):
-        if _height(panel, blocks, range(first, last + 1)) > lines:
-            yield range(first, last)
-            first = last
-    yield range(first, len(panel.rows))
+    while first < len(blocks):
+        last, taken = first + 1, heads[first] + sum(rows[first])
+        while last < len(blocks) and taken + heads[last] + sum(rows[last]) <= lines:
+            taken += heads[last] + sum(rows[last])
+            last += 1
+        heights = [sum(own) for own in zip(*rows[first:last], strict=True)]
+        for part in _parts(heights, lines - sum(heads[first:last])):
+            yield blocks[first:last], part
+        first = last
+
+
+def _parts(heights: Sequence[int], lines: float) -> Iterable[range]:
+    """Yield which rows stand on a page together, of so many lines each."""
+    first, taken = 0, 0
+    for place, height in enumerate(heights):
+        if place > first and taken + height > lines:
+            yield range(first, place)
+            first, taken = place, 0
+        taken += height
+    yield range(first, len(heights))
 
 
 class _Column:
@@ -137,22 +138,20 @@ class _Column:
         self.place, self.label = place, place < panel.labels
         self.most = min(WIDEST, NAMES / panel.labels) if self.label else WIDEST
         self.head = textwrap.wrap(on_screen(panel.columns[place]), HEAD, break_long_words=False) or [""]
-        cells = [_short(panel, row, place) for row in panel.rows]
-        widths = [(BOLD if (i, place) in panel.bold else 1) * points(c) for i, c in enumerate(cells)]
+        plain = [points(_short(panel, row, place)) for row in panel.rows]
+        widths = [(BOLD if (i, place) in panel.bold else 1) * width for i, width in enumerate(plain)]
         own = max(widths, default=0.0)
         aside = meaning_of(panel.columns[place]).source in (ASIDE, REMARK)
         self.broken = own > self.most
         self.left = self.label or self.broken or aside
         self.width = max(min(own, self.most), *map(points, self.head)) + GAP
+        # lines of each row
+        self.lines = [math.ceil(1.15 * width / self.most) if self.broken else 1 for width in plain]
 
     @property
     def kind(self) -> str:
         """Return what the column is in a tabular."""
         return f"p{{{self.most:.0f}pt}}" if self.broken else "l" if self.left else "r"
-
-    def lines(self, row: Sequence[str]) -> int:
-        """Return how many lines a row takes in this column."""
-        return math.ceil(1.15 * points(row[self.place]) / self.most) if self.broken else 1
 
 
 def points(text: str) -> float:
