@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from razor_cli.contract.spec import Estimate, Work
-from razor_cli.engine.estimate import BASE_MB, BOTH, COUNTED, FORWARD, SHARE_OF_PEAK, START_SECONDS, speed
+from razor_cli.engine.estimate import BASE_MB, BOTH, COUNTED, FORWARD, START_SECONDS, speed
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.files import T5, Part, PipelineFiles
 from razor_cli.families.diffusion.kinds import Kind, Sampler
@@ -144,7 +144,7 @@ def cost(files: PipelineFiles, work: Work, need: Need, device: str, sampler: Sam
     pictures = work.trials * work.tried / 2 + work.states * work.judged + work.attacks * work.asked
     seen = work.epochs * work.seen + work.attacks * work.learnt
     operations = each * (BOTH * seen + FORWARD * drawn * pictures)
-    seconds = START_SECONDS + operations / (SHARE_OF_PEAK * speed(device, work.processes))
+    seconds = START_SECONDS + operations / speed(device, work.processes)
     most = max(need.total, need.drawing(sampler.batch))
     return Estimate(seconds=seconds, memory_mb=most / MIB, source=COUNTED)
 

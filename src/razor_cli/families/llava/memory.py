@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from razor_cli.contract.spec import Estimate, Work
-from razor_cli.engine.estimate import BASE_MB, BOTH, COUNTED, FORWARD, SHARE_OF_PEAK, START_SECONDS, speed
+from razor_cli.engine.estimate import BASE_MB, BOTH, COUNTED, FORWARD, START_SECONDS, speed
 from razor_cli.errors import WeightsError
 from razor_cli.families.llava.files import LlavaFiles
 from razor_cli.families.llava.kinds import Language, Variant
@@ -127,7 +127,7 @@ def cost(files: LlavaFiles, work: Work, need: Need, device: str) -> Estimate:
     each = tiles * _tokens(files) * (seen + SHARED * layers) + SHARED * WORDS * layers
     judged = FORWARD * (work.trials * work.tried / 2 + work.states * work.judged)
     operations = each * (BOTH * work.epochs * work.seen + judged)
-    seconds = START_SECONDS + operations / (SHARE_OF_PEAK * speed(device, work.processes))
+    seconds = START_SECONDS + operations / speed(device, work.processes)
     return Estimate(seconds=seconds, memory_mb=need.total / MIB, source=COUNTED)
 
 
