@@ -4,7 +4,7 @@ Imports no torch until a speed is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,19 @@ def memory_note(name: str, need: Need, free: int | None, *, told: Mapping[str, A
     note += f"; {_bytes(free)} are free" if free is not None else ""
     if most < SMALL or (free is not None and 2 * most < free):
         return note
-    helps = [*what_helps(need, told), *(["metrics.batch=1 draws one at a time"] if batch > 1 else [])]
+    helps = what_helps(need, told)
+    if free is not None and need.drawing(batch) > free:
+        note += ", which does not hold it"
+        if fits := next((n for n in powers_below(batch) if need.drawing(n) <= free), 0):
+            helps = [f"metrics.batch={fits} fits", *helps]
+    elif batch > 1:
+        helps = [*helps, "metrics.batch=1 draws one at a time"]
     return f"{note}. Less: {'; '.join(helps)}" if helps else note
+
+
+def powers_below(batch: int) -> Iterator[int]:
+    """Yield the powers of two below a number, the largest first."""
+    yield from (1 << n for n in reversed(range((batch - 1).bit_length())))
 
 
 def _worded(need: Need, told: Mapping[str, Any]) -> str:
