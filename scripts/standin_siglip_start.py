@@ -10,7 +10,7 @@ from standin_siglip_words import CONTEXT
 from torch import Tensor
 from transformers import SiglipConfig, SiglipModel
 
-from razor_cli.families.clip.open_clip_models import load_stand_in
+from razor_cli.families.clip.stand_in import load_stand_in
 
 SIDE, PATCH, WIDTH, HEADS = 48, 8, 128, 4
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
+from razor_cli.config.amounts import bytes_of
 from razor_cli.config.asked import ask_of
 from razor_cli.config.settings import Experiment, classes_of, deciding, resolved
 from razor_cli.contract.family import Drawing, Family, TwoTowered
@@ -67,7 +68,7 @@ def sets_of(experiment: Experiment, bench: Bench | None = None) -> Sets:
 def memory_note(experiment: Experiment) -> str:
     """Return what the model takes, before it is loaded; nothing where its family does not say."""
     told = getattr(experiment.model, "memory_note", None)
-    return "" if told is None else str(told(experiment.metrics))
+    return "" if told is None else str(told(experiment.metrics, bytes_of(experiment.memory)))
 
 
 def asked_of(experiment: Experiment, bench: Bench | None = None) -> Ask:

@@ -146,6 +146,9 @@ def test_what_a_model_takes_is_told_with_what_takes_less(
         assert knob in note
     monkeypatch.setattr(spec, "free_memory", lambda: 400 * 2**30)
     assert "Less:" not in given.memory_note(DrawnMetrics())
+    need = given._need(given._read(folder)[0])
+    tight = given.memory_note(DrawnMetrics(batch=4096), need.drawing(512))
+    assert "which does not hold it. Less: metrics.batch=512 fits" in tight
     monkeypatch.setattr(spec, "free_memory", lambda: 8 * 2**30)
     (problem,) = given.problems()  # device=auto, and no GPU here
     assert "needs more memory than this machine has free" in problem.what

@@ -15,6 +15,8 @@ from razor_cli.contract.components import parameters, swapped
 from razor_cli.contract.family import Named
 from razor_cli.families.llava.answerer import Pixels
 from razor_cli.families.llava.names import TOWER
+from razor_cli.families.llava.settings import AskedMetrics
+from razor_cli.families.llava.spec import LlavaSpec
 
 FC1 = f"{TOWER}encoder.layers.1.mlp.fc1.weight"
 
@@ -48,3 +50,11 @@ def test_gradients_are_taken_picture_by_picture(
     assert any(v.any() for v in whole.values())
     for n, v in whole.items():
         assert torch.allclose(one_by_one[n], v, atol=1e-6, rtol=1e-3)
+
+
+def test_answers_that_do_not_fit_at_once_are_told_beforehand() -> None:
+    given = LlavaSpec()
+    need = given._need(given._files())
+    assert given.memory_note(AskedMetrics(), need.answering(64)) == ""
+    note = given.memory_note(AskedMetrics(), need.answering(16))
+    assert "answering 64 questions at once" in note and "metrics.batch=16 fits" in note

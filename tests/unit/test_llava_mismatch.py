@@ -48,11 +48,18 @@ def away(model: Llava, *along: Tensor) -> Tensor:
     return model.stored[FC1] + 2 * drawn / drawn.norm() + sum(along)
 
 
-def drift(model: Llava, sets: ConceptSets, name: str, count: int, cache: TensorCache | None = None) -> Named:
+def drift(
+    model: Llava,
+    sets: ConceptSets,
+    name: str,
+    count: int,
+    cache: TensorCache | None = None,
+    chunk: int = 128,
+) -> Named:
     """Return the gradient of a drift away from the unedited weights."""
     loss = loss_of(model, sets, name).anchored(Weights(values={FC1: model.stored[FC1]}), cache)
     with swapped(model, {FC1: away(model)}):
-        return loss.gradient(sets.retain.head(count), 4, [FC1], lambda *_: None)
+        return loss.gradient(sets.retain.head(count), 4, [FC1], lambda *_: None, chunk=chunk)
 
 
 def test_answers_of_the_unedited_model_are_asked_for_once_and_kept_on_disk(
@@ -73,8 +80,21 @@ def test_answers_of_the_unedited_model_are_asked_for_once_and_kept_on_disk(
     assert torch.equal(first[FC1], plain[FC1])
     assert torch.equal(again[0][FC1], plain[FC1])
     assert not torch.equal(again[1][FC1], plain[FC1])
+    fewer = drift(model, sets, "mismatch_squared", 4, cache, chunk=1)
+    assert len(asked) == 1  # how many pictures fit at once is no part of what is kept
+    assert torch.equal(fewer[FC1], drift(model, sets, "mismatch_squared", 4, chunk=1)[FC1])
     drift(model, sets, "mismatch_squared", 3, cache)
-    assert len(asked) == 2  # other pictures
+    assert len(asked) > 1  # other pictures
+
+
+def test_nothing_has_moved_at_the_unedited_weights_however_many_pictures_are_taken_at_once(
+    model: Llava, sets: ConceptSets, tmp_path: Path
+) -> None:
+    cache = TensorCache(tmp_path)
+    for chunk in (4, 1):  # the second finds the answers of the first
+        loss = loss_of(model, sets, "mismatch_squared").anchored(Weights(), cache)
+        found = loss.gradient(sets.retain.head(4), 4, [FC1], lambda *_: None, chunk=chunk)
+        assert not found[FC1].any()
 
 
 def test_the_first_token_is_the_mean_squared_change_of_its_logits(model: Llava, sets: ConceptSets) -> None:

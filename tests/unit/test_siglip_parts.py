@@ -21,8 +21,9 @@ from razor_cli.dual.components import list_components
 from razor_cli.dual.replay import run_prefix, run_suffix
 from razor_cli.dual.view import Tower
 from razor_cli.families.clip.architectures import configuration_of, serves
-from razor_cli.families.clip.open_clip_build import build, layouts_of
+from razor_cli.families.clip.open_clip_build import build
 from razor_cli.families.clip.open_clip_models import preprocessing
+from razor_cli.families.clip.towers import layouts_of
 
 NAMES = [n for n in open_clip.list_models() if "-SigLIP" in n]
 SETS = make_sets()

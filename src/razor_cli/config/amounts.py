@@ -30,6 +30,11 @@ def bytes_of(memory: str) -> int | None:
     return count
 
 
+def least(*amounts: int | None) -> int | None:
+    """Return the smallest of the amounts that are known; None where none is."""
+    return min((a for a in amounts if a is not None), default=None)
+
+
 def worded(count: int) -> str:
     """Return bytes as a person reads them."""
     return f"{count / GIB:.1f} GB" if count >= GIB else f"{count / MIB:.0f} MB"

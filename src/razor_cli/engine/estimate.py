@@ -1,8 +1,8 @@
 """A count of passes: what a job costs where no recorded run is like it.
 
-Weights x tokens x examples x passes gives floating-point operations; one second of matrix products on this
-machine, measured once, says how many of them it does in a second. It is right within a factor of three at
-best, and says so.
+Weights x tokens x examples x passes gives floating-point operations; matrix products on this machine,
+measured once, say how many of them it does in a second. It is right within a factor of three at best, and
+says so.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from razor_cli.contract.spec import Estimate, Work
 from razor_cli.runs.remembered import remember
 
 COUNTED = "count of passes"
-SHARE_OF_PEAK = (
-    0.6  # of what plain matrix products reach: what runs of the stand-in reach, seen from the count
-)
+SHARE_OF_PEAK = {  # of what plain matrix products reach: what runs of the stand-in reach, seen from the count
+    "cpu": 0.4,
+    "cuda": 0.6,
+}
+SIDE = 64  # of the matrices that a core multiplies: so small ones are not spread over several
+CORE_SECONDS = 0.2  # measured over so long
 START_SECONDS = 4.0  # loading, listing, drawing, writing
 BASE_MB = 650.0  # the process with its libraries
 GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # one of them is there where torch can have a GPU
@@ -43,9 +46,11 @@ def counted(shape: Shape, work: Work, device: str) -> Estimate:
     every state.
     """
     per_example = shape.weights * shape.tokens
-    judged = FORWARD * (work.trials * work.tried / 2 + work.states * work.judged)
+    # A trial encodes the blocks from the changed one on, and where it is lost half of the pictures; a tower
+    # that an edit left alone is encoded for one state in three, and half of the edits leave this one alone.
+    judged = FORWARD * (work.trials * work.tried / 4 + work.states * work.judged * 2 / 3)
     operations = per_example * (BOTH * work.epochs * work.seen + judged)
-    seconds = START_SECONDS + operations / (SHARE_OF_PEAK * speed(device, work.processes))
+    seconds = START_SECONDS + operations / speed(device, work.processes)
     batch = min(work.seen, 128)
     kept = batch * shape.tokens * shape.width * shape.layers * 4 * 20  # activations for the backward pass
     weights = (
@@ -55,10 +60,13 @@ def counted(shape: Shape, work: Work, device: str) -> Estimate:
 
 
 def speed(device: str, processes: int) -> float:
-    """Return floating-point operations in a second for one of several processes that share the machine."""
+    """Return floating-point operations in a second of a run, for one of several processes that share the
+    machine.
+    """
     if device != "cpu" and _has_gpu():
-        return operations_per_second("cuda") / processes
-    return operations_per_second("cpu") * max(1, (os.cpu_count() or 1) // processes)
+        return SHARE_OF_PEAK["cuda"] * operations_per_second("cuda") / processes
+    cores = max(1, (os.cpu_count() or 1) // processes)
+    return SHARE_OF_PEAK["cpu"] * operations_per_second("cpu") * cores
 
 
 @cache
@@ -74,29 +82,39 @@ def _has_gpu() -> bool:
 @cache
 def operations_per_second(place: str) -> float:
     """Return the floating-point operations of matrix products in a second of a GPU or of one core, measured
-    over one second, and remembered for this machine and this torch.
+    once, and remembered for this machine and this version of the library that multiplied.
 
-    The core's second is one that this process had: other work on the machine does not make jobs look longer.
+    A core is measured without torch, which takes longer to load than a plan may take.
     """
     seen = os.environ.get("CUDA_VISIBLE_DEVICES", "") if place == "cuda" else ""
-    kind = f"speed 1 {place} {seen} {platform.node()} {platform.machine()} {os.cpu_count()}"
-    found = find_spec("torch")
-    return float(remember(kind, [(found and found.origin) or ""], lambda: repr(_measured(place))))
+    kind = f"speed 2 {place} {seen} {platform.node()} {platform.machine()} {os.cpu_count()}"
+    measured, library = (_of_gpu, "torch") if place == "cuda" else (_of_core, "numpy")
+    found = find_spec(library)
+    return float(remember(kind, [(found and found.origin) or ""], lambda: repr(measured())))
 
 
-def _measured(place: str) -> float:
+def _of_core() -> float:
+    """Return the operations in a second that this thread had: other work on the machine does not make jobs
+    look longer.
+    """
+    import numpy as np
+
+    a = np.random.default_rng(0).standard_normal((16, SIDE, SIDE), dtype=np.float32)
+    out = np.matmul(a, a)
+    began, count = time.thread_time(), 0
+    while (passed := time.thread_time() - began) < CORE_SECONDS:
+        np.matmul(a, a, out=out)
+        count += len(a)
+    return 2 * SIDE**3 * count / passed
+
+
+def _of_gpu() -> float:
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        a = torch.randn(512, 512, device=place)
-        had, started, count = time.thread_time(), time.perf_counter(), 0
-        while (passed := time.perf_counter() - started) < 1.0:
-            a = (a @ a).tanh()
-            count += 1
-            if place == "cuda":
-                torch.cuda.synchronize()
-        return 2 * 512**3 * count / (passed if place == "cuda" else time.thread_time() - had)
-    finally:
-        torch.set_num_threads(threads)
+    a = torch.randn(512, 512, device="cuda")
+    began, count = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < 1.0:
+        a = (a @ a).tanh()
+        count += 1
+        torch.cuda.synchronize()
+    return 2 * 512**3 * count / passed

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from traceback import clear_frames
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from razor_cli.contract.budget import AT_ONCE, Budget
 from razor_cli.contract.family import Loss
@@ -33,6 +32,11 @@ class Watch(TorchDispatchMode):
         self.live = self.peak = 0
         self._known: dict[int, int] = {}  # storages: where they lie, and their bytes
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from loading its compiler, which it would do to leave this class out of it."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         foreign = {s.data_ptr() for s in map(_storage, _tensors((args, kwargs)))}
@@ -51,8 +55,13 @@ class Watch(TorchDispatchMode):
         self.live -= self._known.pop(place, 0)
 
 
-def _tensors(values: Any) -> list[Tensor]:
-    return [v for v in tree_leaves(values) if isinstance(v, Tensor) and v.layout == torch.strided]
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, Tensor):
+        if values.layout == torch.strided:
+            yield values
+    elif isinstance(values, tuple | list | dict):
+        for value in values.values() if isinstance(values, dict) else values:
+            yield from _tensors(value)
 
 
 def _storage(tensor: Tensor) -> torch.UntypedStorage:

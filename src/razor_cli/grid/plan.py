@@ -124,8 +124,7 @@ def totals(rows: Sequence[Row], processes: int = 1) -> list[str]:
 
 SOURCES = {
     RECORDED: "recorded runs of the same method and model",
-    COUNTED: "a count of passes, timed by a second of matrix products on this machine, were it idle (~, "
-    "within a factor "
+    COUNTED: "a count of passes, timed by matrix products on this machine, were it idle (~, within a factor "
     "of three)",
 }
 

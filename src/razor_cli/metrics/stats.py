@@ -5,7 +5,9 @@ draw is seeded.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -188,13 +190,22 @@ def resampled_means(values: NDArray[np.float64], seed: int, draws: int) -> NDArr
     """Return the means [k, draws] of k vectors [k, n] over `draws` resamples of pictures, the same for all
     vectors.
     """
-    rng, n = np.random.default_rng(seed), values.shape[1]
-    chunk = max(1, CELLS // n)
-    parts = []
+    n = values.shape[1]
+    picked = _picked_at_once if draws * n <= CELLS else _picked
+    return np.concatenate([[v[p].mean(axis=1) for v in values] for p in picked(seed, n, draws)], axis=1)
+
+
+def _picked(seed: int, n: int, draws: int) -> Iterator[NDArray[np.int32]]:
+    """Yield which of n pictures each draw takes [draws, n], some draws at a time."""
+    rng, chunk = np.random.default_rng(seed), max(1, CELLS // n)
     for start in range(0, draws, chunk):
-        picked = rng.integers(0, n, size=(min(chunk, draws - start), n), dtype=np.int32)
-        parts.append(np.stack([v[picked].mean(axis=1) for v in values]))
-    return np.concatenate(parts, axis=1)
+        yield rng.integers(0, n, size=(min(chunk, draws - start), n), dtype=np.int32)
+
+
+@lru_cache(maxsize=2)
+def _picked_at_once(seed: int, n: int, draws: int) -> tuple[NDArray[np.int32], ...]:
+    """Return the same where it is no more than is drawn at a time: every score of a set draws alike."""
+    return tuple(_picked(seed, n, draws))
 
 
 def _percentiles(value: float, means: NDArray[np.float64], level: float, n: int) -> Interval:

@@ -67,6 +67,13 @@ NOT_COMPUTING = (
 )
 DATA = (".csv", ".gz", ".json")
 UNREAD = ("kind", "type_comment", "type_ignores")  # fields of a syntax tree that change nothing
+HOLD_STATEMENTS = (
+    "body",
+    "orelse",
+    "finalbody",
+    "handlers",
+    "cases",
+)  # fields of a statement, all of them lists
 FORM = "1"  # of the hash
 
 
@@ -203,7 +210,8 @@ def imported(tree: ast.AST) -> set[str]:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             waiting += node.orelse
             continue
-        waiting += ast.iter_child_nodes(node)
+        for name in HOLD_STATEMENTS:
+            waiting += getattr(node, name, ())
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:  # our sources import by full names only

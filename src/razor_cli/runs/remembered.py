@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ def remember(kind: str, paths: Sequence[Path | str], compute: Callable[[], str])
 
     `kind` names the computation, its version included. With a file that is missing nothing is remembered.
     """
-    files = [Path(p).resolve() for p in paths]
+    files = _placed(paths)
     place = cache_dir() / FOLDER / f"{_key(kind, files)}.json"
     began, before = time.time_ns(), _stats(files)
     if before is None:
@@ -53,6 +54,15 @@ def remember(kind: str, paths: Sequence[Path | str], compute: Callable[[], str])
     if settled and before == _stats(files):
         _keep(place, before, value)
     return value
+
+
+def _placed(paths: Sequence[Path | str]) -> list[Path]:
+    """Return files by the real places of their folders, each of which is looked up once: a package has
+    hundreds of files in a few.
+    """
+    split = [os.path.split(path) for path in paths]
+    real = {folder: Path(os.path.realpath(folder)) for folder in {folder for folder, _ in split}}
+    return [real[folder] / name for folder, name in split]
 
 
 def _key(kind: str, files: Sequence[Path]) -> str:

@@ -14,9 +14,8 @@ from razor_cli.families.clip.files import Library, salt_of
 from razor_cli.families.clip.fit import weights_digest
 from razor_cli.families.clip.hf_files import is_siglip
 from razor_cli.families.clip.hugging_face import architecture_of, load_hugging_face
-from razor_cli.families.clip.open_clip_folder import check_followed
-from razor_cli.families.clip.open_clip_models import load_open_clip, load_stand_in, open_clip_salt
 from razor_cli.families.clip.siglip import load_siglip, siglip_name
+from razor_cli.families.clip.stand_in import load_stand_in
 from razor_cli.families.clip.standins import DEFAULT, stand_in_folder
 from razor_cli.weights.beside import CompanionFiles
 from razor_cli.weights.checkpoint import read_state
@@ -43,6 +42,8 @@ def load(
         folder = Path(weights or "").expanduser()
         model = load_siglip(name, folder) if is_siglip(folder) else load_hugging_face(name, weights)
     else:
+        from razor_cli.families.clip.open_clip_models import load_open_clip
+
         model = load_open_clip(name, architecture or "", weights)
     model.module.to(place)
     model.device, model.beside = place, files or CompanionFiles()
@@ -69,6 +70,9 @@ def stored_hash(library: str, architecture: str | None, path: Path, weights: str
     if library == Library.HF:  # what stands beside the weights is judged before they are read
         judged = siglip_name(path) if is_siglip(path) else architecture_of(path)
         return weights_digest(judged, read_state(path), salt_of(path))
+    from razor_cli.families.clip.open_clip_folder import check_followed
+    from razor_cli.families.clip.open_clip_models import open_clip_salt
+
     name = architecture or ""
     check_followed(path, name, check_served(name, str(path)))
     return weights_digest(name, read_state(path), open_clip_salt(name, path, weights))

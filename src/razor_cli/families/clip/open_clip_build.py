@@ -1,5 +1,5 @@
 """An open_clip module from its configuration, with weights yet to come: nothing is fetched and nothing is
-said of random weights. Its towers as they are cut into components.
+said of random weights.
 """
 
 from __future__ import annotations
@@ -13,17 +13,12 @@ import open_clip
 import torch
 from open_clip.model import set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
-from torch import Tensor, nn
+from torch import Tensor
 
-from razor_cli.dual.components import OPEN_CLIP, Layout, TowerLayout
-from razor_cli.dual.found import find_tower
-from razor_cli.dual.view import Tower
 from razor_cli.errors import WeightsError, headline
 from razor_cli.families.clip.architectures import FOLDER, folder_preprocess
 from razor_cli.families.clip.fit import fitted
 from razor_cli.families.clip.served import hf_folder, is_plain
-
-VISION_BLOCKS = "visual.transformer.resblocks."
 
 
 def build(config: Mapping[str, Any], preprocess: Mapping[str, Any] | None = None) -> Any:
@@ -68,39 +63,3 @@ def build_for(architecture: str, config: Mapping[str, Any], stored: Mapping[str,
         raise WeightsError(
             f"model.architecture={architecture}: open_clip cannot build it", found=headline(error)
         ) from error
-
-
-def layouts_of(module: Any) -> tuple[Layout, Layout]:
-    """Return where the towers of an open_clip module are, vision first. Raises WeightsError for one whose
-    parts cannot be told.
-    """
-    names = {n for n, _ in module.named_parameters()}
-    root = "text." if any(n.startswith("text.") for n in names) else ""
-    text_blocks = f"{root}transformer.resblocks."
-    plain = (
-        f"{VISION_BLOCKS}0.attn.in_proj_weight" in names and getattr(module.visual, "attn_pool", None) is None
-    )
-    vision = (
-        _plain(module, Tower.VISION, VISION_BLOCKS, "visual.proj", names)
-        if plain
-        else find_tower(module, Tower.VISION, "visual.")
-    )
-    if f"{text_blocks}0.attn.in_proj_weight" in names:
-        return vision, _plain(module, Tower.TEXT, text_blocks, f"{root}text_projection", names)
-    # What a block of transformers gives back differs with the library's version and with its kind
-    return vision, find_tower(module, Tower.TEXT, root, replays=False)
-
-
-def _plain(module: nn.Module, tower: Tower, prefix: str, projection: str, names: set[str]) -> TowerLayout:
-    named = (projection, f"{projection}.weight")  # a parameter of the tower, or with a bias a layer
-    blocks: list[Any] = list(module.get_submodule(prefix.rstrip(".")).children())
-    attention = blocks[0].attn
-    return TowerLayout(
-        tower=tower,
-        prefix=prefix,
-        layers=len(blocks),
-        width=attention.embed_dim,
-        heads=attention.num_heads,
-        projection=next((n for n in named if n in names), None),
-        names=OPEN_CLIP,
-    )

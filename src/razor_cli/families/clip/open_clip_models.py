@@ -1,4 +1,4 @@
-"""CLIP of open_clip: the embedded stand-ins, and architectures with a tag, a file or a folder."""
+"""CLIP of open_clip: architectures with a tag, a file or a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg
 from torch import Tensor
 
@@ -29,43 +29,17 @@ from razor_cli.families.clip.architectures import (
 from razor_cli.families.clip.family import Clip
 from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
-from razor_cli.families.clip.open_clip_build import build_for, layouts_of
+from razor_cli.families.clip.open_clip_build import build_for
 from razor_cli.families.clip.open_clip_folder import check_followed, folder_config, pictures_of
-from razor_cli.families.clip.standins import DEFAULT, stand_in_folder, stand_in_names
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
 from razor_cli.families.clip.tokens import LARGEST, check_tokenizer, within
+from razor_cli.families.clip.towers import layouts_of
 from razor_cli.weights.checkpoint import read_state
 
 NO_WEIGHTS = (
     "give a file or tag (model.weights=FILE_OR_TAG), let the hub be reached once so that the tag is cached, "
     "or use the embedded stand-in (model=clip_tiny)"
 )
-
-
-def load_stand_in(label: str, file: str | None = None, name: str = DEFAULT) -> Clip:
-    """Load the stand-in `name` from the package, or other weights of its architecture (a patched file) from
-    `file`.
-    """
-    root = stand_in_folder(name)
-    weights = Path(file).expanduser() if file else root / f"{name}.safetensors"
-    if not weights.is_file():
-        have = [n for n in stand_in_names() if (stand_in_folder(n) / f"{n}.safetensors").is_file()]
-        raise WeightsError(
-            f"model={label}: the weights '{weights.name}' are not in this copy of razor-cli",
-            allowed=f"embedded: {', '.join(have) or 'none'}",
-            fix="reinstall razor-cli, train them (scripts/bundle_short.py says how), or take another "
-            "model (model=clip_tiny)",
-        )
-    config = json.loads((root / f"{name}.json").read_text())
-    module = open_clip.model.CLIP(**config)
-    tokenizer = SimpleTokenizer(
-        bpe_path=str(root / "bpe.txt.gz"), context_length=config["text_cfg"]["context_length"]
-    )
-    stored = read_state(weights)
-    fill(module, stored, f"model={label}", "take weights of the stand-in's architecture")
-    tokenizer = _checked(module, tokenizer, f"model={label}")
-    transform = open_clip.transform.image_transform(config["vision_cfg"]["image_size"], is_train=False)
-    return open_clip_view(label, module, tokenizer, transform, stored, weights.name, DEFAULT, stand_in=True)
 
 
 def load_open_clip(label: str, architecture: str, weights: str | None) -> Clip:

@@ -4,13 +4,13 @@ Imports no torch until a speed is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from razor_cli.contract.spec import Estimate, Work
-from razor_cli.engine.estimate import BASE_MB, BOTH, COUNTED, FORWARD, SHARE_OF_PEAK, START_SECONDS, speed
+from razor_cli.engine.estimate import BASE_MB, BOTH, COUNTED, FORWARD, START_SECONDS, speed
 from razor_cli.errors import ConfigError
 from razor_cli.families.diffusion.files import T5, Part, PipelineFiles
 from razor_cli.families.diffusion.kinds import Kind, Sampler
@@ -116,8 +116,19 @@ def memory_note(name: str, need: Need, free: int | None, *, told: Mapping[str, A
     note += f"; {_bytes(free)} are free" if free is not None else ""
     if most < SMALL or (free is not None and 2 * most < free):
         return note
-    helps = [*what_helps(need, told), *(["metrics.batch=1 draws one at a time"] if batch > 1 else [])]
+    helps = what_helps(need, told)
+    if free is not None and need.drawing(batch) > free:
+        note += ", which does not hold it"
+        if fits := next((n for n in powers_below(batch) if need.drawing(n) <= free), 0):
+            helps = [f"metrics.batch={fits} fits", *helps]
+    elif batch > 1:
+        helps = [*helps, "metrics.batch=1 draws one at a time"]
     return f"{note}. Less: {'; '.join(helps)}" if helps else note
+
+
+def powers_below(batch: int) -> Iterator[int]:
+    """Yield the powers of two below a number, the largest first."""
+    yield from (1 << n for n in reversed(range((batch - 1).bit_length())))
 
 
 def _worded(need: Need, told: Mapping[str, Any]) -> str:
@@ -144,7 +155,7 @@ def cost(files: PipelineFiles, work: Work, need: Need, device: str, sampler: Sam
     pictures = work.trials * work.tried / 2 + work.states * work.judged + work.attacks * work.asked
     seen = work.epochs * work.seen + work.attacks * work.learnt
     operations = each * (BOTH * seen + FORWARD * drawn * pictures)
-    seconds = START_SECONDS + operations / (SHARE_OF_PEAK * speed(device, work.processes))
+    seconds = START_SECONDS + operations / speed(device, work.processes)
     most = max(need.total, need.drawing(sampler.batch))
     return Estimate(seconds=seconds, memory_mb=most / MIB, source=COUNTED)
 

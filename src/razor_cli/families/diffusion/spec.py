@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from razor_cli.config.amounts import least
 from razor_cli.contract.budget import free_memory
 from razor_cli.contract.choices import Device
 from razor_cli.contract.family import BOARD, DENOISER, DUAL
@@ -202,16 +203,17 @@ class DiffusionSpec:
     def _check_memory(self, files: PipelineFiles, free: int | None, place: str) -> None:
         check_memory(files, self._need(files), free, place, told=self._told())
 
-    def memory_note(self, metrics: DrawnMetrics) -> str:
+    def memory_note(self, metrics: DrawnMetrics, allowed: int | None = None) -> str:
         """Return what loading it and drawing for an exam takes, and what takes less; nothing where its files
-        are not here yet.
+        are not here yet. `allowed` are the bytes that the settings name.
         """
         place = self._place()
         files, wrong = self._read(place) if place is not None else (None, [])
         if files is None or wrong:
             return ""
         free = free_memory() if self._on_cpu() else None
-        return memory_note(self.name, self._need(files), free, told=self._told(), batch=metrics.batch)
+        room = least(free, allowed)
+        return memory_note(self.name, self._need(files), room, told=self._told(), batch=metrics.batch)
 
     def _need(self, files: PipelineFiles) -> Need:
         with sensible(files.source, OWNER):

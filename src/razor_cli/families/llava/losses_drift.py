@@ -6,7 +6,7 @@ their gradients.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -92,54 +92,52 @@ class MismatchLoss(_Drift):
         return feature_gradient(self.family, part, size, params, tick, term, chunk)
 
     def _before(self, part: Pairs, size: int, chunk: int, tick: Tick) -> tuple[list[str], list[Tensor]]:
-        """Return the unedited model's answers about each picture, and its logits of them."""
-        of = {"set": part.fingerprint(), "size": size, "chunk": chunk}
-        key = json.dumps(of)  # taken together as they are later: rounding is the same
+        """Return the unedited model's answers about each picture, and its logits of them. On disk are the
+        answers alone: logits are those of pictures taken together as they are later, so that rounding is the
+        same, and how many that are is up to the memory there is.
+        """
+        key = f"{part.fingerprint()} {size} {chunk}"
         if key not in self._kept:
+            logits: list[Tensor] = []
 
             def compute() -> Named:
-                return _packed(*self._said(part, size, chunk, tick))
+                said, found = self._said(part, size, chunk, tick)
+                logits.extend(found)
+                return {"answers": torch.frombuffer(bytearray(json.dumps(said).encode()), dtype=torch.uint8)}
 
             if self.cache is None:
-                found = compute()
+                packed = compute()
             else:
-                name = unedited(self.family) | of | {"before": dict(self.key) | {"tokens": "all"}}  # type: ignore[arg-type]
-                found, _ = self.cache.get(content_key(name), compute)
-            self._kept[key] = _unpacked(found)
+                asked = {"set": part.fingerprint(), "before": dict(self.key) | {"tokens": "all"}}
+                name = unedited(self.family) | asked  # type: ignore[arg-type]
+                packed, _ = self.cache.get(content_key(name), compute)
+            answers: list[str] = json.loads(bytes(packed["answers"].tolist()))
+            self._kept[key] = answers, logits or self._said(part, size, chunk, tick, answers)[1]
         kept: tuple[list[str], list[Tensor]] = self._kept[key]
         return kept
 
     @torch.no_grad()
-    def _said(self, part: Pairs, size: int, chunk: int, tick: Tick) -> tuple[list[str], list[Tensor]]:
-        """Ask the unedited model. Logits are kept in the dtype that they come in, so that nothing is lost."""
+    def _said(
+        self, part: Pairs, size: int, chunk: int, tick: Tick, known: Sequence[str] | None = None
+    ) -> tuple[list[str], list[Tensor]]:
+        """Ask the unedited model, or give it what it is `known` to answer. Logits are kept in the dtype that
+        they come in, so that nothing is lost.
+        """
         answers: list[str] = []
         logits: list[Tensor] = []
-        answerer = self.family.answerer
+        answerer, dtype = self.family.answerer, self.family.disk.dtype
         with self.unedited():
             for rows in chunks(len(part), size, chunk):
                 images = images_of(self.family, part, rows)
                 shown = answerer.features(answerer.preprocess(images))
-                said = answerer.answers(shown, _asked(len(shown)), LONGEST)
-                answers += said
-                dtype = self.family.disk.dtype
-                logits += [row.to("cpu", dtype) for row in answerer.logits(shown, _asked(len(shown)), said)]
+                asked, first = _asked(len(shown)), len(answers)
+                if known is None:
+                    answers += answerer.answers(shown, asked, LONGEST)
+                else:
+                    answers += known[first : first + len(asked)]
+                logits += [row.to("cpu", dtype) for row in answerer.logits(shown, asked, answers[first:])]
                 tick(len(shown), 0)
         return answers, logits
-
-
-def _packed(answers: list[str], logits: list[Tensor]) -> Named:
-    """Return answers and their logits as tensors, as a cache keeps them."""
-    words = bytearray(json.dumps(answers).encode())
-    return {
-        "answers": torch.frombuffer(words, dtype=torch.uint8).clone(),
-        "lengths": torch.tensor([len(row) for row in logits]),
-        "logits": torch.cat(logits),
-    }
-
-
-def _unpacked(found: Mapping[str, Tensor]) -> tuple[list[str], list[Tensor]]:
-    answers: list[str] = json.loads(bytes(found["answers"].tolist()))
-    return answers, list(found["logits"].split(found["lengths"].tolist()))
 
 
 @dataclass(frozen=True, kw_only=True)

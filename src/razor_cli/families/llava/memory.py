@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from razor_cli.config.amounts import worded
 from razor_cli.contract.spec import Estimate, Work
-from razor_cli.engine.estimate import BASE_MB, BOTH, COUNTED, FORWARD, SHARE_OF_PEAK, START_SECONDS, speed
+from razor_cli.engine.estimate import BASE_MB, BOTH, COUNTED, FORWARD, START_SECONDS, speed
 from razor_cli.errors import WeightsError
+from razor_cli.families.diffusion.memory import powers_below
 from razor_cli.families.llava.files import LlavaFiles
 from razor_cli.families.llava.kinds import Language, Variant
 from razor_cli.families.llava.names import HEAD, LANGUAGE, canonical
@@ -36,6 +38,11 @@ class Need:
     tower: int
     language: int
     passes: int
+    asked: int  # for each question that is answered at once
+
+    def answering(self, batch: int) -> int:
+        """Return what answering so many questions at once takes, the process included."""
+        return int(BASE_MB * MIB) + self.tower + self.language + batch * self.asked
 
     @property
     def total(self) -> int:
@@ -88,7 +95,31 @@ def needed(files: LlavaFiles, dtype: str, language: Language) -> Need:
         tower=size * seen,
         language=layers * (1 if language is Language.INT8 else size) + size * rest,
         passes=size * (at_once(files, dtype) * _kept(files) + 2 * seen),
+        asked=size * _asked(files),
     )
+
+
+def _asked(files: LlavaFiles) -> int:
+    """Return how many numbers answering holds of a question about a picture of its own: keys and values of
+    every layer, and the maps of the one that computes.
+    """
+    text, tiles = files.text, TILES if files.variant is Variant.LLAVA_NEXT else 1
+    length, width = tiles * _tokens(files) + WORDS, text.get("hidden_size", HIDDEN)
+    return int(length * width * (2 * text.get("num_hidden_layers", LAYERS) + BLOCK_MAPS))
+
+
+def memory_note(name: str, need: Need, room: int | None, batch: int) -> str:
+    """Return that so many questions at once do not fit into the room there is, and how many do; nothing where
+    they do.
+    """
+    if room is None or need.answering(batch) <= room:
+        return ""
+    fits = next((n for n in powers_below(batch) if need.answering(n) <= room), 0)
+    note = (
+        f"memory of {name}: answering {batch} questions at once takes about {worded(need.answering(batch))}"
+    )
+    note += f", and there are {worded(room)}"
+    return f"{note}. Less: metrics.batch={fits} fits" if fits else note
 
 
 def check_memory(
@@ -127,7 +158,7 @@ def cost(files: LlavaFiles, work: Work, need: Need, device: str) -> Estimate:
     each = tiles * _tokens(files) * (seen + SHARED * layers) + SHARED * WORDS * layers
     judged = FORWARD * (work.trials * work.tried / 2 + work.states * work.judged)
     operations = each * (BOTH * work.epochs * work.seen + judged)
-    seconds = START_SECONDS + operations / (SHARE_OF_PEAK * speed(device, work.processes))
+    seconds = START_SECONDS + operations / speed(device, work.processes)
     return Estimate(seconds=seconds, memory_mb=need.total / MIB, source=COUNTED)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from razor_cli.config.amounts import least
 from razor_cli.contract.budget import free_memory
 from razor_cli.contract.choices import Device
 from razor_cli.contract.family import ANSWERS, BOARD, CLASSES, DUAL
@@ -15,11 +16,13 @@ from razor_cli.contract.spec import Estimate, Work
 from razor_cli.errors import ConfigError, Problem, WeightsError
 from razor_cli.families.diffusion.choices import Precision, no_float16
 from razor_cli.families.diffusion.companion_files import folder_hash
+from razor_cli.families.diffusion.memory import without_gpu
 from razor_cli.families.llava.choices import FORGET_LOSSES, GOALS, IN_BATCHES, MISMATCHES, RETAIN_LOSSES
 from razor_cli.families.llava.files import LlavaFiles, read_folder
 from razor_cli.families.llava.kinds import Candidates, Language, Pool, Tiles
-from razor_cli.families.llava.memory import Need, check_memory, cost, needed
+from razor_cli.families.llava.memory import Need, check_memory, cost, memory_note, needed
 from razor_cli.families.llava.refusals import companion_problems, refusals
+from razor_cli.families.llava.settings import AskedMetrics
 from razor_cli.families.llava.standins import stand_in_folder
 from razor_cli.weights.model_files import refused
 
@@ -119,6 +122,14 @@ class LlavaSpec:
     def _check_memory(self, files: LlavaFiles, free: int | None, place: str) -> None:
         told = {"dtype": self.dtype.chosen, "language": self.answer_weights}
         check_memory(files, self._need(files), free, place, told=told)
+
+    def memory_note(self, metrics: AskedMetrics, allowed: int | None = None) -> str:
+        """Return that the answers of an exam do not fit into memory as many at once as the settings say;
+        nothing where they do. `allowed` are the bytes that the settings name.
+        """
+        here = self.device is Device.CPU or (self.device is Device.AUTO and without_gpu())
+        room = least(free_memory() if here else None, allowed)
+        return memory_note(self.name, self._need(self._files()), room, metrics.batch)
 
     def missing(self) -> str:
         """Return nothing: a folder is here, or is a problem."""
