@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from razor_cli.data.ask import Ask
 from razor_cli.data.choices import DataKind, Names, Templates
-from razor_cli.data.kinds.refusals import check_aliases, no_labels, no_root, not_there, repeated, rooted
+from razor_cli.data.kinds.refusals import (
+    check_aliases,
+    no_labels,
+    no_root,
+    not_there,
+    nothing_in,
+    repeated,
+    rooted,
+)
 from razor_cli.data.kinds.sized import Photographs
 from razor_cli.data.prepared import prepared
 from razor_cli.data.prompts import DOMAINS
@@ -154,6 +162,9 @@ class Folder(OwnPictures):
     def unkept(self) -> Iterator[ConfigError]:
         """Yield the refusal of a folder that shows nothing besides the target, with nothing else to keep."""
         if self.root is None or not self.root.is_dir():
+            return
+        if not any(self.root.iterdir()):
+            yield nothing_in(self.root)
             return
         others = sum(p.is_dir() for p in self.root.iterdir()) > 1
         if not (others or self.retain_root or self.cifar_root or prepared("cifar10").is_dir()):
