@@ -20,7 +20,7 @@ def print_runs(output_dir: Path, beginning: str | None = None) -> None:
     """Print the recorded runs below a folder, or those of them whose id has this beginning."""
     from rich.text import Text
 
-    from razor_cli.printing import note
+    from razor_cli.printing import counted, note
     from razor_cli.report.cells import Words, table
     from razor_cli.report.terminal import STYLES
     from razor_cli.runs.known import known_runs, no_runs
@@ -45,7 +45,8 @@ def print_runs(output_dir: Path, beginning: str | None = None) -> None:
         said = Text("\n").join(Text(words(line)) for line in (what, _changed(r)) if line)
         shown.add_row(r.run_id, _minute(r.provenance.finished), said, verdict)
     console.print(shown)
-    console.print(f"{shown.row_count} of {len(records)} runs" if beginning else f"{len(records)} runs")
+    every = counted(len(records), "run")
+    console.print(f"{shown.row_count} of {every}" if beginning else every)
 
 
 def _minute(finished: str) -> str:
