@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -71,6 +73,7 @@ class RunError(RazorError):
     """The computation failed although the request was valid: exit code 1."""
 
 
+ALLOWED = re.compile(r"( +)allowed: ")
 SHOWN = 200  # characters of a value in a message
 
 
@@ -79,10 +82,10 @@ def shortened(text: str, most: int = SHOWN) -> str:
     return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
 
 
-def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """Return the names most like `name`, best first, ignoring case."""
+def nearest(name: str, names: Iterable[str], count: int = 3, like: float = 0.5) -> list[str]:
+    """Return the names most like `name`, best first, ignoring case; `like` is the least share of letters."""
     lowered = {n.lower(): n for n in names}
-    return [lowered[m] for m in difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.5)]
+    return [lowered[m] for m in difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=like)]
 
 
 def headline(error: BaseException) -> str:
@@ -96,10 +99,28 @@ def report(error: BaseException, *, debug: bool, how: str = "debug=true") -> int
     if debug:
         traceback.print_exception(error)
     if isinstance(error, RazorError):
-        say(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(_wrapped(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return error.exit_code
     say(f"{headline(error)}\n  fix: {how} shows the traceback", file=sys.stderr)
     return 1
+
+
+def _wrapped(message: str) -> str:
+    """Return a message in which long lists of what is allowed stand below each other on a terminal; commands
+    stay in one line, to be copied.
+    """
+    if not sys.stderr.isatty():
+        return message
+    width, lines = shutil.get_terminal_size().columns, []
+    for line in message.splitlines():
+        if (found := ALLOWED.match(line)) and len(line) > width:
+            inner = " " * (len(found[1]) + 2)
+            lines += textwrap.wrap(
+                line, width, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False
+            )
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True, kw_only=True)

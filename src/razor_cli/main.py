@@ -16,7 +16,7 @@ from razor_cli import __version__
 from razor_cli.commands.usage import help_text
 from razor_cli.config.output_place import as_options, as_settings
 from razor_cli.config.overrides import is_on
-from razor_cli.errors import ConfigError, report
+from razor_cli.errors import ConfigError, nearest, report
 from razor_cli.printing import say, steady_streams
 from razor_cli.stopping import Stopped, last_words, orderly
 from razor_cli.streams import forgiving, unwritten
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 VERSION = f"razor-cli {__version__}"
 RUN_KEPT = (
-    "recorded runs are kept, of this one epochs of a training, edits of a sequence; the same command goes on"
+    "recorded runs are kept, this one is not recorded yet; the same command goes on: a training after its "
+    "last whole epoch, a sequence after its last whole edit, all else from its beginning"
 )
 KEPT = {  # subcommand: what it keeps when it is stopped, and how to go on
     "tables": "every table is the old one or the new one; the same command writes the rest",
@@ -54,9 +55,25 @@ COMMANDS = {  # subcommand: (module, one line); the module is imported when its 
 }
 
 
+class _Flags(ArgumentParser):
+    """The flags of `razor-run`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError: settings are words without dashes."""
+        from razor_cli.config.conf_files import comments, conf_dir
+
+        _, _, unknown = message.partition("unrecognized arguments: ")
+        key, _, value = (unknown.split() or [""])[0].lstrip("-").replace("-", "_").partition("=")
+        keys = {key: default for key, default, _ in comments(conf_dir() / "config.yaml")}
+        fix = "razor-run --help lists the flags; settings are words: KEY=VALUE"
+        if key in keys:
+            fix = f"write {key}={value or ('true' if keys[key] == 'false' else 'VALUE')}"
+        raise ConfigError(f"razor-run: {message}", fix=fix)
+
+
 def parse(arguments: Sequence[str]) -> Namespace:
     """Return the flags and overrides of `razor-run`; everything that is no flag is an override."""
-    parser = ArgumentParser(prog="razor-run", add_help=False)
+    parser = _Flags(prog="razor-run", add_help=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--version", action="store_true")
@@ -81,7 +98,10 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 def run_command(arguments: Sequence[str]) -> int:
     """Do what a `razor-run` command line says and return its exit code."""
-    flags = parse(arguments)
+    try:
+        flags = parse(arguments)
+    except ConfigError as error:
+        return report(error, debug=False)
     if flags.help or flags.version:
         print(VERSION if flags.version else help_text())
         return 0
@@ -250,6 +270,14 @@ def razor_command(arguments: Sequence[str]) -> int:
 
 
 def _called(wanted: str | None, arguments: Sequence[str]) -> int:
+    if wanted is not None and wanted not in COMMANDS:
+        close = nearest(wanted, COMMANDS)
+        fix = f"did you mean razor {close[0]}?" if close else "razor --help says what each does"
+        if wanted == "run" or "=" in wanted:
+            fix = "razor-run KEY=VALUE ... runs an experiment; razor looks at recorded runs"
+        raise ConfigError(
+            f"razor {wanted}: there is no such command", allowed=", ".join(COMMANDS), found=wanted, fix=fix
+        )
     try:
         build_app(wanted)(list(arguments), prog_name="razor")
     except SystemExit as end:

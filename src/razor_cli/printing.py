@@ -21,6 +21,11 @@ def say(text: str, *, file: TextIO | None = None) -> None:
     print(on_screen(text, lines=True), file=file, flush=True)
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number of things: 1 job, 2 jobs."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def put(text: str) -> None:
     """Print a text that was escaped for its form, as it is."""
     sys.stdout.write(text)

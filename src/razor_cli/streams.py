@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+
+@contextmanager
+def quiet(library: str) -> Iterator[None]:
+    """Keep what a library logs of its own attempts off the screen; how they end is told in our words."""
+    logger = logging.getLogger(library)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class Forgiving(io.FileIO):

@@ -5,6 +5,7 @@ Points print a line each, and a table together.
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from razor_cli.config.check import check
 from razor_cli.config.command_line import Request, values_of
-from razor_cli.config.compose import given, hydra_errors, hydra_here
+from razor_cli.config.compose import checked, given, hydra_errors, hydra_here
 from razor_cli.config.conf_files import conf_dir, values
 from razor_cli.config.hydra_words import cannot_start
 from razor_cli.config.outside import allowed
@@ -40,6 +41,9 @@ from razor_cli.writable import require_writable
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+MOST_CHECKED = (
+    32  # points of a sweep that are looked at before the first one runs, as long as all are refused
+)
 FOR_ALL = ("dry_run", "jobs", "grid", "fail_fast", "debug")  # settings of a command, and of no single job
 
 
@@ -118,6 +122,7 @@ def run_sweep(request: Request, *, fail_fast: bool = False, debug: bool = False)
     """
     if problems := [*request.problems, *_not_swept(request)]:
         raise together(problems)
+    _refuse_for_all(request)
     folders = _output_dirs(request)
     for folder in folders:
         require_writable(folder / "runs", "output_dir")
@@ -179,6 +184,39 @@ def _not_swept(request: Request) -> list[Problem]:
         elif several and key == "experiment":
             found += [p for value in swept for p in _is_grid(request, str(value))]
     return found
+
+
+def _refuse_for_all(request: Request) -> None:
+    """Raise ConfigError where no point of a sweep can run, before its first job: a setting that does not
+    exist, such as one misspelt. A sweep of which one point can run goes on, and names the others at its end.
+    """
+    first: ConfigError | None = None
+    if any(o.startswith(("hydra/sweeper=", "hydra/launcher=")) for o in request.overrides):
+        return
+    for words in itertools.islice(_points(request), MOST_CHECKED):
+        try:
+            checked(replace(request, overrides=words))
+        except ConfigError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
+
+
+def _points(request: Request) -> Iterator[list[str]]:
+    """Yield the words of each point of a sweep that lists its values."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser, ways = OverridesParser.create(), []
+    for word in request.overrides:
+        found = parser.parse_override(word)
+        plus = word[: len(word) - len(word.lstrip("+"))]
+        several = found.sweep_string_iterator() if found.is_sweep_override() else None
+        ways.append(
+            [word] if several is None else [f"{plus}{found.key_or_group}={value}" for value in several]
+        )
+    return map(list, itertools.product(*ways))
 
 
 def _is_grid(request: Request, experiment: str) -> list[Problem]:

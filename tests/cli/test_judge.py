@@ -155,7 +155,10 @@ def test_judge_one_run(forgotten: Run) -> None:
     before = contents(forgotten)
     plain = razor(forgotten.run_id[:6])
     assert plain.code == 0 and plain.text.startswith(f"ACCEPTED  {forgotten.run_id}  toy identity")
-    assert "gone: fa_top1 all_classes at most 40; none 0.0" in plain.text and "recorded as" not in plain.text
+    assert (
+        "gone: fa_top1 all_classes at most 40; unquantized 0.0" in plain.text
+        and "recorded as" not in plain.text
+    )
     stricter = razor("latest", "acceptance.gone.at_most=0", "exit_on=undecided")
     assert stricter.code == 3 and stricter.text.startswith("UNDECIDED")
     assert "(recorded as ACCEPTED)" in stricter.text

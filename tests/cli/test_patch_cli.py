@@ -75,6 +75,8 @@ def test_apply_and_revert(room):
     result = run("apply p.safetensors --base base.safetensors --out out.safetensors")
     assert result.exit_code == 0 and "out.safetensors.undo.safetensors" in result.output
     assert torch.equal(read_state("out.safetensors")["visual.proj"], BASE["visual.proj"] + 1)
+    modes = [(room / f"out.safetensors{end}").stat().st_mode & 0o777 for end in ("", ".undo.safetensors")]
+    assert modes[1] == 0o600 and modes[1] & ~modes[0] == 0  # what was removed is at least as closed
     for n, way in enumerate(("--undo out.safetensors.undo.safetensors", "--base base.safetensors")):
         assert run(f"revert out.safetensors --out back{n}.safetensors {way}").exit_code == 0
         assert torch.equal(read_state(f"back{n}.safetensors")["visual.proj"], BASE["visual.proj"])

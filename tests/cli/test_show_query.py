@@ -181,3 +181,22 @@ def test_tables_as_json(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
     panel = found["panels"][0]
     assert {len(row) for row in panel["rows"]} == {len(panel["columns"])} and panel["columns"][0] == "run"
     assert said(capsys, "tables", "measured", "--format", "md").startswith("# What was measured")
+
+
+def test_query_of_more_columns_than_find_room_prints_each_row_by_its_fields(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = said(capsys, "query", "select * from runs")
+    assert "row 1" in text and "row 2" in text and "--format csv" in text
+    assert f"run_id        {runs['first'].run_id}" in text and "┃" not in text
+    assert "┃" in said(capsys, "query", "select run_id, method from runs")
+
+
+def test_tables_of_a_folder_that_is_not_there_are_refused_and_make_none(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no complete run is recorded under 'nowhere'" in said(
+        capsys, "tables", "table3", "--output-dir", "nowhere", code=2
+    )
+    assert not Path("nowhere").exists()

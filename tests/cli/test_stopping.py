@@ -76,6 +76,7 @@ def test_stopped_run_says_what_is_kept_and_leaves_nothing(
     got, _, line = ended(child)
     assert got == code and line.startswith(how) and "the same command goes on" in line
     assert stops.left_over(home) == [] and stops.all_gone(child.pid)
+    assert not list(home.rglob("runs/*/wait"))  # no folder without a run
 
 
 @pytest.mark.parametrize(("number", "code", "how"), STOPS)

@@ -4,6 +4,8 @@ leaves no file.
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,12 +122,54 @@ FLAGS = [
     (["-p", "model"], "add --cfg job"),
     (["--resolve"], "add --cfg job"),
     (["-m", "--cfg", "job", "seed=0,1"], "leave -m out"),
+    (["--dry-run"], "fix: write dry_run=true"),
+    (["--dry_run", "seed=1"], "fix: write dry_run=true"),
+    (["--seed=3"], "fix: write seed=3"),
+    (["--nope"], "settings are words: KEY=VALUE"),
+    (["target=Taylor", "Swift"], 'fix: target="Taylor Swift"'),
+    (["-m", "target=Taylor", "Swift,Lady", "Gaga"], 'fix: target="Taylor Swift,Lady Gaga"'),
+    (["target=Taylor Swift, Lady Gaga"], 'add -m for a run of each, or target="[Taylor Swift, Lady Gaga]"'),
+    (["method=dampen"], "--config-dir DIR for one of yours, in DIR/method/dampen.yaml"),
+    (["method=dampen", "--config-dir", "own"], "the folder of --config-dir has no method/dampen.yaml"),
+    (["method=razr"], "fix: did you mean method=razor?"),
+    (["-m", "method.roh=0.1,0.2"], "did you mean method.rho?"),
 ]
 
 
 @pytest.mark.parametrize(("words", "named"), FLAGS, ids=[" ".join(w)[:40] for w, _ in FLAGS])
 def test_flag_that_says_nothing_is_refused(words: list[str], named: str, asked: list[Experiment]) -> None:
     assert named in refused(words, asked).err
+
+
+def test_wrong_key_of_a_sweep_is_said_once(asked: list[Experiment]) -> None:
+    assert refused(["-m", "seed=0,1", "method.roh=0.1,0.2"], asked).err.count("did you mean") == 1
+
+
+def test_sweep_of_which_a_point_can_run_goes_on(asked: list[Experiment]) -> None:
+    found = answer(["-m", "method=none", "seed=-1,0"], Path.cwd())
+    assert (found.code, [e.seed for e in asked]) == (2, [0]) and "1 finished, 1 failed" in found.out
+
+
+def test_what_is_allowed_stands_below_each_other_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert main.razor_command(["list", "methods", "razr"]) == 2
+    lines = terminal.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60 and len(lines) > 8 and lines[-1].startswith("  fix: did you mean razor")
+
+
+@pytest.mark.parametrize(
+    ("word", "named"), [("run", "razor-run KEY=VALUE"), ("shw", "did you mean razor show")]
+)
+def test_command_that_there_is_not_is_met_with_the_one_that_was_meant(
+    word: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.razor_command([word]) == 2
+    assert named in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["method/none.yaml", "config.yaml", "family/clip.yaml"])

@@ -86,5 +86,5 @@ def test_a_class_of_a_package_that_is_not_allowed_is_refused(tmp_path: Path) -> 
         for name in ("scores.csv", "edit_log.csv"):
             other.path(name).write_text(run.read(name))
         other.finish(run.record.model_copy(update={"run_id": "f" * 16}))
-    with pytest.raises(ConfigError, match="theirs"):
+    with pytest.raises(ConfigError, match=f"razor run-again {'f' * 16} --allow-code theirs"):
         experiment_of(other, tmp_path / "again")

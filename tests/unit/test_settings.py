@@ -124,8 +124,13 @@ MISTAKES = [  # of different settings each, so that one message tells of all
         ("data.alises=[a]", ["did you mean data.aliases?"]),
     ],
     [("method.rho=[0.1]", ["method.rho", "a number"])],
-    [("method=razr", ["method=razr", "slug/code", "did you mean method=razor"])],
-    [("method=null", ["method=null", "ft, ft/paper, ga"])],
+    [
+        (
+            "method=razr",
+            ["method=razr", "slug, spm", "(razor list methods)", "did you mean method=razor"],
+        )
+    ],
+    [("method=null", ["method=null", "ft, ga, ga_kl"])],
     [("model=clip_vitb23", ["model=clip_vitb23", "model=clip_vitb32"])],
     [("+method=slgu", ["method=slgu", "method=slug"])],
     [("method.rho=a{b", ["method.rho", "cannot be read"])],
@@ -231,6 +236,11 @@ def test_folder_without_anything_to_keep_is_refused_until_there_is_something(
     (tmp_path / "photos" / "Ada").mkdir(parents=True)
     ask = ["model=clip_vitb32", "data=folder", f"data.root={tmp_path / 'photos'}", "target=Ada"]
     assert "data.retain_root is needed" in refusal(*ask)
+    (tmp_path / "phots").mkdir()
+    empty = refusal(*ask[:2], f"data.root={tmp_path / 'phots'}", "target=Ada")
+    assert "is empty" in empty and "retain_root" not in empty
+    assert "did you mean" in refusal(*ask[:2], f"data.root={tmp_path / 'photo'}", "target=Ada")
+    assert "did you mean" not in refusal(*ask[:2], f"data.root={tmp_path / 'holiday'}", "target=Ada")
     (tmp_path / "prepared" / "cifar10").mkdir(parents=True)
     assert experiment(*ask).data.root == tmp_path / "photos"
 

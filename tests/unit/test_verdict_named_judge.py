@@ -83,7 +83,7 @@ def test_every_line_names_the_judge_and_what_it_finds_in_the_unedited_model() ->
     assert found.judge == CLIP and judged(8, 96, by="").judge == ""
     lines = summary(found, parse_bounds(BOUNDS))
     assert lines[0] == (
-        f"ACCEPTED  ua: ua by {CLIP} benchmark at least 85; none 96.0 [94.0, 98.0]; "
+        f"ACCEPTED  ua: ua by {CLIP} benchmark at least 85; unquantized 96.0 [94.0, 98.0]; "
         "the unedited model 8.0 [6.0, 10.0]"
     )
     assert all(CLIP in line and "the unedited model" in line for line in lines)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from razor_cli.acceptance.checks import Check
     from razor_cli.config.settings import Experiment
 
+IDLE = ("dry_run", "jobs", "grid", "force", "exit_on", "fail_fast", "output_dir")
 SIZES = {  # few examples, as nothing here is a score
     "n_forget": 12,
     "n_retain": 48,
@@ -42,13 +44,43 @@ def check(
     from razor_cli.screen import Screen
 
     console, failed, given = Screen(), 0, list(words or [])
+    _refuse_idle(given)
     for method in _methods(given, config_dir):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, _named(method, config_dir):
             found = list(_rows([*given, *method], config_dir, Path(folder)))
         _print(console, found, " ".join([*given, *method]))
         failed += any(c.status.value == "fail" for c in found)
     if failed:
         raise typer.Exit(1)
+
+
+def _refuse_idle(words: Sequence[str]) -> None:
+    """Raise ConfigError for words that say how runs are started or kept, which nothing here is."""
+    from razor_cli.errors import ConfigError
+
+    for word in words:
+        key = word.lstrip("+").partition("=")[0]
+        if key in IDLE:
+            raise ConfigError(
+                f"{word}: not a setting of razor check, which edits and records nothing",
+                found=word,
+                fix="leave it out; method=NAME chooses one method",
+            )
+
+
+@contextmanager
+def _named(method: Sequence[str], config_dir: str | None) -> Iterator[None]:
+    """Say of a refusal which of the folder's files it is about."""
+    from razor_cli.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        if not method:
+            raise
+        file = Path(config_dir or "") / "method" / f"{method[0].partition('=')[2]}.yaml"
+        how = {"allowed": error.allowed, "found": error.found, "fix": error.fix}
+        raise type(error)(f"{file}: {error.what}", **how) from error
 
 
 def _methods(words: Sequence[str], config_dir: str | None) -> list[list[str]]:

@@ -199,6 +199,8 @@ def print_glance(console: Console, found: Sequence[Row]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from razor_cli.commands.doctor_environment import LACKING, READY
+
     for section in dict.fromkeys(r.section for r in found):
         table = Table(
             box=None,
@@ -208,7 +210,7 @@ def print_glance(console: Console, found: Sequence[Row]) -> None:
             title_justify="left",
             title_style="bold",
         )
-        table.add_column(no_wrap=section != "ready to run", overflow="fold")
+        table.add_column(no_wrap=section not in (READY, LACKING), overflow="fold")
         table.add_column(overflow="fold")
         for row in (r for r in found if r.section == section):
             style = {"ok": "", "note": "yellow", "missing": "red"}[row.state]

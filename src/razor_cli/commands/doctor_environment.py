@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,15 @@ from razor_cli.families.diffusion.hub import NAME
 from razor_cli.families.diffusion.standins import STAND_INS
 from razor_cli.families.diffusion.standins import stand_in_folder as drawing_folder
 from razor_cli.families.diffusion.standins import stand_in_names as drawing_stand_ins
+from razor_cli.families.llava.standins import STAND_INS as ANSWERING
+from razor_cli.families.llava.standins import stand_in_folder as answering_folder
 from razor_cli.writable import existing, remedy, why_not
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 PACKAGE = "razor-cli"
+READY, LACKING = "ready to run", "possible once something is added"
 MIN_FREE = 2 * GIB  # cached gradients of one ViT-B/32 target, its patch, and room
 
 
@@ -199,9 +203,26 @@ def _drawing(section: str) -> Iterator[Row]:
             )
 
 
-def _commands(cifar: Path) -> Iterator[Row]:
+def _commands(cifar: Path) -> list[Row]:
+    """Return the headline commands, those that are ready before those that lack something."""
+    found = list(_headlines(cifar, READY))
+    ready = [row for row in found if row.state == "ok"]
+    return ready + [replace(row, section=LACKING) for row in found if row.state != "ok"]
+
+
+def _answering(section: str) -> Iterator[Row]:
+    """Return the commands of the stand-ins that answer; others need a folder of the user's."""
+    for name in ANSWERING:
+        there = answering_folder(name).is_dir()
+        size = sum(f.stat().st_size for f in answering_folder(name).rglob("*") if f.is_file())
+        text = f"stand-in {name}, {size / 2**20:.1f} MB" if there else f"stand-in {name} has no weights"
+        fix = "" if there else "reinstall razor-cli, or train it: scripts/train_standins.py"
+        state = "ok" if there else "note"
+        yield Row(section=section, name=f"razor-run model={name}", value=text, state=state, fix=fix)
+
+
+def _headlines(cifar: Path, section: str) -> Iterator[Row]:
     """Return the headline commands, and what each of them lacks."""
-    section = "ready to run"
     for name in stand_in_names():
         file = stand_in_folder(name) / f"{name}.safetensors"
         there = file.is_file()
@@ -219,6 +240,7 @@ def _commands(cifar: Path) -> Iterator[Row]:
             fix=fix,
         )
     yield from _drawing(section)
+    yield from _answering(section)
     reason = cifar_problem(cifar)
     yield Row(
         section=section,

@@ -61,6 +61,7 @@ def _judge_all(
     console: Console, runs: Sequence[Run], bounds: Mapping[str, Any], exit_on: ExitOn | None
 ) -> int:
     """Print a line for each run, and return what the command ends with."""
+    from razor_cli.printing import counted
     from razor_cli.runs.judged import exit_code
 
     _known_somewhere(runs, bounds)
@@ -73,7 +74,7 @@ def _judge_all(
         counts[decision.value if decision else "without a verdict"] += 1
         code = max(code, exit_code(exit_on, decision))
     told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
-    console.print(f"{len(runs)} runs{': ' + told if told else ''}", highlight=False)
+    console.print(f"{counted(len(runs), 'run')}{': ' + told if told else ''}", highlight=False)
     return code
 
 
@@ -114,10 +115,17 @@ def _read(words: Sequence[str]) -> tuple[dict[str, Any], ExitOn | None]:
 
 
 def _recorded(run: Run) -> dict[str, Any]:
-    """Return the bounds that a run was judged by."""
+    """Return the bounds that a run was judged by, in the order in which its report lists them."""
     scenario = run.record.settings.get("scenario")
     found = scenario.get("acceptance") if isinstance(scenario, Mapping) else None
-    return dict(found) if isinstance(found, Mapping) else {}
+    if not isinstance(found, Mapping):
+        return {}
+    reasons = run.record.verdict.reasons if run.record.verdict else []
+
+    def place(name: str) -> int:
+        return next((i for i, reason in enumerate(reasons) if f"  {name}: " in reason), len(reasons))
+
+    return {name: found[name] for name in sorted(found, key=place)}
 
 
 def _judged(run: Run, changes: Mapping[str, Any]) -> Verdict | None:

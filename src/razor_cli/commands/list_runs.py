@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from razor_cli.config.conf_files import labelled
+from razor_cli.errors import shortened
+
+if TYPE_CHECKING:
+    from razor_cli.runs.records import RunRecord
+
+
+SAID = ("seed",)  # what the line says already
+SETTINGS = 120  # characters of the settings that a run changed
 
 
 def print_runs(output_dir: Path, beginning: str | None = None) -> None:
     """Print the recorded runs below a folder, or those of them whose id has this beginning."""
     from rich.text import Text
 
-    from razor_cli.printing import note
+    from razor_cli.printing import counted, note
     from razor_cli.report.cells import Words, table
     from razor_cli.report.terminal import STYLES
     from razor_cli.runs.known import known_runs, no_runs
@@ -31,6 +42,28 @@ def print_runs(output_dir: Path, beginning: str | None = None) -> None:
         decision = r.verdict.decision if r.verdict else None
         verdict = Text(decision.value, style=STYLES[decision]) if decision else Text("")
         what = f"{r.model} · {r.scenario} {r.target} · {r.method} · seed {r.seed}"
-        shown.add_row(r.run_id, r.provenance.finished[:10], Text(words(what)), verdict)
+        said = Text("\n").join(Text(words(line)) for line in (what, _changed(r)) if line)
+        shown.add_row(r.run_id, _minute(r.provenance.finished), said, verdict)
     console.print(shown)
-    console.print(f"{shown.row_count} of {len(records)} runs" if beginning else f"{len(records)} runs")
+    every = counted(len(records), "run")
+    console.print(f"{shown.row_count} of {every}" if beginning else every)
+
+
+def _minute(finished: str) -> str:
+    """Return when a run finished, to the minute."""
+    return finished[:16].replace("T", " ")
+
+
+def _changed(record: RunRecord) -> str:
+    """Return the settings that tell a run from others of its method: those that are not as shipped, and all
+    of a method that is not ours.
+    """
+    from razor_cli.report.differing import UNCOMPARED, differing
+    from razor_cli.tables.flips import shown
+
+    found = {key: value for key, value in differing(record).items() if key not in SAID}
+    method = record.settings.get("method")
+    if record.method not in labelled("method") and isinstance(method, dict):
+        found |= {f"method.{key}": value for key, value in method.items() if key not in UNCOMPARED}
+    ordered = sorted(found, key=lambda key: not key.startswith("method."))
+    return shortened("  ".join(f"{key}={shown(found[key])}" for key in ordered), SETTINGS)

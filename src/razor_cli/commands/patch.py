@@ -114,7 +114,11 @@ def verify(patch: PatchFile, base: Base, companion: Companion = None) -> None:
 
     require_vouched(patch)
     if problems := verify_patch(patch, base, companion=companion, say=say):
-        raise PatchError(f"{patch} does not belong to {base}", found="\n    ".join(["", *problems]))
+        raise PatchError(
+            f"{patch} does not belong to {base}",
+            found="\n".join(problems),
+            fix="give the weights that it was made from, as they were before it",
+        )
     say(f"{patch} is whole and belongs to {base}")
     for line in _by_part(read_patch(patch)[0]):
         say(line)

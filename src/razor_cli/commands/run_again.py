@@ -95,12 +95,28 @@ def experiment_of(run: Run, output_dir: Path, allowed: frozenset[str] = frozense
     from razor_cli.runs.reading import parsed
 
     settings: Any = parsed(_loaded, run.read(CONFIG), run.folder, CONFIG)
+    _refuse_foreign(run, settings, allowed)
     more = {
         "output_dir": str(output_dir),
         "threads": run.record.provenance.threads,
         "allow_code": sorted(allowed),
     }
     return check({**settings, **more, "force": True}, allowed=allowed, typed=run.record.overrides)
+
+
+def _refuse_foreign(run: Run, settings: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    """Raise ConfigError for settings whose classes lie in packages that are not allowed."""
+    from razor_cli.errors import ConfigError
+
+    named = [part.get("_target_") for part in settings.values() if isinstance(part, Mapping)]
+    packages = {name.partition(".")[0] for name in named if isinstance(name, str)}
+    if foreign := sorted(packages - {"razor_cli"} - allowed):
+        words = " ".join(f"--allow-code {package}" for package in foreign)
+        raise ConfigError(
+            f"run {run.run_id} names classes of {', '.join(foreign)}, which are not run unasked",
+            found=", ".join(str(n) for n in named if str(n).partition(".")[0] in foreign),
+            fix=f"razor run-again {run.run_id} {words}, if you trust that code",
+        )
 
 
 def conditions(before: Provenance, after: Provenance) -> list[str]:

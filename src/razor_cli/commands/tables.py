@@ -47,7 +47,7 @@ def tables(
     """Lay recorded runs beside the published numbers; what was not run is named, with the command that runs
     it.
     """
-    from razor_cli.runs.known import known_runs
+    from razor_cli.runs.known import known_runs, no_runs
     from razor_cli.tables.score_file import load
     from razor_cli.writable import require_writable
 
@@ -55,6 +55,8 @@ def tables(
         _list()
         return
     _refuse(name, form, into)
+    if scores is None and not output_dir.is_dir():
+        raise no_runs(output_dir)
     if form is None:
         require_writable(*_goal(name, into, out, output_dir))
     if scores:

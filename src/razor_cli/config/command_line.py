@@ -12,11 +12,12 @@ from typing import Any, get_args, get_origin
 from razor_cli.config import family, hydra_words, outside, renamed, sweeps
 from razor_cli.config.conf_files import file_of, groups, roots_of, settings_of, targets
 from razor_cli.config.hydra_words import is_hydra
+from razor_cli.config.no_option import no_option
 from razor_cli.config.overrides import quote, quote_override
 from razor_cli.config.schema import hints, locate
 from razor_cli.config.settings import PLACES, Options, Scenario
 from razor_cli.config.worded import reading
-from razor_cli.errors import ConfigError, Problem, nearest
+from razor_cli.errors import ConfigError, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,9 @@ def read(arguments: Sequence[str], *, multirun: bool = False, extra: str | None 
             multirun=multirun,
             continuous=any(a.lstrip("+").startswith("hydra/sweeper=") for a in arguments),
         )
-        words = [reader.word(argument) for argument in arguments]
+        words = [
+            reader.word(said) if not cut else _cut_short(said, cut) for said, cut in _whole(arguments, reader)
+        ]
     problems = [p for word in words for p in word.problems]
     problems += sweeps.too_many([w.count for w in words]) if not problems else []
     skip = {w.skip for w in words if w.skip}
@@ -149,7 +152,7 @@ class _Reader:
             return _Word(problems=wrong, skip=key)
         count = sweeps.how_many(override) if several and override.is_discrete_sweep() else 1
         if key in self.available and not isinstance(None if several else override.value(), dict):
-            wrong = _wrong_choices(override, key, self.available[key])
+            wrong = _wrong_choices(override, key, self.available[key], self.roots)
             return _Word(problems=wrong, skip=key) if wrong else _Word(text=text.lstrip("+"), count=count)
         return _Word(text="++" + text.lstrip("+"), count=count)
 
@@ -159,6 +162,32 @@ class _Reader:
             return sweeps.problems(argument, override, continuous=self.continuous)
         fix = "add -m to run each of them, or quote the comma"
         return [Problem(what=f"{argument}: several values are a sweep", fix=fix)]
+
+
+def _whole(arguments: Sequence[str], reader: _Reader) -> list[tuple[str, str]]:
+    """Return the words of a command line, each with what follows without a key and is the rest of its text:
+    the shell took it for words of their own.
+    """
+    found: list[tuple[str, str]] = []
+    for argument in arguments:
+        said, cut = found[-1] if found else ("", "")
+        key, equals, _ = said.lstrip("+").partition("=")
+        if "=" not in argument and not argument.startswith("~") and equals and reader.kinds(key):
+            found[-1] = (said, f"{cut} {argument}".strip())
+        else:
+            found.append((argument, ""))
+    return found
+
+
+def _cut_short(argument: str, rest: str) -> _Word:
+    """Return the refusal of a text that a blank has cut."""
+    key, _, value = argument.lstrip("+").partition("=")
+    problem = Problem(
+        what=f"{argument}: a value with a blank stands in quotes",
+        found=f"{value} and {rest} as words of their own",
+        fix=f'{key}="{value} {rest}"',
+    )
+    return _Word(problems=[problem], skip=key)
 
 
 def _not_ours(argument: str, override: Any, roots: Sequence[Path], *, multirun: bool) -> list[Problem]:
@@ -206,31 +235,19 @@ def _unreadable(argument: str, reason: str) -> Problem:
     return Problem(what=f"{key}: the value cannot be read", found=first, fix=fix)
 
 
-def _wrong_choices(override: Any, group: str, options: Sequence[str]) -> list[Problem]:
+def _wrong_choices(override: Any, group: str, options: Sequence[str], roots: Sequence[Path]) -> list[Problem]:
     """Return a problem for every chosen option that does not exist."""
     chosen = (
         list(override.sweep_string_iterator())
         if override.is_sweep_override()
         else [override.get_value_element_as_str()]
     )
-    problems = []
-    for name in (c.strip("'\"") for c in chosen):
-        if name not in options and not _stands_alone(group, name):
-            close = nearest(name, options)
-            fix = (
-                f"did you mean {' or '.join(f'{group}={c}' for c in close)}?"
-                if close
-                else f"{group}={options[0]}"
-            )
-            problems.append(
-                Problem(
-                    what=f"{group}={name}: there is no such {group}",
-                    allowed=", ".join(options),
-                    found=name,
-                    fix=fix,
-                )
-            )
-    return problems
+    names = [name.strip("'\"") for name in chosen]
+    return [
+        no_option(group, name, options, roots)
+        for name in names
+        if name not in options and not _stands_alone(group, name)
+    ]
 
 
 def _stands_alone(group: str, name: str) -> bool:

@@ -133,13 +133,14 @@ def settings_of(group: str, option: str, family: str | None = None) -> dict[str,
     """Return every setting of conf/<group>/<option>.yaml, those it inherits included; those of the default
     family where it asks for one and none is given.
     """
-    return _merged_settings(file_of(group, option), family)
+    return merged_settings(file_of(group, option), family)
 
 
-def _merged_settings(file: Path, family: str | None) -> dict[str, Any]:
+def merged_settings(file: Path, family: str | None = None) -> dict[str, Any]:
+    """Return what a file sets together with all that it builds on, for a family or the default one."""
     merged: dict[str, Any] = {}
     for layer in layers(file, family):
-        merged = _over(merged, values(file) if layer == file else _merged_settings(layer, family))
+        merged = _over(merged, values(file) if layer == file else merged_settings(layer, family))
     return merged
 
 
@@ -178,6 +179,15 @@ def answers(file: Path, family: str | None = None) -> list[Path]:
     """Return the files of a family that a file asks for by `${family}`."""
     asking = [e for e in _defaults(file) if isinstance(e, Mapping) and ASKED in e.values()]
     return [f for e in asking if (f := _file_named(e, file, family)) is not None]
+
+
+def unanswered(file: Path, family: str) -> bool:
+    """Tell whether a file, or one that it builds on, asks a family for a file that it does not have."""
+    asking = [e for e in _defaults(file) if isinstance(e, Mapping) and ASKED in e.values()]
+    needed = [e for e in asking if not str(next(iter(e))).startswith("optional ")]
+    return any(_file_named(e, file, family) is None for e in needed) or any(
+        unanswered(base, family) for base in bases(file, family)
+    )
 
 
 def _defaults(file: Path) -> list[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from razor_cli.config.asked import ask_of
+from razor_cli.config.conf_files import file_of
 from razor_cli.config.data_keys import draws, kinds_that_draw
 from razor_cli.config.quantization import BACKENDS
 from razor_cli.config.schema import convert, unknown
@@ -74,7 +75,7 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
                 what=f"method={method.name} does not serve model={model.name}: the family {model.family} "
                 f"offers no {' and no '.join(lacking)}",
                 allowed=f"methods that need no more than {', '.join(sorted(model.offers))}",
-                fix="`razor list methods` shows what serves it",
+                fix=_what_serves(model),
             )
         ]
     found = []
@@ -96,6 +97,13 @@ def method_serves_model(method: Any, model: Spec) -> list[Problem]:
     kept = getattr(method, "retain_loss", None)
     found += _wrong_loss(kept, "retain_loss", model.retain_losses, model)
     return found or _not_in_parts(method, [*losses, kept], model)
+
+
+def _what_serves(model: Spec) -> str:
+    """Return which command lists the methods that a model takes; one of the user's own has another label."""
+    if file_of("model", model.name).is_file():
+        return f"`razor list methods --model {model.name}` lists what serves it"
+    return f"`razor list methods` says what serves models of the family {model.family}"
 
 
 def _not_in_parts(method: Any, losses: Sequence[str | None], model: Spec) -> list[Problem]:

@@ -6,6 +6,7 @@ source, and the other sources.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from razor_cli.data.assemble import Draft, assemble, make_suite, unlike
@@ -157,6 +158,17 @@ def _known(target: str, source: Source) -> str:
         f"target='{target}' is not among the {source.name}",
         allowed=f"{len(concepts)} concepts, {'nearest' if near else 'among them'}: "
         f"{', '.join(near or concepts[:5])}",
-        fix="choose one of them, or use your own pictures with data=folder data.root=DIR "
+        fix=several(target, concepts)
+        or "choose one of them, or use your own pictures with data=folder data.root=DIR "
         "(DIR/<concept>/*.jpg)",
     )
+
+
+def several(target: str, concepts: Sequence[str]) -> str | None:
+    """Return how to ask for each of several concepts or for all together, where a target holds names of them
+    between commas; else None.
+    """
+    names, known = [name.strip() for name in target.split(",")], set(map(same, concepts))
+    if len(names) < 2 or not all(same(name) in known for name in names):
+        return None
+    return f'add -m for a run of each, or target="[{", ".join(names)}]" for one edit of all'

@@ -25,6 +25,7 @@ from razor_cli.grid.kept import Kept
 from razor_cli.grid.plan import duration
 from razor_cli.grid.points import Job
 from razor_cli.grid.worker import serve
+from razor_cli.printing import counted
 from razor_cli.runs.folder import sweep
 from razor_cli.runs.judged import exit_code
 from razor_cli.stopping import keeping
@@ -51,7 +52,9 @@ def run_grid(
     source = spread(jobs, processes, say) if apart else in_turn(jobs, say)
     title = f"experiment={asked.name}" if asked.name else "sweep"
     console.print(
-        Text(f"{title}: {len(jobs)} jobs" + (f" in {processes} processes" if processes > 1 else ""))
+        Text(
+            f"{title}: {counted(len(jobs), 'job')}" + (f" in {processes} processes" if processes > 1 else "")
+        )
     )
     by_number = {job.number: job for job in jobs}
     with (
@@ -119,7 +122,7 @@ def summary(ended: Sequence[Ended], jobs: Sequence[Job], seconds: float) -> str:
     computed = sum(e.computed for e in ended)
     before = len(ended) - computed - len(failed)
     lines = [
-        f"{len(jobs)} jobs: {computed} computed, {before} recorded before, {len(failed)} failed, "
+        f"{counted(len(jobs), 'job')}: {computed} computed, {before} recorded before, {len(failed)} failed, "
         f"{duration(seconds)}"
     ]
     lines += (

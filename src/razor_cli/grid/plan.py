@@ -19,7 +19,7 @@ from razor_cli.grid.blocks import Asked
 from razor_cli.grid.cost import RECORDED, Estimate, estimate
 from razor_cli.grid.points import Job, Refused, leaving_out, left_out
 from razor_cli.grid.recorded import Recorded
-from razor_cli.printing import note
+from razor_cli.printing import counted, note
 from razor_cli.runs.known import known_runs
 from razor_cli.runs.records import RunRecord
 
@@ -107,7 +107,7 @@ def totals(rows: Sequence[Row], processes: int = 1) -> list[str]:
         if s in states
     )
     waiting = [row.cost for row in rows if row.cost]
-    lines = [f"{len(rows)} jobs: {counts}"]
+    lines = [f"{counted(len(rows), 'job')}: {counts}"]
     if waiting:
         spread = f" in {processes} processes" if processes > 1 else ""
         together = sum(cost.seconds for cost in waiting) / processes

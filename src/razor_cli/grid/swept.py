@@ -11,6 +11,7 @@ from rich.text import Text
 from razor_cli.config.overrides import shell_command
 from razor_cli.grid.job import Ended
 from razor_cli.grid.plan import duration
+from razor_cli.printing import counted
 from razor_cli.report.cells import table
 from razor_cli.report.terminal import STYLES
 
@@ -89,7 +90,7 @@ def summary(outcomes: Sequence[Outcome], *, stopped: bool = False) -> str:
     """
     failed, waiting = [o for o in outcomes if o.error], [o for o in outcomes if not o.started]
     done = len(outcomes) - len(failed) - len(waiting)
-    lines = [f"\nsweep: {len(outcomes)} jobs, {done} finished, {len(failed)} failed"]
+    lines = [f"\nsweep: {counted(len(outcomes), 'job')}, {done} finished, {len(failed)} failed"]
     if stopped:
         rest = f": {len(waiting)} not started" if waiting else ""
         lines.append(f"stopped at the first failure (fail_fast=true){rest}")

@@ -289,6 +289,7 @@ def _print_spread(console: Console, words: Words, part: Spread, rows: Sequence[S
     for key in keys:
         hit = worst.get(key)
         name = reading_of(hit.variant) if hit and hit.value is not None else ""
+        name = name if hit is None or not hit.value or hit.value > 0 else "–"
         cells = [_score_cell(words, score, notes) for score in (means.get(key), hit)]
         shown.add_row(label(key), *cells, Text(words(name)), style=STATE_STYLES.get(key[0], ""))
     console.print(shown)

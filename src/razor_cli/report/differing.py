@@ -5,6 +5,7 @@ words.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def differing(record: RunRecord) -> dict[str, Any]:
         own = record.settings.get(group)
         option = _option(group, own, record) if isinstance(own, Mapping) else None
         if isinstance(own, Mapping) and option is not None:
-            shipped = settings_of(group, option, record.family)
+            shipped = _shipped(group, option, record.family)
             found |= {f"{group}.{key}": value for key, value in _between(own, shipped).items()}
     return found
 
@@ -48,9 +49,13 @@ def _option(group: str, own: Mapping[str, Any], record: RunRecord) -> str | None
         return labelled(group).get(label)
     default = default_option(group)
     options = [default, *groups([conf_dir()])[group]] if group == "data" else [default]
-    return next(
-        (o for o in options if o and _class(settings_of(group, o, record.family)) == _class(own)), None
-    )
+    return next((o for o in options if o and _class(_shipped(group, o, record.family)) == _class(own)), None)
+
+
+@cache
+def _shipped(group: str, option: str, family: str) -> Mapping[str, Any]:
+    """Return every setting of an option, read once however many runs are listed."""
+    return settings_of(group, option, family)
 
 
 def _class(settings: Mapping[str, Any]) -> str:

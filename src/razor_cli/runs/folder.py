@@ -30,7 +30,7 @@ from razor_cli.runs.leftovers import locked, settle_caches, settle_run, sweep_pa
 from razor_cli.runs.reading import parse_record, parse_rows, parsed
 from razor_cli.runs.records import Identity, RunRecord
 from razor_cli.runs.rows import ScoreRow, Where, events_csv, read_scores, scores_csv
-from razor_cli.runs.traces import untouched_if_refused
+from razor_cli.runs.traces import untouched_if_ended
 from razor_cli.writable import require_writable
 
 if TYPE_CHECKING:  # both need torch or stand above this module
@@ -168,7 +168,7 @@ def open_run(
     earlier one finished. A fresh run that is not finished when the block ends leaves nothing behind.
     """
     where = (output_dir, scenario, method, run_id)
-    with untouched_if_refused(*where), _opened(*where, force=force, say=say) as run:
+    with untouched_if_ended(*where), _opened(*where, force=force, say=say) as run:
         yield run
 
 

@@ -7,11 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from razor_cli.errors import UserError
+from razor_cli.stopping import Stopped
 
 
 @contextmanager
-def untouched_if_refused(output_dir: Path, scenario: str, method: str, run_id: str) -> Iterator[None]:
-    """Remove the lock and the empty folders of a run that ends in a UserError, those that were not there
+def untouched_if_ended(output_dir: Path, scenario: str, method: str, run_id: str) -> Iterator[None]:
+    """Remove the lock and the empty folders of a run that is refused or stopped, those that were not there
     before.
     """
     parent = Path(output_dir) / "runs" / scenario / method
@@ -19,7 +20,7 @@ def untouched_if_refused(output_dir: Path, scenario: str, method: str, run_id: s
     fresh = [p for p in (lock, parent, *parent.parents) if not p.exists()]  # the deepest first
     try:
         yield
-    except UserError:
+    except (UserError, KeyboardInterrupt, Stopped):
         for place in fresh:
             with suppress(OSError):  # not empty: another job works there
                 place.unlink() if place == lock else place.rmdir()

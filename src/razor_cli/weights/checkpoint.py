@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from razor_cli.config.conf_files import conf_dir, groups
 from razor_cli.errors import WeightsError
 from razor_cli.weights.files import WEIGHT_SUFFIXES, names_in, read_file, rewrite, wrapping_of
 from razor_cli.weights.json_file import LISTS_BYTES, read_json
@@ -125,6 +126,11 @@ def place_of(path: str | Path) -> Path:
     return next((place for place in found if place is not None), path)
 
 
+def _stand_ins() -> list[str]:
+    """Return the names of the stand-ins whose weights are here."""
+    return [name for name in groups([conf_dir()])["model"] if place_of(name) != Path(name)]
+
+
 def find_layout(path: str | Path) -> Layout:
     """Return the layout of a weights file, of a model's folder, or of an embedded stand-in by its name;
     raises WeightsError. Families say which models are made of several.
@@ -143,7 +149,10 @@ def find_layout(path: str | Path) -> Layout:
             )
         return PlainLayout(path=path, files=(path,))
     if not path.is_dir():
-        raise WeightsError(f"no weights at {path}", fix="name a weights file, or the folder of a model")
+        raise WeightsError(
+            f"no weights at {path}",
+            fix=f"name a weights file, the folder of a model, or a stand-in: {', '.join(_stand_ins())}",
+        )
     for name in FOLDER_FILES:
         file = path / name
         if file.is_file():

@@ -103,6 +103,7 @@ def apply(
         if undo:
             old = {name: state[name].contiguous().clone() for name in values}
             undo_part = part.with_name(undo_path.name)
+            undo_part.touch(mode=0o600)  # what was to be forgotten: for its owner alone, like the weights
             undo_part.write_bytes(pack(header.turned_round(), old))
             move_into_place([undo_part, part])
         else:  # with force: what lies there belongs to the output that is replaced

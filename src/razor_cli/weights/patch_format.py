@@ -177,7 +177,10 @@ def read_patch(path: str | Path) -> tuple[PatchHeader, dict[str, Tensor]]:
 def _check_frame(path: Path) -> None:
     """Look at the first bytes alone, so that no other kind of file and no giant header is ever parsed."""
     if not path.is_file():
-        raise PatchError(f"no patch file at {path}")
+        raise PatchError(
+            f"no patch file at {path}",
+            fix="give the patch.safetensors of a run's folder, which `razor show ID` names at its end",
+        )
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(9)

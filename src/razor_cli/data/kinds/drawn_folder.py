@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from razor_cli.data.ask import Ask
 from razor_cli.data.choices import DataKind
 from razor_cli.data.kinds.drawn import NO_PICTURES
-from razor_cli.data.kinds.refusals import no_root, not_there, rooted
+from razor_cli.data.kinds.refusals import no_root, not_there, nothing_in, rooted
 from razor_cli.data.kinds.unlearncanvas import PER_TARGET
 from razor_cli.data.kinds.worded import Worded
 from razor_cli.errors import ConfigError
@@ -53,6 +53,8 @@ class DrawnFolder(Worded):
         yield from not_there({"root": self.root, "retain_root": self.retain_root})
         if self.root is None:
             yield no_root(self.kind, NO_PICTURES)
+        elif self.root.is_dir() and not any(self.root.iterdir()):
+            yield nothing_in(self.root)
         elif (
             self.root.is_dir()
             and self.retain_root is None

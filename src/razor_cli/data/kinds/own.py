@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from razor_cli.data.ask import Ask
 from razor_cli.data.choices import DataKind, Names, Templates
-from razor_cli.data.kinds.refusals import check_aliases, no_labels, no_root, not_there, repeated, rooted
+from razor_cli.data.kinds.refusals import (
+    check_aliases,
+    no_labels,
+    no_root,
+    not_there,
+    nothing_in,
+    repeated,
+    rooted,
+)
 from razor_cli.data.kinds.sized import Photographs
 from razor_cli.data.prepared import prepared
 from razor_cli.data.prompts import DOMAINS
@@ -164,6 +172,9 @@ class Folder(OwnPictures):
         from razor_cli.data.sources.photo import same
 
         if self.root is None or not self.root.is_dir():
+            return
+        if not any(self.root.iterdir()):
+            yield nothing_in(self.root)
             return
         names = {same(name) for name in (ask.target, *self.aliases)}
         alone = [same(p.name) in names for p in self.root.iterdir() if p.is_dir()] == [True]

@@ -10,6 +10,7 @@ from razor_cli.errors import ConfigError, nearest
 
 PHOTOGRAPHS = "data=folder data.root=DIR (DIR/<concept>/*.jpg|png|webp)"
 SHARDS = "data=webdataset data.root=DIR (.tar shards with captions)"
+LIKE = 0.7  # of a name's letters; with less a neighbour is another folder
 PATTERN = "*?[{"  # a pattern of shards is expanded by its source
 
 
@@ -42,13 +43,23 @@ def no_root(
     )
 
 
+def nothing_in(root: Path) -> ConfigError:
+    """Return the refusal of a folder that holds nothing, the target no more than anything else."""
+    return ConfigError(
+        f"data.root={root} is empty: it shows neither the target nor anything else",
+        allowed="DIR/<concept>/*.jpg|png|webp, a folder for each concept",
+        found="an empty folder",
+        fix="put the pictures there, or data.root=DIR; `razor data inspect DIR` shows what it holds",
+    )
+
+
 def not_there(named: Mapping[str, Path | None]) -> Iterator[ConfigError]:
     """Yield a refusal for every setting that names a file or folder which does not exist."""
     for key, path in named.items():
         if path is None or path.exists() or any(c in path.name for c in PATTERN):
             continue
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        close = nearest(path.name, siblings)
+        close = nearest(path.name, siblings, like=LIKE)
         yield ConfigError(
             f"data.{key}: no such file or folder",
             found=str(path),

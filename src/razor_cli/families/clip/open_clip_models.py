@@ -34,6 +34,7 @@ from razor_cli.families.clip.open_clip_folder import check_followed, folder_conf
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
 from razor_cli.families.clip.tokens import LARGEST, check_tokenizer, within
 from razor_cli.families.clip.towers import layouts_of
+from razor_cli.streams import quiet
 from razor_cli.weights.checkpoint import read_state
 
 NO_WEIGHTS = (
@@ -139,7 +140,8 @@ def resolve_weights(architecture: str, weights: str | None) -> Path:
             fix=NO_WEIGHTS,
         )
     try:
-        return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, weights)))
+        with quiet("huggingface_hub"):
+            return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, weights)))
     except Exception as error:  # hub, network and disk raise their own kinds; all mean: no weights
         raise WeightsError(
             f"model.weights={weights}: the checkpoint of {architecture} is not on this machine and could "
