@@ -17,6 +17,7 @@ from razor_cli.config.conf_files import labelled, settings_of
 from razor_cli.runs.folder import Run
 from razor_cli.runs.records import COMPARABLE
 from razor_cli.tables.flips import flipped, shown
+from razor_cli.tables.own_methods import told_apart
 
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
 WHOLE = "(model)"  # the row of survival.csv for all tensors together
@@ -134,7 +135,7 @@ def is_own(run: Run) -> bool:
 
 def usable(runs: Sequence[Run], *, plain: bool = True) -> list[Run]:
     """Return the runs that were judged on evaluation pictures, oldest first; `plain`: presets as they are
-    only.
+    only, and each setting of a user's own method under a name of its own (`own_methods.told_apart`).
 
     Of each point (model, weights, data and other conditions, method with its settings, target, seed) only
     runs of the code version that computed it last are left, and of these the last one with the same widths
@@ -142,9 +143,9 @@ def usable(runs: Sequence[Run], *, plain: bool = True) -> list[Run]:
     and 4 bit, it does not replace it.
     """
     points: dict[tuple[object, ...], dict[tuple[object, ...], Run]] = {}
-    for run in _by_time(runs):
+    for run in _by_time(told_apart([r for r in runs if r.record.judged_on == "evaluation"])):
         r = run.record
-        if r.judged_on != "evaluation" or (plain and flips(run)):
+        if plain and flips(run):
             continue
         place = (
             r.model,
