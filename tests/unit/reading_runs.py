@@ -14,8 +14,8 @@ from razor_cli.metrics.score import Score
 from razor_cli.runs.folder import open_run
 from razor_cli.runs.provenance import Inputs, run_id
 from razor_cli.runs.records import CostRecord, Identity, RunRecord
+from razor_cli.tables.flipped_runs import CLASS
 from razor_cli.tables.flips import preset_settings
-from razor_cli.tables.readings import CLASS
 
 GOOD = {
     ("m1", "dual/mean_of_classes"): 40.0,

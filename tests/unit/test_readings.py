@@ -21,8 +21,9 @@ from razor_cli.methods.razor import Razor
 from razor_cli.runs.folder import complete_runs
 from razor_cli.tables.base import FORMS, render
 from razor_cli.tables.document import Panel
+from razor_cli.tables.flipped_runs import FILES, readings
 from razor_cli.tables.flips import flipped, preset_settings
-from razor_cli.tables.readings import FILES, build, difference_cell, interval, readings
+from razor_cli.tables.readings import build, difference_cell, interval
 
 
 def table(folder: Path) -> list[Panel]:

@@ -14,7 +14,7 @@ from razor_cli.commands.options import CHECK
 from razor_cli.printing import note, put, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from razor_cli.runs.folder import Run
 
@@ -60,21 +60,49 @@ def tables(
     if scores:
         _answer(load(scores), name, form, into, out, output_dir)
         return
-    with known_runs(output_dir, note, rows=True, check=check, wanted=_wanted(name)) as known:
-        _answer(known.runs, name, form, into, out, output_dir)
+    tell = _Once()
+    for part, wanted in _parts(name).items():
+        with known_runs(output_dir, tell, rows=True, check=check, wanted=wanted) as known:
+            _answer(known.runs, name, form, into, out, output_dir, of_all=part, tell=tell)
+        check = False
 
 
-def _wanted(name: str | None) -> Callable[[str, str], bool] | None:
-    """Return which scores a table reads, for what is asked of the index; None: every one."""
+def _parts(name: str | None) -> Mapping[tuple[str, ...], Callable[[str, str], bool] | None]:
+    """Return what is made from one reading of the runs, and which scores it reads, for what is asked of the
+    index; None: every one. Of all tables few read more than the others.
+    """
+    from razor_cli.tables.registry import ALL, TABLES
     from razor_cli.tables.scores_read import is_read
 
-    return is_read if name not in (None, "all", *READ_ALL) else None
+    if name == ALL:
+        return {tuple(t for t in TABLES if t not in READ_ALL): is_read, READ_ALL: None}
+    return {(): is_read if name not in (None, *READ_ALL) else None}
+
+
+class _Once:
+    """Tell each note once."""
+
+    def __init__(self) -> None:
+        self.told: set[str] = set()
+
+    def __call__(self, text: str) -> None:
+        if text not in self.told:
+            self.told.add(text)
+            note(text)
 
 
 def _answer(
-    every: Sequence[Run], name: str | None, form: str | None, into: Path | None, out: Path | None, home: Path
+    every: Sequence[Run],
+    name: str | None,
+    form: str | None,
+    into: Path | None,
+    out: Path | None,
+    home: Path,
+    *,
+    of_all: tuple[str, ...] = (),
+    tell: Callable[[str], None] = note,
 ) -> None:
-    """Print or write what was asked for, from runs."""
+    """Print or write what was asked for, from runs; of all tables those of `of_all`, or all."""
     from razor_cli.tables.as_json import as_json
     from razor_cli.tables.base import render
     from razor_cli.tables.index import INDEX
@@ -83,7 +111,7 @@ def _answer(
 
     runs, notes = of_this_format(every)
     for left_out in notes:
-        note(left_out)
+        tell(left_out)
     if into is not None:
         _fill(into, runs)
     elif name == SCORES:
@@ -93,14 +121,15 @@ def _answer(
         put(as_json(document) if form == JSON else render(document, form))
     else:
         folder = out or home / "tables"
-        for each in TABLES if name == ALL else [str(name)]:
+        for each in (of_all or TABLES) if name == ALL else [str(name)]:
             written, text, undrawn = write(each, runs, folder)
             if name != ALL:
                 put(f"{text}\n")
             for figure in undrawn:
                 note(figure)
             say(f"written: {', '.join(map(str, written))}")
-        say(f"all tables of the folder: {folder / INDEX}")
+        if of_all in ((), READ_ALL):  # they come last
+            say(f"all tables of the folder: {folder / INDEX}")
 
 
 def _list() -> None:

@@ -17,6 +17,7 @@ from razor_cli.runs.rows import table_csv
 # Grey and blue differ in lightness too, so print and colour blindness lose nothing.
 BEFORE, AFTER = "#7a7a7a", "#0072b2"
 BINS = 30
+LEGEND = 1.3  # height of a histogram with its legend, which stands above all that is drawn
 
 
 @own_settings()
@@ -54,13 +55,15 @@ def similarity_histograms(
                 label=f"{label}, mean {values.mean():.3f}",
                 **style,
             )
-            ax.axvline(float(values.mean()), color=colour, linestyle="--" if filled else "-", linewidth=1)
+            line: dict[str, Any] = {"linestyle": "--" if filled else "-", "linewidth": 1}
+            ax.axvline(float(values.mean()), ymax=1 / LEGEND, color=colour, **line)
         ax.set_title(f"{name} (n = {len(before)})", fontsize=10)
         ax.set_xlabel("cosine of picture and caption")
+        ax.locator_params(axis="x", nbins=6)
         open_frame(ax)
         ax.legend(frameon=False, fontsize=8, loc="upper left")
     axes[0].set_ylabel("pictures (%)")
-    top = 1.3 * max(ax.get_ylim()[1] for ax in axes)  # room for the legends; one scale for both
+    top = LEGEND * max(ax.get_ylim()[1] for ax in axes)  # one scale for both
     for ax in axes:
         ax.set_ylim(0, top)
     save(figure, path)

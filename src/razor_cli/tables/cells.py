@@ -4,9 +4,11 @@ read and rows to compute with.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
+ARROW = re.compile(r" (?:↓|↑|→0) ?")  # in a head: which way is better
 MEASURED, PUBLISHED, DIFFERENCE = "measured", "published", "difference"
 REMARK, ASIDE = "remark", ""  # a text that belongs to the row's numbers; what is neither number nor remark
 
@@ -80,5 +82,10 @@ def remark(text: str) -> Heading:
 
 
 def meaning_of(head: str) -> Meaning:
-    """Return what stands below a head; one that does not say is a metric by its own name."""
-    return head.meaning if isinstance(head, Heading) else Meaning(metric=head)
+    """Return what stands below a head; one that does not say is a metric by its own name, with what follows
+    an arrow as its unit.
+    """
+    if isinstance(head, Heading):
+        return head.meaning
+    found = ARROW.search(head)
+    return Meaning(metric=head[: found.start()], unit=head[found.end() :]) if found else Meaning(metric=head)

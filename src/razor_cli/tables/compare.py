@@ -130,7 +130,7 @@ def build(runs: Sequence[Run]) -> Document:
         for model, found in by_model([r for r in own if r.record.scenario == scenario]).items():
             panels += _panels(scenario, model, found)
     if not panels:
-        panels = [panel("nothing measured", ("method", ""), _missing({}), FIVE)]
+        panels = [panel("nothing measured", ("method",), _missing({}), FIVE)]
     return Document(
         name="compare",
         title=TITLE,
@@ -150,7 +150,7 @@ def _panels(scenario: str, model: str, runs: list[Run]) -> list[Panel]:
     for what, measures in PANELS:
         bases = [
             Line(
-                labels=(name, ""),
+                labels=(name,),
                 role="base",
                 name=name,
                 samples={m.key: sample(runs, m, state=state) for m in measures},
@@ -166,7 +166,7 @@ def _panels(scenario: str, model: str, runs: list[Run]) -> list[Panel]:
             samples = {m.key: sample(by_method[method], m) for m in measures}
             lines.append(
                 Line(
-                    labels=(method, ""),
+                    labels=(method,),
                     name=method,
                     samples=samples,
                     why="not recorded by this version's runs",
@@ -175,7 +175,7 @@ def _panels(scenario: str, model: str, runs: list[Run]) -> list[Panel]:
         if any(line.runs for line in lines if line.role == "method"):
             missing = _missing(by_method, scenario) if measures is QUALITY else []
             title = f"{what} | {model}, {scenario}: {plural(len(targets), 'target', targets)}"
-            found.append(panel(title, ("method", ""), [*lines, *missing], measures, against=("razor",)))
+            found.append(panel(title, ("method",), [*lines, *missing], measures, against=("razor",)))
     return found
 
 
@@ -184,7 +184,7 @@ def _missing(known: dict[str, list[Run]], scenario: str = "") -> list[Line]:
         return []  # the experiment has no such targets
     runs = [run for own in known.values() for run in own]
     return [
-        Line(labels=(m, ""), why=not_run("compare", runs, scenario=scenario, method=m))
+        Line(labels=(m,), why=not_run("compare", runs, scenario=scenario, method=m))
         for m in METHODS
         if m not in known
     ]

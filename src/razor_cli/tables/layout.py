@@ -167,7 +167,8 @@ def panel(
             told = [lacked or ABSENT] if any(lacking) else []
             rows.append((*left, *_measured(line, lines, measures, printed, partners), *told, str(line.runs)))
         else:
-            rows.append((*left, line.why or ABSENT, *[""] * (rest - 2), "0"))
+            told = [line.why, *[""] * (rest - 2)] if line.why else [ABSENT] * (rest - 1)
+            rows.append((*left, *told, "0"))
     bold = {(i, first + j) for i, j in best(lines, measures)}
     return Panel(
         title=title,
@@ -213,7 +214,7 @@ def _measured(
     for name in partners:
         partner = next((x for x in lines if x.name == name and x.group == line.group), None)
         signs = _signs(line, partner, measures) if partner and partner is not line else []
-        cells.append(" ".join(f"{m.title} {_arrow(a, b, printed)}" for m, a, b in signs) or ABSENT)
+        cells.append(", ".join(f"{m.title} {_arrow(a, b, printed)}" for m, a, b in signs) or ABSENT)
         agreed += [a == b for _, a, b in signs if a and b and EVEN not in (a, b)]
     if printed and partners:
         cells.append(f"{sum(agreed)} of {len(agreed)}" if agreed else ABSENT)

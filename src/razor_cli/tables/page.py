@@ -42,7 +42,9 @@ def _shaped(panel: Panel) -> Mapping[str, object]:
     looks = [_look(panel, j) for j in range(len(panel.columns))]
     return {
         "title": panel.title,
-        "heads": [{"text": _head(head), "look": look} for head, look in zip(panel.columns, looks, strict=True)],
+        "heads": [
+            {"text": _head(head), "look": look} for head, look in zip(panel.columns, looks, strict=True)
+        ],
         "rows": [list(_cells(panel, i, looks)) for i in range(len(panel.rows))],
     }
 
@@ -64,7 +66,9 @@ def _breakable(text: str) -> Markup:
 def _note(text: str) -> Markup:
     """Return a note with its commands set as such."""
     parts = COMMAND.split(on_screen(text))  # what stood between backquotes is every second one
-    return Markup().join(Markup("<code>{}</code>").format(p) if k % 2 else escape(p) for k, p in enumerate(parts))
+    return Markup().join(
+        Markup("<code>{}</code>").format(p) if k % 2 else escape(p) for k, p in enumerate(parts)
+    )
 
 
 def _cells(panel: Panel, i: int, looks: Sequence[Markup]) -> Iterable[Mapping[str, object]]:

@@ -147,8 +147,14 @@ def quantization_plot(path: Path, points: Sequence[Point], *, title: str = "") -
             ax.grid(alpha=0.25)
             ax.margins(0.08)
         log_ticks(left.xaxis)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend([h[0] for h in handles], labels, frameon=False, fontsize=8, loc="outside right center")
+    drawn = [pair for row in axes for pair in zip(*row[0].get_legend_handles_labels(), strict=True)]
+    shown = {
+        label: handle[0] for handle, label in reversed(drawn)
+    }  # a method may have one of the widths only
+    labels = sorted(shown, key=_order)
+    figure.legend(
+        [shown[label] for label in labels], labels, frameon=False, fontsize=8, loc="outside right center"
+    )
     save(figure, path, VECTOR)
 
 

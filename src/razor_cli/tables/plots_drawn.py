@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from razor_cli.tables.interference import Heat
     from razor_cli.tables.sheets import Sheet
 
-CELL = 1.05  # inches of a picture
+CELL = 1.05  # inches from a picture to the next
+GAP = 0.06  # share of them that stays white
 LINE, LINES = 18, 4  # letters of a prompt's line, and lines above a column
 SECTIONS = {"target": "target", "near": "near it", "others": "others"}
 
@@ -50,24 +51,36 @@ def pictures_of(path: Path, row: int, columns: int) -> list[NDArray[np.uint8]]:
 
 @own_settings()
 def picture_grid(path: Path, sheet: Sheet) -> None:
-    """Draw a row of pictures for the unedited model and each method, a column for each prompt."""
+    """Draw a row of pictures for the unedited model and each method, a column for each prompt.
+
+    All stand in one frame, one wide image for a row: a frame for each picture takes minutes to lay out.
+    """
     width, height = len(sheet.columns), len(sheet.rows)
-    figure, axes = new_figure(CELL * width + 1.4, CELL * height + 1.0, width, sheet.title, rows=height)
+    figure, ax = new_figure(CELL * width + 1.4, CELL * height + 1.0, 1, sheet.title)
+    right = width - GAP
     for i, (name, file, row) in enumerate(sheet.rows):
-        for j, picture in enumerate(pictures_of(file, row, width)):
-            ax = axes[i][j]
-            ax.imshow(picture, interpolation="nearest")
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-            if i == 0:
-                above = _above(sheet, j)
-                ax.set_title(above, fontsize=6.5, family=fonts(above), parse_math=False)
-            if j == 0:
-                style: dict[str, Any] = {"horizontalalignment": "right", "verticalalignment": "center"}
-                ax.set_ylabel(
-                    drawable(name), fontsize=8, family=fonts(name), parse_math=False, rotation=0, **style
-                )
+        strip = _beside(pictures_of(file, row, width))
+        ax.imshow(strip, extent=(0, right, i + 1 - GAP, i), interpolation="nearest", aspect="equal")
+        style: dict[str, Any] = {"horizontalalignment": "right", "verticalalignment": "center"}
+        _write(ax, -GAP, i + (1 - GAP) / 2, drawable(name), fontsize=8, **style)
+    for j in range(width):
+        style = {"horizontalalignment": "center", "verticalalignment": "bottom"}
+        _write(ax, j + (1 - GAP) / 2, -GAP / 2, _above(sheet, j), fontsize=6.5, **style)
+    ax.set(xlim=(0, right), ylim=(height - GAP, 0))
+    ax.set_axis_off()
     save(figure, path, VECTOR)
+
+
+def _beside(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return pictures [side, side, 3] beside one another with white between them."""
+    side = pictures[0].shape[0]
+    space = np.full((side, round(side * GAP / (1 - GAP)), 3), 255, dtype=np.uint8)
+    parts = [part for picture in pictures for part in (picture, space)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def _write(ax: Any, x: float, y: float, text: str, **style: Any) -> None:
+    ax.text(x, y, text, family=fonts(text), parse_math=False, **style)
 
 
 def _above(sheet: Sheet, place: int) -> str:

@@ -7,47 +7,35 @@ A flip needs no label: it is what a run's recorded settings and the preset's yam
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from scipy import stats
 
 from razor_cli.runs.folder import Run
-from razor_cli.tables.cells import Number
+from razor_cli.tables.cells import DIFFERENCE, Heading, Meaning, Number, aside, remark
 from razor_cli.tables.document import Document, Panel
-from razor_cli.tables.flips import flipped, preset_settings, shown
-from razor_cli.tables.reached import MISSING, SHOWN, values_of
+from razor_cli.tables.flipped_runs import ATTEMPTS, FIRST, Reading, readings
+from razor_cli.tables.layout import WITHOUT, some
+from razor_cli.tables.reached import MISSING, SHOWN
 
 TITLE = "Which reading of RAZOR works: one switch flipped at a time"
-# Further attempts step in for a switch that does harm, so the recommended preset is flipped without them.
-ATTEMPTS = "retries"
-FIRST = "razor, one attempt"
-FILES = ("razor_paper", "razor")  # the literal preset and the recommended one
 PRESETS = ("razor_paper", FIRST, "razor")  # what switches are flipped from
-SETS = (
-    "forget",
-    "retain",
-    "validation_forget",
-    "validation_retain",
-    "evaluation_forget",
-    "evaluation_retain",
-)
-CLASS = "Razor"
 COLUMNS = (
     "switch",
     "value",
-    "met",
+    remark("met"),
     *SHOWN,
     "seconds",
     "passes, 1000",
-    "Δ missing",
-    "Δ M1 mean",
-    "Δ M5",
-    "Δ others' drop",
-    "Δ passes",
-    "pairs",
 )
-DELTAS = (MISSING, "M1 mean ↓ %", "M5 ↑ %", "others' drop ↓", "passes, 1000")
+DELTAS = {  # column: head of its difference
+    MISSING: "missing",
+    "M1 mean ↓ %": "M1 mean",
+    "M5 ↑ %": "M5",
+    "others' drop ↓": "others' drop",
+    "passes, 1000": "passes",
+}
 NOTES = (
     "Every run is scored on validation pictures that its own search did not see; no evaluation picture "
     "takes part.",
@@ -60,6 +48,8 @@ NOTES = (
     "pairs; * marks an interval without 0. There is none for one pair, or when all pairs are equal. "
     "Nothing is corrected for "
     "the number of rows: of twenty idle switches one gets a *.",
+    "without: targets of other rows that are not in this one's means. Differences are over pairs, so they "
+    "are of the same targets.",
     "razor, one attempt: the recommended preset with retries=[]; further attempts step in where a switch "
     "does harm.",
     "seconds and passes are the edit's; a pass is one picture sent forward or backward through a tower. "
@@ -67,70 +57,6 @@ NOTES = (
     "unedited model come from a cache after the first run that needs them, so later runs with the same "
     "ones cost less.",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """A run as a preset with some switches flipped. `context`: what two runs must share to be compared as a
-    pair.
-    """
-
-    preset: str
-    switches: Mapping[str, object]
-    context: tuple[object, ...]
-    model: str
-    code: str
-    values: Mapping[str, float]  # by column, and MISSING; what was not measured is left out
-
-    @property
-    def flip(self) -> tuple[tuple[str, str], ...]:
-        """What is flipped, as text; empty for the preset itself."""
-        return tuple((k, shown(v)) for k, v in self.switches.items())
-
-
-def read(run: Run, presets: Mapping[str, Mapping[str, object]]) -> Reading | None:
-    """Return a run as a reading, or None if it is no run of RAZOR or was judged on evaluation pictures.
-
-    The preset is the one the run is named after; a run of another name belongs to the preset it differs least
-    from.
-    """
-    record = run.record
-    method = record.settings.get("method")
-    if record.judged_on != "validation" or not isinstance(method, Mapping) or method.get("_target_") != CLASS:
-        return None
-    differing = {name: flipped(method, settings) for name, settings in presets.items()}
-    name = record.method if record.method in presets else min(differing, key=lambda n: len(differing[n]))
-    origin = record.provenance
-    context = (
-        record.model,
-        origin.weights_hash,
-        record.scenario,
-        record.target,
-        record.seed,
-        *(origin.data_fingerprints.get(name) for name in SETS),
-    )
-    mark = " STAND-IN" if record.stand_in else ""
-    switches = differing[name]
-    if name == "razor" and switches.get(ATTEMPTS) == []:
-        name, switches = FIRST, {k: v for k, v in switches.items() if k != ATTEMPTS}
-    return Reading(
-        preset=name,
-        switches=switches,
-        context=context,
-        model=f"{record.model} [{origin.weights_hash[:8]}]{mark}",
-        code=origin.code_version,
-        values=values_of(run),
-    )
-
-
-def readings(runs: Sequence[Run]) -> list[Reading]:
-    """Return the readings among recorded runs, the last of each flip and context."""
-    presets = {name: preset_settings(name) for name in FILES}
-    newest: dict[tuple[object, ...], Reading] = {}
-    for run in sorted(runs, key=lambda r: (r.record.provenance.finished, r.run_id)):
-        if (found := read(run, presets)) is not None:
-            newest[(found.preset, found.flip, found.context)] = found
-    return list(newest.values())
 
 
 def build(runs: Sequence[Run]) -> Document:
@@ -166,18 +92,35 @@ def panels_of(found: Sequence[Reading], preset: str, where: str) -> list[Panel]:
     panels = []
     for scenario in sorted({str(r.context[2]) for r in found if r.preset == preset}):
         own = [r for r in found if r.context[2] == scenario]
-        targets = ", ".join(sorted({str(r.context[3]) for r in own}))
+        lines = rows(own, preset)
+        targets = sorted({t for line in lines for t in line.targets})
+        lacking = [some(sorted({*targets} - line.targets)) for line in lines]
+        told = [(lacked or "–",) for lacked in lacking] if any(lacking) else [()] * len(lines)
         panels.append(
             Panel(
-                title=f"{preset}, flipped | {where} | {scenario} {targets}",
-                columns=COLUMNS,
-                rows=rows(own, preset),
+                title=f"{preset}, flipped | {where} | {scenario} {', '.join(targets)}",
+                columns=(
+                    *COLUMNS,
+                    *(Heading(f"Δ {d}", Meaning(metric=d, source=DIFFERENCE)) for d in DELTAS.values()),
+                    *([remark(WITHOUT)] if any(lacking) else []),
+                    aside("pairs"),
+                ),
+                rows=[(*line.cells, *t, line.pairs) for line, t in zip(lines, told, strict=True)],
             )
         )
     return panels
 
 
-def rows(found: Sequence[Reading], preset: str) -> list[tuple[str, ...]]:
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row: its cells but the last, which counts pairs, and the targets that its means are over."""
+
+    cells: tuple[str, ...]
+    pairs: str
+    targets: Set[str]
+
+
+def rows(found: Sequence[Reading], preset: str) -> list[Row]:
     """Return the preset's row, those of the other presets as flips of much, and one per flip, best first."""
     plain = {r.context: r for r in found if r.preset == preset and not r.flip}
     flips: dict[tuple[tuple[str, str], ...], list[Reading]] = {}
@@ -187,7 +130,7 @@ def rows(found: Sequence[Reading], preset: str) -> list[tuple[str, ...]]:
     lines = [
         (_order(differences(own, plain)), _row(*_named(flip), own, plain)) for flip, own in flips.items()
     ]
-    lines.sort(key=lambda line: (line[0], line[1][:2]))
+    lines.sort(key=lambda line: (line[0], line[1].cells[:2]))
     head = [_row("preset", preset, list(plain.values()), {})] if plain else []
     swap = []
     for other in PRESETS:
@@ -219,22 +162,17 @@ def _order(delta: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
     return tuple(statistics.mean(delta[c]) if delta[c] else float("inf") for c in (MISSING, "M1 mean ↓ %"))
 
 
-def _row(
-    switch: str, value: str, own: Sequence[Reading], plain: Mapping[tuple[object, ...], Reading]
-) -> tuple[str, ...]:
+def _row(switch: str, value: str, own: Sequence[Reading], plain: Mapping[tuple[object, ...], Reading]) -> Row:
     judged = [r.values[MISSING] for r in own if MISSING in r.values]
     met = f"{sum(v == 0 for v in judged)}/{len(judged)}" if judged else "–"
     digits = {column: d for column, (_, _, d) in SHOWN.items()} | {"seconds": 1, "passes, 1000": 1}
     means = [_mean([r.values[c] for r in own if c in r.values], d) for c, d in digits.items()]
     delta = differences(own, plain)
     pairs = sum(r.context in plain for r in own)
-    return (
-        switch,
-        value,
-        met,
-        *means,
-        *(difference_cell(delta[c]) for c in DELTAS),
-        str(pairs) if pairs else "–",
+    return Row(
+        cells=(switch, value, met, *means, *(difference_cell(delta[c]) for c in DELTAS)),
+        pairs=str(pairs) if pairs else "–",
+        targets={str(r.context[3]) for r in own},
     )
 
 

@@ -23,13 +23,14 @@ from razor_cli.tables.canvas_printed import (
     table5,
     titled,
 )
-from razor_cli.tables.cells import Number
+from razor_cli.tables.cells import MEASURED, PUBLISHED, Heading, Meaning, Number, remark
 from razor_cli.tables.document import Document, Panel
-from razor_cli.tables.layout import ABSENT, KEY, Line, mean_cell, panel, plural, units
+from razor_cli.tables.layout import ABSENT, KEY, WITHOUT, Line, mean_cell, panel, plural, some, units
 from razor_cli.tables.selection import by_model, left_out, sample, usable, versions
 from razor_cli.tables.table4 import MEASURES
 from razor_cli.tables.tradeoff import RULES, Costs, scores
 
+ACCURACY = "mean of six accuracies ↑ %"  # of a column
 TITLE = "RAZOR Table 5, what edits of SD v1.5 cost: published numbers beside measured ones"
 MODEL = "sd15"
 NOTES = (
@@ -110,12 +111,16 @@ def published_costs() -> dict[str, Costs]:
 def _printed_scores() -> Panel:
     accuracy, costs = published_accuracy(), published_costs()
     printed = {m: (f"{accuracy[m]:.2f}", f"{table5()[m]['tradeoff']}?") for m in METHODS}
-    columns = ("method", "mean of six accuracies ↑ %", "printed ↑", *_heads())
+    mean = Heading(ACCURACY, Meaning(metric="mean of six accuracies", unit="%", source=PUBLISHED))
+    score = Heading("printed ↑", Meaning(metric="trade-off score", source=PUBLISHED))
+    columns = ("method", mean, score, *_heads(PUBLISHED))
     return _score_panel("Trade-off score of the printed numbers", columns, printed, accuracy, costs)
 
 
-def _heads() -> tuple[str, ...]:
-    return tuple(f"{rule} ↑" for rule in RULES)
+def _heads(source: str) -> tuple[str, ...]:
+    """Return a head for each rule; of numbers that were published its score is, too."""
+    own = (Meaning(metric="trade-off score", variant=rule, source=source) for rule in RULES)
+    return tuple(Heading(f"{rule} ↑", of) for rule, of in zip(RULES, own, strict=True))
 
 
 def _score_panel(
@@ -133,14 +138,21 @@ def _score_panel(
     ]
     first = len(columns) - len(RULES)
     order = list(labels)
-    bold = {(order.index(max(own, key=lambda m: own[m])), first + j) for j, own in enumerate(found) if own}
+    bold = {(order.index(best), first + j) for j, own in enumerate(found) if (best := _first(own))}
     return Panel(title=title, columns=columns, rows=rows, bold=frozenset(bold), labels=1)
+
+
+def _first(own: Mapping[str, float]) -> str:
+    """Return the method with the highest score; nothing where several print the same one."""
+    top = [m for m, value in own.items() if f"{value:.3f}" == f"{max(own.values()):.3f}"]
+    return top[0] if len(top) == 1 else ""
 
 
 def _measured_scores(title: str, runs: Sequence[Run]) -> Iterable[Panel]:
     """Yield the scores of the measured numbers, of presets that have both kinds of target."""
     accuracy: dict[str, float] = {}
     costs: dict[str, Costs] = {}
+    targets: dict[str, set[str]] = {}
     for preset in [p for m in METHODS for p in presets(runs, m)]:
         own = [r for r in runs if preset_of(r) == preset]
         six = [
@@ -151,7 +163,13 @@ def _measured_scores(title: str, runs: Sequence[Run]) -> Iterable[Panel]:
         if all(six):
             accuracy[preset] = statistics.fmean(statistics.fmean(values) for values in six)
             costs[preset] = costs_of(own)
+            targets[preset] = {f"{r.record.scenario} {r.record.target}" for r in own}
     if accuracy:
-        labels = {preset: (mean_cell([value]),) for preset, value in accuracy.items()}
-        columns = ("preset", "mean of six accuracies ↑ %", *_heads())
+        lacking = {p: some(sorted(set().union(*targets.values()) - own)) for p, own in targets.items()}
+        told = any(lacking.values())
+        labels = {
+            preset: (mean_cell([value]), *([lacking[preset] or ABSENT] if told else []))
+            for preset, value in accuracy.items()
+        }
+        columns = ("preset", ACCURACY, *([remark(WITHOUT)] if told else []), *_heads(MEASURED))
         yield _score_panel(f"Trade-off score as measured | {title}", columns, labels, accuracy, costs)

@@ -141,6 +141,11 @@ def line(
     )
 
 
+def unprinted(own: Line) -> Line:
+    """Return a line without the name that it is printed under."""
+    return replace(own, labels=own.labels[:1])
+
+
 def taxonomy(runs: Iterable[Run]) -> str:
     """Return what the measured taxonomy is."""
     names = {"emoji": "emoji by Unicode group", "portraits": "drawn portraits by trait"}
@@ -214,7 +219,7 @@ def regularizers(runs: Sequence[Run]) -> Document:
                 ]
                 targets = sorted({r.record.target for r in kept})
                 title = f"{model}, {taxonomy(kept)}: {plural(len(targets), 'target', targets)}"
-                panels.append(panel(title, ("method", ""), lines, columns))
+                panels.append(panel(title, ("method",), list(map(unprinted, lines)), columns))
     notes = list(KEY) if panels else ["Nothing measured: razor-run experiment=tan_regularizers"]
     return Document(
         name="regularizers",

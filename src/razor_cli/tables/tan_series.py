@@ -11,7 +11,7 @@ from razor_cli.tables.cells import PUBLISHED, Heading, Meaning
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import KEY, Line, panel, plural
 from razor_cli.tables.selection import UNEDITED, Measure, by_model, published, sample
-from razor_cli.tables.tan import chosen, line, taxonomy
+from razor_cli.tables.tan import chosen, line, taxonomy, unprinted
 from razor_cli.tables.tan_printed import ITEMS
 from razor_cli.tables.tan_shapes import METHODS, NHL, SHAPES, measures
 
@@ -45,11 +45,12 @@ def zero_shot(runs: Sequence[Run], name: str) -> Document:
 def _as_printed(file: str) -> Panel:
     rows = published(file)
     columns = tuple(rows[0])
-    heads = ("method", "", *(_printed(f"{c.replace('_', ' ')} ↑ %", c) for c in columns[1:]))
+    heads = ("method", *(_printed(f"{c.replace('_', ' ')} ↑ %", c) for c in columns[1:]))
     return Panel(
         title="as published, CLIP ViT-L/14",
         columns=heads,
-        rows=[(r["method"], "", *(r[c] for c in columns[1:])) for r in rows],
+        rows=[(r["method"], *(r[c] for c in columns[1:])) for r in rows],
+        labels=1,
     )
 
 
@@ -86,7 +87,7 @@ def _measured(model: str, runs: list[Run]) -> Panel:
     for method in [m for m in order if m in there] + sorted(there - set(order)):
         lines.append(line(method, [r for r in runs if r.record.method == method], columns, "edit", {}))
     title = f"measured | {model}, after forgetting in {taxonomy(runs)}"
-    return panel(title, ("method", ""), lines, columns, against=("unedited", NHL))
+    return panel(title, ("method",), list(map(unprinted, lines)), columns, against=("unedited", NHL))
 
 
 def pictures(runs: Sequence[Run]) -> Document:
@@ -94,12 +95,13 @@ def pictures(runs: Sequence[Run]) -> Document:
     columns = measures(("quality", "utility", "q_u"), "in")
     rows = published("tan_table14")
     keys = ("quality", "utility", "q_u")
-    heads = ("pictures per class", "", *map(_printed, ("Q ↑ %", "U ↑ %", "Q-U ↑ %"), keys))
+    heads = ("pictures per class", *map(_printed, ("Q ↑ %", "U ↑ %", "Q-U ↑ %"), keys))
     panels = [
         Panel(
             title="as published, ImgnetDogs Difficult, CLIP ViT-L/14",
             columns=heads,
-            rows=[(r["samples_per_class"], "", r["quality"], r["utility"], r["q_u"]) for r in rows],
+            rows=[(r["samples_per_class"], r["quality"], r["utility"], r["q_u"]) for r in rows],
+            labels=1,
         )
     ]
     own = [r for r in chosen(runs, "emoji", SHAPES["tan2"].targets) if r.record.method in METHODS["nhl+kl"]]
@@ -133,7 +135,5 @@ def _sized(runs: Sequence[Run]) -> str:
     """
     data = [r.record.settings.get("data") for r in runs]
     asked = sorted({int(d["n_forget"]) for d in data if isinstance(d, Mapping) and "n_forget" in d})
-    return (
-        f"{' or '.join(map(str, asked)) or '–'} per class, "
-        f"{runs[0].record.provenance.set_sizes.get('forget', 0)} in all"
-    )
+    each = f"{' or '.join(map(str, asked))} per class, " if asked else ""
+    return f"{each}{runs[0].record.provenance.set_sizes.get('forget', 0)} in all"

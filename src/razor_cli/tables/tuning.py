@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from razor_cli.config.conf_files import labelled
 from razor_cli.runs.folder import Run
-from razor_cli.tables.cells import Number
+from razor_cli.tables.cells import Number, remark
 from razor_cli.tables.compare import METHODS
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.flips import flipped, preset_settings, shown
@@ -21,7 +21,8 @@ from razor_cli.tables.selection import conditions, versions
 from razor_cli.tables.tan_shapes import METHODS as TAXONOMY
 
 TITLE = "What every method's settings were chosen by"
-COLUMNS = ("setting", "targets", "met", "missing", *SHOWN, "seconds")
+HEADS = ("setting", remark("targets"))
+COLUMNS = (*HEADS, remark("met"), "missing", *SHOWN, "seconds")
 TRACED = {  # column of a run with a taxonomy: metric in distribution
     "D_f fine ↓ %": "df_fine",
     "D_r fine ↑ %": "dr_fine",
@@ -106,9 +107,9 @@ def build(runs: Sequence[Run]) -> Document:
             targets = sorted({t.target for t in own})
             title = f"{method} | {model} | {', '.join(targets)}"
             lines, best = (traced_rows(own), chosen_traced(own)) if traced else (rows(own), chosen(own))
-            columns = ("setting", "targets", *TRACED, "seconds") if traced else COLUMNS
+            columns = (*HEADS, *TRACED, "seconds") if traced else COLUMNS
             bold = frozenset((i, 0) for i, line in enumerate(lines) if line[0] == best)
-            panels.append(Panel(title=title, columns=columns, rows=lines, bold=bold))
+            panels.append(Panel(title=title, columns=columns, rows=lines, bold=bold, labels=1))
     notes = (
         [*NOTES]
         if panels
