@@ -48,7 +48,7 @@ def test_settings_of_an_own_method_have_rows_of_their_own(tmp_path: Path) -> Non
         fake_run(tmp_path, method="push", target="Elon Musk", flips=settings, offset=k, finished=LATER)
     fake_run(tmp_path, method="dampen", flips={"heads": 2})
     document = compare.build(complete_runs(tmp_path))
-    found = {row[0]: (row[2], row[-1]) for row in document.panels[0].rows if row[-1] != "0"}
+    found = {row[0]: (row[1], row[-1]) for row in document.panels[0].rows if row[-1] != "0"}
     assert found == {
         "unedited": ("96.50 ± 0.00", "2"),
         "dampen": ("4.50", "1"),  # one setting needs no more than the name
@@ -111,6 +111,17 @@ def test_other_metrics_and_draws_are_conditions(tmp_path: Path, more: dict[str, 
     fake_run(tmp_path)
     fake_run(tmp_path, more=more, finished=LATER)
     assert len(usable(complete_runs(tmp_path))) == 2 and len(by_model(complete_runs(tmp_path))) == 2
+
+
+def test_settings_of_an_own_kind_of_data_are_conditions(tmp_path: Path) -> None:
+    """No file of `birds` ships, so each of its settings keeps runs apart."""
+    for count in (8, 16):
+        recorded = {"_target_": "Birds", "n_forget": count, "root": None, "pictures": "/a/birds"}
+        fake_run(tmp_path, data="birds", more={"data": recorded})
+    titles = by_model(usable(complete_runs(tmp_path)))
+    assert [t.partition(" (")[0] for t in titles] == [
+        f"clip_tiny STAND-IN, birds, data.n_forget={n}, data.pictures=birds" for n in (16, 8)
+    ]
 
 
 def test_own_pictures_share_no_row_with_the_papers_data(tmp_path: Path) -> None:

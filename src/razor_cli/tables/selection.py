@@ -95,12 +95,13 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
         own = s.get(group)
         if isinstance(own, Mapping):
             option = chosen.get(group) or str(own.get("name"))
-            shipped = {
-                k: v
-                for k, v in _shipped(group, option, run.record.family).items()
-                if k in own and k not in {*UNCOUNTED[group], *apart_from}
-            }
-            found += [f"{group}.{k}={shown(own[k])}" for k, v in shipped.items() if own[k] != v]
+            counted = {k: v for k, v in own.items() if k not in {*UNCOUNTED[group], *apart_from}}
+            if shipped := _shipped(group, option, run.record.family):
+                found += [
+                    f"{group}.{k}={shown(counted[k])}" for k, v in shipped.items() if counted.get(k, v) != v
+                ]
+            else:  # a user's own kind: what its file sets is not known
+                found += [f"{group}.{k}={_short(shown(v))}" for k, v in counted.items()]
     data = s.get("data")
     if is_own(run) and isinstance(data, Mapping):
         found += [f"data.{k}={_path(str(data[k]))}" for k in PATHS if data.get(k)]
@@ -115,6 +116,10 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
 def without_photographs(run: Run) -> bool:
     """Tell whether a run's retain pictures have no photographs among them though the model knows some."""
     return any(note.startswith(NO_PHOTOGRAPHS) for note in run.record.notes)
+
+
+def _short(text: str) -> str:
+    return _path(text) if "/" in text else text
 
 
 def _path(text: str) -> str:
