@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fake_runs
 import numpy as np
@@ -14,7 +15,12 @@ import pytest
 from razor_cli.figure import at_the_cost_of_a_note, drawable, name_ticks, new_figure, save
 from razor_cli.main import razor_command
 from razor_cli.report import plots
-from razor_cli.tables.plots import Matrices, matrix_grid
+from razor_cli.tables import plots as table_plots
+from razor_cli.tables.plots import Matrices, matrix_grid, quantization_plot
+from razor_cli.tables.quantization import Point
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HOSTILE = """\
 text.usetex: True
@@ -147,3 +153,33 @@ def test_letters_that_no_font_has_are_no_warning(tmp_path: Path, recwarn: pytest
 def test_letters_without_a_font_are_numbers_and_others_stay() -> None:
     assert drawable("Beyoncé Владимир $x$") == "Beyoncé Владимир $x$"
     assert drawable("a\U0010fffc\U0010fffdb") == "aU+10FFFC 10FFFDb"  # for private use: no font has them
+
+
+def test_nothing_of_a_histogram_lies_under_its_legend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
+    low, high = np.linspace(0.11, 0.12, 9), np.linspace(0.23, 0.25, 9)  # their means stand under the words
+    plots.similarity_histograms(tmp_path / "x.png", high, low, high, high)
+    drawn[0].canvas.draw()
+    for ax in drawn[0].axes:
+        legend, shapes = ax.get_legend(), [*ax.lines, *ax.patches]
+        assert legend is not None and len(ax.lines) == 2
+        assert max(shape.get_window_extent().y1 for shape in shapes) <= legend.get_window_extent().y0
+
+
+def test_methods_of_one_width_only_have_their_place_in_the_legend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(table_plots, "save", lambda figure, path, also: drawn.append(figure))
+    one = {("Ada", 0): 1.0}
+    quantization_plot(
+        tmp_path / "x.png",
+        [
+            Point(method=method, scheme=scheme, local=True, size=one, codes=one, recovery=one)
+            for method, scheme in (("slug", "int8"), ("razor", "int4"), ("slug", "int4"))
+        ],
+    )
+    assert [text.get_text() for text in drawn[0].legends[0].texts] == ["razor (local)", "slug (local)"]

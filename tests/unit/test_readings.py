@@ -24,6 +24,7 @@ from razor_cli.tables.document import Panel
 from razor_cli.tables.flipped_runs import FILES, readings
 from razor_cli.tables.flips import flipped, preset_settings
 from razor_cli.tables.readings import build, difference_cell, interval
+from razor_cli.tables.tidy import entries
 
 
 def table(folder: Path) -> list[Panel]:
@@ -74,6 +75,20 @@ def test_flips_are_found_without_a_label_and_pairs_share_their_target(tmp_path: 
         "+2.5",
         "1",
     )
+
+
+def test_rows_name_the_targets_that_others_have_and_they_lack(tmp_path: Path) -> None:
+    record(tmp_path, m1=40.0)
+    assert "without" not in table(tmp_path)[0].columns
+    record(tmp_path, target="Quentin Marsh", m1=90.0)
+    record(tmp_path, target="Quentin Marsh", changes={"alpha": 1.0}, m1=60.0)
+    (panel,) = table(tmp_path)
+    assert (cells(panel, "preset")["without"], cells(panel, "alpha")["without"]) == ("–", "Ada Quill")
+    rows = list(entries(panel))
+    assert {r["metric"] for r in rows if r["source"] == "difference"} == {
+        *("missing", "M1 mean", "M5", "others' drop", "passes")
+    }
+    assert "met: 0/1; without: Ada Quill" in {str(r["note"]) for r in rows}
 
 
 def test_each_goal_of_target_and_floor_is_a_switch_of_its_own(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from razor_cli.tables.base import render
+from razor_cli.tables.cells import Meaning, meaning_of, remark
 from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.index import write_index
 from razor_cli.tables.latex import GAP, LINE, TALLEST, points
 from razor_cli.tables.layout import Line, panel
 from razor_cli.tables.registry import TABLES, builder
@@ -96,3 +99,57 @@ def test_rows_on_other_targets_say_so_and_are_not_the_best() -> None:
     made = panel("p", ("method", ""), lines, [m])
     assert [row[made.columns.index("without")] for row in made.rows] == ["–", "–", "b"]
     assert made.bold == {(0, 2)}  # z is not among those compared
+
+
+def test_a_page_breaks_long_names_at_their_signs_and_sets_commands_as_such() -> None:
+    columns = ("method", "FID torchvision:inception_v3/data ↓ %", remark("what"))
+    rows: list[tuple[str, ...]] = [("slug_unlearncanvas", "1.0", ""), ("me_gd", "2.0", "no run: razor-run x")]
+    made = Panel(title="p", columns=columns, rows=rows, labels=1)
+    page = render(Document(name="t", title="t", panels=[made], notes=["`razor judge <run>` asks"]), "html")
+    assert "slug_<wbr>unlearncanvas" in page and ">me_gd<" in page
+    assert "torchvision:<wbr>inception_<wbr>v3/<wbr>data\u00a0↓\u00a0%" in page
+    assert "<code>razor judge &lt;run&gt;</code> asks" in page
+    assert '<td class="why"><div>no run: razor-run x</div></td>' in page  # in the last column, too
+
+
+def test_the_index_counts_figures_and_names_their_forms(tmp_path: Path) -> None:
+    for name in (
+        "figure6.html",
+        "figure6.csv",
+        "figure6.svg",
+        "figure6.png",
+        "figure6_10.svg",
+        "figure6_2.svg",
+    ):
+        (tmp_path / name).touch()
+    write_index(tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="([^"]+)"', page)
+    assert [link.removeprefix("figure6") for link in links] == [
+        *(".html", ".csv", ".html"),
+        *(".svg", ".png", "_2.svg", "_10.svg"),
+    ]
+
+
+def test_a_head_without_a_meaning_tells_its_unit_behind_the_arrow() -> None:
+    assert meaning_of("M1 mean ↓ %") == Meaning(metric="M1 mean", unit="%")
+    assert meaning_of("drift →0 ×100") == Meaning(metric="drift", unit="×100")
+    assert meaning_of("M4 drop ↓") == Meaning(metric="M4 drop") and meaning_of("runs").unit == ""
+
+
+def test_comparisons_stand_apart_and_a_row_of_neither_numbers_nor_reason_has_dashes() -> None:
+    measures = [
+        Measure(key=k, title=k, unit="↓ %", metric=k, direction="down") for k in ("codes changed", "M1")
+    ]
+    values = {(t, 0): float(i) for i, t in enumerate("abc")}
+    lines = [
+        Line(
+            labels=(name,),
+            name=name,
+            samples={m.key: {k: v + add for k, v in values.items()} for m in measures},
+        )
+        for name, add in (("unedited", 0.0), ("x", 5.0))
+    ]
+    made = panel("p", ("method",), [*lines, Line(labels=("average",))], measures)
+    assert made.rows[1][made.columns.index("vs unedited")] == "codes changed −, M1 −"
+    assert made.rows[2] == ("average", "–", "–", "–", "0")

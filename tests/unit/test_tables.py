@@ -169,10 +169,7 @@ def test_runs_for_choosing_settings_and_other_settings_stay_out(tmp_path: Path) 
 def test_difference_and_directions(document: Document) -> None:
     razor, slug = (row(panel(document, "LAION-400M"), m) for m in ("razor", "slug"))
     assert razor["Δ M1"] == "-34.83"  # 5.17 measured, 40.00 published
-    assert (
-        razor["vs unedited"].split() == ["M1", "+", "M2", "≈", "M4", "−", "M5", "−"]
-        and razor["vs razor"] == "–"
-    )
+    assert razor["vs unedited"] == "M1 +, M2 ≈, M4 −, M5 −" and razor["vs razor"] == "–"
     assert slug["vs razor"] == "–"  # no target in common
 
 
@@ -182,7 +179,7 @@ def test_orderings_count_only_where_both_sides_tell_apart(tmp_path: Path) -> Non
         fake_run(tmp_path, seed=seed, method="ssd", offset=3.0)  # worse everywhere, M3 alike
     cells = row(panel(build(complete_runs(tmp_path)), "LAION-400M"), "ssd")
     # published on LAION: SSD is worse in M1, better in M2, worse in M3, M4 and M5
-    assert cells["vs razor"] == "M1 −→− M2 +→− M3 −→≈ M4 −→− M5 −→−"
+    assert cells["vs razor"] == "M1 −→−, M2 +→−, M3 −→≈, M4 −→−, M5 −→−"
     assert cells["agree"] == "3 of 4"
 
 

@@ -18,6 +18,7 @@ from razor_cli.tables.canvas_printed import METHODS, SLIDE
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.registry import builder
 from razor_cli.tables.selection import published
+from razor_cli.tables.tidy import entries
 
 FRESH = {"fresh": True}
 
@@ -141,6 +142,16 @@ def test_the_first_of_each_rule_is_bold_and_the_literal_one_comes_first() -> Non
     free = tradeoff.Costs(seconds=0.0, memory=1.0, storage=0.0)
     assert "m" not in tradeoff.scores({"m": 1.0}, {"m": free}, tradeoff.RULES["geometric mean"])
     assert "m" not in tradeoff.scores({"m": 1.0}, {"m": free}, tradeoff.RULES["log10 of seconds"])
+
+
+def test_trade_off_scores_name_the_targets_they_lack_and_a_tie_is_not_bold(tmp_path: Path) -> None:
+    for method, targets in (("razor", ("Noto", "Fluent")), ("slug", ("Noto", "Fluent")), ("uce", ("Noto",))):
+        for task, target in (*(("style", t) for t in targets), ("object", "Cats")):
+            drew(tmp_path, target, method, 80.0, scenario=task, more=FRESH)
+    made = panel(builder("table5")(complete_runs(tmp_path)), "Trade-off score as measured")
+    without = {cells[0]: cells[made.columns.index("without")] for cells in made.rows}
+    assert without == {"razor": "–", "slug": "–", "uce": "style Fluent"} and not made.bold
+    assert {r["metric"] for r in entries(made)} == {"mean of six accuracies", "trade-off score"}
 
 
 def test_the_slide_has_ten_methods_with_distances_by_network(runs: list[Run]) -> None:
