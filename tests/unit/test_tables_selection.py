@@ -11,7 +11,7 @@ from fake_runs import as_format, as_format_1, fake_run
 
 from razor_cli.main import razor_command
 from razor_cli.runs.folder import complete_runs
-from razor_cli.tables import layout, table3
+from razor_cli.tables import compare, layout, table3
 from razor_cli.tables.document import Panel
 from razor_cli.tables.layout import Line, best, compared, units
 from razor_cli.tables.selection import Measure, Sample, by_model, conditions, sample, usable, versions
@@ -38,6 +38,25 @@ def test_a_later_run_in_full_precision_does_not_take_the_quantized_rows_away(tmp
         cells(panel, "razor", "4bit")["measured M1 ↓ %"] == "6.00"
         and cells(panel, "razor", "none")["runs"] == "1"
     )
+
+
+def test_settings_of_an_own_method_have_rows_of_their_own(tmp_path: Path) -> None:
+    """No preset of `push` ships, so none of its settings may stand for it, least of all the last one run."""
+    fake_run(tmp_path, method="push", flips={"share": 0.3, "floor": {"m5": 97.0}})
+    for k, (share, least) in enumerate([(0.3, 97.0), (0.8, 97.0), (0.8, 90.0)]):
+        settings = {"share": share, "floor": {"m5": least}}
+        fake_run(tmp_path, method="push", target="Elon Musk", flips=settings, offset=k, finished=LATER)
+    fake_run(tmp_path, method="dampen", flips={"heads": 2})
+    document = compare.build(complete_runs(tmp_path))
+    found = {row[0]: (row[1], row[-1]) for row in document.panels[0].rows if row[-1] != "0"}
+    assert found == {
+        "unedited": ("96.50 ± 0.00", "2"),
+        "dampen": ("4.50", "1"),  # one setting needs no more than the name
+        "push (share=0.3, floor.m5=97)": ("4.50 ± 0.00", "2"),
+        "push (share=0.8, floor.m5=97)": ("5.50", "1"),
+        "push (share=0.8, floor.m5=90)": ("6.50", "1"),
+    }
+    assert sum("row for each of its settings" in note for note in document.notes) == 1
 
 
 def test_runs_of_an_earlier_version_of_the_code_are_replaced_as_a_whole(
@@ -92,6 +111,17 @@ def test_other_metrics_and_draws_are_conditions(tmp_path: Path, more: dict[str, 
     fake_run(tmp_path)
     fake_run(tmp_path, more=more, finished=LATER)
     assert len(usable(complete_runs(tmp_path))) == 2 and len(by_model(complete_runs(tmp_path))) == 2
+
+
+def test_settings_of_an_own_kind_of_data_are_conditions(tmp_path: Path) -> None:
+    """No file of `birds` ships, so each of its settings keeps runs apart."""
+    for count in (8, 16):
+        recorded = {"_target_": "Birds", "n_forget": count, "root": None, "pictures": "/a/birds"}
+        fake_run(tmp_path, data="birds", more={"data": recorded})
+    titles = by_model(usable(complete_runs(tmp_path)))
+    assert [t.partition(" (")[0] for t in titles] == [
+        f"clip_tiny STAND-IN, birds, data.n_forget={n}, data.pictures=birds" for n in (16, 8)
+    ]
 
 
 def test_own_pictures_share_no_row_with_the_papers_data(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from razor_cli.runs.folder import Run
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.hints import not_run
 from razor_cli.tables.layout import KEY, Line, panel, plural
+from razor_cli.tables.own_methods import notes as own_notes
 from razor_cli.tables.quantization import recovery
 from razor_cli.tables.selection import UNEDITED, Measure, by_model, left_out, sample, usable, versions
 from razor_cli.tables.table3 import MEASURES as FIVE
@@ -134,7 +135,7 @@ def build(runs: Sequence[Run]) -> Document:
         name="compare",
         title=TITLE,
         panels=panels,
-        notes=[*NOTES, *left_out(runs, lambda _: True), *versions(own)],
+        notes=[*NOTES, *own_notes(own), *left_out(runs, lambda _: True), *versions(own)],
     )
 
 

@@ -17,6 +17,7 @@ from razor_cli.config.conf_files import labelled, settings_of
 from razor_cli.runs.folder import Run
 from razor_cli.runs.records import COMPARABLE
 from razor_cli.tables.flips import flipped, shown
+from razor_cli.tables.own_methods import told_apart
 
 Sample = Mapping[tuple[str, int], float]  # (target, seed) -> value
 WHOLE = "(model)"  # the row of survival.csv for all tensors together
@@ -94,12 +95,13 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
         own = s.get(group)
         if isinstance(own, Mapping):
             option = chosen.get(group) or str(own.get("name"))
-            shipped = {
-                k: v
-                for k, v in _shipped(group, option, run.record.family).items()
-                if k in own and k not in {*UNCOUNTED[group], *apart_from}
-            }
-            found += [f"{group}.{k}={shown(own[k])}" for k, v in shipped.items() if own[k] != v]
+            counted = {k: v for k, v in own.items() if k not in {*UNCOUNTED[group], *apart_from}}
+            if shipped := _shipped(group, option, run.record.family):
+                found += [
+                    f"{group}.{k}={shown(counted[k])}" for k, v in shipped.items() if counted.get(k, v) != v
+                ]
+            else:  # a user's own kind: what its file sets is not known
+                found += [f"{group}.{k}={_short(shown(v))}" for k, v in counted.items()]
     data = s.get("data")
     if is_own(run) and isinstance(data, Mapping):
         found += [f"data.{k}={_path(str(data[k]))}" for k in PATHS if data.get(k)]
@@ -114,6 +116,10 @@ def conditions(run: Run, *, apart_from: Collection[str] = ()) -> tuple[str, ...]
 def without_photographs(run: Run) -> bool:
     """Tell whether a run's retain pictures have no photographs among them though the model knows some."""
     return any(note.startswith(NO_PHOTOGRAPHS) for note in run.record.notes)
+
+
+def _short(text: str) -> str:
+    return _path(text) if "/" in text else text
 
 
 def _path(text: str) -> str:
@@ -134,7 +140,7 @@ def is_own(run: Run) -> bool:
 
 def usable(runs: Sequence[Run], *, plain: bool = True) -> list[Run]:
     """Return the runs that were judged on evaluation pictures, oldest first; `plain`: presets as they are
-    only.
+    only, and each setting of a user's own method under a name of its own (`own_methods.told_apart`).
 
     Of each point (model, weights, data and other conditions, method with its settings, target, seed) only
     runs of the code version that computed it last are left, and of these the last one with the same widths
@@ -142,9 +148,9 @@ def usable(runs: Sequence[Run], *, plain: bool = True) -> list[Run]:
     and 4 bit, it does not replace it.
     """
     points: dict[tuple[object, ...], dict[tuple[object, ...], Run]] = {}
-    for run in _by_time(runs):
+    for run in _by_time(told_apart([r for r in runs if r.record.judged_on == "evaluation"])):
         r = run.record
-        if r.judged_on != "evaluation" or (plain and flips(run)):
+        if plain and flips(run):
             continue
         place = (
             r.model,
