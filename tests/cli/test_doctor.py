@@ -68,6 +68,16 @@ def test_glance_says_what_is_here_and_what_is_missing(room: Path, capsys: pytest
     assert list(room.iterdir()) == []  # a look leaves nothing behind
 
 
+def test_glance_keeps_what_is_ready_apart_from_what_is_not(
+    room: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.razor_command(["doctor"]) == 0
+    _, _, text = capsys.readouterr().out.partition("ready to run")
+    ready, _, lacking = text.partition("possible once something is added")
+    assert "model=llava_tiny" in ready and "model=clip_tiny" in ready and "fix:" not in ready
+    assert "model=sd15" in lacking and lacking.count("fix:") >= 4
+
+
 def test_glance_is_quick_and_imports_no_torch(room: Path) -> None:
     code = (
         "import sys\nfrom razor_cli.main import razor_command\ncode = razor_command(['doctor'])\n"

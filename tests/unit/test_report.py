@@ -22,9 +22,10 @@ from razor_cli.metrics.score import Score
 from razor_cli.progress import Progress
 from razor_cli.report.blocks import chunks
 from razor_cli.report.cells import heading, interval, number
-from razor_cli.report.terminal import print_report
+from razor_cli.report.terminal import _numbers, print_report
 from razor_cli.runs.folder import Run
 from razor_cli.runs.known import find_run
+from razor_cli.runs.records import EditedComponent
 
 WIDTHS = (80, 100, 140)
 STATES = [f"{state}{width}" for state in ("base", "control", "edit") for width in ("", " int8", " int4")]
@@ -181,6 +182,27 @@ def test_an_adaptive_pass_has_a_line_that_says_what_it_used(tmp_path: Path) -> N
     text = words(printed(fake_run(tmp_path, cost=cost), 140))
     assert "15% of a gradient pass, 240 of 240 forget + 988 of 7,900 retain pairs: ended early" in text
     assert "100% of a gradient pass, 12 of 12 forget pairs: went to the end, no halves were compared" in text
+
+
+def test_edited_components_show_the_numbers_that_their_log_has() -> None:
+    own = [EditedComponent(name="a", step_size=0.3), EditedComponent(name="b")]
+    assert _numbers(own) == {"step": [0.3, None]}
+    ours = [EditedComponent(name="a", phi=2.0, step_size=0.3, relative_step=0.05)]
+    assert _numbers(ours) == {"φ": [2.0], "relative step (%)": [5.0]}
+    assert _numbers([EditedComponent(name="a")]) == {}
+
+
+def test_no_concept_is_named_as_hit_where_none_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unhurt(state: str, quantization: str, offset: float) -> list[Score]:
+        scores = ORIGINAL(state, quantization, offset)
+        return [replace(s, value=0.0) if s.metric == "others_worst" and s.value else s for s in scores]
+
+    monkeypatch.setattr(fake_runs, "measured", unhurt)
+    text = printed(fake_run(tmp_path / "outputs"), 100)
+    others = text[text.index("What the edit did to the others") : text.index("Edited components")]
+    assert "0.0" in others and "Beyoncé" not in others
 
 
 def test_console_without_unicode_gets_ascii_words(run: Run) -> None:
