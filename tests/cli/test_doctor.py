@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import subprocess
 import sys
@@ -235,3 +236,17 @@ def test_random_weights_of_the_stand_in_are_turned_down(
         and "the value before training" in out
     )
     assert (room / "outputs" / "doctor" / "doctor.json").is_file()
+
+
+def test_attempts_of_the_hub_are_told_in_a_line_of_ours(
+    room: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(_: object) -> str:
+        logging.getLogger("huggingface_hub.utils").warning("Retrying in 8s [Retry 4/5].")
+        raise OSError("no network")
+
+    monkeypatch.setattr("open_clip.download_pretrained", unreachable)
+    assert main.razor_command(["doctor", "--acceptance", "clip_vitb32"]) == 2
+    err = capsys.readouterr().err
+    assert "asking the hub for laion400m_e32" in err and "Retrying" not in err
+    assert "could not be fetched" in err and logging.getLogger("huggingface_hub").level < logging.CRITICAL
