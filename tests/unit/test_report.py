@@ -22,10 +22,9 @@ from razor_cli.metrics.score import Score
 from razor_cli.progress import Progress
 from razor_cli.report.blocks import chunks
 from razor_cli.report.cells import heading, interval, number
-from razor_cli.report.terminal import _numbers, print_report
+from razor_cli.report.terminal import print_report
 from razor_cli.runs.folder import Run
 from razor_cli.runs.known import find_run
-from razor_cli.runs.records import EditedComponent
 
 WIDTHS = (80, 100, 140)
 STATES = [f"{state}{width}" for state in ("base", "control", "edit") for width in ("", " int8", " int4")]
@@ -182,14 +181,6 @@ def test_an_adaptive_pass_has_a_line_that_says_what_it_used(tmp_path: Path) -> N
     text = words(printed(fake_run(tmp_path, cost=cost), 140))
     assert "15% of a gradient pass, 240 of 240 forget + 988 of 7,900 retain pairs: ended early" in text
     assert "100% of a gradient pass, 12 of 12 forget pairs: went to the end, no halves were compared" in text
-
-
-def test_edited_components_show_the_numbers_that_their_log_has() -> None:
-    own = [EditedComponent(name="a", step_size=0.3), EditedComponent(name="b")]
-    assert _numbers(own) == {"step": [0.3, None]}
-    ours = [EditedComponent(name="a", phi=2.0, step_size=0.3, relative_step=0.05)]
-    assert _numbers(ours) == {"φ": [2.0], "relative step (%)": [5.0]}
-    assert _numbers([EditedComponent(name="a")]) == {}
 
 
 def test_no_concept_is_named_as_hit_where_none_dropped(
