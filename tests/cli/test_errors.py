@@ -149,7 +149,7 @@ def test_refused_point_fails_alone_and_fail_fast_stops(
     assert [e.data.n_forget for e in run.asked] == [20]
     assert main.run_command(["-m", "data.n_forget=0,20", "fail_fast=true"]) == 2
     assert len(run.asked) == 1
-    assert "1 jobs, 0 finished, 1 failed\nstopped at the first failure" in capsys.readouterr().out
+    assert "1 job, 0 finished, 1 failed\nstopped at the first failure" in capsys.readouterr().out
 
 
 class Copies(BasicLauncher):
