@@ -195,7 +195,9 @@ def _refuse_for_all(request: Request) -> None:
         return
     for words in itertools.islice(_points(request), MOST_CHECKED):
         try:
-            checked(replace(request, overrides=words))
+            experiment = checked(replace(request, overrides=words))
+            refuse_grid(experiment)
+            refuse_unsaid(experiment)
         except ConfigError as error:
             first = first or error
         else:

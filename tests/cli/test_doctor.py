@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import subprocess
 import sys
@@ -66,6 +67,16 @@ def test_glance_says_what_is_here_and_what_is_missing(room: Path, capsys: pytest
         assert part in out, part
     assert "laion400m_e32 are not in the hub's cache" in out and "model.weights=FILE" in out
     assert list(room.iterdir()) == []  # a look leaves nothing behind
+
+
+def test_glance_keeps_what_is_ready_apart_from_what_is_not(
+    room: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.razor_command(["doctor"]) == 0
+    _, _, text = capsys.readouterr().out.partition("ready to run")
+    ready, _, lacking = text.partition("possible once something is added")
+    assert "model=llava_tiny" in ready and "model=clip_tiny" in ready and "fix:" not in ready
+    assert "model=sd15" in lacking and lacking.count("fix:") >= 4
 
 
 def test_glance_is_quick_and_imports_no_torch(room: Path) -> None:
@@ -225,3 +236,17 @@ def test_random_weights_of_the_stand_in_are_turned_down(
         and "the value before training" in out
     )
     assert (room / "outputs" / "doctor" / "doctor.json").is_file()
+
+
+def test_attempts_of_the_hub_are_told_in_a_line_of_ours(
+    room: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(_: object) -> str:
+        logging.getLogger("huggingface_hub.utils").warning("Retrying in 8s [Retry 4/5].")
+        raise OSError("no network")
+
+    monkeypatch.setattr("open_clip.download_pretrained", unreachable)
+    assert main.razor_command(["doctor", "--acceptance", "clip_vitb32"]) == 2
+    err = capsys.readouterr().err
+    assert "asking the hub for laion400m_e32" in err and "Retrying" not in err
+    assert "could not be fetched" in err and logging.getLogger("huggingface_hub").level < logging.CRITICAL

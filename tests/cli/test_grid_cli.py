@@ -202,7 +202,7 @@ def test_real_grid_from_plan_to_recorded_runs(home: Path, capsys: pytest.Capture
     assert "4 jobs: 4 to run; about" in out and "~" in out and "4 from a count of passes" in out
     assert "dry_run: nothing was started" in out and not (home / "outputs").exists()
     assert command("target=Taylor Swift", "method=none") == 0
-    assert "1 jobs: 1 computed" in capsys.readouterr().out
+    assert "1 job: 1 computed" in capsys.readouterr().out
     (run,) = complete_runs(home / "outputs")
     assert (
         "grid" not in run.record.settings
@@ -213,7 +213,7 @@ def test_real_grid_from_plan_to_recorded_runs(home: Path, capsys: pytest.Capture
     out = capsys.readouterr().out
     assert "2 jobs: 1 recorded, 1 to run" in out and "1 from recorded runs" in out
     assert command("target=Taylor Swift", "method=none", "dry_run=false") == 0
-    assert "1 jobs: 0 computed, 1 recorded before" in capsys.readouterr().out
+    assert "1 job: 0 computed, 1 recorded before" in capsys.readouterr().out
     assert len(complete_runs(home / "outputs")) == 1
 
 

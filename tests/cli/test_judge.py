@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import toy_net
 from safetensors.torch import load_file, save_file
 
+from razor_cli.commands.judge import _recorded
 from razor_cli.main import razor_command, run_command
 from razor_cli.runs.folder import Run, complete_runs
 
@@ -207,3 +209,12 @@ def test_judge_all_says_a_line_for_each_and_how_many(do: Do, forgotten: Run) -> 
 def test_judge_refuses_what_no_bound_is(forgotten: Run, words: tuple[str, ...], part: str) -> None:
     said = razor(*(w.replace("RUN", forgotten.run_id) for w in words))
     assert said.code == 2 and part in said.text and "Traceback" not in said.text
+
+
+def test_reasons_stand_in_the_order_of_the_report() -> None:
+    bounds = {"m1_generic": {"at_most": 5}, "m1_mean": {"at_most": 5}}
+    reasons = ["ACCEPTED  m1_mean: m1 at most 5", "ACCEPTED  m1_generic: m1 at most 5"]
+    record = SimpleNamespace(
+        settings={"scenario": {"acceptance": bounds}}, verdict=SimpleNamespace(reasons=reasons)
+    )
+    assert list(_recorded(SimpleNamespace(record=record))) == ["m1_mean", "m1_generic"]

@@ -131,3 +131,16 @@ def test_without_a_method_check_says_what_it_takes() -> None:
     assert code == 2 and "method=NAME, or --config-dir DIR" in text
     code, text = said(razor_command, "check", "--config-dir", "conf", "method=ascent")
     assert code == 2 and "allow_code=ascent, if you trust that code" in text
+
+
+def test_check_refuses_words_that_it_has_no_use_for(home: Path) -> None:
+    code, text = said(razor_command, "check", *OWN, "dry_run=true")
+    assert code == 2 and "dry_run=true: not a setting of razor check" in text
+
+
+def test_check_names_the_file_whose_class_is_not_there(home: Path) -> None:
+    file = home / "conf/method/ascent.yaml"
+    file.write_text(file.read_text().replace("ascent.Ascent", "ascent.Assent"))
+    code, text = said(razor_command, "check", *OWN)
+    assert code == 2 and "conf/method/ascent.yaml: method._target_: no frozen dataclass" in text
+    assert "did you mean ascent.Ascent?" in text

@@ -157,3 +157,15 @@ def test_a_stand_in_is_named_in_place_of_a_file(tmp_path, monkeypatch):
     write_patch("p.safetensors", {"logit_scale": state["logit_scale"] - 1}, state, method="x", target=None)
     assert run("apply p.safetensors --base clip_tiny --out edited.safetensors").exit_code == 0
     assert torch.equal(read_state("edited.safetensors")["logit_scale"], state["logit_scale"] - 1)
+
+
+def test_what_is_not_there_is_met_with_where_it_lies(room):
+    assert "`razor show ID` names" in str(run("show latest").exception)
+    missing = str(run("verify p.safetensors --base nowhere").exception)
+    assert "a stand-in: " in missing and "clip_tiny" in missing and "llava_tiny" in missing
+
+
+def test_the_first_misfit_stands_beside_its_label(room):
+    assert run("apply p.safetensors --base base.safetensors --out out.safetensors").exit_code == 0
+    text = str(run("verify p.safetensors --base out.safetensors").exception)
+    assert "\n  found: these weights already have" in text and "as they were before it" in text

@@ -128,7 +128,6 @@ FLAGS = [
     (["--nope"], "settings are words: KEY=VALUE"),
     (["target=Taylor", "Swift"], 'fix: target="Taylor Swift"'),
     (["-m", "target=Taylor", "Swift,Lady", "Gaga"], 'fix: target="Taylor Swift,Lady Gaga"'),
-    (["target=Taylor Swift, Lady Gaga"], 'add -m for a run of each, or target="[Taylor Swift, Lady Gaga]"'),
     (["method=dampen"], "--config-dir DIR for one of yours, in DIR/method/dampen.yaml"),
     (["method=dampen", "--config-dir", "own"], "the folder of --config-dir has no method/dampen.yaml"),
     (["method=razr"], "fix: did you mean method=razor?"),

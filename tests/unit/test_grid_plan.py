@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from razor_cli.engine.estimate import COUNTED
+from razor_cli.errors import ConfigError
 from razor_cli.families.clip.files import Library
 from razor_cli.families.clip.spec import ClipSpec
 from razor_cli.grid.cost import counted
-from razor_cli.grid.plan import Row, duration, totals
-from razor_cli.grid.points import Asked, check_all
+from razor_cli.grid.plan import Row, _refused, duration, totals
+from razor_cli.grid.points import Asked, Refused, check_all
 
 
 def test_estimate_grows_with_pictures_and_states(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,3 +60,18 @@ def test_totals_and_durations() -> None:
     rows = [Row(number=1, label="a", state="recorded"), Row(number=2, label="b", state="cannot: no data")]
     assert totals(rows) == ["2 jobs: 1 recorded, 1 cannot run"]
     assert [duration(s) for s in (12.4, 89, 91, 5400, 7200)] == ["12 s", "89 s", "2 min", "1.5 h", "2.0 h"]
+
+
+def test_points_that_cannot_run_for_one_reason_stand_in_one_line() -> None:
+    why = ConfigError("data.cifar_root is needed", fix="razor data prepare cifar10")
+    points = [
+        {"seed": 0, "scenario": "class", "data": "cifar10", "target": target, "method": method}
+        for target in ("dog", "cat")
+        for method in ("razor", "slug", "ga")
+    ]
+    refused = [Refused(number=i, point=p, error=why) for i, p in enumerate(points, 1)]
+    other = Refused(number=7, point=points[0], error=ConfigError("another reason"))
+    together, alone = _refused([*refused, other])
+    assert together.label == "6 jobs · class · seed 0 · data=cifar10" and together.number == 1
+    assert alone.label == "razor · class dog · seed 0 · data=cifar10"
+    assert totals([together, alone])[0] == "7 jobs: 7 cannot run"

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from razor_cli.config.command_line import read
 from razor_cli.config.compose import compose
 from razor_cli.config.overrides import NESTED, quote, quote_list, quote_text, shell_command, split
+from razor_cli.data.embedded import several
 
 PARSER = OverridesParser.create()
 printable = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=30)
@@ -138,3 +139,10 @@ def test_rerun_command_gives_the_same_target(name: str) -> None:
     word = shlex.split(shell_command([f"++target={quote(name)}"]))[1]
     again = quote_text(word.removeprefix("target="), multirun=False, optional=False)
     assert value_of(f"target={again}") == name
+
+
+def test_names_between_commas_are_met_with_how_to_ask_for_each() -> None:
+    known = ["Taylor Swift", "Lady Gaga"]
+    fix = several("taylor swift,Lady Gaga", known)
+    assert fix == 'add -m for a run of each, or target="[taylor swift, Lady Gaga]" for one edit of all'
+    assert several("Taylor Swift,Nobody", known) is None and several("Taylor Swift", known) is None

@@ -183,6 +183,19 @@ def test_an_adaptive_pass_has_a_line_that_says_what_it_used(tmp_path: Path) -> N
     assert "100% of a gradient pass, 12 of 12 forget pairs: went to the end, no halves were compared" in text
 
 
+def test_no_concept_is_named_as_hit_where_none_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unhurt(state: str, quantization: str, offset: float) -> list[Score]:
+        scores = ORIGINAL(state, quantization, offset)
+        return [replace(s, value=0.0) if s.metric == "others_worst" and s.value else s for s in scores]
+
+    monkeypatch.setattr(fake_runs, "measured", unhurt)
+    text = printed(fake_run(tmp_path / "outputs"), 100)
+    others = text[text.index("What the edit did to the others") : text.index("Edited components")]
+    assert "0.0" in others and "Beyoncé" not in others
+
+
 def test_console_without_unicode_gets_ascii_words(run: Run) -> None:
     text = printed(run, 100, "ascii")
     assert 'forget "Beyonc\\xe9"' in text

@@ -99,7 +99,7 @@ def test_two_judges_of_one_reading_are_not_mixed_up() -> None:
 def test_missing_score_is_told_once() -> None:
     found = judge({("base", "none"): [], ("edit", "none"): []}, parse_bounds(BOUNDS))
     line = summary(found, parse_bounds(BOUNDS))[0]
-    assert line == "UNDECIDED  ua: ua benchmark at least 85; none: no score ua benchmark"
+    assert line == "UNDECIDED  ua: ua benchmark at least 85; unquantized: no score ua benchmark"
 
 
 def test_recorded_verdict_says_whose_it_is() -> None:

@@ -79,8 +79,8 @@ def _named(method: Sequence[str], config_dir: str | None) -> Iterator[None]:
         if not method:
             raise
         file = Path(config_dir or "") / "method" / f"{method[0].partition('=')[2]}.yaml"
-        how = {"allowed": error.allowed, "found": error.found, "fix": error.fix}
-        raise type(error)(f"{file}: {error.what}", **how) from error
+        what = f"{file}: {error.what}"
+        raise ConfigError(what, allowed=error.allowed, found=error.found, fix=error.fix) from error
 
 
 def _methods(words: Sequence[str], config_dir: str | None) -> list[list[str]]:

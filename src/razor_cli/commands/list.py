@@ -242,3 +242,5 @@ def register(app: typer.Typer) -> None:
         console.print(f"{chosen.value} ({chosen.group}=NAME, * is the default{yours})")
         console.print(table(chosen, roots, model=model, wide=console.width >= WIDE))
         console.print(f"razor list {chosen.value} NAME: every setting of one, explained")
+        if config_dir and chosen is Kind.METHODS:
+            console.print("?: a class of yours is not loaded to be listed, so what it serves is not known")

@@ -66,6 +66,8 @@ def assemble(draft: Draft) -> ConceptSets:
     _enough(retain)
     loaders = readers(pools)
 
+    missed: list[str] = []
+
     def forgotten(name: str, split: str) -> Pairs:
         wanted = getattr(sizes, name) * max(1, len(draft.joint))
         return finish(name, balanced(own.splits[split], wanted, rng_for(seed, name)), wanted)
@@ -78,7 +80,7 @@ def assemble(draft: Draft) -> ConceptSets:
         return finish(name, shared(groups, wanted, rng))
 
     def finish(name: str, pictures: list[Picture], wanted: int | None = None) -> Pairs:
-        told.extend(_shortage(name, pictures, wanted or getattr(sizes, name), each=len(draft.joint)))
+        missed.append(_shortage(name, pictures, wanted or getattr(sizes, name), each=len(draft.joint)))
         return Pairs(tuple(pictures), _used(pictures, loaders))
 
     def judged(split: str) -> Judged:
@@ -97,7 +99,7 @@ def assemble(draft: Draft) -> ConceptSets:
         prompts=draft.named(),
         generic_prompt=DOMAINS[draft.domain].generic,
         suites=tuple(draft.suites),
-        notes=tuple(told),
+        notes=(*told, *_shortages(missed)),
     )
     check_disjoint(sets)
     return sets
@@ -173,13 +175,20 @@ def _enough(retain: Sequence[Pool]) -> None:
         )
 
 
-def _shortage(name: str, pictures: Sequence[Picture], wanted: int, each: int = 0) -> list[str]:
+def _shortage(name: str, pictures: Sequence[Picture], wanted: int, each: int = 0) -> str:
+    """Return how many pictures a set has where they are fewer than asked for, or views of fewer originals."""
     origins = len({p.key for p in pictures})
     views = f", views of {origins} originals" if origins < len(pictures) and name.endswith("forget") else ""
     if len(pictures) < wanted:
         asked = f"{wanted // each} of each concept" if each and name.endswith("forget") else f"{wanted}"
-        return [f"{name}: {len(pictures)} pictures, data.n_{name}={asked} asked for{views}"]
-    return [f"{name}: {len(pictures)} pictures{views}"] if views else []
+        return f"{name} {len(pictures)} (data.n_{name}={asked} asked for{views})"
+    return f"{name} {len(pictures)} ({views.removeprefix(', ')})" if views else ""
+
+
+def _shortages(missed: Sequence[str]) -> list[str]:
+    """Return in one note which sets have fewer pictures than asked for."""
+    found = [text for text in missed if text]
+    return [f"pictures: {', '.join(found)}"] if found else []
 
 
 def _used(pictures: Sequence[Picture], loaders: dict[str, Source]) -> dict[str, Source]:

@@ -17,12 +17,13 @@ from razor_cli.bench import memory_note
 from razor_cli.engine.estimate import COUNTED
 from razor_cli.grid.blocks import Asked
 from razor_cli.grid.cost import RECORDED, Estimate, estimate
-from razor_cli.grid.points import Job, Refused, leaving_out, left_out
+from razor_cli.grid.points import Job, Refused, leaving_out, left_out, named
 from razor_cli.grid.recorded import Recorded
 from razor_cli.printing import counted, note
 from razor_cli.runs.known import known_runs
 from razor_cli.runs.records import RunRecord
 
+FEW = 3  # points that cannot run for one reason and still have a line each
 MISSING = 2  # exit code
 
 
@@ -33,6 +34,7 @@ class Row:
     number: int
     label: str
     state: str  # recorded | to run | cannot: why
+    count: int = 1  # jobs that the line stands for
     cost: Estimate | None = None
 
 
@@ -45,10 +47,7 @@ def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console:
     absent = {m: m.missing() for m in {job.experiment.model for job in jobs}}
     done = Recorded(records)
     rows = [_row(job, records, done, absent[job.experiment.model]) for job in jobs]
-    rows += [
-        Row(number=r.number, label=_point(r), state="cannot: " + r.error.message().splitlines()[0])
-        for r in refused
-    ]
+    rows += _refused(refused)
     rows.sort(key=lambda row: row.number)
     console.print(_table(rows))
     for line in [*totals(rows, jobs[0].experiment.jobs if jobs else 1), *left_out(jobs)]:
@@ -63,7 +62,7 @@ def plan(asked: Asked, jobs: Sequence[Job], refused: Sequence[Refused], console:
     for text in dict.fromkeys(problems):
         console.print(Text(f"missing: {text}", style="yellow"))
     if refused and (rest := leaving_out(jobs, refused)):
-        console.print(Text(f"without what cannot run: {rest}"))
+        console.print(Text(f"to plan and run the others alone, add: {rest}"))
     console.print("dry_run: nothing was started")
     return MISSING if problems else 0
 
@@ -79,8 +78,25 @@ def _row(job: Job, records: Sequence[RunRecord], done: Recorded, absent: str) ->
     return Row(number=job.number, label=job.label, state=state, cost=estimate(job, records))
 
 
-def _point(refused: Refused) -> str:
-    return " · ".join(str(v) for v in refused.point.values())
+def _refused(refused: Sequence[Refused]) -> list[Row]:
+    """Return a row for each point that cannot run; where many cannot for one reason, a row for all of
+    them, with what they have in common.
+    """
+    alike: dict[str, list[Refused]] = {}
+    for one in refused:
+        alike.setdefault(one.error.message().splitlines()[0], []).append(one)
+    return [
+        Row(number=of[0].number, label=label, state=f"cannot: {why}", count=len(of))
+        for why, same in alike.items()
+        for of, label in ([(same, _common(same))] if len(same) > FEW else [([r], r.label) for r in same])
+    ]
+
+
+def _common(refused: Sequence[Refused]) -> str:
+    """Return how many points there are, and what is the same in all of them."""
+    first = refused[0].point
+    shared = [k for k in first if all(repr(r.point.get(k)) == repr(first[k]) for r in refused)]
+    return " · ".join([f"{len(refused)} jobs", *named({key: first[key] for key in shared})])
 
 
 def _table(rows: Sequence[Row]) -> Table:
@@ -100,14 +116,14 @@ def _table(rows: Sequence[Row]) -> Table:
 
 def totals(rows: Sequence[Row], processes: int = 1) -> list[str]:
     """Return the sums below the table, and where its times come from."""
-    states = [row.state.partition(":")[0] for row in rows]
+    states = [row.state.partition(":")[0] for row in rows for _ in range(row.count)]
     counts = ", ".join(
         f"{states.count(s)} {s}{' run' if s == 'cannot' else ''}"
         for s in ("recorded", "to run", "cannot")
         if s in states
     )
     waiting = [row.cost for row in rows if row.cost]
-    lines = [f"{counted(len(rows), 'job')}: {counts}"]
+    lines = [f"{counted(len(states), 'job')}: {counts}"]
     if waiting:
         spread = f" in {processes} processes" if processes > 1 else ""
         together = sum(cost.seconds for cost in waiting) / processes

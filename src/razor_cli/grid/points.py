@@ -46,6 +46,9 @@ class Job:
         return " · ".join([e.method.name, f"{e.scenario.name} {e.target}", f"seed {e.seed}", *rest])
 
 
+LABELLED = ("scenario", "target", "method", "seed")  # keys that a label says without their names
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refused:
     """One point of a grid that cannot run, and why."""
@@ -53,6 +56,20 @@ class Refused:
     number: int
     point: dict[str, Any]
     error: RazorError
+
+    @property
+    def label(self) -> str:
+        """Return what the point is, as far as its keys say it, in the order of a job's label."""
+        return " · ".join(named(self.point))
+
+
+def named(point: Mapping[str, Any]) -> list[str]:
+    """Return the values of a point in the order of a job's label: method, what is forgotten, seed."""
+    about = " ".join(str(point[k]) for k in ("scenario", "target") if k in point)
+    first = [str(point["method"]) if "method" in point else "", about]
+    first += [f"seed {point['seed']}" if "seed" in point else ""]
+    rest = [f"{k.removeprefix('method.')}={_shown(v)}" for k, v in point.items() if k not in LABELLED]
+    return [*filter(None, first), *rest]
 
 
 def settled(

@@ -289,7 +289,8 @@ def _print_spread(console: Console, words: Words, part: Spread, rows: Sequence[S
     for key in keys:
         hit = worst.get(key)
         name = reading_of(hit.variant) if hit and hit.value is not None else ""
-        name = name if hit is None or not hit.value or hit.value > 0 else "–"
+        if hit and hit.value is not None and hit.value <= 0:
+            name = "–"  # none dropped
         cells = [_score_cell(words, score, notes) for score in (means.get(key), hit)]
         shown.add_row(label(key), *cells, Text(words(name)), style=STATE_STYLES.get(key[0], ""))
     console.print(shown)

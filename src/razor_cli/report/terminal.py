@@ -4,7 +4,6 @@ only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +15,7 @@ from razor_cli.report.differing import sentence
 from razor_cli.report.layout import layout_of, plain
 from razor_cli.runs.folder import DONE, Run
 from razor_cli.runs.judged import Acceptance, by_bounds
-from razor_cli.runs.records import Decision, EditedComponent, MemoryRecord, PassRecord, RunRecord, Verdict
+from razor_cli.runs.records import Decision, MemoryRecord, PassRecord, RunRecord, Verdict
 
 COMPONENTS_SHOWN = 12
 STYLES = {Decision.ACCEPTED: "bold green", Decision.REJECTED: "bold red", Decision.UNDECIDED: "bold yellow"}
@@ -79,27 +78,15 @@ def _print_components(console: Console, words: Words, record: RunRecord) -> None
     shown = table(f"Edited components ({len(parts)})")
     for name in ("component", "kind"):
         shown.add_column(name, overflow="fold")
-    columns = _numbers(parts)
-    for name in columns:
+    for name in ("φ", "relative step (%)"):
         shown.add_column(words(name), justify="right", overflow="fold")
-    for i, part in enumerate(parts[:COMPONENTS_SHOWN]):
-        cells = [column[i] for column in columns.values()]
-        numbers = [words("–") if x is None else f"{x:.3g}" for x in cells]
+    for part in parts[:COMPONENTS_SHOWN]:
+        step = None if part.relative_step is None else 100 * part.relative_step
+        numbers = [words("–") if x is None else f"{x:.3g}" for x in (part.phi, step)]
         shown.add_row(Text(words(part.name)), " ".join(filter(None, (part.tower, part.kind))), *numbers)
     console.print(shown)
     if len(parts) > COMPONENTS_SHOWN:
         console.print(f"and {len(parts) - COMPONENTS_SHOWN} more, all in run.json", highlight=False)
-
-
-def _numbers(parts: Sequence[EditedComponent]) -> dict[str, list[float | None]]:
-    """Return the columns of numbers that an edit's log has something for; the step as it was taken where its
-    length beside the weights is not known.
-    """
-    relative = [None if part.relative_step is None else 100 * part.relative_step for part in parts]
-    found = {"φ": [part.phi for part in parts], "relative step (%)": relative}
-    if not any(x is not None for x in relative):
-        found["step"] = [part.step_size for part in parts]
-    return {name: column for name, column in found.items() if any(x is not None for x in column)}
 
 
 def _print_cost(console: Console, words: Words, record: RunRecord) -> None:

@@ -31,10 +31,10 @@ from razor_cli.families.clip.files import salt_of
 from razor_cli.families.clip.fit import fill
 from razor_cli.families.clip.open_clip_build import build_for
 from razor_cli.families.clip.open_clip_folder import check_followed, folder_config, pictures_of
+from razor_cli.families.clip.released import fetched
 from razor_cli.families.clip.text import can_trim, encoder_of_trimmed, trimming
 from razor_cli.families.clip.tokens import LARGEST, check_tokenizer, within
 from razor_cli.families.clip.towers import layouts_of
-from razor_cli.streams import quiet
 from razor_cli.weights.checkpoint import read_state
 
 NO_WEIGHTS = (
@@ -140,8 +140,7 @@ def resolve_weights(architecture: str, weights: str | None) -> Path:
             fix=NO_WEIGHTS,
         )
     try:
-        with quiet("huggingface_hub"):
-            return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, weights)))
+        return fetched(architecture, weights)
     except Exception as error:  # hub, network and disk raise their own kinds; all mean: no weights
         raise WeightsError(
             f"model.weights={weights}: the checkpoint of {architecture} is not on this machine and could "

@@ -1,9 +1,12 @@
-"""Whether a released checkpoint of open_clip is on this machine."""
+"""Released checkpoints of open_clip: whether one is on this machine, and fetching it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+from razor_cli.printing import note
+from razor_cli.streams import quiet
 
 
 def is_cached(architecture: str, tag: str) -> bool:
@@ -12,6 +15,16 @@ def is_cached(architecture: str, tag: str) -> bool:
 
     known = open_clip.get_pretrained_cfg(architecture, tag) or {}
     return bool(known) and _in_a_cache(known)
+
+
+def fetched(architecture: str, tag: str) -> Path:
+    """Return the file of a tag's checkpoint, from a cache or from the hub; raises what the library raises."""
+    import open_clip
+
+    if not is_cached(architecture, tag):
+        note(f"asking the hub for {tag} of {architecture}; where it cannot be reached, a minute passes")
+    with quiet("huggingface_hub"):
+        return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, tag)))
 
 
 def _in_a_cache(known: dict[str, Any]) -> bool:
