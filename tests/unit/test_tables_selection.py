@@ -151,7 +151,7 @@ def test_quantized_printed_cells_are_marked_and_take_no_part(tmp_path: Path) -> 
     assert low["published M1 ↓ %"].endswith("?") and not full["published M1 ↓ %"].endswith("?")
     assert low["Δ M1"] == "–" and full["Δ M1"] != "–"
     assert (
-        low["vs razor"].startswith("M1 − ") and full["vs razor"].startswith("M1 −→−") and low["agree"] == "–"
+        low["vs razor"].startswith("M1 −,") and full["vs razor"].startswith("M1 −→−") and low["agree"] == "–"
     )
 
 
