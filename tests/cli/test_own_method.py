@@ -7,14 +7,18 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from documented import ROOT, files
+from documented import ROOT
+from documented import files as files_of
 from tiny_world import make_clip, make_sets
 
 from razor_cli.acceptance.method_contract import EvaluationReadError, _blind
+from razor_cli.contract.choices import Granularity, Towers
+from razor_cli.contract.edit import Event
+from razor_cli.contract.method import GradientPlan
 from razor_cli.data.sets import Suite
 from razor_cli.engine.lab import Lab
 from razor_cli.main import razor_command, run_command
@@ -56,7 +60,7 @@ BAD = """
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give an empty folder with the files of the page in it, as the current one."""
-    assert {f.relative_to(tmp_path).as_posix() for f in files(PAGE, tmp_path)} == {
+    assert {f.relative_to(tmp_path).as_posix() for f in files_of(PAGE, tmp_path)} == {
         "ascent.py",
         "conf/method/ascent.yaml",
     }
@@ -89,10 +93,18 @@ def test_it_runs_and_forgets(home: Path) -> None:
     }
     assert m1 == {"base": 100.0, "edit": 0.0}
     assert run.path("patch.safetensors").is_file() and run.events[0]["component"] == "text.0.mlp"
+    (part,) = run.record.components
+    assert part.relative_step and f"text mlp {100 * part.relative_step:.3g}" in " ".join(text.split())
     code, text = said(run_command, *OWN, "method=ascent", "method.trails=12")
     assert code == 2 and "did you mean method.trials" in text
-    code, text = said(razor_command, "tables", "measured", "--format", "md")
-    assert code == 0 and "| ascent " in text
+    code, text = said(razor_command, "tables", "compare", "--format", "md")
+    assert code == 0 and "\n| ascent |" in text
+
+
+def test_the_page_names_every_choice_and_field() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    words = [*(f.name for of in (Event, GradientPlan) for f in fields(of)), *Granularity.__members__]
+    assert [w for w in (*words, *Towers.__members__) if f"`{w}`" not in text] == []
 
 
 def test_check_names_each_thing_that_does_not_hold(home: Path) -> None:

@@ -25,6 +25,7 @@ from razor_cli.report.cells import heading, interval, number
 from razor_cli.report.terminal import print_report
 from razor_cli.runs.folder import Run
 from razor_cli.runs.known import find_run
+from razor_cli.runs.records import EditedComponent
 
 WIDTHS = (80, 100, 140)
 STATES = [f"{state}{width}" for state in ("base", "control", "edit") for width in ("", " int8", " int4")]
@@ -116,6 +117,21 @@ def test_numbers_stand_in_the_row_and_column_they_belong_to(run: Run, width: int
     assert "96.5 [93.2, 99.8]" in cells["base"] and "97.5 [94.2, 100.0]" in cells["base"]
     assert "4.5 [1.2, 7.8]" in cells["edit"] and cells["edit"].index("4.5 [") < cells["edit"].index("5.5 [")
     assert "6.0 [2.8, 9.2]" in cells["edit int4"] and "97.5 [94.2, 100.0]" in cells["control int4"]
+
+
+def test_a_step_size_is_shown_where_no_relative_step_was_logged(run: Run) -> None:
+    """A method that logs no more than `step_size` finds it in the table, and no column of dashes."""
+    for logged, found in (
+        ({"step_size": 0.25}, "component kind step size ──── visual.3.head2 vision head 0.25"),
+        (
+            {"phi": 1.5, "step_size": 0.25},
+            "component kind φ step size ──── visual.3.head2 vision head 1.5 0.25",
+        ),
+        ({}, "component kind ──── visual.3.head2 vision head Cost"),
+    ):
+        part = EditedComponent(name="visual.3.head2", kind="head", tower="vision", **logged)
+        run.record = run.record.model_copy(update={"components": [part]})
+        assert found in re.sub("─+", "────", words(printed(run, 80)))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -24,6 +24,7 @@ from razor_cli.grid.blocks import chosen_blocks, read
 from razor_cli.main import razor_command
 from razor_cli.runs.folder import complete_runs
 from razor_cli.tables.base import FORMS, render
+from razor_cli.tables.cells import Number
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.layout import mean_cell
 from razor_cli.tables.table3 import MEASURES, METHODS, WIDTHS, build
@@ -120,11 +121,11 @@ def test_measured_cells_are_means_over_the_runs_of_that_state_and_width(document
     assert row(table, "razor")["measured M3 →0 ×100"] == "0.12 ± 0.00"
 
 
-def test_spread_stands_only_where_there_are_two_runs(document: Document) -> None:
+def test_spread_stands_only_where_there_are_three_runs(document: Document) -> None:
     for table in document.panels:
         for cells in table.rows:
             spread = ["±" in c for c in cells]
-            assert not any(spread) or int(cells[-1]) >= 2
+            assert not any(spread) or int(cells[-1]) >= 3
             assert not any(
                 s
                 for s, c in zip(spread, table.columns, strict=True)
@@ -132,7 +133,9 @@ def test_spread_stands_only_where_there_are_two_runs(document: Document) -> None
             )
     single = row(panel(document, "LAION-400M"), "slug")
     assert (single["measured M1 ↓ %"], single["runs"]) == ("4.50", "1")
-    assert mean_cell([1.0]) == "1.00" and mean_cell([]) == "–" and mean_cell([1.0, 1.0]) == "1.00 ± 0.00"
+    assert mean_cell([1.0]) == "1.00" and mean_cell([]) == "–" and mean_cell([1.0] * 3) == "1.00 ± 0.00"
+    two = mean_cell([5.0, 86.7])  # a t interval of two shares in % would reach from -473 to 564
+    assert two == "45.85" and isinstance(two, Number) and (two.low, two.high) == (None, None)
 
 
 def test_stand_ins_are_marked_and_real_models_are_not(document: Document) -> None:

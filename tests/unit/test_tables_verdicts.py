@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fake_runs import fake_run, measured, percent
+import pytest
+from fake_runs import fake_run, measured, percent, scored
 
+from razor_cli.main import razor_command
 from razor_cli.runs.folder import complete_runs
 from razor_cli.runs.judged import by_bounds
 from razor_cli.tables import score_file, verdicts
@@ -73,3 +75,21 @@ def test_a_score_file_gives_the_same_table(tmp_path: Path) -> None:
     score_file.save(file, complete_runs(tmp_path))
     kept, runs = (verdicts.build(found) for found in (score_file.load(file), complete_runs(tmp_path)))
     assert render(kept, "md") == render(runs, "md") and len(measured("edit", "none", 0.0)) > 2
+
+
+def test_rows_of_runs_name_their_settings_and_wide_tables_are_not_poured_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = [scored((f"metric_{i}", "variant", "%", "down"), 1.0, 0.5, 1.5, n=9) for i in range(60)]
+    for share in (0.1, 0.8):
+        settings = {"share": share}
+        fake_run(tmp_path, method="push", flips=settings, extra={("edit", "none"): many}, **asked(BOUNDS))
+    (panel,) = verdicts.build(complete_runs(tmp_path)).panels
+    assert [row[0] for row in panel.rows] == ["push (share=0.1)", "push (share=0.8)"]
+    assert razor_command(["tables", "measured", "--output-dir", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "Taylor Swift" in text and "razor tables compare" in text and "metric_59" not in text
+    assert f"open {tmp_path}/tables/measured.html" in text
+    assert razor_command(["tables", "measured", "--output-dir", str(tmp_path), "--format", "md"]) == 0
+    text = capsys.readouterr().out
+    assert "push (share=0.8) | 0 | edit |" in text and "metric_59" in text

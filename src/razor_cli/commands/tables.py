@@ -4,6 +4,7 @@ ones.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from razor_cli.runs.folder import Run
 
 SCORES = "scores"
+WIDE = 1200  # letters of a line; what is longer is no table on any terminal
 JSON = "json"  # printed only
 READ_ALL = ("measured", "verdicts")  # tables of whatever was measured, or of whatever a bound is about
 
@@ -126,12 +128,22 @@ def _answer(
         for each in (of_all or TABLES) if name == ALL else [str(name)]:
             written, text, undrawn = write(each, runs, folder)
             if name != ALL:
-                put(f"{text}\n")
+                put(f"{_on_terminal(text, str(folder / f'{each}.html'))}\n")
             for figure in undrawn:
                 note(figure)
             say(f"written: {', '.join(map(str, written))}")
         if of_all in ((), READ_ALL):  # they come last
             say(f"all tables of the folder: {folder / INDEX}")
+
+
+def _on_terminal(text: str, page: str) -> str:
+    """Return a table's Markdown, or of one with lines that no terminal shows its titles and notes."""
+    lines = text.splitlines()
+    if max(map(len, lines)) <= WIDE:
+        return text
+    kept = [line for line in lines if not line.startswith("|")]
+    short = re.sub(r"\n{3,}", "\n\n", "\n".join(kept))
+    return f"{short}\n\nToo wide to be printed here: open {page}, or print all of it with --format md\n"
 
 
 def _list() -> None:

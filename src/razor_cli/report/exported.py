@@ -11,6 +11,7 @@ from razor_cli.escape import in_json, in_markdown
 from razor_cli.report.blocks import columns_of, label, print_attacked, print_part, results
 from razor_cli.report.cells import Words, interval, number
 from razor_cli.report.differing import differing, sentence
+from razor_cli.report.edited import numbers_of
 from razor_cli.report.layout import Block, Part, layout_of, plain
 from razor_cli.runs.folder import Run
 from razor_cli.runs.rows import ScoreRow
@@ -84,11 +85,12 @@ def _components(run: Run) -> str:
     parts = run.record.components
     if not parts:
         return ""
+    numbered = numbers_of(parts)
     rows = [
-        [p.name, p.kind, p.tower, *("" if x is None else f"{x:.3g}" for x in (p.phi, p.relative_step))]
-        for p in parts
+        [p.name, p.kind, p.tower, *("" if (x := own[i]) is None else f"{x:.3g}" for own in numbered.values())]
+        for i, p in enumerate(parts)
     ]
-    return "## Edited components\n\n" + _table(["component", "kind", "tower", "φ", "relative step"], rows)
+    return "## Edited components\n\n" + _table(["component", "kind", "tower", *numbered], rows)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,6 +12,7 @@ from rich.text import Text
 from razor_cli.report.blocks import print_attacked, print_part
 from razor_cli.report.cells import Words, print_fields, table
 from razor_cli.report.differing import sentence
+from razor_cli.report.edited import numbers_of
 from razor_cli.report.layout import layout_of, plain
 from razor_cli.runs.folder import DONE, Run
 from razor_cli.runs.judged import Acceptance, by_bounds
@@ -78,11 +79,11 @@ def _print_components(console: Console, words: Words, record: RunRecord) -> None
     shown = table(f"Edited components ({len(parts)})")
     for name in ("component", "kind"):
         shown.add_column(name, overflow="fold")
-    for name in ("φ", "relative step (%)"):
+    numbered = numbers_of(parts)
+    for name in numbered:
         shown.add_column(words(name), justify="right", overflow="fold")
-    for part in parts[:COMPONENTS_SHOWN]:
-        step = None if part.relative_step is None else 100 * part.relative_step
-        numbers = [words("–") if x is None else f"{x:.3g}" for x in (part.phi, step)]
+    for i, part in enumerate(parts[:COMPONENTS_SHOWN]):
+        numbers = [words("–") if (x := own[i]) is None else f"{x:.3g}" for own in numbered.values()]
         shown.add_row(Text(words(part.name)), " ".join(filter(None, (part.tower, part.kind))), *numbers)
     console.print(shown)
     if len(parts) > COMPONENTS_SHOWN:

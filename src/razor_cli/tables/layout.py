@@ -17,11 +17,12 @@ from razor_cli.tables.selection import Measure, Sample
 
 ABSENT = "–"
 WIDTH, WITHOUT = "weights", "without"  # heads of columns
+LEAST = 3  # values whose interval is printed; of two it reaches six times their distance to each side
 NAMED = 4  # targets that a cell names, of many
 BETTER, WORSE, EVEN = "+", "−", "≈"
 KEY = (
-    "Measured cells are means with the half-width of their 95 % t interval: over targets, each the mean "
-    "of its seeds; "
+    "Measured cells are means with the half-width of their 95 % t interval, of fewer than three values "
+    "without: over targets, each the mean of its seeds; "
     "of a single target, over its seeds, and then it says nothing about other targets. The last column "
     "counts runs. Bold: the "
     "best method of its weights, where its interval lies apart from those of all others; among methods that "
@@ -86,10 +87,10 @@ def half_width(values: Sequence[float]) -> float | None:
 
 
 def mean_cell(values: Sequence[float], digits: int = 2, *, seeds: int | None = None) -> str:
-    """Return the mean with the half-width of its 95 % t interval, `–` without values."""
+    """Return the mean, of LEAST values or more with the half-width of its 95 % t interval; `–` of none."""
     if not values:
         return ABSENT
-    half, mean = half_width(values), statistics.mean(values)
+    half, mean = half_width(values) if len(values) >= LEAST else None, statistics.mean(values)
     text = _fixed(mean, digits)
     if half is None:
         return Number(text, mean, n=len(values), seeds=seeds)

@@ -9,9 +9,16 @@ from razor_cli.runs.folder import Run
 from razor_cli.runs.rows import ScoreRow
 from razor_cli.tables.cells import Heading, Meaning, Number
 from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.own_methods import told_apart
+from razor_cli.tables.selection import named
 
 TITLE = "What was measured, run by run"
 NONE = "–"
+WHERE = (
+    "A method stands with the settings in which it differs from its preset. Methods beside each other: "
+    "`razor tables compare` (CLIP) and `drawn` (models that draw); bounds kept or not: `razor tables "
+    "verdicts`."
+)
 
 
 def build(runs: Sequence[Run]) -> Document:
@@ -19,9 +26,9 @@ def build(runs: Sequence[Run]) -> Document:
 
     A score file keeps the scores that the other tables read, so of one it shows those.
     """
-    known = sorted(runs, key=lambda r: (_place(r), r.record.method, r.record.seed, r.run_id))
+    known = sorted(told_apart(runs), key=lambda r: (_place(r), named(r), r.record.seed, r.run_id))
     panels = [_panel(place, list(group)) for place, group in groupby(known, key=_place)]
-    notes = [] if panels else ["No run is recorded: razor-run target=NAME"]
+    notes = [WHERE] if panels else ["No run is recorded: razor-run target=NAME"]
     return Document(name="measured", title=TITLE, panels=panels, notes=notes)
 
 
@@ -51,7 +58,7 @@ def _rows(run: Run, metrics: Sequence[str]) -> list[list[str]]:
     found: dict[tuple[str, str], dict[str, str]] = {}
     for row in run.scores:
         found.setdefault((row.state, row.quantization), {})[_name(row)] = _cell(row)
-    head = [run.run_id, run.record.method, str(run.record.seed)]
+    head = [run.run_id, named(run), str(run.record.seed)]
     return [
         [*head, f"{state} {width}" if width != "none" else state, *(cells.get(m, NONE) for m in metrics)]
         for (state, width), cells in found.items()

@@ -12,6 +12,8 @@ from razor_cli.report.turned import Turned, turned
 from razor_cli.runs.folder import Run
 from razor_cli.tables.cells import Heading, Meaning, Number
 from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.own_methods import told_apart
+from razor_cli.tables.selection import named
 
 TITLE = "Several targets in one run"
 NONE = "–"
@@ -27,8 +29,8 @@ NOTES = (
 
 def build(runs: Sequence[Run]) -> Document:
     """Return a panel for all runs of the same model and targets, a row for each state of each."""
-    known = [(run, found) for run in runs if (found := _turned(run))]
-    known.sort(key=lambda pair: (_place(*pair), pair[0].record.method, _how(pair[1]), pair[0].record.seed))
+    known = [(run, found) for run in told_apart(runs) if (found := _turned(run))]
+    known.sort(key=lambda pair: (_place(*pair), named(pair[0]), _how(pair[1]), pair[0].record.seed))
     panels = [_panel(list(group)) for _, group in groupby(known, key=lambda pair: _place(*pair))]
     run = "no run recorded: razor-run target='[A, B]'"
     empty = Panel(title="nothing measured", columns=("method", "what"), rows=[("", run)], labels=1)
@@ -74,7 +76,7 @@ def _panel(known: Sequence[tuple[Run, Turned]]) -> Panel:
     r = run.record
     rows = [
         (
-            *(each.record.method, _how(found), str(each.record.seed), each.run_id[:SHORT]),
+            *(named(each), _how(found), str(each.record.seed), each.run_id[:SHORT]),
             found.label(state),
             *map(_cell, scores),
         )

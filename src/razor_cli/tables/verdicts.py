@@ -12,6 +12,8 @@ from razor_cli.metrics.verdict import Finding, Outcome, judge
 from razor_cli.runs.folder import Run
 from razor_cli.tables.cells import Heading, Meaning, Number, aside, remark
 from razor_cli.tables.document import Document, Panel
+from razor_cli.tables.own_methods import told_apart
+from razor_cli.tables.selection import named
 
 TITLE = "Verdicts, run by run"
 NONE = "–"
@@ -23,7 +25,7 @@ def build(runs: Sequence[Run]) -> Document:
     """Return a panel for all runs of the same model, scenario and bounds: a row for each run, a column for
     each bound.
     """
-    judged = [(run, bounds) for run in runs if (bounds := _recorded(run))]
+    judged = [(run, bounds) for run in told_apart(runs) if (bounds := _recorded(run))]
     known = sorted(judged, key=lambda pair: (_place(*pair), _order(pair[0])))
     panels = [_panel(list(group)) for _, group in groupby(known, key=lambda pair: _place(*pair))]
     notes = [
@@ -52,7 +54,7 @@ def _place(run: Run, bounds: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]
 
 
 def _order(run: Run) -> tuple[Any, ...]:
-    return run.record.method, run.record.target, run.record.seed, run.run_id
+    return named(run), run.record.target, run.record.seed, run.run_id
 
 
 def _panel(judged: Sequence[tuple[Run, Mapping[str, Mapping[str, Any]]]]) -> Panel:
@@ -80,7 +82,7 @@ def _row(run: Run, bounds: Mapping[str, Bound]) -> tuple[str, ...]:
     widths = ", ".join(dict.fromkeys(f.quantization for f in verdict.findings))
     said = verdict.outcome.value + (f" by {verdict.judge}" if verdict.judge else "")
     cells = (_cells([f for f in verdict.findings if f.name == name]) for name in bounds)
-    return r.method, r.target, str(r.seed), r.run_id[:SHORT], widths, *cells, said
+    return named(run), r.target, str(r.seed), r.run_id[:SHORT], widths, *cells, said
 
 
 def _cells(findings: Sequence[Finding]) -> str:
