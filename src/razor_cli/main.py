@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 VERSION = f"razor-cli {__version__}"
 RUN_KEPT = (
-    "recorded runs are kept, of this one epochs of a training, edits of a sequence; the same command goes on"
+    "recorded runs are kept; the same command goes on (a training from its last epoch, several targets "
+    "from the last edit, any other run from its beginning)"
 )
 KEPT = {  # subcommand: what it keeps when it is stopped, and how to go on
     "tables": "every table is the old one or the new one; the same command writes the rest",

@@ -73,7 +73,9 @@ def test_reason_stands_in_the_lines_of_the_run() -> None:
     bounds = parse_bounds({"gone": FORGOTTEN})
     scores = {(s, q): [GONE] for s in ("base", "edit") for q in ("none", "int4")}
     (line,) = summary(judge(scores, bounds), bounds)
-    assert line.startswith("UNDECIDED  gone: m1 dual/mean_of_classes at most 55; none 1.7 [0.5, 5.9]; int4")
+    assert line.startswith(
+        "UNDECIDED  gone: m1 dual/mean_of_classes at most 55; full precision 1.7 [0.5, 5.9]; int4"
+    )
     assert line.endswith(f"; {NEVER_KNOWN}") and line.count("recognise") == 1
 
 

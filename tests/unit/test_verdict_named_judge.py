@@ -83,7 +83,7 @@ def test_every_line_names_the_judge_and_what_it_finds_in_the_unedited_model() ->
     assert found.judge == CLIP and judged(8, 96, by="").judge == ""
     lines = summary(found, parse_bounds(BOUNDS))
     assert lines[0] == (
-        f"ACCEPTED  ua: ua by {CLIP} benchmark at least 85; none 96.0 [94.0, 98.0]; "
+        f"ACCEPTED  ua: ua by {CLIP} benchmark at least 85; full precision 96.0 [94.0, 98.0]; "
         "the unedited model 8.0 [6.0, 10.0]"
     )
     assert all(CLIP in line and "the unedited model" in line for line in lines)
@@ -99,7 +99,7 @@ def test_two_judges_of_one_reading_are_not_mixed_up() -> None:
 def test_missing_score_is_told_once() -> None:
     found = judge({("base", "none"): [], ("edit", "none"): []}, parse_bounds(BOUNDS))
     line = summary(found, parse_bounds(BOUNDS))[0]
-    assert line == "UNDECIDED  ua: ua benchmark at least 85; none: no score ua benchmark"
+    assert line == "UNDECIDED  ua: ua benchmark at least 85; full precision: no score ua benchmark"
 
 
 def test_recorded_verdict_says_whose_it_is() -> None:

@@ -16,6 +16,7 @@ from razor_cli.metrics.judges import by_judge, reading_of, unedited, unknown_to_
 from razor_cli.metrics.lookup import FULL, Scores, lookup, shown
 from razor_cli.metrics.stats import Interval
 
+IN_FULL = "full precision"  # what a person reads for FULL, `none`
 NO_WIDTH = "an interval without width proves nothing"
 
 
@@ -81,9 +82,10 @@ def summary(verdict: Verdict, bounds: Mapping[str, Bound]) -> list[str]:
 
 
 def _cell(finding: Finding) -> str:
+    width = IN_FULL if finding.quantization == FULL else finding.quantization
     if finding.value is None:
-        return f"{finding.quantization}: {finding.why}"
-    return f"{finding.quantization} {shown(Interval(finding.value, finding.low, finding.high, 0))}"
+        return f"{width}: {finding.why}"
+    return f"{width} {shown(Interval(finding.value, finding.low, finding.high, 0))}"
 
 
 def judge(scores: Scores, bounds: Mapping[str, Bound]) -> Verdict:
