@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_runs import as_format, as_format_1, fake_run
+from fake_runs import COST, as_format, as_format_1, fake_run
 
 from razor_cli.main import razor_command
 from razor_cli.runs.folder import complete_runs
@@ -111,6 +112,26 @@ def test_other_metrics_and_draws_are_conditions(tmp_path: Path, more: dict[str, 
     fake_run(tmp_path)
     fake_run(tmp_path, more=more, finished=LATER)
     assert len(usable(complete_runs(tmp_path))) == 2 and len(by_model(complete_runs(tmp_path))) == 2
+
+
+def test_time_that_depends_on_the_order_of_runs_is_compared_with_nothing(tmp_path: Path) -> None:
+    for k, target in enumerate(("Elon Musk", "Taylor Swift", "Lady Gaga")):
+        fake_run(tmp_path, target=target, seed=k)
+        cached = replace(COST, seconds=0.1, forwards=0, backwards=0, gradient_cache_hits=1)
+        fake_run(tmp_path, target=target, seed=k, method="push", cost=cached, patch_bytes=3)
+    cost = next(p for p in compare.build(complete_runs(tmp_path)).panels if p.title.startswith("cost"))
+    (push,) = (dict(zip(cost.columns, row, strict=True)) for row in cost.rows if row[0] == "push")
+    assert push["gradients cached"] == "1.0 ± 0.0" and push["edit ↓ s"] == "0.1 ± 0.0"
+    assert push["vs razor"] == "edit's memory ≈, patch +"
+    assert not any(cost.columns[j].startswith(("edit ↓", "forward", "backward")) for _, j in cost.bold)
+
+
+def test_a_results_folder_that_is_not_there_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "nowhere"
+    assert razor_command(["tables", "table3", "--output-dir", str(place)]) == 2
+    assert "no complete run is recorded under" in capsys.readouterr().err and not place.exists()
 
 
 def test_settings_of_an_own_kind_of_data_are_conditions(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from razor_cli.runs.folder import Run
 
+HOME = Path("outputs")  # where nobody said otherwise: without a run the published numbers stand alone
 SCORES = "scores"
 WIDE = 1200  # letters of a line; what is longer is no table on any terminal
 JSON = "json"  # printed only
@@ -30,7 +31,7 @@ def tables(
         str | None,
         typer.Argument(help="which table, all, or scores: a score file; without one they are listed"),
     ] = None,
-    output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = Path("outputs"),
+    output_dir: Annotated[Path, typer.Option(help="where runs are recorded")] = HOME,
     form: Annotated[
         str | None,
         typer.Option("--format", help="print one form (md, csv, tex, html, json) instead of writing all"),
@@ -57,7 +58,7 @@ def tables(
         _list()
         return
     _refuse(name, form, into)
-    if scores is None and not output_dir.is_dir():
+    if not scores and output_dir != HOME and not output_dir.is_dir():
         raise no_runs(output_dir)
     if form is None:
         require_writable(*_goal(name, into, out, output_dir))

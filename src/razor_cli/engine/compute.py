@@ -16,7 +16,7 @@ from razor_cli.contract.family import Change, Companions, Exam, Family
 from razor_cli.contract.place import Key, Place
 from razor_cli.contract.sets import Sets
 from razor_cli.engine.changes import Weights
-from razor_cli.engine.effect import refuse_idle
+from razor_cli.engine.effect import refuse_idle, unseen_notes
 from razor_cli.engine.evaluation import BASE, CONTROL, EDIT, Evaluator
 from razor_cli.engine.lab import Lab, shared_cache
 from razor_cli.engine.record import Done, Saving, weights_of
@@ -58,7 +58,13 @@ def compute(job: Job) -> None:
     notes = list(companions.notes)
     changes = _changes(job, edit, notes)
     exam, found, scores = _scored(job, lab, changes, companions)
-    notes += [*lab.notes, *exam.notes, *(lab.cache.notes() if lab.cache else ()), *sets.mended()]
+    notes += [
+        *unseen_notes(edit, scores),
+        *lab.notes,
+        *exam.notes,
+        *(lab.cache.notes() if lab.cache else ()),
+        *sets.mended(),
+    ]
     survival = survival_of(family, weights_of(edit), e.quantization)
     write_atomic(run.path("survival.csv"), survival_csv(survival))
     with at_the_cost_of_a_note(notes, "pictures of the run"):
