@@ -48,7 +48,7 @@ def stop_before_weights(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     def perform(experiment: Experiment, *_: Any, **__: Any) -> tuple[Any, bool]:
         asked.append(experiment)
         verdict = SimpleNamespace(decision=SimpleNamespace(value="ACCEPTED"))
-        record = SimpleNamespace(verdict=verdict, family="clip")
+        record = SimpleNamespace(verdict=verdict, family="clip", settings={})
         return SimpleNamespace(scores=[], record=record, run_id="0123456789abcdef"), True
 
     def execute(experiment: Experiment) -> int:

@@ -45,7 +45,7 @@ class FakeRun(ModuleType):
         bounds = {"value": 4.5, "ci_low": 2.0, "ci_high": 9.0}
         m1 = Score(metric="m1", variant="dual/mean_of_classes", n=9, unit="%", direction="down", **bounds)
         rows = [ScoreRow(state="edit", quantization="none", score=m1)]
-        record = SimpleNamespace(family="clip")
+        record = SimpleNamespace(family="clip", settings={})
         return SimpleNamespace(scores=rows, record=record, run_id="0123456789abcdef"), True
 
 

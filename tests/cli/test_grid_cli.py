@@ -73,7 +73,8 @@ class FakeRun(ModuleType):
         console.print("nor this")
         m1 = scored("m1", "dual/generic", Interval(*self.m1, 100))
         rows = [ScoreRow(state="edit", quantization="none", score=m1)]
-        run = SimpleNamespace(scores=rows, record=SimpleNamespace(family="clip"), run_id="0123456789abcdef")
+        record = SimpleNamespace(family="clip", settings={})
+        run = SimpleNamespace(scores=rows, record=record, run_id="0123456789abcdef")
         computed = key not in self.done
         self.done.add(key)
         return run, computed
@@ -152,7 +153,7 @@ def test_same_command_resumes_and_rejections_can_end_with_3(
     fake.fails_on = None
     assert command("exit_on=undecided") == 3 and command("exit_on=rejected") == command() == 0
     out = capsys.readouterr().out
-    assert "4 jobs: 1 computed, 3 recorded before, 0 failed" in out and "recorded UNDECIDED · run" in out
+    assert "4 jobs: 1 computed, 3 recorded before, 0 failed" in out and "recorded · UNDECIDED · run" in out
     fake.m1 = (90.0, 80.0, 95.0)
     assert command("exit_on=rejected") == command("exit_on=undecided") == 3 and command() == 0
     assert "recorded REJECTED · run" in capsys.readouterr().out

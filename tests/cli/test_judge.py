@@ -115,7 +115,7 @@ def test_sweeps_and_grids_judge_recorded_jobs_by_todays_bounds(do: Do, forgotten
     for gate, code in (("null", 0), ("rejected", 0), ("undecided", 3)):
         listed = called(run_command, [*command, NEVER, f"exit_on={gate}"])
         assert listed.code == code, listed.text
-        assert "1 recorded before" in listed.text and "recorded UNDECIDED · run" in listed.text
+        assert "1 recorded before" in listed.text and "recorded · UNDECIDED · run" in listed.text
     assert called(run_command, [*command, "exit_on=undecided"]).code == 0
 
 

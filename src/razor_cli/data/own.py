@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from razor_cli.data.assemble import Draft, assemble, make_suite, unlike
+from razor_cli.data.retain_cut import cut
 from razor_cli.data.sampling import Pool, Sizes, rng_for
 from razor_cli.data.sets import ConceptSets, Suite
 from razor_cli.data.sources.base import SPLITS, Picture
@@ -71,7 +72,7 @@ class Request:
     def sets(self, own: Pool, retain: Sequence[Pool], notes: Sequence[str]) -> ConceptSets:
         """Draw and check the sets."""
         told = list(notes)
-        retain = _cut(retain, told)
+        retain = cut(retain, told)
         draft = Draft(
             target=self.target,
             aliases=self.aliases,
@@ -160,43 +161,6 @@ def _retain_pool(root: Path, ask: Request, captions: Sequence[str], groups: int)
     pool = Pool.of(folder, folder.concepts())
     folder.tally.check(ask.max_corrupt)
     return pool, folder.tally.notes()
-
-
-def _cut(pools: Sequence[Pool], notes: list[str]) -> list[Pool]:
-    """Return retain pools, those of folders with pictures in every split: whole concepts go to a split where
-    they have too few pictures each to be cut (celebrities, often one); `notes` says so, and where there are
-    too few concepts for that.
-    """
-    told: list[str] = []
-    found = [_cut_one(pool, told) for pool in pools]
-    if not all(any(split not in _without(pool) for pool in found) for split in SPLITS):
-        told = [
-            f"{pool.source.setting}: cut by concept, as no concept has enough pictures to be cut"
-            for pool in pools
-            if isinstance(pool.source, Folder)
-        ]
-        found = [pool.by_concept() if isinstance(pool.source, Folder) else pool for pool in pools]
-    notes += told
-    return found
-
-
-def _cut_one(pool: Pool, notes: list[str]) -> Pool:
-    folder = pool.source
-    if not isinstance(folder, Folder) or not pool.count() or not _without(pool):
-        return pool
-    cut = pool.by_concept()
-    if not _without(cut):
-        notes.append(f"{folder.setting}: cut by concept, as no concept has enough pictures to be cut")
-        return cut
-    roles = {"train": "retain", "validation": "validation_retain", "evaluation": "evaluation_retain"}
-    empty = " and ".join(roles.get(split, split) for split in _without(pool))
-    notes.append(f"{folder.setting}: too few pictures to be cut, {empty} has none of them")
-    return pool
-
-
-def _without(pool: Pool) -> list[str]:
-    """Return the splits that have no picture of a pool."""
-    return [split for split in SPLITS if not any(pool.splits[split].values())]
 
 
 def _captioned(shards: WebDataset, ask: Request, captions: Sequence[str], groups: int) -> Pool:

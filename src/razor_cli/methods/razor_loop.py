@@ -7,15 +7,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from torch import Tensor
 
 from razor_cli.contract.components import Component
 from razor_cli.contract.edit import Edit, Event
 from razor_cli.contract.family import Metrics, Named
-from razor_cli.contract.method import GradientPlan
-from razor_cli.contract.strata import Agree
 from razor_cli.engine.changes import Weights
 from razor_cli.engine.lab import Lab
 from razor_cli.engine.saliency import Saliency
@@ -24,6 +21,7 @@ from razor_cli.methods.razor_blend import Blend
 from razor_cli.methods.razor_body import Body, State
 from razor_cli.methods.razor_choices import GrowDraw, GrowUpdate, Order, Ranking, Step
 from razor_cli.methods.razor_halves import agreeing
+from razor_cli.methods.razor_opening import Opening
 from razor_cli.methods.razor_pick import chosen, ranks, scored, staged
 from razor_cli.methods.razor_settings import RazorSettings
 from razor_cli.methods.razor_step import allowance, guiding, sized, unit
@@ -46,15 +44,14 @@ class Loop:
         self.log: list[Event] = []
         self.notes: list[str] = []
         self._moved_since = False
-        self._first: tuple[Named, Named] | None = None  # at the unedited weights
-        self._opening: tuple[GradientPlan, Agree] | None = None  # how those of the first attempt were taken
+        self.opening = Opening(lab)
         self._gradients: tuple[Named, Named] | None = None  # at the weights of the last step or renewal
 
     def run(self) -> Edit:
         """Compute the edit."""
         self.body = Body(self.family)
         with self.lab.timed(), self.body.borrowed():
-            self._begin()
+            self.opening.take(self.method, self.stages[0])
             self._set_aims()
             self.notes += [NOTHING_TO_FORGET] if self.aim.idle else []
             self._attempt()
@@ -83,31 +80,12 @@ class Loop:
     def _attempt(self) -> None:
         """Search an edit from the unedited weights, by their gradients."""
         self._gradients = None  # those of an attempt before need no room any more
-        self._begin()
-        self._gradients, self._moved_since = self._first, False
+        self.opening.take(self.method, self.stages[0])
+        self._gradients, self._moved_since = self.opening.held, False
         self._stage_two()
         if self.method.step is Step.SEARCH:
             self._grow()
             self._finish()
-
-    def _begin(self) -> None:
-        """Take the gradients at the unedited weights, as far as they are not held.
-
-        Every attempt has g_r of the first one, whether it is held or comes from the disk: an adaptive pass
-        over both sets would end elsewhere, and the edit would depend on what was kept.
-        """
-        plan, agree = self.method.plan, partial(agreeing, self.method, self.lab, self.stages[0])
-        if self._opening is None:
-            self._opening = plan, agree()
-        (first, alike), told = self._opening, self.lab.cost.passes
-        if self._first is None:  # or given up for those of other weights; the disk has them
-            self._plan = plan if plan.adaptive is None else first
-            self._first = self.lab.gradients(self._plan, agree=alike)
-            self.lab.cost.passes = told or self.lab.cost.passes  # one that is read again is not another one
-        if self._plan != plan:
-            retain, self._first = self._first[1], None
-            forget = self.lab.forget_gradient(plan, agree(retain), beside=repr(first))
-            self._plan, self._first = plan, (forget, retain)
 
     def _finish(self) -> None:
         """Look at the whole edit where its steps were guided by less, and scale it down."""
@@ -236,8 +214,7 @@ class Loop:
         if self._moved_since:
             anew = self.method.grow_draw is GrowDraw.ANEW
             self._gradients = None
-            if self.lab.cache is not None:
-                self._first = None
+            self.opening.let_go()
             self._gradients = self.lab.gradients(
                 self.method.plan,
                 at_base=False,
