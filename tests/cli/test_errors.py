@@ -122,7 +122,7 @@ def test_sweep_runs_every_point_as_a_run_of_its_own(run: FakeRun, capsys: pytest
     assert "sweep: 4 jobs, 4 finished, 0 failed" in out
     lines = [line for line in out.splitlines() if line.startswith("[")]
     assert len(lines) == 4 and lines[0].startswith("[1/4] target=Downey, Robert · method=slug · ")
-    assert all(" s M1 4.5 · " in line and "run 0123456789abcdef" in line for line in lines)
+    assert all(" s · M1 4.5 · " in line and "run 0123456789abcdef" in line for line in lines)
     assert lines[0].endswith(" left") and "left" not in lines[-1]
     head, *rows = [line.split() for line in out[out.index("target   ") :].splitlines()[:6]]
     assert head == ["target", "method", "M1", "verdict", "run"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from razor_cli.tables.base import render
-from razor_cli.tables.cells import Meaning, meaning_of, remark
+from razor_cli.tables.cells import Meaning, Number, meaning_of, remark
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.index import write_index
 from razor_cli.tables.latex import GAP, LINE, TALLEST, points
@@ -32,7 +32,7 @@ def tiny(text: str) -> Document:
         ("A & B_%", r"A \& B\_\%"),
         ("$x^2$ #{~}", r"\$x\textasciicircum{}2\$ \#\{\textasciitilde{}\}"),
         ("\\input{x}", r"\textbackslash{}input\{x\}"),
-        ("→0 ± ≤ ×", r"$\to$0 $\pm$ $\le$ $\times$"),
+        ("0→1 ± ≤ ×", r"0$\to$1 $\pm$ $\le$ $\times$"),
     ],
 )
 def test_latex_is_escaped(text: str, tex: str) -> None:
@@ -153,3 +153,10 @@ def test_comparisons_stand_apart_and_a_row_of_neither_numbers_nor_reason_has_das
     made = panel("p", ("method",), [*lines, Line(labels=("average",))], measures)
     assert made.rows[1][made.columns.index("vs unedited")] == "codes changed −, M1 −"
     assert made.rows[2] == ("average", "–", "–", "–", "0")
+
+
+def test_latex_keeps_arrow_and_unit_together_and_has_a_true_minus() -> None:
+    columns = ("method", "mean of six accuracies ↑ %")
+    made = Panel(title="p", columns=columns, rows=[("lr=1e-05", Number("-4.5 ± 1e-05", -4.5))], labels=1)
+    text = render(Document(name="t", title="t", panels=[made]), "tex")
+    assert r"accuracies~$\uparrow$~\%" in text and r"lr=1e-05 & $-$4.5 $\pm$ 1e-05" in text

@@ -98,7 +98,7 @@ def _line(ended: Ended, job: Job, count: int, total: int, left: str) -> Text:
     if ended.error:
         return text + Text("FAILED", style="bold red") + Text(left, style="dim")
     how = f"{ended.seconds:.1f} s" if ended.computed else "recorded"
-    return text + Text(f"· {how} ", style="dim") + Text(ended.said) + Text(left, style="dim")
+    return text + Text(f"· {how} · ", style="dim") + Text(ended.said) + Text(left, style="dim")
 
 
 def _left(ended: Sequence[Ended], total: int, processes: int) -> str:

@@ -48,7 +48,7 @@ def line(outcome: Outcome, number: int, total: int | None, left: str) -> Text:
     if outcome.error or ended is None:
         return text + Text("FAILED", style="bold red") + Text(left, style="dim")
     how = f"{ended.seconds:.1f} s" if ended.computed else "already recorded"
-    return text + Text(f"· {how} ", style="dim") + Text(ended.said) + Text(left, style="dim")
+    return text + Text(f"· {how} · ", style="dim") + Text(ended.said) + Text(left, style="dim")
 
 
 def left(outcomes: Sequence[Outcome], total: int | None) -> str:

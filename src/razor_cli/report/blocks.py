@@ -14,7 +14,7 @@ from razor_cli.metrics.judges import reading_of
 from razor_cli.metrics.score import Score
 from razor_cli.report.cells import Words, chunks, heading, interval, number, print_fields, table
 from razor_cli.report.layout import Attacked, Beside, Block, Facts, Part, Reading, Sentence, Spread, Turns
-from razor_cli.report.turned import turned
+from razor_cli.report.turned import Turned, turned
 from razor_cli.runs.rows import NOT_COMPUTED, ScoreRow, on_the_way, state_order
 
 STATE_STYLES = {"base": "", "control": "", "edit": "bold"}
@@ -28,7 +28,7 @@ class Column:
     scores: dict[tuple[str, str], Score]
 
 
-def print_part(console: Console, words: Words, part: Part, rows: Sequence[ScoreRow]) -> None:
+def print_part(console: Console, words: Words, part: Part, rows: Sequence[ScoreRow], target: str) -> None:
     """Print one part of a family's layout from recorded scores, or nothing where it has none."""
     match part:
         case Block():
@@ -40,7 +40,7 @@ def print_part(console: Console, words: Words, part: Part, rows: Sequence[ScoreR
         case Spread():
             _print_spread(console, words, part, rows)
         case Turns():
-            _print_turns(console, words, part, rows)
+            _print_turns(console, words, turned(part, rows, target), part.title)
         case Facts():
             _print_facts(console, words, part, rows)
 
@@ -244,12 +244,12 @@ def _print_facts(console: Console, words: Words, part: Facts, rows: Sequence[Sco
         print_fields(console, words, [(part.label, f"{part.text}: " + "; ".join(each))])
 
 
-def _print_turns(console: Console, words: Words, part: Turns, rows: Sequence[ScoreRow]) -> None:
+def _print_turns(console: Console, words: Words, found: Turned | None, title: str) -> None:
     """Print what became of each of several targets at each state, and what edits cost the others."""
-    if (found := turned(part, rows)) is None:
+    if found is None:
         return
     console.print()
-    shown, notes = table(part.title), list[str]()
+    shown, notes = table(title), list[str]()
     shown.add_column("weights", overflow="fold")
     first = next(iter(found.lines.values()))
     for name, score in zip((*found.targets, *found.heads), first, strict=True):

@@ -52,7 +52,7 @@ def as_markdown(run: Run) -> str:
     layout = layout_of(record.family) or plain([r.score for r in rows])
     parts = [f"# forget {in_markdown(record.target, cell=False)}: {in_markdown(record.method, cell=False)}\n"]
     parts += ["".join(f"- {name}: {in_markdown(value)}\n" for name, value in fields.items())]
-    parts += [text for part in layout.parts if (text := _part(part, rows))]
+    parts += [text for part in layout.parts if (text := _part(part, rows, record.target))]
     if layout.attacked is not None:
         parts += [
             _printed(lambda console, words: print_attacked(console, words, layout.attacked, run.measured))
@@ -64,9 +64,9 @@ def as_markdown(run: Run) -> str:
     return "\n".join(filter(None, parts))
 
 
-def _part(part: Part, rows: Sequence[ScoreRow]) -> str:
+def _part(part: Part, rows: Sequence[ScoreRow], target: str) -> str:
     if not isinstance(part, Block):
-        return _printed(lambda console, words: print_part(console, words, part, rows))
+        return _printed(lambda console, words: print_part(console, words, part, rows, target))
     columns, keys = columns_of(rows, part), results(rows)
     if not columns:
         return ""

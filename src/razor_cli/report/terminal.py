@@ -33,7 +33,7 @@ def print_report(console: Console, run: Run, acceptance: Acceptance | None = Non
     _print_header(console, words, record)
     layout = layout_of(record.family) or plain([r.score for r in rows])
     for part in layout.parts:
-        print_part(console, words, part, rows)
+        print_part(console, words, part, rows, record.target)
     if layout.attacked is not None:
         print_attacked(console, words, layout.attacked, run.measured)
     console.print()

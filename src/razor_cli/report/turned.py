@@ -11,6 +11,7 @@ from razor_cli.metrics.score import Score
 from razor_cli.report.layout import Reading, Turns
 from razor_cli.runs.rows import ALONE, STEP, ScoreRow, on_the_way, state_order
 
+BETWEEN = " + "  # of several targets in a record
 SHOWN = ("base", "control", "edit")
 
 
@@ -20,6 +21,7 @@ class Turned:
     heading.
     """
 
+    gone: str  # what a target's scores are called
     targets: tuple[str, ...]
     heads: tuple[str, ...]
     lines: Mapping[str, tuple[Score | None, ...]]  # state -> of the targets, then of what was kept
@@ -66,10 +68,15 @@ class Turned:
         ]
 
 
-def turned(part: Turns, rows: Sequence[ScoreRow]) -> Turned | None:
-    """Return the lines of a run of several targets; None for one of a single target."""
+def turned(part: Turns, rows: Sequence[ScoreRow], target: str) -> Turned | None:
+    """Return the lines of a run of several targets, as its record names them, in their order; None for one of
+    a single target.
+    """
     own = [r for r in rows if r.quantization == "none" and (r.state in SHOWN or on_the_way(r.state))]
-    variants = dict.fromkeys(r.score.variant for r in own if r.score.metric == part.gone.metric)
+    variants = list(dict.fromkeys(r.score.variant for r in own if r.score.metric == part.gone.metric))
+    turns = target.split(BETWEEN)  # scores may stand in another order
+    if sorted(turns) == sorted(map(reading_of, variants)):
+        variants.sort(key=lambda variant: turns.index(reading_of(variant)))
     if len(variants) < 2:
         return None
     keep = [r for r in part.keep if any(_fits(row.score, r) for row in own)]
@@ -79,7 +86,12 @@ def turned(part: Turns, rows: Sequence[ScoreRow]) -> Turned | None:
         gone = {s.variant: s for s in scores if s.metric == part.gone.metric}
         kept = (next((s for s in scores if _fits(s, reading)), None) for reading in keep)
         lines[state] = (*(gone.get(variant) for variant in variants), *kept)
-    return Turned(targets=tuple(map(reading_of, variants)), heads=tuple(r.heading for r in keep), lines=lines)
+    return Turned(
+        gone=part.gone.heading,
+        targets=tuple(map(reading_of, variants)),
+        heads=tuple(r.heading for r in keep),
+        lines=lines,
+    )
 
 
 def _fits(score: Score, reading: Reading) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 ARROW = re.compile(r" (?:↓|↑|→0) ?")  # in a head: which way is better
+NO_BREAK = "\u00a0"
 MEASURED, PUBLISHED, DIFFERENCE = "measured", "published", "difference"
 REMARK, ASIDE = "remark", ""  # a text that belongs to the row's numbers; what is neither number nor remark
 
@@ -69,6 +70,11 @@ class Heading(str):
         head = super().__new__(cls, text)
         head.meaning = meaning
         return head
+
+
+def kept_together(head: str) -> str:
+    """Return a head whose arrow and unit stay at its last word when it breaks its lines."""
+    return re.sub(r" (?=[↓↑→]|%$)|(?<=[↓↑→]) |(?<=→0) ", NO_BREAK, head)
 
 
 def aside(text: str) -> Heading:

@@ -7,9 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
+
 from razor_cli.runs.folder import write_atomic
 from razor_cli.tables.base import FORMS
-from razor_cli.tables.page import rendered
+from razor_cli.tables.page import rendered, with_commands
 from razor_cli.tables.registry import TABLES
 
 INDEX = "index.html"
@@ -20,7 +22,7 @@ FIGURES = ("svg", "pdf", "png")
 class Entry:
     """What the index says of one table: what it shows, in which forms it lies there, and its figures."""
 
-    what: str
+    what: Markup
     forms: list[str]
     figures: list[list[str]]  # in all their forms
 
@@ -30,7 +32,7 @@ def write_index(folder: Path) -> None:
     there = {path.name for path in folder.iterdir()}
     entries = {
         name: Entry(
-            what=what,
+            what=with_commands(what),
             forms=[form for form in FORMS if f"{name}.{form}" in there],
             figures=_figures(name, there),
         )

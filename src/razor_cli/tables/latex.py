@@ -7,12 +7,13 @@ one that is longer than a page goes on in a further table. Nothing is scaled.
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from razor_cli.escape import on_screen
-from razor_cli.tables.cells import ASIDE, REMARK, meaning_of
+from razor_cli.tables.cells import ASIDE, NO_BREAK, REMARK, Number, kept_together, meaning_of
 from razor_cli.tables.document import COMMAND
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ TALLEST = 50  # lines of a page, its caption's among them
 CAPTION = 80  # letters of a caption's line
 HEAD = 13  # letters of a head's line
 # Points of a letter at 8 pt, somewhat more than Computer Modern's; a bold one takes a sixth more.
-LETTERS = {2.6: "ijlI.,:;|'!()[]f t", 7.4: "mwMW%@—", 6.8: "ABCDEFGHJKLNOPQRSTUVXYZ&±≈−×→↑↓Δφρ+<>=≤≥✗"}
+LETTERS = {2.6: "ijlI.,:;|'!()[]f t", 7.4: "mwMW%@—", 6.8: "-ABCDEFGHJKLNOPQRSTUVXYZ&±≈−×→↑↓Δφρ+<>=≤≥✗"}
 POINTS = {letter: width for width, letters in LETTERS.items() for letter in letters}
 USUAL, BOLD = 4.6, 7 / 6
 SPECIAL = {
@@ -66,7 +67,9 @@ SPECIAL = {
     "…": r"\dots{}",
     "‖": r"$\|$",
     "°": r"$^\circ$",
+    NO_BREAK: "~",
 }
+MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # before a number, not in 1e-05
 LATIN = "\u024f"  # letters up to here are those of every LaTeX
 OTHER_LETTERS = "letters outside Latin: compile with lualatex and a font that has them"
 
@@ -137,7 +140,9 @@ class _Column:
     def __init__(self, panel: Panel, place: int) -> None:
         self.place, self.label = place, place < panel.labels
         self.most = min(WIDEST, NAMES / panel.labels) if self.label else WIDEST
-        self.head = textwrap.wrap(on_screen(panel.columns[place]), HEAD, break_long_words=False) or [""]
+        self.head = textwrap.wrap(
+            kept_together(on_screen(panel.columns[place])), HEAD, break_long_words=False
+        ) or [""]
         plain = [points(_short(panel, row, place)) for row in panel.rows]
         widths = [(BOLD if (i, place) in panel.bold else 1) * width for i, width in enumerate(plain)]
         own = max(widths, default=0.0)
@@ -187,7 +192,8 @@ def _head(column: _Column) -> str:
 
 
 def _cell(panel: Panel, i: int, j: int) -> str:
-    text = tex(_short(panel, panel.rows[i], j))
+    cell = _short(panel, panel.rows[i], j)
+    text = MINUS.sub("$-$", tex(cell)) if isinstance(cell, Number) else tex(cell)
     return rf"\textbf{{{text}}}" if (i, j) in panel.bold else text
 
 

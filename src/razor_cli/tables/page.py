@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from razor_cli.escape import on_screen
-from razor_cli.tables.cells import ASIDE, REMARK, meaning_of
+from razor_cli.tables.cells import ASIDE, REMARK, kept_together, meaning_of
 
 if TYPE_CHECKING:
     from razor_cli.tables.document import Document, Panel
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FILES = ("style.css", "head.html", "table.html", "index.html")  # in the folder `pages`
 OTHER_FORMS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}
 LONG = 34  # letters; a longer text breaks its lines
-BRIEF = 26  # letters; a row's name up to here stays on one line where the page is wide
+BRIEF = 32  # letters; a row's name up to here stays on one line where the page is wide
 WORD = 12  # letters; a longer word may break behind one of its signs
 COMMAND = re.compile(r"`([^`]+)`")
 
@@ -31,7 +31,7 @@ def page(doc: Document, figures: Sequence[str] = ()) -> str:
         title=doc.title,
         doc=doc,
         panels=map(_shaped, doc.panels),
-        notes=map(_note, doc.notes),
+        notes=map(with_commands, doc.notes),
         figures=figures,
         forms=OTHER_FORMS,
     )
@@ -50,8 +50,8 @@ def _shaped(panel: Panel) -> Mapping[str, object]:
 
 
 def _head(text: str) -> Markup:
-    """Return a head whose arrow and unit stay at its last word when it breaks its lines."""
-    return _breakable(re.sub(r" (?=[↓↑→]|%$)|(?<=[↓↑→]) |(?<=→0) ", "\u00a0", text))
+    """Return a head that breaks its lines where it can be read."""
+    return _breakable(kept_together(text))
 
 
 def _breakable(text: str) -> Markup:
@@ -63,8 +63,8 @@ def _breakable(text: str) -> Markup:
     )
 
 
-def _note(text: str) -> Markup:
-    """Return a note with its commands set as such."""
+def with_commands(text: str) -> Markup:
+    """Return a sentence with its commands set as such."""
     parts = COMMAND.split(on_screen(text))  # what stood between backquotes is every second one
     return Markup().join(
         Markup("<code>{}</code>").format(p) if k % 2 else escape(p) for k, p in enumerate(parts)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from razor_cli.metrics.score import Score
+from razor_cli.report.cells import heading, interval
 from razor_cli.report.layout import Turns, layout_of
 from razor_cli.report.turned import Turned, turned
 from razor_cli.runs.folder import Run
-from razor_cli.tables.cells import Number
+from razor_cli.tables.cells import Heading, Meaning, Number
 from razor_cli.tables.document import Document, Panel
 from razor_cli.tables.own_methods import told_apart
 from razor_cli.tables.selection import named
@@ -39,7 +40,7 @@ def build(runs: Sequence[Run]) -> Document:
 def _turned(run: Run) -> Turned | None:
     layout = layout_of(run.record.family)
     parts = [p for p in layout.parts if isinstance(p, Turns)] if layout else []
-    return turned(parts[0], run.scores) if parts else None
+    return turned(parts[0], run.scores, run.record.target) if parts else None
 
 
 def _place(run: Run, found: Turned) -> tuple[str, ...]:
@@ -51,7 +52,19 @@ def _cell(score: Score | None) -> str:
     if score is None or score.value is None:
         return NONE
     bounds = (score.ci_low, score.ci_high)
-    return Number(f"{score.value:.1f}", score.value, interval=bounds, n=score.n, seeds=1)
+    text = f"{score.value:.1f}{interval(score)}"
+    return Number(text, score.value, interval=bounds, n=score.n, seeds=1)
+
+
+def _heads(found: Turned) -> Iterator[Heading]:
+    """Yield the heads of the targets, then of what was kept, each with its arrow and unit."""
+    names = (*(f"{name}: {found.gone}" for name in found.targets), *found.heads)
+    for name, scores in zip(names, zip(*found.lines.values(), strict=True), strict=True):
+        score = next(filter(None, scores), None)
+        meaning = Meaning(metric=name)
+        if score is not None:
+            meaning = Meaning(metric=score.metric, variant=score.variant, unit=score.unit)
+        yield Heading(heading(name, score).replace("\n", " "), meaning)
 
 
 def _how(found: Turned) -> str:
@@ -73,7 +86,7 @@ def _panel(known: Sequence[tuple[Run, Turned]]) -> Panel:
     stand_in = " STAND-IN" if r.stand_in else ""
     return Panel(
         title=f"{r.model}{stand_in}, {r.scenario} ({r.data}), {r.judged_on} pictures",
-        columns=("method", "targets", "seed", "run", "weights", *first.targets, *first.heads),
+        columns=("method", "targets", "seed", "run", "weights", *_heads(first)),
         rows=rows,
         labels=5,
     )
