@@ -156,7 +156,7 @@ def test_same_command_resumes_and_rejections_can_end_with_3(
     assert "4 jobs: 1 computed, 3 recorded before, 0 failed" in out and "recorded · UNDECIDED · run" in out
     fake.m1 = (90.0, 80.0, 95.0)
     assert command("exit_on=rejected") == command("exit_on=undecided") == 3 and command() == 0
-    assert "recorded REJECTED · run" in capsys.readouterr().out
+    assert "recorded · REJECTED · run" in capsys.readouterr().out
 
 
 def test_values_without_m_narrow_and_multiply_the_grid(fake: FakeRun) -> None:

@@ -74,4 +74,4 @@ def test_two_styles_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "\\n" not in printed
     (panel,) = build([run]).panels
     assert [row[4] for row in panel.rows] == ["base", "control", "1: Cubism", "edit"]
-    assert {row[1] for row in panel.rows} == {"in turn"} and "Cubism" in panel.columns
+    assert {row[1] for row in panel.rows} == {"in turn"} and "Cubism: UA ↑ %" in panel.columns

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import math
+import subprocess
+import sys
 import weakref
 from itertools import pairwise
 from pathlib import Path
@@ -238,6 +240,28 @@ def test_pages_of_a_checkpoint_go_and_come_back(tmp_path: Path) -> None:
     found = read_state(tmp_path / "w.safetensors")
     page_out([*found.values(), torch.randn(0), torch.randn(2048)])
     assert all(torch.equal(found[n], v) for n, v in values.items())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone knows how")
+def test_large_blocks_go_back_at_once_although_small_ones_stay_between_them() -> None:
+    asked = """
+import sys, torch
+from razor_cli.contract.budget import in_use, large_blocks_apart
+assert sys.argv[1] == "0" or large_blocks_apart()
+torch.ones(2**22)  # once it is gone, blocks up to its 16 MB come from the heap
+large, small = [], []
+for _ in range(20):
+    large.append(torch.ones(2**21))
+    small.append(torch.ones(2**15))
+before = in_use("cpu")
+large.clear()
+print((before - in_use("cpu")) / (20 * 2**23))
+"""
+    kept, gone = (
+        float(subprocess.run([sys.executable, "-c", asked, on], capture_output=True, check=True).stdout)
+        for on in ("0", "1")
+    )
+    assert kept < 0.5 and gone > 0.9
 
 
 def test_a_scoreboard_that_was_put_away_leaves_its_notes() -> None:

@@ -19,6 +19,9 @@ SHARE = 0.8  # of what is free, where the settings leave it to the machine
 AT_ONCE = 128  # examples at once, at most: more are no faster
 KEPT = 2**30  # bytes of inputs, or of activations, that are kept for the next time rather than made again
 KEPT_SHARE = 16  # ... and no more than this part of the budget
+MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of mallopt
+LARGE_BLOCK = 2**22
+LARGE_EACH = 2**27  # bytes of activations of one example from which on a model's blocks are large
 SLACK = (
     1.25  # what a pass backward and the holes of a heap take beyond what the pass forward was seen to hold
 )
@@ -98,6 +101,17 @@ def free_on(device: str) -> int | None:
 
     free, _ = torch.cuda.mem_get_info(device)
     return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def large_blocks_apart() -> bool:
+    """Have blocks from 4 MB on come from the system and go back to it at once, where the C library knows how;
+    tell whether it does. By itself it keeps what was freed up to 32 MB for later, and tensors that stay
+    between those that go leave holes: a gigabyte of them in a gradient of ViT-L/14. A small model's tensors
+    stay where they are, where taking pages anew would cost time.
+    """
+    with suppress(OSError, AttributeError):
+        return ctypes.CDLL("libc.so.6").mallopt(MMAP_THRESHOLD, LARGE_BLOCK) == 1
+    return False
 
 
 def give_back() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from razor_cli.contract.budget import AT_ONCE, Budget
+from razor_cli.contract.budget import AT_ONCE, LARGE_EACH, Budget, large_blocks_apart
 from razor_cli.contract.family import Loss
 from razor_cli.contract.sets import Part
 
@@ -110,6 +110,8 @@ def gradient_fit(
         return held_by(lambda: loss.gradient(few, count, params, lambda *_: None, chunk=count))
 
     each, fixed = _told(seen, len(part))
+    if each >= LARGE_EACH:
+        large_blocks_apart()
     return budget.fit(what, each, fixed, held=held, most=most, keeps=keeps)
 
 
