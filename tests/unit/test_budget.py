@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from presets import preset
 from tiny_world import make_clip, make_sets, run
 from torch import nn
+from torch.nn import functional as F
 
 from razor_cli.config.amounts import bytes_of
 from razor_cli.contract import budget
@@ -134,13 +136,15 @@ def test_a_probe_sees_what_a_pass_forward_keeps_and_goes_no_further() -> None:
     assert held_by(torch.no_grad()(lambda: net(x))) == 2 * layer
 
 
-def test_a_probe_holds_nothing_afterwards() -> None:
-    """A graph that waits for the collector of cycles would count as in use where the room is told."""
+@pytest.mark.parametrize("step", [torch.sigmoid, torch.softmax, torch.tanh, F.gelu])
+def test_a_probe_holds_nothing_afterwards(step: Callable[..., torch.Tensor]) -> None:
+    """A graph that waits for the collector of cycles, or holds itself, would count as in use."""
     model, graph = clip_within(None), []
+    how = {"dim": -1} if step is torch.softmax else {}
 
     def compute() -> None:
         with summing(model, None) as total, torch.enable_grad():
-            value = model.encode_text(model.tokenize(["a dog"]))
+            value = step(model.encode_text(model.tokenize(["a dog"])), **how)
             graph.append(weakref.ref(value))
             total.add(value.sum())
 

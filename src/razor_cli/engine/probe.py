@@ -76,7 +76,8 @@ def held_by(compute: Callable[[], object]) -> int:
     """Return the most bytes that a computation holds before it begins a pass backward, or ends; none of it is
     held afterwards.
     """
-    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: t, _refuse)
+    # An output that its own step keeps, as a sigmoid does, would hold itself for ever if not detached.
+    hooks = torch.autograd.graph.saved_tensors_hooks(torch.Tensor.detach, _refuse)
     with Watch() as watch, hooks:
         try:
             compute()
