@@ -159,7 +159,7 @@ def test_sets_come_from_the_official_parts_and_share_nothing(tmp_path: Path) -> 
     assert pixels["evaluation_forget"] | pixels["evaluation_retain"] <= official
     assert not (pixels["forget"] | pixels["validation_forget"]) & official
     assert any("forget: 12 of 27 photographs drawn, data.n_forget=12" in n for n in sets.notes)
-    assert any("validation_forget: 3 pictures, data.n_validation_forget=5" in n for n in sets.notes)
+    assert any("validation_forget 3 (data.n_validation_forget=5 asked for" in n for n in sets.notes)
     assert any("5 of 1000 classes are there" in n for n in sets.notes)
 
 
