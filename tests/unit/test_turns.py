@@ -261,7 +261,7 @@ def test_a_clip_tells_m1_of_each_target_after_each_step(clip: Any, tmp_path: Pat
     from razor_cli.families.clip.settings import Metrics
 
     rows = rows_of(clip, clip.exam(both(), Metrics(), None, lambda _: None), edit)
-    found = turned(part_of("clip"), rows)
+    found = turned(part_of("clip"), rows, f"{A} + {B}")
     assert found is not None and found.targets == (A, B) and list(found.lines) == ["base", "step_1", "edit"]
     assert [found.label(s) for s in found.lines] == ["base", "1: Ada", "edit"] and not found.apart
     joint = next(
@@ -292,5 +292,5 @@ def test_a_llava_tells_fa_of_each_target_after_each_step(tmp_path: Path) -> None
         knowledge=False,
     )
     exam = family.exam(both(), settings, None, lambda _: None)
-    found = turned(part_of("llava"), rows_of(bench, exam, edit))
+    found = turned(part_of("llava"), rows_of(bench, exam, edit), f"{A} + {B}")
     assert found is not None and found.targets == (A, B) and list(found.lines) == ["base", "step_1", "edit"]
