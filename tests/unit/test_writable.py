@@ -81,7 +81,7 @@ def test_run_sweep_and_grid_end_before_weights_are_read(
 @pytest.mark.parametrize(
     "words",
     [
-        ["tables", "table3", "--output-dir", "X"],
+        ["tables", "table3", "--out", "X"],
         ["tables", "all", "--out", "X"],
         ["tables", "scores", "--out", "X/scores.csv"],
         ["propositions", "--recorded", "--output-dir", "X"],

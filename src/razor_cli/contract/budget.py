@@ -110,7 +110,7 @@ def large_blocks_apart() -> bool:
     stay where they are, where taking pages anew would cost time.
     """
     with suppress(OSError, AttributeError):
-        return ctypes.CDLL("libc.so.6").mallopt(MMAP_THRESHOLD, LARGE_BLOCK) == 1
+        return bool(ctypes.CDLL("libc.so.6").mallopt(MMAP_THRESHOLD, LARGE_BLOCK) == 1)
     return False
 
 
