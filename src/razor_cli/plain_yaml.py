@@ -7,7 +7,9 @@ a few lines which stands for a billion values is refused by its count.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,18 @@ from razor_cli.errors import ConfigError
 MOST_BYTES = 2**18
 MOST_VALUES = 10_000  # aliases counted as often as they stand for something
 DEEPEST = 40
+KEPT = 512  # files whose content is remembered: a list of all presets reads each many times
 TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
 PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load(file: Path) -> Any:
     """Return what a yaml file says, made of dicts, lists and scalars. Raises ConfigError."""
-    text = read(file)
+    return deepcopy(_values(read(file), file))
+
+
+@lru_cache(KEPT)
+def _values(text: str, file: Path) -> Any:
     try:
         return yaml.load(text, Loader=PARSER)
     except (yaml.YAMLError, ValueError, TypeError) as error:
@@ -44,6 +51,11 @@ def read(file: Path) -> str:
             allowed=f"a yaml file of at most {MOST_BYTES // 2**10} KB",
             found=f"{size // 2**10} KB" if file.is_file() else "no file",
         )
+    return _safe(content, file)
+
+
+@lru_cache(KEPT)
+def _safe(content: bytes, file: Path) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
