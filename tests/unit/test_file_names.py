@@ -45,12 +45,16 @@ def test_notes_lose_names_and_keep_numbers(tmp_path: Path) -> None:
     ]
     found = fake_run(tmp_path)
     record = json.loads(found.read("run.json"))
-    write_atomic(found.folder / "run.json", json.dumps(record | {"notes": notes}))
+    acting = "a title \x9b31m"  # acts on a terminal where it is not escaped
+    write_atomic(found.folder / "run.json", json.dumps(record | {"notes": [*notes, acting]}))
     write_atomic(found.folder / DONE, voucher.voucher(found.folder, found.run_id))
     (run,) = named(tmp_path)
+    before = run.record
     take_out(tmp_path, run)
     (run,) = complete_runs(tmp_path)
-    assert "Ada" not in run.read("run.json") and len(run.record.notes) == 2 and named(tmp_path) == {}
+    assert named(tmp_path) == {} and "Ada" not in run.read("run.json") and "\x9b" not in run.read("run.json")
+    assert len(run.record.notes) == 3 and run.record.notes[-1] == acting
+    assert run.record.model_copy(update={"notes": before.notes}) == before
 
 
 @pytest.fixture

@@ -27,11 +27,11 @@ def _count(run: Run) -> int:
 
 
 def take_out(output_dir: Path, run: Run) -> None:
-    """Take the names of files out of a recorded run; all else in it stays as it is, byte for byte.
+    """Take the names of files out of a recorded run; all else that it says stays as it is, and other files
+    byte for byte.
 
     Readers, and whoever comes after a kill, find the run with all names or with none.
     """
-    split = _split(run) if run.has(SPLIT) else {}
     *_, scenario, method, run_id = run.folder.parts
     with open_run(output_dir, scenario, method, run_id, force=True) as fresh:
         for path in run.folder.iterdir():
@@ -39,11 +39,12 @@ def take_out(output_dir: Path, run: Run) -> None:
                 shutil.copytree(path, fresh.path(path.name))
             elif path.name not in (DONE, RECORD, SPLIT):
                 shutil.copy2(path, fresh.path(path.name))
-        if kept := {name: keys for name, keys in split.items() if name != FILES}:
+        if run.has(SPLIT):
+            kept = {name: keys for name, keys in _split(run).items() if name != FILES}
             write_atomic(fresh.path(SPLIT), in_json(kept, indent=1))
         record = json.loads(run.read(RECORD))
         record["notes"] = [Tally.unnamed(note) for note in record["notes"]]
-        write_atomic(fresh.path(RECORD), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        write_atomic(fresh.path(RECORD), in_json(record, indent=2) + "\n")
         fresh.seal()
 
 
